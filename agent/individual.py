@@ -1,0 +1,148 @@
+"""The stages of a child, each its own frozen type: Recipe -> Variant | Failure -> Individual | Failure | Duplicate.
+
+Every type carries its `Birth`, so that anything found anywhere can say where it came from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from agent.fitness import Fitness
+from agent.genome import Genome
+
+SEED_ID = "seed"
+
+Stage = Literal["answer", "contract", "smoke", "fit", "predict", "integrity", "score"]
+"""Where a child stopped: `answer` and `contract` before any of its code ran, the others inside or after the sandbox."""
+
+INVALID_STAGES: frozenset[str] = frozenset({"answer", "contract"})
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One decision to ask for one rewrite: everything that was chosen, and nothing that is not known yet."""
+
+    operator: str
+    parents: tuple[str, ...]
+    """Ids of the individuals whose genes go into the child; the first one's genome is the base that is edited."""
+    blocks: tuple[str, ...]
+    """Names of the blocks to be rewritten (one for each of the paper's operators)."""
+    model: str
+    seed: int
+    """For models that take one, and for the offline model's choices."""
+    role: str | None = None
+    directive: str | None = None
+    elite: str | None = None
+    """Evolution of Thought: the id of the elite whose change is shown. It lends an idea, not genes."""
+    example: str | None = None
+    """Evolution of Thought: the name of the elite's block that is shown beside the seed's."""
+    temperature: float | None = None
+    """None: the provider's default."""
+    max_tokens: int | None = None
+
+
+@dataclass(frozen=True)
+class Birth:
+    """Where a child comes from. A child that is mated and then mutated has two recipes, applied in order."""
+
+    id: str
+    generation: int
+    recipes: tuple[Recipe, ...] = ()
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(p for r in self.recipes for p in r.parents))
+
+    @property
+    def operator(self) -> str:
+        return "+".join(r.operator for r in self.recipes) or "seed"
+
+    @property
+    def blocks(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(b for r in self.recipes for b in r.blocks))
+
+    @property
+    def role(self) -> str | None:
+        return next((r.role for r in reversed(self.recipes) if r.role), None)
+
+    @property
+    def directive(self) -> str | None:
+        return next((r.directive for r in reversed(self.recipes) if r.directive), None)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the trusted side observed of one evaluation beside the fitness: for prompts and reports, never for selection."""
+
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """Wall time of each stage."""
+    peak_memory: int = 0
+    """Bytes, the largest of the stages."""
+    curve: tuple[tuple[float, ...], ...] = ()
+    """What training reported of itself, one row for each epoch: (training loss, training accuracy)."""
+    parameters_by_block: Mapping[str, int] = field(default_factory=dict)
+    """Parameters that instances of each block hold directly or through plain layers; as the candidate's model tells it."""
+    isolation: str = "none"
+    layers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A child that parsed and kept its contract, not yet trained."""
+
+    birth: Birth
+    genome: Genome
+
+    @property
+    def id(self) -> str:
+        return self.birth.id
+
+
+@dataclass(frozen=True)
+class Individual:
+    """A trained variant with its fitness. Populations, archive and elites hold nothing else."""
+
+    birth: Birth
+    genome: Genome
+    fitness: Fitness
+    evidence: Evidence = field(default_factory=Evidence)
+
+    @property
+    def id(self) -> str:
+        return self.birth.id
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A child that went no further: the stage where it stopped, and why. Never a number."""
+
+    birth: Birth
+    stage: Stage
+    reason: str
+    """One or a few sentences, fit for a prompt: cleaned, short."""
+    log: str = ""
+    """The last output of the candidate, cleaned of control characters; hostile text all the same."""
+    genome: Genome | None = None
+    """Known when the child parsed."""
+
+    @property
+    def id(self) -> str:
+        return self.birth.id
+
+
+@dataclass(frozen=True)
+class Duplicate:
+    """A variant whose genome was met before: not trained again."""
+
+    birth: Birth
+    twin: str
+    """The id of the child that was there first."""
+
+    @property
+    def id(self) -> str:
+        return self.birth.id
+
+
+Outcome = Individual | Failure | Duplicate

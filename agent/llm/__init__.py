@@ -1,0 +1,21 @@
+"""Text in, text out. The only room that imports openai and litellm, and both only when a call needs them."""
+
+from agent.llm.protocol import (
+    Completion,
+    LanguageModel,
+    LanguageModelDown,
+    LanguageModelRefused,
+    Message,
+    Request,
+    Usage,
+)
+
+__all__ = [
+    "Completion",
+    "LanguageModel",
+    "LanguageModelDown",
+    "LanguageModelRefused",
+    "Message",
+    "Request",
+    "Usage",
+]

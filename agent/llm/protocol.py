@@ -1,0 +1,66 @@
+"""The one small protocol behind which every model stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from agent.errors import MachineError
+
+
+class LanguageModelDown(MachineError):
+    """The provider did not answer, after all retries and within the deadline. The run can be resumed later."""
+
+
+class LanguageModelRefused(MachineError):
+    """The provider will never answer this: wrong key, unknown model, no credit. Retrying costs time only."""
+
+
+@dataclass(frozen=True)
+class Message:
+    role: Literal["system", "user", "assistant"]
+    text: str
+
+
+@dataclass(frozen=True)
+class Request:
+    messages: tuple[Message, ...]
+    seed: int = 0
+    temperature: float | None = None
+    """None: not sent, the provider's default."""
+    max_tokens: int | None = None
+    """Upper bound of the answer, reasoning included. None: the model's own default."""
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens as the provider counted them; `estimated` where it did not say and characters / 4 stand in."""
+
+    tokens_in: int
+    tokens_out: int
+    estimated: bool = False
+
+
+@dataclass(frozen=True)
+class Completion:
+    text: str
+    """May be empty: some providers answer nothing with status 200."""
+    finish_reason: str
+    """`stop`, `length` (the answer was cut), or what the provider says."""
+    usage: Usage
+    usd: float | None
+    """None: the price of this model is not known. Zero only for models that cost nothing."""
+    seconds: float
+    model: str
+
+
+class LanguageModel(Protocol):
+    """Answers from several threads at once."""
+
+    name: str
+
+    def complete(self, request: Request) -> Completion:
+        """Raises LanguageModelDown or LanguageModelRefused."""
+        ...
+
+    def close(self) -> None: ...

@@ -1,0 +1,47 @@
+"""What an operator knows when it writes a prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from agent.fitness import Constraint, Objective
+from agent.genome import Genome
+from agent.individual import Failure, Individual, Recipe
+from agent.llm import Message
+
+
+@dataclass(frozen=True)
+class Brief:
+    """What stays the same in every prompt of a run."""
+
+    task: str
+    """One or two sentences: what the model is for."""
+    facts: Mapping[str, str]
+    """What a researcher needs to decide, as label -> sentence: data, augmentation, schedule, loss, limits, scoring, ..."""
+    objectives: tuple[Objective, ...]
+    constraints: tuple[Constraint, ...] = ()
+
+
+@dataclass(frozen=True)
+class Context:
+    """What is known at the moment a recipe is turned into a prompt."""
+
+    brief: Brief
+    seed: Individual
+    individuals: Mapping[str, Individual]
+    """By id: every individual that the recipe names as parent or elite."""
+    recent: tuple[Individual | Failure, ...] = ()
+    """The last evaluations, oldest first."""
+
+
+class Operator(Protocol):
+    """Makes a prompt out of parents. Pure: no I/O, no chance (that is all in the recipe)."""
+
+    name: str
+    n_parents: int
+
+    def prompt(self, recipe: Recipe, base: Genome, context: Context) -> tuple[Message, ...]:
+        """`base` is the genome that the answer will be edited into: the first parent's, or an earlier recipe's result."""
+        ...

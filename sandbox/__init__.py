@@ -1,0 +1,5 @@
+"""Runs code that nobody has read. Imports nothing from `agent`."""
+
+from sandbox.sandbox import Call, Limits, Report, Sandbox, SandboxUnavailable
+
+__all__ = ["Call", "Limits", "Report", "Sandbox", "SandboxUnavailable"]
