@@ -10,7 +10,7 @@ from typing import Literal
 
 Direction = Literal["max", "min"]
 
-_COMPARE = {"<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt}
+RELATIONS = {"<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt}
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,12 @@ class Constraint:
     """A bound that a fitness must keep, such as `parameters <= 518230`."""
 
     name: str
-    relation: Literal["<=", ">=", "<", ">"]
+    relation: str
+    """One of `RELATIONS`."""
     bound: float
 
     def holds(self, value: float) -> bool:
-        return _COMPARE[self.relation](value, self.bound)
+        return bool(RELATIONS[self.relation](value, self.bound))
 
     def __str__(self) -> str:
         return f"{self.name} {self.relation} {self.bound:g}"

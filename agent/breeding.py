@@ -1,0 +1,96 @@
+"""Recipes -> prompts -> answers -> variants or failures, several at once. Every answer is journaled before it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from agent.events import Answered, Asked, Bred, Memo, Record, Settled
+from agent.genome import Editor, Genome, Violations
+from agent.individual import Birth, Failure, Recipe, Variant
+from agent.llm import Completion, LanguageModel, Message, Request, RequestRejected
+from agent.operators import repair
+from agent.operators.context import Context, Operator
+
+
+class Breeding:
+    """A pool of breeders; each child is bred by one thread, call after call."""
+
+    def __init__(
+        self,
+        operators: Mapping[str, Operator],
+        models: Mapping[str, LanguageModel],
+        editor: Editor,
+        record: Record,
+        *,
+        memo: Memo,
+        repairs: int = 1,
+        concurrency: int = 8,
+    ) -> None:
+        """`repairs`: how often an answer that breaks the contract is sent back with the reason."""
+        self._operators, self._models, self._editor = operators, models, editor
+        self._record, self._memo, self._repairs = record, memo, repairs
+        self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="breeding")
+
+    def submit(self, birth: Birth, context: Context) -> Future[Variant | Failure]:
+        """The future raises MachineError if the model's provider or the machine is at fault."""
+        return self._threads.submit(self._bring_forth, birth, context)
+
+    def close(self) -> None:
+        """Starts nothing new; calls that are under way end by themselves."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _bring_forth(self, birth: Birth, context: Context) -> Variant | Failure:
+        if known := self._memo.variants.get(birth.id):
+            return known
+        settled = self._memo.outcomes.get(birth.id)
+        if isinstance(settled, Failure):
+            return settled
+        calls = _Calls(birth.id, self._models, self._record, self._memo)
+        genome = context.individuals[birth.recipes[0].parents[0]].genome
+        for recipe in birth.recipes:
+            edited = self._apply(recipe, genome, context, calls)
+            if isinstance(edited, Violations):
+                failure = Failure(birth, edited.stage, " ".join(edited.reasons))
+                self._record(Settled(failure))
+                return failure
+            genome = edited
+        variant = Variant(birth, genome)
+        self._record(Bred(variant))
+        return variant
+
+    def _apply(self, recipe: Recipe, base: Genome, context: Context, calls: _Calls) -> Genome | Violations:
+        """One recipe: ask, edit, and send a bad answer back with what is wrong with it."""
+        messages = self._operators[recipe.operator].prompt(recipe, base, context)
+        for attempt in range(self._repairs + 1):
+            completion = calls.ask(messages, recipe)
+            if isinstance(completion, Violations):
+                return completion
+            edited = self._editor.apply(base, recipe.blocks, completion.text)
+            if not isinstance(edited, Violations):
+                return edited
+            if completion.finish_reason == "length":
+                edited = Violations(("The answer was cut off at its length limit.", *edited.reasons), edited.stage)
+            if attempt < self._repairs:
+                messages = repair(messages, completion.text, edited.reasons)
+        return edited
+
+
+class _Calls:
+    """The model calls of one child, counted, so that a resumed run finds each answer that was paid for."""
+
+    def __init__(self, id: str, models: Mapping[str, LanguageModel], record: Record, memo: Memo) -> None:
+        self._id, self._models, self._record, self._memo, self._count = id, models, record, memo, 0
+
+    def ask(self, messages: tuple[Message, ...], recipe: Recipe) -> Completion | Violations:
+        call, self._count = self._count, self._count + 1
+        if known := self._memo.answers.get((self._id, call)):
+            return known
+        self._record(Asked(self._id, call, recipe.model, messages, recipe.temperature, recipe.max_tokens))
+        request = Request(messages, recipe.seed + call, recipe.temperature, recipe.max_tokens)
+        try:
+            completion = self._models[recipe.model].complete(request)
+        except RequestRejected as rejected:
+            return Violations((str(rejected),), "answer")
+        self._record(Answered(self._id, call, completion))
+        return completion

@@ -1,0 +1,217 @@
+"""The `evolve` command. Nothing heavy is imported before a command needs it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from agent.errors import MachineError, UserError
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+_AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+_RUN = click.argument("run", type=click.Path(path_type=Path))
+
+
+def main() -> None:
+    """Exit codes: 0 done, 1 the run failed, 2 the user's mistake, 130 stopped by the user."""
+    try:
+        code = cli.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        code = 2
+    except UserError as error:
+        click.echo(f"Error: {error}", err=True)
+        code = 2
+    except MachineError as error:
+        click.echo(f"Failed: {error}", err=True)
+        code = 1
+    except (KeyboardInterrupt, click.Abort):
+        code = 130
+    except BrokenPipeError:  # the reader of our output has gone (`evolve show | head`)
+        code = 0
+        sys.stderr.close()
+    sys.exit(code)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="guided-evolution")
+def cli() -> None:
+    """Evolve the source code of a PyTorch model: LLMs rewrite its blocks, training decides.
+
+    Start with:  evolve run seeds/exquisitenet_v2 --llm offline
+    """
+
+
+@cli.command()
+@click.argument("seed")
+@click.option("--llm", help="MODEL[,MODEL...]: `offline`, `openai/NAME`, or any litellm name.")
+@click.option("--api-base", help="Address of an OpenAI-compatible endpoint.")
+@click.option("--out", type=click.Path(path_type=Path), help="Run folder; default runs/<seed>-<n>.")
+@click.option("--config", "config_file", type=click.Path(path_type=Path), help="TOML file over the seed's own.")
+@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="One setting, as in search.p_eot=0.5.")
+@click.option("--generations", type=int, help="Generations after the first population.")
+@click.option("--population", type=int, help="Offspring of each generation.")
+@click.option("--slots", type=int, help="Evaluations at once.")
+@click.option("--seed", "chance", type=int, help="Seed of all chance in the search.")
+@click.option("--dataset", help="Data set of the task, such as digits.")
+def run(
+    seed: str,
+    llm: str | None,
+    api_base: str | None,
+    out: Path | None,
+    config_file: Path | None,
+    assignments: tuple[str, ...],
+    generations: int | None,
+    population: int | None,
+    slots: int | None,
+    chance: int | None,
+    dataset: str | None,
+) -> None:
+    """Start a run from SEED: a folder with a seed.toml, or a .py file."""
+    from agent.config import RunFolder, load
+
+    flags: dict[str, dict[str, Any]] = {
+        "llm": {"models": [m.strip() for m in llm.split(",") if m.strip()] if llm else None, "api_base": api_base},
+        "search": {"generations": generations, "population": population},
+        "sandbox": {"slots": slots},
+        "run": {"seed": chance},
+        "task": {"dataset": dataset},
+    }
+    given = {table: {k: v for k, v in keys.items() if v is not None} for table, keys in flags.items()}
+    config = load(seed, config_file, {t: keys for t, keys in given.items() if keys}, assignments)
+    folder = RunFolder(out or _free_folder(Path(seed).stem))
+    _drive(folder, lambda watch: _experiment().start(config, folder, watch))
+
+
+@cli.command()
+@_RUN
+def resume(run: Path) -> None:
+    """Go on with a run that stopped or crashed."""
+    folder = _folder(run)
+    _drive(folder, lambda watch: _experiment().resume(folder, watch))
+
+
+@cli.command()
+@_RUN
+@_AS_JSON
+def status(run: Path, as_json: bool) -> None:
+    """Counts, front, spend and isolation of a run."""
+    from agent import terminal
+
+    facts = _status(_folder(run))
+    _print_json(facts) if as_json else terminal.print_status(facts)
+
+
+@cli.command()
+@_RUN
+@click.argument("id", required=False)
+@_AS_JSON
+def show(run: Path, id: str | None, as_json: bool) -> None:
+    """The front of a run, or one variant: metrics, lineage, diff, prompt, answer."""
+    from agent import summary, terminal
+
+    folder = _folder(run)
+    with _journal(folder) as journal:
+        if id is not None:
+            facts = summary.variant(journal, id)
+            _print_json(facts) if as_json else terminal.print_variant(facts, _status(folder))
+        else:
+            listed = summary.variants(journal)
+            _print_json(listed) if as_json else terminal.print_run(listed, _status(folder))
+
+
+@cli.command()
+@_RUN
+@click.argument("id")
+def diff(run: Path, id: str) -> None:
+    """The change of one variant against the seed."""
+    from agent import summary, terminal
+
+    with _journal(_folder(run)) as journal:
+        terminal.print_diff(summary.variant(journal, id)["diff"])
+
+
+@cli.command()
+@click.option("--llm", help="Also check that this model can be reached.")
+@click.option("--api-base", help="Address of an OpenAI-compatible endpoint.")
+@_AS_JSON
+def doctor(llm: str | None, api_base: str | None, as_json: bool) -> None:
+    """Isolation, devices, git, disk and, with --llm, the model: what this machine can do."""
+    from agent import doctor as examination
+    from agent import terminal
+
+    facts = examination.examine(llm, api_base)
+    _print_json(facts) if as_json else terminal.print_doctor(facts)
+    if not examination.healthy(facts):
+        sys.exit(1)
+
+
+def _experiment() -> Any:
+    from agent import experiment
+
+    return experiment
+
+
+def _drive(folder: Any, work: Callable[[Any], None]) -> None:
+    """Runs with the live view, then says what came of it and how to go on."""
+    from agent import terminal
+
+    with terminal.Live(folder.name) as live:
+        try:
+            work(live.see)
+        except KeyboardInterrupt:
+            live.say(f"Stopped. Go on with:  evolve resume {folder.root}")
+            raise
+        except MachineError:
+            if folder.journal.is_file():
+                live.say(f"When the cause is mended, go on with:  evolve resume {folder.root}")
+            raise
+    terminal.print_status(_status(folder))
+    click.echo(f"Look closer with:  evolve show {folder.root}", err=True)
+
+
+def _free_folder(name: str) -> Path:
+    number = 1
+    while (folder := Path("runs") / f"{name}-{number}").exists():
+        number += 1
+    return folder
+
+
+def _folder(run: Path) -> Any:
+    from agent.config import RunFolder
+
+    folder = RunFolder(run)
+    if not folder.journal.is_file():
+        raise UserError(f"{run} holds no run: there is no {folder.journal.name} in it.")
+    return folder
+
+
+def _journal(folder: Any) -> Any:
+    from contextlib import closing
+
+    from agent.journal import Journal
+
+    return closing(Journal(folder.journal, read_only=True))
+
+
+def _status(folder: Any) -> dict[str, Any]:
+    from agent import summary
+    from agent.lock import is_locked
+
+    with _journal(folder) as journal:
+        return dict(summary.status(journal, folder.name, alive=is_locked(folder.lock)))
+
+
+def _print_json(facts: Any) -> None:
+    click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,249 @@
+"""One TOML file per run -> frozen models. Unknown keys are refused. Owns every file name of a run.
+
+Later sources win: the seed's `seed.toml`, a preset, the file of `--config`, the flags and `--set key=value`.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from agent.errors import UserError
+from agent.evolve import Search
+from agent.fitness import RELATIONS, Constraint, Direction, Objective
+from agent.resources import seeds_folder
+
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "paper": {"llm": {"temperature": [0.05, 0.4], "max_tokens": [600, 1400]}},
+}
+"""Named sets of settings. `paper`: the sampling that the paper's authors used, for models of their time."""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The files of one run."""
+
+    root: Path
+
+    @property
+    def name(self) -> str:
+        return self.root.resolve().name
+
+    @property
+    def config(self) -> Path:
+        return self.root / "config.toml"
+
+    @property
+    def journal(self) -> Path:
+        return self.root / "journal.db"
+
+    @property
+    def log(self) -> Path:
+        return self.root / "run.log"
+
+    @property
+    def lock(self) -> Path:
+        return self.root / "lock"
+
+
+def cache_folder() -> Path:
+    """Where decoded data sets are kept: `$EVOLVE_CACHE`, else the user's cache folder."""
+    if chosen := os.environ.get("EVOLVE_CACHE"):
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "guided-evolution"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SeedSection(_Section):
+    folder: str = ""
+    """Absolute; filled in from the command line."""
+    files: tuple[str, ...] = ("model.py",)
+    frozen: tuple[str, ...] = ()
+
+
+class LlmSection(_Section):
+    models: tuple[str, ...] = ()
+    api_base: str | None = None
+    temperature: tuple[float, float] | None = None
+    """Drawn uniformly for each prompt; left out: the provider's default, which every model accepts."""
+    max_tokens: tuple[int, int] | None = (16_000, 16_000)
+    """Upper bound of an answer, drawn uniformly; today's models spend reasoning tokens from it too."""
+    deadline_seconds: float = Field(600.0, gt=0)
+    """Of one answer, retries included."""
+    concurrency: int = Field(4, ge=1)
+    repairs: int = Field(1, ge=0)
+    """How often an answer that breaks the block contract is sent back with the reason."""
+    prices: dict[str, tuple[float, float]] = {}
+    """US dollars per million tokens (in, out) by model, where the bundled table has none."""
+
+
+class SandboxSection(_Section):
+    slots: int = Field(1, ge=1)
+    """Evaluations at once."""
+    threads: int = Field(1, ge=1)
+    """CPU threads of one evaluation."""
+    unsafe_no_sandbox: bool = False
+    """Run below level `contained`."""
+
+
+class RunSection(_Section):
+    seed: int = 0
+    """Of the search's chance."""
+    training_seed: int = 0
+    """Of every training, so that variants differ by their code and not by luck in the batches."""
+
+
+class Config(_Section):
+    """Everything that a run depends on beside the seed's sources and the prompts."""
+
+    preset: Literal["paper"] | None = None
+    seed: SeedSection = SeedSection()
+    task: dict[str, Any] = {"name": "image-classification"}
+    budget: dict[str, Any] = {}
+    """Of one evaluation; the task reads it."""
+    objectives: dict[str, Direction] = {"accuracy": "max", "parameters": "min"}
+    constraints: dict[str, str] = {}
+    search: Search = Search()
+    llm: LlmSection = LlmSection()
+    sandbox: SandboxSection = SandboxSection()
+    run: RunSection = RunSection()
+
+    @field_validator("objectives")
+    @classmethod
+    def _at_least_two(cls, value: dict[str, Direction]) -> dict[str, Direction]:
+        if len(value) < 2:
+            raise ValueError("a run needs at least two objectives, such as accuracy and parameters")
+        return value
+
+    def objective_list(self) -> tuple[Objective, ...]:
+        return tuple(Objective(name, direction) for name, direction in self.objectives.items())
+
+    def constraint_list(self) -> tuple[Constraint, ...]:
+        """Raises UserError for a bound that cannot be read."""
+        return tuple(_constraint(name, text) for name, text in self.constraints.items())
+
+    def to_toml(self) -> str:
+        return tomli_w.dumps(_without_none(self.model_dump(mode="json")))
+
+
+def load(seed: str, config_file: Path | None, overrides: Mapping[str, Any], assignments: Sequence[str]) -> Config:
+    """The configuration of a new run. `overrides` are nested tables from flags, `assignments` texts `key.key=value`.
+
+    Raises UserError with the file and the key.
+    """
+    folder, files = _seed_place(seed)
+    layers: list[tuple[str, Mapping[str, Any]]] = []
+    if files is None:
+        layers.append((str(folder / "seed.toml"), _read_toml(folder / "seed.toml")))
+    else:
+        layers.append((seed, {"seed": {"files": files}}))
+    if config_file is not None:
+        layers.append((str(config_file), _read_toml(config_file)))
+    layers.append(("the command line", overrides))
+    layers.extend((f"--set {text}", _assignment(text)) for text in assignments)
+
+    preset = next((table["preset"] for _, table in reversed(layers) if "preset" in table), None)
+    if preset is not None:
+        if preset not in PRESETS:
+            raise UserError(f"There is no preset {preset!r}; known: {', '.join(PRESETS)}.")
+        layers.insert(1, (f"preset {preset}", PRESETS[preset]))
+    merged: dict[str, Any] = {}
+    for source, table in layers:
+        _merge(merged, table)
+        _validate(merged, source)  # after each source, so that a mistake is blamed on the file it stands in
+    merged.setdefault("seed", {})["folder"] = str(folder.resolve())
+    return _validate(merged, seed)
+
+
+def read(path: Path) -> Config:
+    """The configuration of a run that exists."""
+    return _validate(_read_toml(path), str(path))
+
+
+def _seed_place(seed: str) -> tuple[Path, list[str] | None]:
+    """(folder, files if a bare .py path was given). A name that is no path may be a shipped seed."""
+    path = Path(seed)
+    if path.suffix == ".py":
+        if not path.is_file():
+            raise UserError(f"There is no file {seed}.")
+        return path.parent, [path.name]
+    shipped = seeds_folder() / path.name
+    if not path.exists() and (shipped / "seed.toml").is_file() and path.parts[:-1] in ((), ("seeds",)):
+        path = shipped
+    if not path.is_dir():
+        raise UserError(f"There is no seed at {seed}: give a folder with a seed.toml, or the path of a .py file.")
+    if not (path / "seed.toml").is_file():
+        raise UserError(f"{path} has no seed.toml; write one, or give the path of the .py file itself.")
+    return path, None
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"There is no file {path}.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read: {error}.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{path} is not valid TOML: {error}.") from error
+
+
+def _assignment(text: str) -> dict[str, Any]:
+    """`a.b=1` -> {"a": {"b": 1}}; a value that is no TOML value is taken as a string."""
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise UserError(f"--set {text!r} must have the form key=value, such as search.generations=5.")
+    try:
+        parsed: Any = tomllib.loads(f"x = {value}")["x"]
+    except tomllib.TOMLDecodeError:
+        parsed = value.strip()
+    for part in reversed(key.strip().split(".")):
+        parsed = {part: parsed}
+    return dict(parsed)
+
+
+def _merge(into: dict[str, Any], table: Mapping[str, Any]) -> None:
+    """Tables are merged, all else is replaced; but named objectives replace the earlier ones as a whole."""
+    for key, value in table.items():
+        if isinstance(value, Mapping) and key != "objectives":
+            _merge(into.setdefault(key, {}), value)
+        else:
+            into[key] = value
+
+
+def _validate(table: Mapping[str, Any], source: str) -> Config:
+    try:
+        return Config.model_validate(table)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"]) or "configuration"
+        if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+            raise UserError(f"{source}: unknown key {key}.") from None
+        raise UserError(f"{source}: {key}: {first['msg'].removeprefix('Value error, ')}.") from None
+
+
+def _constraint(name: str, text: str) -> Constraint:
+    relation, _, bound = text.strip().partition(" ")
+    try:
+        if relation in RELATIONS:
+            return Constraint(name, relation, float(bound.replace("_", "")))
+    except ValueError:
+        pass
+    raise UserError(f'constraints.{name} = "{text}" must look like "<= 500000" (a relation, a space, a number).')
+
+
+def _without_none(value: Any) -> Any:
+    """TOML has no null: absent means default."""
+    if isinstance(value, dict):
+        return {k: _without_none(v) for k, v in value.items() if v is not None}
+    return value

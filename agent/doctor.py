@@ -1,0 +1,84 @@
+"""What this machine can do for a run, found by trying."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from typing import Any
+
+from agent.config import cache_folder
+from agent.errors import MachineError, UserError
+
+Facts = dict[str, Any]
+
+
+def examine(llm: str | None, api_base: str | None) -> Facts:
+    """One entry for each topic; nothing here raises for what is missing, it says so."""
+    return {
+        "isolation": _isolation(),
+        "devices": _devices(),
+        "git": _git(),
+        "llm": _llm(llm, api_base),
+        "disk": _disk(),
+    }
+
+
+def healthy(facts: Facts) -> bool:
+    """Can a run be started here?"""
+    return bool(facts["git"]["found"] and facts["disk"]["enough"] and facts["llm"].get("reachable") is not False)
+
+
+def _isolation() -> Facts:
+    return {"level": "none", "layers": [], "canaries": {}, "hints": []}
+
+
+def _devices() -> Facts:
+    import os
+
+    return {"cpu_cores": len(os.sched_getaffinity(0)), "gpus": _gpus()}
+
+
+def _gpus() -> list[str]:
+    """Asked of the driver's own tool: CUDA stays uninitialised in this process."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return []
+    query = [tool, "--query-gpu=index,name,memory.total", "--format=csv,noheader"]
+    try:
+        found = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        return [f"nvidia-smi fails: {error}"]
+    return found.stdout.strip().splitlines()
+
+
+def _git() -> Facts:
+    path = shutil.which("git")
+    if path is None:
+        return {"found": False, "remedy": "install git: every individual becomes a branch"}
+    version = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10).stdout.strip()
+    return {"found": True, "version": version}
+
+
+def _llm(name: str | None, api_base: str | None) -> Facts:
+    """Sends one tiny question to the model, if one is named."""
+    if name is None:
+        return {"checked": "no: name one with --llm MODEL; `--llm offline` needs no key and no network"}
+    from agent.llm import LlmSettings, Message, Request, RequestRejected, open_model
+
+    try:
+        model = open_model(name, LlmSettings(api_base=api_base, deadline_seconds=60.0))
+    except UserError as error:
+        return {"model": name, "reachable": False, "reason": str(error)}
+    try:
+        completion = model.complete(Request((Message("user", "Answer with the word ready."),), max_tokens=2000))
+    except (MachineError, RequestRejected) as error:
+        return {"model": name, "reachable": False, "reason": str(error)}
+    finally:
+        model.close()
+    return {"model": name, "reachable": True, "seconds": round(completion.seconds, 2), "usd": completion.usd}
+
+
+def _disk() -> Facts:
+    """Free space where runs and decoded data sets go."""
+    free = shutil.disk_usage(".").free
+    return {"free_gib": round(free / 2**30, 1), "enough": free > 2**30, "cache": str(cache_folder())}

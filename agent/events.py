@@ -1,0 +1,100 @@
+"""What happens in a run, one frozen type each. The journal is the list of them; a resume reads them back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from agent.individual import Birth, Failure, Individual, Outcome, Variant
+from agent.llm import Completion, Message
+
+
+@dataclass(frozen=True)
+class RunStarted:
+    config: Mapping[str, object]
+    isolation: str
+    layers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A child was decided on; nothing is spent yet."""
+
+    birth: Birth
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A prompt is about to be sent: recorded before the call, so that an interrupted one is known."""
+
+    id: str
+    call: int
+    """Counts the calls for one child, repairs included."""
+    model: str
+    messages: tuple[Message, ...]
+    temperature: float | None
+    max_tokens: int | None
+
+
+@dataclass(frozen=True)
+class Answered:
+    """Recorded before the answer is used: it is never paid for twice."""
+
+    id: str
+    call: int
+    completion: Completion
+
+
+@dataclass(frozen=True)
+class Bred:
+    """A child parsed and kept its contract."""
+
+    variant: Variant
+
+
+@dataclass(frozen=True)
+class Settled:
+    """A child's end: trained, failed or met before."""
+
+    outcome: Outcome
+
+
+@dataclass(frozen=True)
+class GenerationEnded:
+    number: int
+    population: tuple[str, ...]
+    elites: tuple[str, ...]
+    front: tuple[str, ...]
+    hypervolume: float
+
+
+@dataclass(frozen=True)
+class Committed:
+    id: str
+    branch: str
+    commit: str
+
+
+@dataclass(frozen=True)
+class RunEnded:
+    state: str
+    """`finished`, `stopped` or `failed`."""
+    reason: str
+
+
+Event = RunStarted | Drawn | Asked | Answered | Bred | Settled | GenerationEnded | Committed | RunEnded
+
+Record = Callable[[Event], None]
+"""Called from several threads; returns when the event is safe on disk."""
+
+
+@dataclass(frozen=True)
+class Memo:
+    """What an earlier process of the same run already did: pools look here first, so that a resume repeats nothing."""
+
+    answers: Mapping[tuple[str, int], Completion] = field(default_factory=dict)
+    variants: Mapping[str, Variant] = field(default_factory=dict)
+    outcomes: Mapping[str, Individual | Failure] = field(default_factory=dict)
+    births: Mapping[str, Birth] = field(default_factory=dict)
+    commits: Mapping[str, str] = field(default_factory=dict)
+    """Commit by id."""

@@ -1,0 +1,160 @@
+"""The paper's algorithm, generational form. No I/O: what it does to the world goes through two pools and `record`.
+
+    population <- first_population copies of the seed, each changed by one fixed-prompt mutation
+    evaluate the population
+    repeat for each generation:
+        elites     <- SPEA-2(population)
+        parents    <- NSGA-II(population)
+        offspring  <- pairs of parents mated with p_mate; each one mutated with p_mutate,
+                      by Evolution of Thought with p_eot, else by one fixed prompt
+        evaluate the offspring
+        population <- elites + offspring, without duplicates
+
+Morris, Jurado, Zutty: "LLM Guided Evolution - The Automation of Models Advancing Models", GECCO 2024, algorithms 1, 2.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from itertools import count
+from typing import Protocol
+
+from agent import selection
+from agent.archive import Archive
+from agent.events import Drawn, GenerationEnded, Record, Settled
+from agent.individual import Birth, Duplicate, Failure, Individual, Outcome, Recipe, Variant
+from agent.operators.context import Brief, Context
+from agent.operators.draw import Draw
+
+
+@dataclass(frozen=True)
+class Search:
+    """The rates of the search; the defaults are the paper's."""
+
+    generations: int = 30
+    first_population: int = 32
+    population: int = 8
+    """Offspring of each generation."""
+    elites: int = 44
+    eot_elites: int = 10
+    """How many of the elites lend their changes to Evolution of Thought."""
+    p_mate: float = 0.35
+    p_mutate: float = 0.8
+    p_eot: float = 0.25
+    recent: int = 8
+    """How many of the last evaluations a prompt shows."""
+
+    __pydantic_config__ = {"extra": "forbid"}  # a class attribute, no field: the configuration refuses unknown keys
+
+    def __post_init__(self) -> None:
+        for name in ("p_mate", "p_mutate", "p_eot"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is a probability, from 0 to 1")
+        for name in ("first_population", "population", "elites", "eot_elites"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1")
+        if self.generations < 0 or self.recent < 0:
+            raise ValueError("generations and recent cannot be negative")
+
+
+class Breeding(Protocol):
+    def submit(self, birth: Birth, context: Context) -> Future[Variant | Failure]: ...
+
+
+class Evaluation(Protocol):
+    def submit(self, variant: Variant) -> Future[Individual | Failure]: ...
+
+
+class Evolution:
+    """One run of the algorithm: the archive it fills, the pools it works through, the one source of chance."""
+
+    def __init__(
+        self,
+        archive: Archive,
+        brief: Brief,
+        draw: Draw,
+        breeding: Breeding,
+        evaluation: Evaluation,
+        search: Search,
+        rng: random.Random,
+        record: Record,
+    ) -> None:
+        self.archive, self.brief, self.draw, self.search, self.rng = archive, brief, draw, search, rng
+        self._breeding, self._evaluation, self._record = breeding, evaluation, record
+        self._ids = (f"{n:04d}" for n in count(1))
+
+    def generational(self) -> None:
+        """Runs all generations. Raises MachineError when a pool does."""
+        s, archive = self.search, self.archive
+        population = self._bring_up(self._first_population(), generation=0)
+        self._close_generation(0, population, [])
+        for generation in range(1, s.generations + 1):
+            pool = population or [archive.seed]
+            elites = selection.elites(pool, archive.objectives, s.elites)
+            parents = selection.parents(pool, archive.objectives, s.population)
+            offspring = self._bring_up(self._vary(parents, elites), generation)
+            population = list({i.id: i for i in [*elites, *offspring]}.values())
+            self._close_generation(generation, population, elites)
+
+    def _first_population(self) -> Iterator[tuple[Recipe, ...]]:
+        for _ in range(self.search.first_population):
+            yield (self.draw.mutation(self.rng, self.archive.seed),)
+
+    def _vary(self, parents: Sequence[Individual], elites: Sequence[Individual]) -> Iterator[tuple[Recipe, ...]]:
+        """The recipes of each offspring; a child without any recipe is its parent and is not born again."""
+        s, rng = self.search, self.rng
+        thinkers = selection.elites(elites, self.archive.objectives, s.eot_elites)
+        cycled = [parents[i % len(parents)] for i in range(s.population)]
+        rng.shuffle(cycled)
+        for pair in (cycled[i : i + 2] for i in range(0, len(cycled), 2)):
+            mated = len(pair) == 2 and rng.random() < s.p_mate
+            for parent, partner in zip(pair, reversed(pair), strict=True):
+                recipes = [self.draw.mating(rng, parent, partner)] if mated else []
+                if rng.random() < s.p_mutate:
+                    thought = rng.random() < s.p_eot and self.draw.eot(rng, parent, thinkers, self.archive.seed)
+                    recipes.append(thought or self.draw.mutation(rng, parent))
+                if drawn := tuple(recipe for recipe in recipes if recipe):
+                    yield drawn
+
+    def _bring_up(self, plans: Iterator[tuple[Recipe, ...]], generation: int) -> list[Individual]:
+        """Breeds and trains all plans at once; takes the results in order of birth, so that no chance lies in timing."""
+        births = [Birth(next(self._ids), generation, recipes) for recipes in plans]
+        for birth in births:
+            self._record(Drawn(birth))
+        bred = [self._breeding.submit(birth, self._context(birth)) for birth in births]
+        trained: list[Future[Individual | Failure] | Outcome] = []
+        for future in bred:
+            child = future.result()
+            if isinstance(child, Failure):
+                trained.append(child)
+            elif twin := self.archive.claim(child):
+                trained.append(self._settle(Duplicate(child.birth, twin)))
+            else:
+                trained.append(self._evaluation.submit(child))
+        outcomes = [t.result() if isinstance(t, Future) else t for t in trained]
+        for outcome in outcomes:
+            self.archive.add(outcome)
+        return [o for o in outcomes if isinstance(o, Individual)]
+
+    def _settle(self, outcome: Outcome) -> Outcome:
+        self._record(Settled(outcome))
+        return outcome
+
+    def _context(self, birth: Birth) -> Context:
+        named = {id for r in birth.recipes for id in (*r.parents, r.elite) if id}
+        individuals = {id: self.archive.individuals[id] for id in sorted(named)}
+        return Context(self.brief, self.archive.seed, individuals, self.archive.recent(self.search.recent))
+
+    def _close_generation(self, number: int, population: Sequence[Individual], elites: Sequence[Individual]) -> None:
+        self._record(
+            GenerationEnded(
+                number,
+                tuple(i.id for i in population),
+                tuple(i.id for i in elites),
+                tuple(i.id for i in self.archive.front()),
+                self.archive.hypervolume(),
+            )
+        )

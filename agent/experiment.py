@@ -1,0 +1,180 @@
+"""The composition root: configuration -> objects -> evolution -> journal and branches. It alone names concrete classes."""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent import config as configuration
+from agent.archive import Archive
+from agent.breeding import Breeding
+from agent.config import Config, RunFolder
+from agent.errors import MachineError, UserError
+from agent.evaluation import Bench, Evaluation
+from agent.events import Committed, Event, Memo, RunEnded, RunStarted, Settled
+from agent.evolve import Evolution
+from agent.genome import Editor, Genome, read_genome
+from agent.individual import SEED_ID, Birth, Failure, Individual
+from agent.journal import Journal
+from agent.lineage import Lineage, message
+from agent.llm import LanguageModel, LlmSettings, open_model
+from agent.operators import OPERATORS, Brief, Draw, Sampling
+from agent.prompting import Prompts
+from agent.records import read_seed
+from agent.resources import prompts_folder
+from sandbox.fresh import FreshSandbox
+from sandbox.tasks import Task, TaskError, open_task
+
+Watch = Callable[[Event], None]
+"""Sees each event after it is journaled; for the live view."""
+
+
+def start(config: Config, folder: RunFolder, watch: Watch) -> None:
+    """A new run. Raises UserError before anything is spent or written, MachineError if the run cannot go on."""
+    if folder.root.exists():
+        raise UserError(f"The run folder {folder.root} exists already: choose another --out, or `evolve resume` it.")
+    with _equip(config) as equipment:
+        lineage = Lineage.open(Path(config.seed.folder), folder.root, folder.name)
+        lineage.check()
+        seed = equipment.bench.measure(Birth(SEED_ID, 0), equipment.genome)
+        if isinstance(seed, Failure):
+            raise UserError(
+                f"The seed {config.seed.folder} does not train (stage {seed.stage}): {seed.reason} Mend it first."
+            )
+        folder.root.mkdir(parents=True)
+        _write(folder.config, config.to_toml())
+        with closing(Journal(folder.journal)) as journal:
+            _evolve(equipment, journal, lineage, seed, Memo(), watch)
+
+
+def resume(folder: RunFolder, watch: Watch) -> None:
+    """Goes on with a run that stopped or broke: what the journal holds is not done again."""
+    if not folder.journal.is_file():
+        raise UserError(f"{folder.root} holds no run: there is no {folder.journal.name} in it.")
+    config = configuration.read(folder.config)
+    with _equip(config) as equipment, closing(Journal(folder.journal)) as journal:
+        lineage = Lineage.open(Path(config.seed.folder), folder.root, folder.name)
+        frozen = frozenset(config.seed.frozen)
+        seed: Individual | Failure | None = None
+        for _, _, key, data in journal.events("settled"):
+            if key == SEED_ID:
+                seed = read_seed(data, frozen)
+        seed = seed or equipment.bench.measure(Birth(SEED_ID, 0), equipment.genome)
+        if isinstance(seed, Failure):
+            raise MachineError(f"The seed does not train any more: {seed.reason}")
+        _evolve(equipment, journal, lineage, seed, journal.memo(frozen), watch)
+
+
+@dataclass(frozen=True)
+class _Equipment:
+    """What a run works with: opened and checked before anything is spent."""
+
+    config: Config
+    genome: Genome
+    task: Task
+    bench: Bench
+    prompts: Prompts
+    models: dict[str, LanguageModel]
+    editor: Editor
+
+
+@contextmanager
+def _equip(config: Config) -> Iterator[_Equipment]:
+    """Raises UserError for every mistake of the user's that can be seen without spending anything."""
+    genome = read_genome(Path(config.seed.folder), config.seed.files, config.seed.frozen)
+    constraints = config.constraint_list()
+    limits = {c.name: str(c) for c in constraints}
+    try:
+        task = open_task(config.task, config.budget, limits, configuration.cache_folder())
+    except TaskError as error:
+        raise UserError(str(error)) from error
+    for name in config.objectives:
+        if name not in task.objectives:
+            raise UserError(f"objectives.{name}: this task measures {', '.join(task.objectives)}.")
+    prompts = Prompts.load(prompts_folder())
+    if not config.llm.models:
+        raise UserError("No model is named: give --llm MODEL, or --llm offline to run without a key or a network.")
+    with ExitStack() as stack:
+        settings = LlmSettings(
+            api_base=config.llm.api_base, deadline_seconds=config.llm.deadline_seconds, prices=config.llm.prices
+        )
+        models = {name: stack.enter_context(closing(open_model(name, settings))) for name in config.llm.models}
+        bench = Bench(
+            task,
+            FreshSandbox,
+            config.objective_list(),
+            constraints,
+            slots=config.sandbox.slots,
+            threads=config.sandbox.threads,
+            training_seed=config.run.training_seed,
+        )
+        stack.callback(bench.close)
+        editor = stack.enter_context(closing(Editor()))
+        yield _Equipment(config, genome, task, bench, prompts, models, editor)
+
+
+def _evolve(e: _Equipment, journal: Journal, lineage: Lineage, seed: Individual, memo: Memo, watch: Watch) -> None:
+    """Runs the algorithm to its end and records how it ended."""
+    config = e.config
+    record = _Recorder(journal, lineage, watch, config, memo)
+    record(RunStarted(config.model_dump(mode="json"), seed.evidence.isolation, seed.evidence.layers))
+    record(Settled(seed))
+    archive = Archive(seed, config.objective_list())
+    brief = Brief(e.task.title, e.task.facts(), config.objective_list(), config.constraint_list())
+    sampling = Sampling(tuple(config.llm.models), config.llm.temperature, config.llm.max_tokens)
+    operators = {name: make(e.prompts) for name, make in OPERATORS.items()}
+    repairs, concurrency = config.llm.repairs, config.llm.concurrency
+    breeding = Breeding(operators, e.models, e.editor, record, memo=memo, repairs=repairs, concurrency=concurrency)
+    evaluation = Evaluation(e.bench, record, memo)
+    rng = random.Random(config.run.seed)
+    evolution = Evolution(archive, brief, Draw(e.prompts, sampling), breeding, evaluation, config.search, rng, record)
+    try:
+        evolution.generational()
+    except KeyboardInterrupt:
+        record(RunEnded("stopped", "stopped by the user"))
+        raise
+    except MachineError as error:
+        record(RunEnded("failed", str(error)))
+        raise
+    finally:
+        breeding.close()
+        evaluation.close()
+    if len(archive.individuals) == 1:
+        reasons = Counter(f.reason for f in archive.recent(10**9) if isinstance(f, Failure))
+        told = "; ".join(f"{count} times: {reason}" for reason, count in reasons.most_common(3))
+        record(RunEnded("failed", f"nothing could be trained; {told}"))
+        raise MachineError(f"No variant could be trained; most frequent reasons: {told}")
+    record(RunEnded("finished", ""))
+
+
+class _Recorder:
+    """Journal first, then the branch, then the eyes: the order in which an event becomes true."""
+
+    def __init__(self, journal: Journal, lineage: Lineage, watch: Watch, config: Config, memo: Memo) -> None:
+        self._journal, self._lineage, self._watch = journal, lineage, watch
+        self._objectives = config.objective_list()
+        self._commits: dict[str, str] = dict(memo.commits)
+        self._individuals: dict[str, Individual] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, event: Event) -> None:
+        with self._lock:
+            self._journal.record(event)
+            if isinstance(event, Settled):
+                self._commit(event.outcome)
+            self._watch(event)
+
+    def _commit(self, outcome: object) -> None: ...
+
+
+def _write(path: Path, text: str) -> None:
+    """By rename: a reader never meets half a file."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)

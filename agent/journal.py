@@ -1,0 +1,161 @@
+"""The append-only record of a run: one SQLite file in WAL mode, readable by any SQLite tool through its views.
+
+Every event is on disk before what it announces happens. Nothing is ever changed or deleted; everything else about a
+run (counts, front, lineage, report) is computed from here, and a resume folds it into a `Memo`.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from agent.errors import MachineError
+from agent.events import (
+    Answered,
+    Asked,
+    Bred,
+    Committed,
+    Drawn,
+    Event,
+    GenerationEnded,
+    Memo,
+    RunEnded,
+    RunStarted,
+    Settled,
+)
+from agent.individual import Duplicate, Failure, Individual, Variant
+from agent.records import (
+    read_birth,
+    read_completion,
+    read_outcome,
+    read_variant,
+    write_birth,
+    write_completion,
+    write_outcome,
+    write_variant,
+)
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS events (
+    seq INTEGER PRIMARY KEY, time REAL NOT NULL, kind TEXT NOT NULL, key TEXT NOT NULL, data TEXT NOT NULL,
+    UNIQUE (kind, key)
+);
+CREATE VIEW IF NOT EXISTS variants AS
+    SELECT b.seq, b.time, b.key AS id, json_extract(d.data, '$.generation') AS generation,
+           json_extract(d.data, '$.operator') AS operator, json_extract(b.data, '$.files') AS files
+    FROM events b JOIN events d ON d.kind = 'drawn' AND d.key = b.key WHERE b.kind = 'bred';
+CREATE VIEW IF NOT EXISTS individuals AS
+    SELECT seq, time, key AS id, json_extract(data, '$.fitness') AS fitness, json_extract(data, '$.evidence') AS evidence
+    FROM events WHERE kind = 'settled' AND json_extract(data, '$.outcome') = 'trained';
+CREATE VIEW IF NOT EXISTS failures AS
+    SELECT seq, time, key AS id, json_extract(data, '$.stage') AS stage, json_extract(data, '$.reason') AS reason
+    FROM events WHERE kind = 'settled' AND json_extract(data, '$.outcome') = 'failed';
+CREATE VIEW IF NOT EXISTS llm_calls AS
+    SELECT a.seq, a.time, a.key AS call, json_extract(q.data, '$.model') AS model, json_extract(a.data, '$.usd') AS usd,
+           json_extract(a.data, '$.tokens_in') AS tokens_in, json_extract(a.data, '$.tokens_out') AS tokens_out,
+           json_extract(a.data, '$.seconds') AS seconds, json_extract(q.data, '$.messages') AS prompt,
+           json_extract(a.data, '$.text') AS answer
+    FROM events a JOIN events q ON q.kind = 'asked' AND q.key = a.key WHERE a.kind = 'answered';
+"""
+
+
+class Journal:
+    """One run's events. Writing is safe from several threads; each write is durable when `record` returns."""
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        """Raises MachineError if the file cannot be opened or is not a journal."""
+        self._lock = threading.Lock()
+        try:
+            address = f"{path.resolve().as_uri()}{'?mode=ro' if read_only else ''}"
+            self._db = sqlite3.connect(address, uri=True, check_same_thread=False, isolation_level=None, timeout=30)
+            if not read_only:
+                self._db.execute("PRAGMA journal_mode=WAL")
+                self._db.execute("PRAGMA synchronous=FULL")
+                self._db.executescript(_SCHEMA)
+            self._db.execute("SELECT seq FROM events LIMIT 1")
+        except sqlite3.Error as error:
+            raise MachineError(f"The journal {path} cannot be opened: {error}.") from error
+
+    def record(self, event: Event) -> None:
+        """Appends one event. An event that is there already (a resume passes by it again) is left as it is."""
+        kind, key, data = _row(event)
+        self._append(kind, key, data, once=True)
+
+    def _append(self, kind: str, key: str, data: Mapping[str, Any], *, once: bool) -> None:
+        verb = "INSERT OR IGNORE" if once else "INSERT"
+        row = (time.time(), kind, key, json.dumps(data, ensure_ascii=False, separators=(",", ":")))
+        try:
+            with self._lock:
+                self._db.execute(f"{verb} INTO events (time, kind, key, data) VALUES (?, ?, ?, ?)", row)
+        except sqlite3.Error as error:
+            raise MachineError(f"The journal cannot be written: {error}.") from error
+
+    def events(self, *kinds: str) -> Iterator[tuple[float, str, str, dict[str, Any]]]:
+        """(time in seconds since the epoch, kind, key, data) in order of writing; of all kinds if none is named."""
+        where = f" WHERE kind IN ({','.join('?' * len(kinds))})" if kinds else ""
+        with self._lock:
+            rows = self._db.execute(f"SELECT time, kind, key, data FROM events{where} ORDER BY seq", kinds).fetchall()
+        for moment, kind, key, data in rows:
+            yield moment, kind, key, json.loads(data)
+
+    def memo(self, frozen: frozenset[str]) -> Memo:
+        """What was done already. `frozen` are the block names that the genomes are to treat as frozen."""
+        births = {key: read_birth(data) for _, _, key, data in self.events("drawn")}
+        variants = {
+            key: read_variant(data, births[key], frozen) for _, _, key, data in self.events("bred") if key in births
+        }
+        outcomes: dict[str, Individual | Failure] = {}
+        for _, _, key, data in self.events("settled"):
+            if data["outcome"] == "seed":
+                continue
+            outcome = read_outcome(data, births[key], variants.get(key))
+            if not isinstance(outcome, Duplicate):
+                outcomes[key] = outcome
+        answers = {}
+        for _, _, key, data in self.events("answered"):
+            id, _, call = key.partition("/")
+            answers[id, int(call)] = read_completion(data)
+        commits = {key: data["commit"] for _, _, key, data in self.events("committed")}
+        return Memo(answers, variants, outcomes, births, commits)
+
+    def close(self) -> None:
+        with self._lock:
+            self._db.close()
+
+
+def _row(event: Event) -> tuple[str, str, dict[str, Any]]:
+    """(kind, key, data): an event is unique by kind and key."""
+    match event:
+        case RunStarted(config, isolation, layers):
+            return "started", _moment(), {"config": dict(config), "isolation": isolation, "layers": list(layers)}
+        case Drawn(birth):
+            return "drawn", birth.id, write_birth(birth)
+        case Asked(id, call, model, messages, temperature, max_tokens):
+            said = [{"role": m.role, "text": m.text} for m in messages]
+            asked = {"model": model, "messages": said, "temperature": temperature, "max_tokens": max_tokens}
+            return "asked", f"{id}/{call}", asked
+        case Answered(id, call, completion):
+            return "answered", f"{id}/{call}", write_completion(completion)
+        case Bred(Variant() as variant):
+            return "bred", variant.id, write_variant(variant)
+        case Settled(outcome):
+            return "settled", outcome.id, write_outcome(outcome)
+        case GenerationEnded(number, population, elites, front, hypervolume):
+            sets = {"population": list(population), "elites": list(elites), "front": list(front)}
+            return "generation", str(number), {**sets, "hypervolume": hypervolume}
+        case Committed(id, branch, commit):
+            return "committed", id, {"branch": branch, "commit": commit}
+        case RunEnded(state, reason):
+            return "ended", _moment(), {"state": state, "reason": reason}
+
+
+def _moment() -> str:
+    """A key for what may happen several times: a run is started and ended once for each process."""
+    return f"{time.time_ns()}"
+
+

@@ -1,0 +1,83 @@
+"""The types of a run as JSON values and back: what the journal stores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from agent.fitness import Fitness
+from agent.genome import Genome
+from agent.individual import SEED_ID, Birth, Duplicate, Evidence, Failure, Individual, Outcome, Recipe, Variant
+from agent.llm import Completion, Usage
+
+Json = dict[str, Any]
+
+
+def write_birth(birth: Birth) -> Json:
+    recipes = [asdict(recipe) for recipe in birth.recipes]
+    return {"id": birth.id, "generation": birth.generation, "operator": birth.operator, "recipes": recipes}
+
+
+def read_birth(data: Json) -> Birth:
+    recipes = tuple(
+        Recipe(**{k: tuple(v) if k in ("parents", "blocks") else v for k, v in recipe.items()})
+        for recipe in data["recipes"]
+    )
+    return Birth(data["id"], data["generation"], recipes)
+
+
+def write_completion(completion: Completion) -> Json:
+    data = asdict(completion)
+    return {**data, **data.pop("usage")}
+
+
+def read_completion(data: Json) -> Completion:
+    usage = Usage(data["tokens_in"], data["tokens_out"], data["estimated"])
+    return Completion(data["text"], data["finish_reason"], usage, data["usd"], data["seconds"], data["model"])
+
+
+def write_variant(variant: Variant) -> Json:
+    return {"files": dict(variant.genome.files), "fingerprint": variant.genome.fingerprint}
+
+
+def read_variant(data: Json, birth: Birth, frozen: frozenset[str]) -> Variant:
+    return Variant(birth, Genome(data["files"], frozen))
+
+
+def write_outcome(outcome: Outcome) -> Json:
+    match outcome:
+        case Individual(birth, genome, fitness, evidence):
+            values = {"fitness": dict(fitness.values), "evidence": _write_evidence(evidence)}
+            if birth.id == SEED_ID:
+                return {"outcome": "seed", "files": dict(genome.files), **values}
+            return {"outcome": "trained", **values}
+        case Failure(_, stage, reason, log):
+            return {"outcome": "failed", "stage": stage, "reason": reason, "log": log}
+        case Duplicate(_, twin):
+            return {"outcome": "duplicate", "twin": twin}
+
+
+def read_outcome(data: Json, birth: Birth, variant: Variant | None) -> Outcome:
+    match data["outcome"]:
+        case "trained":
+            assert variant is not None, f"{birth.id} was trained but its sources are not in the journal"
+            return Individual(birth, variant.genome, Fitness(data["fitness"]), _read_evidence(data["evidence"]))
+        case "duplicate":
+            return Duplicate(birth, data["twin"])
+        case _:
+            return Failure(birth, data["stage"], data["reason"], data["log"], variant.genome if variant else None)
+
+
+def read_seed(data: Json, frozen: frozenset[str]) -> Individual:
+    fitness, evidence = Fitness(data["fitness"]), _read_evidence(data["evidence"])
+    return Individual(Birth(SEED_ID, 0), Genome(data["files"], frozen), fitness, evidence)
+
+
+def _write_evidence(evidence: Evidence) -> Json:
+    return {**asdict(evidence), "seconds": dict(evidence.seconds), "curve": [list(row) for row in evidence.curve]}
+
+
+def _read_evidence(data: Mapping[str, Any]) -> Evidence:
+    curve = tuple(tuple(row) for row in data["curve"])
+    return Evidence(**{**data, "curve": curve, "layers": tuple(data["layers"])})

@@ -1,0 +1,168 @@
+"""What a journal says of its run, as plain facts: `evolve status`, `show` and `diff` print these."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from agent import selection
+from agent.errors import UserError
+from agent.fitness import Fitness, Objective
+from agent.genome import Genome, diff
+from agent.individual import INVALID_STAGES, SEED_ID, Birth
+from agent.journal import Journal
+from agent.records import read_birth
+
+Facts = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Trained:
+    id: str
+    fitness: Fitness
+
+
+def status(journal: Journal, run: str, *, alive: bool) -> Facts:
+    """The whole run in numbers. `alive`: some process holds the run's lock."""
+    started = [data for _, _, _, data in journal.events("started")]
+    ends = list(journal.events("started", "ended"))
+    last = ends[-1][3] if ends and ends[-1][1] == "ended" else {}
+    counts: Counter[str] = Counter(proposed=sum(1 for _ in journal.events("drawn")))
+    reasons: Counter[str] = Counter()
+    for _, _, _, data in journal.events("settled"):
+        outcome = data["outcome"]
+        counts["invalid" if outcome == "failed" and data["stage"] in INVALID_STAGES else outcome] += 1
+        if outcome == "failed":
+            reasons[f"{data['stage']}: {data['reason']}"] += 1
+    config = started[-1]["config"] if started else {}
+    seed, front, hypervolume = _front(journal, config)
+    branches = {key: data["branch"] for _, _, key, data in journal.events("committed")}
+    return {
+        "run": run,
+        "state": "running" if alive else last.get("state", "stopped"),
+        "reason": last.get("reason", ""),
+        "schedule": "generational",
+        "generation": sum(1 for _ in journal.events("generation")),
+        "generations": config.get("search", {}).get("generations"),
+        "counts": {kind: counts[kind] for kind in ("proposed", "invalid", "duplicate", "failed", "trained")},
+        "failures": dict(reasons.most_common(5)),
+        "objectives": config.get("objectives", {}),
+        "seed": {"fitness": dict(seed.values) if seed else None},
+        "front": [{"id": t.id, "branch": branches.get(t.id), "fitness": dict(t.fitness.values)} for t in front],
+        "hypervolume": hypervolume,
+        "spend": _spend(journal),
+        "isolation": started[-1]["isolation"] if started else "none",
+    }
+
+
+def variants(journal: Journal) -> list[Facts]:
+    """One entry for each child that was drawn, without diff, prompt and answer."""
+    book = _Book(journal)
+    return [book.facts(birth) for birth in book.births.values()]
+
+
+def variant(journal: Journal, id: str) -> Facts:
+    """One child with diff, prompt and answer. Raises UserError for an unknown id."""
+    book = _Book(journal)
+    id = id if id in book.births else id.zfill(4)
+    if id == SEED_ID or id not in book.births:
+        last = max(book.births, default="none")
+        raise UserError(f"There is no variant {id} in this run; the last one is {last}.")
+    asked = {key: data for _, _, key, data in journal.events("asked") if key.startswith(f"{id}/")}
+    answered = {key: data for _, _, key, data in journal.events("answered") if key.startswith(f"{id}/")}
+    calls = [
+        {
+            "prompt": "\n\n".join(f"# {m['role']}\n\n{m['text']}" for m in data["messages"]),
+            "answer": answered.get(key, {}).get("text"),
+            "model": data["model"],
+        }
+        for key, data in sorted(asked.items(), key=lambda item: int(item[0].partition("/")[2]))
+    ]
+    last_call = calls[-1] if calls else {"prompt": None, "answer": None}
+    return {
+        **book.facts(book.births[id]),
+        "diff": changes(journal, id),
+        "prompt": last_call["prompt"],
+        "answer": last_call["answer"],
+        "calls": calls,
+    }
+
+
+def changes(journal: Journal, id: str) -> str:
+    """The unified diff of a child against the seed; empty if the child never parsed."""
+    files: dict[str, dict[str, str]] = {}
+    for _, _, key, data in journal.events("bred"):
+        files[key] = data["files"]
+    seed = next((data["files"] for _, _, key, data in journal.events("settled") if key == SEED_ID), None)
+    if seed is None or id not in files:
+        return ""
+    return diff(Genome(seed), Genome(files[id]))
+
+
+class _Book:
+    """The journal's rows by child."""
+
+    def __init__(self, journal: Journal) -> None:
+        self.births: dict[str, Birth] = {key: read_birth(data) for _, _, key, data in journal.events("drawn")}
+        self._settled = {key: data for _, _, key, data in journal.events("settled")}
+        self._branches = {key: data["branch"] for _, _, key, data in journal.events("committed")}
+        self._usd: Counter[str] = Counter()
+        for _, _, key, data in journal.events("answered"):
+            self._usd[key.partition("/")[0]] += data["usd"] or 0.0
+
+    def facts(self, birth: Birth) -> Facts:
+        data = self._settled.get(birth.id, {"outcome": "in flight"})
+        last = birth.recipes[-1]
+        return {
+            "id": birth.id,
+            "branch": self._branches.get(birth.id),
+            "parents": list(birth.parents),
+            "generation": birth.generation,
+            "operator": birth.operator,
+            "block": ", ".join(birth.blocks),
+            "role": birth.role,
+            "directive": birth.directive,
+            "elite": next((r.elite for r in birth.recipes if r.elite), None),
+            "model": last.model,
+            "temperature": last.temperature,
+            "fitness": data.get("fitness"),
+            "evidence": data.get("evidence"),
+            "outcome": data.get("stage", data["outcome"]),
+            "reason": data.get("reason") or (f"same genome as {data['twin']}" if "twin" in data else ""),
+            "log": data.get("log", ""),
+            "seconds": sum(data.get("evidence", {}).get("seconds", {}).values()),
+            "usd": self._usd[birth.id],
+        }
+
+
+def _front(journal: Journal, config: Facts) -> tuple[Fitness | None, list[_Trained], float]:
+    objectives = [Objective(name, direction) for name, direction in config.get("objectives", {}).items()]
+    trained = [
+        _Trained(key, Fitness(data["fitness"])) for _, _, key, data in journal.events("settled") if "fitness" in data
+    ]
+    seed = next((t.fitness for t in trained if t.id == SEED_ID), None)
+    if seed is None:
+        return None, [], 0.0
+    front = selection.front(trained, objectives)
+    return seed, front, selection.hypervolume([t.fitness for t in front], objectives, seed)
+
+
+def _spend(journal: Journal) -> Facts:
+    calls = [data for _, _, _, data in journal.events("answered")]
+    seconds, begun = 0.0, None
+    previous = 0.0
+    for moment, kind, _, _ in journal.events():
+        if kind == "started":
+            begun = moment
+        elif begun is not None:
+            seconds += moment - max(begun, previous)
+        previous = moment
+    return {
+        "usd": sum(c["usd"] or 0.0 for c in calls),
+        "calls_without_a_known_price": sum(c["usd"] is None for c in calls),
+        "tokens_in": sum(c["tokens_in"] for c in calls),
+        "tokens_out": sum(c["tokens_out"] for c in calls),
+        "llm_calls": len(calls),
+        "seconds": round(seconds, 1),
+    }

@@ -1,0 +1,238 @@
+"""What a person sees: the live view of a run, and the facts of a journal as tables.
+
+Text of candidates and models (reasons, logs, answers) is hostile: it is shown as plain text, never as markup.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live as RichLive
+from rich.panel import Panel
+from rich.syntax import Syntax
+from rich.table import Table
+from rich.text import Text
+
+from agent.events import Bred, Drawn, Event, GenerationEnded, RunStarted, Settled
+from agent.individual import INVALID_STAGES, SEED_ID, Duplicate, Failure, Individual
+
+Facts = Mapping[str, Any]
+
+
+def number(value: float) -> str:
+    """Counts with thousands separators, shares with four digits."""
+    return f"{value:,.0f}" if abs(value) >= 1000 or float(value).is_integer() and abs(value) > 1 else f"{value:.4f}"
+
+
+def fitness_text(fitness: Mapping[str, float] | None) -> str:
+    return "  ".join(f"{name} {number(value)}" for name, value in (fitness or {}).items())
+
+
+class Live:
+    """Follows a run on stderr: a panel that redraws itself on a terminal, else a line for each child."""
+
+    def __init__(self, run: str) -> None:
+        self._run, self._began = run, time.monotonic()
+        self._console = Console(stderr=True)
+        self._counts: Counter[str] = Counter()
+        self._breeding: set[str] = set()
+        self._training: set[str] = set()
+        self._generation, self._generations = 0, 0
+        self._isolation = "?"
+        self._hypervolume = 0.0
+        self._front: list[str] = []
+        self._fitness: dict[str, Mapping[str, float]] = {}
+        self._lines: list[Text] = []
+        self._panel = RichLive(console=self._console, refresh_per_second=4, get_renderable=self._render, transient=True)
+
+    def __enter__(self) -> Live:
+        if self._console.is_terminal:
+            self._panel.start()
+        else:
+            self.say(f"{self._run}: checking the seed, then training it")
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._panel.stop()
+
+    def say(self, text: str) -> None:
+        self._console.print(Text(text), soft_wrap=True)
+
+    def see(self, event: Event) -> None:
+        match event:
+            case RunStarted(config, isolation):
+                search = config["search"]
+                assert isinstance(search, dict)
+                self._isolation, self._generations = isolation, search["generations"]
+            case Drawn(birth):
+                self._counts["proposed"] += 1
+                self._generation = birth.generation
+                self._breeding.add(birth.id)
+            case Bred(variant):
+                self._breeding.discard(variant.id)
+                self._training.add(variant.id)
+            case Settled(outcome):
+                self._breeding.discard(outcome.id)
+                self._training.discard(outcome.id)
+                self._settle(outcome)
+            case GenerationEnded(number=n, front=front, hypervolume=hypervolume):
+                self._front, self._hypervolume = list(front), hypervolume
+                self._tell(Text(f"generation {n} of {self._generations}: hypervolume {hypervolume:.4f}", "bold"))
+            case _:
+                pass
+
+    def _settle(self, outcome: Individual | Failure | Duplicate) -> None:
+        birth = outcome.birth
+        born = f"{outcome.id}  {birth.operator} {', '.join(birth.blocks)}".rstrip()
+        born += f" ({birth.directive})" if birth.directive else ""
+        match outcome:
+            case Individual(fitness=fitness, evidence=evidence):
+                self._fitness[outcome.id] = fitness.values
+                if outcome.id != SEED_ID:
+                    self._counts["trained"] += 1
+                seconds = sum(evidence.seconds.values())
+                self._tell(Text(f"{born}: {fitness_text(fitness.values)}  in {seconds:.1f} s"))
+            case Failure(stage=stage, reason=reason):
+                self._counts["invalid" if stage in INVALID_STAGES else "failed"] += 1
+                self._tell(Text(f"{born}: stopped at {stage}: {reason[:160]}", "yellow"))
+            case Duplicate(twin=twin):
+                self._counts["duplicate"] += 1
+                self._tell(Text(f"{born}: same genome as {twin}", "dim"))
+
+    def _tell(self, line: Text) -> None:
+        self._lines = [*self._lines[-7:], line]
+        if not self._console.is_terminal:
+            self._console.print(line, soft_wrap=True)
+
+    def _render(self) -> Panel:
+        elapsed = int(time.monotonic() - self._began)
+        head = Text(
+            f"generation {self._generation}/{self._generations}   "
+            + "   ".join(f"{kind} {self._counts[kind]}" for kind in ("proposed", "trained", "invalid", "failed", "duplicate"))
+            + f"   breeding {len(self._breeding)}   in evaluation {len(self._training)}"
+        )
+        table = Table(box=None, padding=(0, 2, 0, 0))
+        table.add_column("front")
+        for id in [SEED_ID, *(i for i in self._front if i != SEED_ID)][:8]:
+            table.add_row(Text(f"{id:>5}  {fitness_text(self._fitness.get(id))}", "green" if id != SEED_ID else ""))
+        title = f"{self._run} - {elapsed // 60}:{elapsed % 60:02d} - isolation {self._isolation}"
+        waiting = [] if self._lines else [Text("training the seed ...", "dim")]
+        return Panel(Group(head, table, *waiting, *self._lines), title=title, title_align="left")
+
+
+def print_status(facts: Facts) -> None:
+    """One screen: state, counts, front, spend."""
+    console = _stdout()
+    spend, counts = facts["spend"], facts["counts"]
+    minutes, seconds = divmod(int(spend["seconds"]), 60)
+    reason = f" ({facts['reason']})" if facts["reason"] else ""
+    console.print(Text(f"{facts['run']}: {facts['state']}{reason}, {minutes}:{seconds:02d} min", "bold"))
+    console.print(Text("  ".join(f"{kind} {count}" for kind, count in counts.items())))
+    usd = f"{spend['usd']:.4f} USD"
+    if spend["calls_without_a_known_price"]:
+        usd += f" and {spend['calls_without_a_known_price']} calls of unknown price"
+    tokens = f"{spend['tokens_in']:,} tokens in, {spend['tokens_out']:,} out"
+    console.print(Text(f"{spend['llm_calls']} model calls, {tokens}, {usd}; isolation {facts['isolation']}"))
+    for reason, count in facts["failures"].items():
+        console.print(Text(f"  {count} x {reason[:150]}", "yellow"))
+    console.print(_front_table(facts))
+    console.print(Text(f"hypervolume {facts['hypervolume']:.4f} (the seed alone: 1)"))
+
+
+def print_run(listed: list[dict[str, Any]], facts: Facts) -> None:
+    """The front, and every child in a line."""
+    console = _stdout()
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in ("id", "gen", "parents", "operator", "block", "directive", "role", "outcome"):
+        table.add_column(column, no_wrap=column != "outcome")
+    on_front = {member["id"] for member in facts["front"]}
+    for one in listed:
+        told = fitness_text(one["fitness"]) or f"{one['outcome']}: {one['reason']}"[:120]
+        cells = (
+            one["id"],
+            str(one["generation"]),
+            ",".join(one["parents"]),
+            one["operator"],
+            one["block"],
+            one["directive"] or "",
+            one["role"] or "",
+            told,
+        )
+        table.add_row(*(Text(cell) for cell in cells), style="green" if one["id"] in on_front else "")
+    console.print(table)
+    console.print(_front_table(facts))
+
+
+def print_variant(one: Facts, facts: Facts) -> None:
+    """Everything about one child: what was asked, answered, changed and measured."""
+    console = _stdout()
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    shown = ("branch", "parents", "operator", "block", "role", "directive", "elite", "model", "temperature", "outcome", "reason")
+    for key in shown:
+        if one[key] not in (None, "", []):
+            value = ", ".join(one[key]) if isinstance(one[key], list) else str(one[key])
+            table.add_row(key, Text(value))
+    if one["fitness"]:
+        seed = facts["seed"]["fitness"]
+        for name, value in one["fitness"].items():
+            table.add_row(name, Text(f"{number(value)}  (seed {number(seed[name])})"))
+        stages = ", ".join(f"{stage} {s:.2f} s" for stage, s in one["evidence"]["seconds"].items())
+        memory = one["evidence"]["peak_memory"] / 2**20
+        table.add_row("measured", f"{stages}; peak {memory:.0f} MiB; isolation {one['evidence']['isolation']}")
+    console.print(Text(f"variant {one['id']}", "bold"))
+    console.print(table)
+    if one["log"]:
+        console.print(Text("last output", "bold"), Text(one["log"][-2000:]))
+    if one["diff"]:
+        console.print(Text("change against the seed", "bold"))
+        console.print(Syntax(one["diff"], "diff", background_color="default", word_wrap=True))
+    for call in one["calls"]:
+        console.print(Text(f"\nprompt to {call['model']}", "bold"), Text(call["prompt"]), sep="\n")
+        console.print(Text("\nanswer", "bold"), Text(call["answer"] or "(none)"), sep="\n")
+
+
+def print_diff(text: str) -> None:
+    if sys.stdout.isatty():
+        _stdout().print(Syntax(text, "diff", background_color="default", word_wrap=True))
+    else:
+        sys.stdout.write(text)
+
+
+def print_doctor(facts: Facts) -> None:
+    console = _stdout()
+    for topic, found in facts.items():
+        console.print(Text(topic, "bold"))
+        for key, value in found.items() if isinstance(found, Mapping) else [("", found)]:
+            console.print(Text(f"  {key}: {_flat(value)}"), soft_wrap=True)
+
+
+def _flat(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{k} {_flat(v)}" for k, v in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_flat, value)) or "none"
+    return str(value)
+
+
+def _front_table(facts: Facts) -> Table:
+    table = Table(title="front", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    names = list(facts["objectives"])
+    for column in ("id", *names, "branch"):
+        table.add_column(column, justify="right" if column in names else "left", no_wrap=True)
+    rows = [(member["id"], member["fitness"], member["branch"]) for member in facts["front"]]
+    if facts["seed"]["fitness"] and all(id != SEED_ID for id, _, _ in rows):
+        rows.append((SEED_ID, facts["seed"]["fitness"], "(where it began)"))
+    for id, fitness, branch in rows:
+        table.add_row(id, *(number(fitness[n]) for n in names), Text(branch or ""))
+    return table
+
+
+def _stdout() -> Console:
+    """Wide when piped, so that no cell is cut for a reader that is a program."""
+    return Console(width=None if sys.stdout.isatty() else 200, highlight=False, soft_wrap=False)
