@@ -1,0 +1,78 @@
+"""How two genomes differ, block by block, and what a block takes along when it is shown outside its own program."""
+
+from __future__ import annotations
+
+import ast
+
+from agent.genome import Block, Genome
+
+_DEFINITIONS = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def differing(a: Genome, b: Genome) -> tuple[str, ...]:
+    """Names of the blocks that may evolve in both and do something else in each (comments and docstrings aside)."""
+    theirs = {block.name: block for block in b.blocks}
+    return tuple(
+        block.name
+        for block in a.blocks
+        if block.name in theirs
+        and block.kind == theirs[block.name].kind
+        and block.source != theirs[block.name].source
+        and _meaning(block) != _meaning(theirs[block.name])
+    )
+
+
+def plain(name: str) -> str:
+    """The name as the code has it: `pkg/b.py:Net` -> `Net`."""
+    return name.rpartition(":")[2]
+
+
+def borrowed(block: Block, giver: Genome, taker: Genome) -> str:
+    """The top-level statements of `giver` that `block` relies on, directly or through each other, and `taker` lacks.
+
+    Without them an LLM would see calls of helpers that an earlier answer brought along, and not what they do.
+    """
+    text = giver.files[block.file]
+    available, missing = _top_level(text), _top_level(text).keys() - _top_level(taker.files.get(block.file, "")).keys()
+    wanted: dict[int, ast.stmt] = {}
+    queue: list[ast.AST] = [ast.parse(block.source)]
+    while queue:
+        for name in _names(queue.pop()) & missing:
+            statement = available[name]
+            if statement.lineno not in wanted:
+                wanted[statement.lineno] = statement
+                queue.append(statement)
+    return "\n\n".join(source_of(wanted[line], text) for line in sorted(wanted))
+
+
+def source_of(statement: ast.stmt, text: str) -> str:
+    """The lines of a top-level statement, decorators included."""
+    decorators = statement.decorator_list if isinstance(statement, _DEFINITIONS) else []
+    first = min([statement.lineno, *(decorator.lineno for decorator in decorators)])
+    return "\n".join(text.splitlines()[first - 1 : statement.end_lineno])
+
+
+def _top_level(text: str) -> dict[str, ast.stmt]:
+    """Names bound at the top of a file, each with the statement that binds it."""
+    bound: dict[str, ast.stmt] = {}
+    for statement in ast.parse(text).body:
+        if isinstance(statement, _DEFINITIONS):
+            bound[statement.name] = statement
+        elif isinstance(statement, ast.Import | ast.ImportFrom):
+            bound |= {(alias.asname or alias.name).partition(".")[0]: statement for alias in statement.names}
+        else:
+            stored = (node for node in ast.walk(statement) if isinstance(node, ast.Name))
+            bound |= {node.id: statement for node in stored if isinstance(node.ctx, ast.Store)}
+    return bound
+
+
+def _names(node: ast.AST) -> set[str]:
+    return {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)}
+
+
+def _meaning(block: Block) -> str:
+    tree = ast.parse(block.source)
+    for node in ast.walk(tree):
+        if isinstance(node, _DEFINITIONS) and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:]
+    return ast.dump(tree)

@@ -1,0 +1,22 @@
+"""What all operators' conversations share: the system message in front, the rules at the end."""
+
+from __future__ import annotations
+
+from agent.genome import Genome
+from agent.individual import Recipe
+from agent.llm import Message
+from agent.operators.compare import plain
+from agent.prompting import Prompts
+
+
+def conversation(prompts: Prompts, role: str | None, text: str) -> tuple[Message, ...]:
+    """The system message says who speaks (nobody in particular without a role), the user message is `text`."""
+    system = prompts.parts["system"].fill(role=prompts.roles[role] if role else "")
+    return Message("system", system), Message("user", text)
+
+
+def rules(prompts: Prompts, recipe: Recipe, base: Genome) -> str:
+    """The rules for the recipe's (first) block, with the room for the answer where the recipe bounds it."""
+    block = base.block(recipe.blocks[0])
+    room = "" if recipe.max_tokens is None else f"{recipe.max_tokens:,}"
+    return prompts.parts["rules"].fill(block=plain(block.name), kind=block.kind, max_tokens=room)

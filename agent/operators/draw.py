@@ -1,0 +1,78 @@
+"""The random choices behind a recipe. All chance comes from the generator that is passed in."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from agent.individual import Individual, Recipe
+from agent.operators.compare import differing
+from agent.prompting import Prompts
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How LLMs are asked. A range is drawn from uniformly, both ends included."""
+
+    models: tuple[str, ...]
+    temperature: tuple[float, float] | None = None
+    """None: not sent, the provider's default."""
+    max_tokens: tuple[int, int] | None = None
+    """None: the model's own default."""
+
+    def draw(self, rng: random.Random) -> dict[str, Any]:
+        """The part of a recipe that every operator has: `model`, `seed`, `temperature`, `max_tokens`."""
+        return {
+            "model": rng.choice(self.models),
+            "seed": rng.randrange(2**31),
+            "temperature": round(rng.uniform(*self.temperature), 3) if self.temperature else None,
+            "max_tokens": rng.randint(*self.max_tokens) if self.max_tokens else None,
+        }
+
+
+def draw_mutation(rng: random.Random, parent: Individual, prompts: Prompts, sampling: Sampling) -> Recipe:
+    """Any block of the parent, any directive, any role or none, each alike."""
+    return Recipe(
+        operator="mutate",
+        parents=(parent.id,),
+        blocks=(rng.choice(parent.genome.blocks).name,),
+        directive=rng.choice(sorted(prompts.directives)),
+        role=rng.choice([None, *sorted(prompts.roles)]),
+        **sampling.draw(rng),
+    )
+
+
+def draw_mating(rng: random.Random, a: Individual, b: Individual, sampling: Sampling) -> Recipe | None:
+    """Any block in which the two parents differ. None if they differ in none."""
+    blocks = differing(a.genome, b.genome)
+    if not blocks:
+        return None
+    return Recipe(operator="mate", parents=(a.id, b.id), blocks=(rng.choice(blocks),), **sampling.draw(rng))
+
+
+def draw_eot(
+    rng: random.Random, parent: Individual, elites: Sequence[Individual], seed: Individual, sampling: Sampling
+) -> Recipe | None:
+    """Any elite that differs from the seed, any block in which it does, any other block of the parent to rewrite.
+
+    None if no elite differs from the seed, or the parent has no other block.
+    """
+    changed = {elite.id: differing(elite.genome, seed.genome) for elite in elites}
+    candidates = [elite for elite in elites if changed[elite.id]]
+    if not candidates:
+        return None
+    elite = rng.choice(candidates)
+    example = rng.choice(changed[elite.id])
+    targets = [block.name for block in parent.genome.blocks if block.name != example]
+    if not targets:
+        return None
+    return Recipe(
+        operator="eot",
+        parents=(parent.id,),
+        blocks=(rng.choice(targets),),
+        elite=elite.id,
+        example=example,
+        **sampling.draw(rng),
+    )

@@ -1,0 +1,31 @@
+"""Repair: the conversation goes on with the answer that could not be used and the reasons why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from agent.llm import Message
+from agent.prompting import Prompts, clean, fence
+
+ANSWER_LIMIT, REASONS_LIMIT = 20_000, 3_000
+"""Characters that are sent back at most: an answer may be anything, a reason may hold a candidate's whole output."""
+
+
+def repair(
+    prompts: Prompts, messages: tuple[Message, ...], answer: str, reasons: Sequence[str]
+) -> tuple[Message, ...]:
+    """`messages` as they were sent, the `answer` to them, and why it cannot be used."""
+    listed = _shortened("\n".join(f"- {clean(reason).strip()}" for reason in reasons), REASONS_LIMIT)
+    return (
+        *messages,
+        # Providers refuse an empty message.
+        Message("assistant", _shortened(answer, ANSWER_LIMIT).strip() or "(no answer)"),
+        Message("user", prompts.parts["repair"].fill(reasons=fence(listed, "text"))),
+    )
+
+
+def _shortened(text: str, limit: int) -> str:
+    """Head and tail: the tail of a log usually says what went wrong."""
+    if len(text) <= limit:
+        return text
+    return f"{text[: limit // 2]}\n[... {len(text) - limit:,} characters left out ...]\n{text[-limit // 2 :]}"

@@ -1,0 +1,28 @@
+"""Where the shipped folders `prompts/` and `seeds/` lie: at the root of a clone, in `agent/_data/` of an installed wheel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from agent.errors import UserError
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def shipped(name: str, package: Path = _PACKAGE) -> Path:
+    """The folder `name` that came with this installation; raises UserError if the installation is incomplete.
+
+    The wheel's place is looked at first: beside an installed package a stranger's `prompts/` may lie.
+    """
+    for folder in (package / "_data" / name, package.parent / name):
+        if folder.is_dir():
+            return folder
+    raise UserError(f"The folder {name}/ is missing from this installation ({package}): install guided-evolution again.")
+
+
+def prompts_folder() -> Path:
+    return shipped("prompts")
+
+
+def seeds_folder() -> Path:
+    return shipped("seeds")
