@@ -9,8 +9,8 @@ from agent.events import Answered, Asked, Bred, Memo, Record, Settled
 from agent.genome import Editor, Genome, Violations
 from agent.individual import Birth, Failure, Recipe, Variant
 from agent.llm import Completion, LanguageModel, Message, Request, RequestRejected
-from agent.operators import repair
-from agent.operators.context import Context, Operator
+from agent.operators import Context, operators, repair
+from agent.prompting import Prompts
 
 
 class Breeding:
@@ -18,7 +18,7 @@ class Breeding:
 
     def __init__(
         self,
-        operators: Mapping[str, Operator],
+        prompts: Prompts,
         models: Mapping[str, LanguageModel],
         editor: Editor,
         record: Record,
@@ -28,7 +28,8 @@ class Breeding:
         concurrency: int = 8,
     ) -> None:
         """`repairs`: how often an answer that breaks the contract is sent back with the reason."""
-        self._operators, self._models, self._editor = operators, models, editor
+        self._prompts, self._operators = prompts, operators(prompts)
+        self._models, self._editor = models, editor
         self._record, self._memo, self._repairs = record, memo, repairs
         self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="breeding")
 
@@ -72,7 +73,7 @@ class Breeding:
             if completion.finish_reason == "length":
                 edited = Violations(("The answer was cut off at its length limit.", *edited.reasons), edited.stage)
             if attempt < self._repairs:
-                messages = repair(messages, completion.text, edited.reasons)
+                messages = repair(self._prompts, messages, completion.text, edited.reasons)
         return edited
 
 

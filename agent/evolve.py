@@ -26,8 +26,8 @@ from agent import selection
 from agent.archive import Archive
 from agent.events import Drawn, GenerationEnded, Record, Settled
 from agent.individual import Birth, Duplicate, Failure, Individual, Outcome, Recipe, Variant
-from agent.operators.context import Brief, Context
-from agent.operators.draw import Draw
+from agent.operators import Brief, Context, Sampling, draw_eot, draw_mating, draw_mutation
+from agent.prompting import Prompts
 
 
 @dataclass(frozen=True)
@@ -75,14 +75,16 @@ class Evolution:
         self,
         archive: Archive,
         brief: Brief,
-        draw: Draw,
+        prompts: Prompts,
+        sampling: Sampling,
         breeding: Breeding,
         evaluation: Evaluation,
         search: Search,
         rng: random.Random,
         record: Record,
     ) -> None:
-        self.archive, self.brief, self.draw, self.search, self.rng = archive, brief, draw, search, rng
+        self.archive, self.brief, self.search, self.rng = archive, brief, search, rng
+        self._prompts, self._sampling = prompts, sampling
         self._breeding, self._evaluation, self._record = breeding, evaluation, record
         self._ids = (f"{n:04d}" for n in count(1))
 
@@ -101,7 +103,7 @@ class Evolution:
 
     def _first_population(self) -> Iterator[tuple[Recipe, ...]]:
         for _ in range(self.search.first_population):
-            yield (self.draw.mutation(self.rng, self.archive.seed),)
+            yield (self._mutation(self.archive.seed),)
 
     def _vary(self, parents: Sequence[Individual], elites: Sequence[Individual]) -> Iterator[tuple[Recipe, ...]]:
         """The recipes of each offspring; a child without any recipe is its parent and is not born again."""
@@ -112,12 +114,18 @@ class Evolution:
         for pair in (cycled[i : i + 2] for i in range(0, len(cycled), 2)):
             mated = len(pair) == 2 and rng.random() < s.p_mate
             for parent, partner in zip(pair, reversed(pair), strict=True):
-                recipes = [self.draw.mating(rng, parent, partner)] if mated else []
+                recipes = [draw_mating(rng, parent, partner, self._sampling)] if mated else []
                 if rng.random() < s.p_mutate:
-                    thought = rng.random() < s.p_eot and self.draw.eot(rng, parent, thinkers, self.archive.seed)
-                    recipes.append(thought or self.draw.mutation(rng, parent))
+                    think = rng.random() < s.p_eot
+                    recipes.append((think and self._thought(parent, thinkers)) or self._mutation(parent))
                 if drawn := tuple(recipe for recipe in recipes if recipe):
                     yield drawn
+
+    def _mutation(self, parent: Individual) -> Recipe:
+        return draw_mutation(self.rng, parent, self._prompts, self._sampling)
+
+    def _thought(self, parent: Individual, elites: Sequence[Individual]) -> Recipe | None:
+        return draw_eot(self.rng, parent, elites, self.archive.seed, self._sampling)
 
     def _bring_up(self, plans: Iterator[tuple[Recipe, ...]], generation: int) -> list[Individual]:
         """Breeds and trains all plans at once; takes the results in order of birth, so that no chance lies in timing."""

@@ -24,7 +24,7 @@ from agent.individual import SEED_ID, Birth, Failure, Individual
 from agent.journal import Journal
 from agent.lineage import Lineage, message
 from agent.llm import LanguageModel, LlmSettings, open_model
-from agent.operators import OPERATORS, Brief, Draw, Sampling
+from agent.operators import Brief, Sampling
 from agent.prompting import Prompts
 from agent.records import read_seed
 from agent.resources import prompts_folder
@@ -128,12 +128,11 @@ def _evolve(e: _Equipment, journal: Journal, lineage: Lineage, seed: Individual,
     archive = Archive(seed, config.objective_list())
     brief = Brief(e.task.title, e.task.facts(), config.objective_list(), config.constraint_list())
     sampling = Sampling(tuple(config.llm.models), config.llm.temperature, config.llm.max_tokens)
-    operators = {name: make(e.prompts) for name, make in OPERATORS.items()}
     repairs, concurrency = config.llm.repairs, config.llm.concurrency
-    breeding = Breeding(operators, e.models, e.editor, record, memo=memo, repairs=repairs, concurrency=concurrency)
+    breeding = Breeding(e.prompts, e.models, e.editor, record, memo=memo, repairs=repairs, concurrency=concurrency)
     evaluation = Evaluation(e.bench, record, memo)
     rng = random.Random(config.run.seed)
-    evolution = Evolution(archive, brief, Draw(e.prompts, sampling), breeding, evaluation, config.search, rng, record)
+    evolution = Evolution(archive, brief, e.prompts, sampling, breeding, evaluation, config.search, rng, record)
     try:
         evolution.generational()
     except KeyboardInterrupt:

@@ -1,5 +1,8 @@
-"""Source text <-> named blocks. The only room that imports libcst."""
+"""Source text <-> named blocks. The only room that imports libcst, and only where text is edited."""
 
-from agent.genome.genome import Block, Genome
+from agent.genome.answer import Violations
+from agent.genome.editor import Editor
+from agent.genome.genome import Block, Genome, diff, read_genome
+from agent.genome.outline import callers, signatures
 
-__all__ = ["Block", "Genome"]
+__all__ = ["Block", "Editor", "Genome", "Violations", "callers", "diff", "read_genome", "signatures"]

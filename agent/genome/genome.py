@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import ast
+import difflib
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
+from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
+
+from agent.errors import UserError
+
+DEFINITIONS = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 @dataclass(frozen=True)
 class Block:
-    """One top-level class or function, decorators and its own leading comments included."""
+    """One top-level class or function, its decorators and the comment lines directly above included."""
 
     name: str
     """Unique in the genome: `Net`, or `pkg/b.py:Net` where the genome has several files."""
@@ -33,19 +39,114 @@ class Genome:
     def __post_init__(self) -> None:
         object.__setattr__(self, "files", MappingProxyType(dict(self.files)))
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Genome) and dict(self.files) == dict(other.files) and self.frozen == other.frozen
+
+    def __hash__(self) -> int:
+        return hash((tuple(sorted(self.files.items())), self.frozen))
+
+    @cached_property
+    def all_blocks(self) -> tuple[Block, ...]:
+        """Every block, in order of file and line."""
+        several = len(self.files) > 1
+        return tuple(block for path, text in self.files.items() for block in _blocks(path, text, several))
+
     @cached_property
     def blocks(self) -> tuple[Block, ...]:
-        """The blocks that may evolve, in order of file and line."""
-        raise NotImplementedError
+        """The blocks that may evolve."""
+        return tuple(block for block in self.all_blocks if block.name not in self.frozen)
 
     def block(self, name: str) -> Block:
-        """Raises KeyError for an unknown name."""
-        return next(b for b in self.blocks if b.name == name)
+        """Frozen or not. Raises KeyError for an unknown name."""
+        for block in self.all_blocks:
+            if block.name == name:
+                return block
+        raise KeyError(name)
+
+    def with_files(self, files: Mapping[str, str]) -> Genome:
+        """The same genome with some files replaced."""
+        return Genome({**self.files, **files}, self.frozen)
 
     @cached_property
     def fingerprint(self) -> str:
-        """Equal for sources that differ only in comments, docstrings, spacing."""
+        """Equal for sources that differ only in comments, docstrings and spacing, under one version of Python."""
         digest = hashlib.sha256()
         for path, text in sorted(self.files.items()):
-            digest.update(path.encode() + b"\0" + ast.dump(ast.parse(text)).encode() + b"\0")
+            digest.update(f"{path}\0{ast.dump(without_docstrings(ast.parse(text)))}\0".encode("utf-8", "replace"))
         return digest.hexdigest()
+
+
+def read_genome(folder: Path, files: Sequence[str], frozen: Iterable[str] = ()) -> Genome:
+    """The seed's genome. Raises UserError with the file and what is wrong with it."""
+    texts = {}
+    for name in files:
+        path = folder / name
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise UserError(f"The seed's file {name} lies outside of {folder}.")
+        try:
+            texts[name] = path.read_bytes().decode("utf-8")  # bytes: line endings stay as they are
+            ast.parse(texts[name])
+        except FileNotFoundError:
+            raise UserError(f"The seed's file {path} does not exist.") from None
+        except UnicodeDecodeError:
+            raise UserError(f"{path} is not UTF-8 text.") from None
+        except OSError as error:
+            raise UserError(f"{path} cannot be read: {error}.") from error
+        except (SyntaxError, ValueError) as error:
+            line = getattr(error, "lineno", None)
+            raise UserError(f"{path} is not valid Python: line {line}: {getattr(error, 'msg', error)}.") from None
+    genome = Genome(texts, frozenset(frozen))
+    unknown = genome.frozen - {block.name for block in genome.all_blocks}
+    if unknown:
+        raise UserError(f"{folder}: frozen names no block of the seed: {', '.join(sorted(unknown))}.")
+    if not genome.blocks:
+        raise UserError(f"{folder} has no blocks: {', '.join(files)} needs a top-level class or function that may evolve.")
+    return genome
+
+
+def diff(old: Genome, new: Genome) -> str:
+    """A unified diff that `git apply` takes; empty for equal sources."""
+    parts: list[str] = []
+    for path in dict.fromkeys([*old.files, *new.files]):
+        before, after = old.files.get(path, ""), new.files.get(path, "")
+        if before == after:
+            continue
+        parts.append(f"diff --git a/{path} b/{path}\n")
+        for line in difflib.unified_diff(source_lines(before), source_lines(after), f"a/{path}", f"b/{path}"):
+            parts.append(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n")
+    return "".join(parts)
+
+
+def without_docstrings(tree: ast.Module) -> ast.Module:
+    """The same tree, changed in place: a body that was only a docstring becomes `pass`."""
+    for node in ast.walk(tree):
+        if isinstance(node, (*DEFINITIONS, ast.Module)) and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    return tree
+
+
+def span(node: ast.stmt) -> tuple[int, int]:
+    """First and last line of a top-level statement, from 1, decorators included."""
+    decorators = node.decorator_list if isinstance(node, DEFINITIONS) else []
+    return min([node.lineno, *(d.lineno for d in decorators)]), node.end_lineno or node.lineno
+
+
+@lru_cache(maxsize=4096)
+def _blocks(path: str, text: str, several: bool) -> tuple[Block, ...]:
+    lines = source_lines(text)
+    found = []
+    for node in ast.parse(text).body:
+        if isinstance(node, DEFINITIONS):
+            first, last = span(node)
+            while first > 1 and lines[first - 2].startswith("#"):
+                first -= 1
+            name = f"{path}:{node.name}" if several else node.name
+            kind: Literal["class", "function"] = "class" if isinstance(node, ast.ClassDef) else "function"
+            found.append(Block(name, path, kind, "".join(lines[first - 1 : last])))
+    return tuple(found)
+
+
+def source_lines(text: str) -> list[str]:
+    """Lines with their ends, as Python counts them: form feeds and the like do not end a line."""
+    pieces = text.split("\n")
+    return [piece + "\n" for piece in pieces[:-1]] + ([pieces[-1]] if pieces[-1] else [])

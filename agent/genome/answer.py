@@ -1,0 +1,82 @@
+"""An LLM's answer -> the code in it. Plain text work, no parser: the text is hostile until the gates have passed it."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Literal
+
+MAX_CHARACTERS = 200_000
+MAX_LINE = 2_000
+
+_FENCE = re.compile(r"^[ ]{0,3}(?P<marks>`{3,}|~{3,})[ \t]*(?P<language>[\w+-]*)[^\n]*$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Violations:
+    """Why an answer cannot be used, in words fit for a repair prompt."""
+
+    reasons: tuple[str, ...]
+    stage: Literal["answer", "contract"] = "contract"
+
+
+def extract(answer: str, names: Collection[str]) -> str | Violations:
+    """The code that defines the wanted blocks: of several fences the last that defines one, else the only Python fence.
+
+    A fence that the answer does not close (it was cut) is taken as it is; text without any fence is taken as code if
+    it defines a wanted block and compiles.
+    """
+    text = answer.replace("\r\n", "\n")
+    if len(text) > MAX_CHARACTERS:
+        return Violations((f"The answer has {len(text):,} characters; {MAX_CHARACTERS:,} is the limit.",), "answer")
+    fences = _fences(text)
+    wanted = re.compile(rf"^(?:async\s+def|def|class)\s+(?:{'|'.join(map(re.escape, names))})\b", re.MULTILINE)
+    defining = [code for code in fences if wanted.search(code)]
+    if defining:
+        return defining[-1]
+    if not fences and wanted.search(text) and compile_error(text) is None:
+        return text
+    quoted = " and ".join(f"`{name}`" for name in names)
+    if fences:
+        return Violations((f"No fenced Python block of the answer defines {quoted}.",), "answer")
+    return Violations((f"The answer has no fenced Python block with the complete {quoted}.",), "answer")
+
+
+def compile_error(code: str) -> str | None:
+    """Why CPython refuses the text, in its own words; None if it compiles. Nothing is executed.
+
+    The gates that keep libcst from crashing on hostile text: size, line length, and CPython's own compiler.
+    """
+    if len(code) > MAX_CHARACTERS:
+        return f"The code has {len(code):,} characters; {MAX_CHARACTERS:,} is the limit."
+    longest = max(map(len, code.split("\n")))
+    if longest > MAX_LINE:
+        return f"A line has {longest:,} characters; {MAX_LINE:,} is the limit."
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # an invalid escape sequence is no reason to write on the user's terminal
+            compile(code, "answer", "exec", dont_inherit=True)
+    except SyntaxError as error:
+        place = f" in `{error.text.strip()[:120]}`" if error.text else ""
+        return f"Python cannot compile the code: line {error.lineno}: {error.msg}{place}."
+    except (RecursionError, MemoryError):
+        return "The code is nested too deeply for Python to compile."
+    except ValueError as error:
+        return f"Python cannot compile the code: {error}."
+    return None
+
+
+def _fences(text: str) -> list[str]:
+    """The contents of the fenced blocks whose language is Python or unnamed."""
+    found, opened = [], None
+    for mark in _FENCE.finditer(text):
+        if opened is None:
+            opened = mark
+        elif mark["marks"][0] == opened["marks"][0] and len(mark["marks"]) >= len(opened["marks"]) and not mark["language"]:
+            found.append((opened["language"].lower(), text[opened.end() + 1 : mark.start()]))
+            opened = None
+    if opened is not None:
+        found.append((opened["language"].lower(), text[opened.end() + 1 :]))
+    return [code for language, code in found if language in ("", "python", "py", "python3")]

@@ -1,0 +1,97 @@
+"""Applies an LLM's answer to a genome, in a child process with a time limit."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+from agent.errors import MachineError
+from agent.genome.answer import MAX_CHARACTERS, Violations
+from agent.genome.genome import Genome
+
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+class Editor:
+    """One child process, started when it is first needed and replaced when it hangs or dies. Safe from several threads."""
+
+    def __init__(self, seconds: float = 10.0) -> None:
+        """`seconds`: the time limit of one edit."""
+        self._seconds = seconds
+        self._lock = threading.Lock()
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def apply(self, genome: Genome, blocks: tuple[str, ...], answer: str) -> Genome | Violations:
+        """The genome with `blocks` replaced by what the answer defines, or why the answer cannot be used.
+
+        Raises MachineError if no child process can be started.
+        """
+        if len(answer) > MAX_CHARACTERS:
+            return Violations((f"The answer has {len(answer):,} characters; {MAX_CHARACTERS:,} is the limit.",), "answer")
+        request = {"files": dict(genome.files), "names": list(blocks), "answer": answer.encode("utf-8", "replace").decode()}
+        with self._lock:
+            line = self._exchange(json.dumps(request).encode() + b"\n")
+        if line is None:
+            return Violations((f"The code could not be parsed within {self._seconds:g} seconds; write it more simply.",))
+        told = json.loads(line)
+        if "reasons" in told:
+            return Violations(tuple(told["reasons"]), told["stage"])
+        return genome.with_files(told["files"])
+
+    def close(self) -> None:
+        with self._lock:
+            self._stop()
+
+    def _exchange(self, request: bytes) -> bytes | None:
+        """One line there, one line back; None if the child died or took too long (it is replaced at the next call)."""
+        if self._child is not None and self._child.poll() is not None:
+            self._stop()  # it died between two edits: not this answer's fault
+        child = self._child or self._start()
+        assert child.stdin is not None and child.stdout is not None
+        try:
+            child.stdin.write(request)
+            child.stdin.flush()
+        except BrokenPipeError:
+            self._stop()
+            return None
+        line = bytearray()
+        with selectors.DefaultSelector() as selector:
+            selector.register(child.stdout, selectors.EVENT_READ)
+            # The limit is for silence: an answer comes in one piece, after all the work.
+            while selector.select(self._seconds):
+                piece = os.read(child.stdout.fileno(), 1 << 16)
+                line += piece
+                if line.endswith(b"\n"):
+                    return bytes(line)
+                if not piece:
+                    break
+        self._stop()
+        return None
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        environment = {"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(_ROOT), "LANG": "C.UTF-8"}
+        command = [sys.executable, "-m", "agent.genome.worker"]
+        pipe = subprocess.PIPE
+        try:
+            self._child = subprocess.Popen(
+                command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env=environment, start_new_session=True
+            )
+        except OSError as error:
+            raise MachineError(f"The editor's process cannot be started: {error}.") from error
+        return self._child
+
+    def _stop(self) -> None:
+        if self._child is not None:
+            self._child.kill()
+            self._child.wait()
+            for stream in (self._child.stdin, self._child.stdout):
+                if stream is not None:
+                    with contextlib.suppress(BrokenPipeError):  # what was still buffered for a dead child
+                        stream.close()
+            self._child = None

@@ -1,0 +1,269 @@
+"""Before and after, as text: what an answer makes of a file."""
+
+import textwrap
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agent.genome import Editor, Genome, Violations
+
+MODEL = '''\
+"""A small model."""
+import torch
+from torch import nn
+
+WIDTH = 8
+
+
+# Squeeze and excitation:
+# gates the channels.
+class Gate(nn.Module):
+    def __init__(self, channels, ratio=3):
+        super().__init__()
+        self.fc = nn.Linear(channels, channels)   # two spaces  here
+
+    def forward(self, x):
+        return x * torch.sigmoid(self.fc(x.mean((2, 3))))[:, :, None, None]
+
+
+@torch.no_grad()
+def scale(x, factor=2.0):
+    return x * factor
+
+
+class Net(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.gate = Gate(WIDTH, ratio=2)
+        self.head = nn.Linear(WIDTH, classes)
+
+    def forward(self, x):
+        return self.head(scale(self.gate(x), 3.0).mean((2, 3)))
+
+
+def build_model(num_classes, in_channels):
+    return Net(num_classes)
+'''
+
+
+@pytest.fixture(scope="module")
+def editor():
+    editor = Editor()
+    yield editor
+    editor.close()
+
+
+def answer(code):
+    return f"Intention: test.\nExpected effect: none.\n\n```python\n{textwrap.dedent(code).strip()}\n```\n"
+
+
+def apply(editor, code, block="Gate", source=MODEL):
+    return editor.apply(Genome({"model.py": source}), (block,), answer(code))
+
+
+def text(genome):
+    assert not isinstance(genome, Violations), genome.reasons
+    return genome.files["model.py"]
+
+
+NEW_GATE = """
+    class Gate(nn.Module):
+        def __init__(self, channels, ratio=3):
+            super().__init__()
+
+        def forward(self, x):
+            return x * 0.5
+"""
+
+
+def test_only_the_block_changes_and_its_comments_stay(editor):
+    head, _, rest = MODEL.partition("class Gate")
+    tail = rest[rest.index("\n\n\n@torch") :]
+    assert text(apply(editor, NEW_GATE)) == head + textwrap.dedent(NEW_GATE).strip() + tail
+
+
+def test_a_function_with_a_decorator(editor):
+    new = text(apply(editor, "@torch.no_grad()\ndef scale(x, factor=2.0):\n    return x + factor", "scale"))
+    assert new == MODEL.replace("return x * factor", "return x + factor")
+
+
+def test_helpers_and_imports_are_merged(editor):
+    code = """
+        from __future__ import annotations
+        import math
+        import torch
+        import torch.nn.functional as F
+        from torch import nn
+
+        SLOPE = 0.1
+
+        def squash(x):
+            return F.leaky_relu(x, SLOPE) / math.pi
+
+        def scale(x, factor=2.0):
+            return squash(x) * factor
+    """
+    new = text(apply(editor, code, "scale"))
+    assert new.startswith(
+        '"""A small model."""\nfrom __future__ import annotations\nimport torch\nfrom torch import nn\n'
+        "import math\nimport torch.nn.functional as F\n"
+    )
+    assert "\n\nSLOPE = 0.1\n\n\ndef squash(x):\n    return F.leaky_relu(x, SLOPE) / math.pi\n\n\ndef scale(" in new
+    assert new.count("import torch\n") == 1
+
+
+def test_what_the_answer_repeats_unchanged_is_ignored(editor):
+    repeated = MODEL.replace("return x * factor", "return x - factor").replace("# gates the channels.", "# other words")
+    new = text(apply(editor, repeated, "scale"))
+    assert new == MODEL.replace("return x * factor", "return x - factor")
+
+
+def test_demonstrations_are_dropped(editor):
+    code = NEW_GATE + '    print(Gate(3))\n    if __name__ == "__main__":\n        Gate(3)\n'
+    assert "print" not in text(apply(editor, code))
+
+
+def test_other_line_endings_survive(editor):
+    new = text(apply(editor, NEW_GATE, source=MODEL.replace("\n", "\r\n")))
+    assert "\r\nclass Gate(nn.Module):\r\n" in new and "\n" not in new.replace("\r\n", "")
+
+
+@pytest.mark.parametrize(
+    ("code", "block", "reason"),
+    [
+        ("def Gate(channels, ratio=3):\n    return None", "Gate", "must stay a class"),
+        ("def scale(x):\n    return x", "scale", "`factor` must stay at position 2"),
+        ("def scale(x, power, factor=2.0):\n    return x", "scale", "`factor` must stay at position 2"),
+        ("def scale(x, factor, power=1):\n    return x", "scale", "`factor` must keep a default"),
+        ("def scale(x, factor=2.0, *, power):\n    return x", "scale", "`power` needs a default"),
+        ("def scale(x, factor=2.0):\n    return np.abs(x)", "scale", "`np` is not defined"),
+        ("import einops_that_is_not_there\ndef scale(x, factor=2.0):\n    return x", "scale", "is not installed"),
+        ("from math import *\ndef scale(x, factor=2.0):\n    return x", "scale", "Star imports"),
+        ("def scale(x, factor=2.0):\n    return x\ntorch.manual_seed(0)", "scale", "side effects"),
+        ("WIDTH = 9\ndef scale(x, factor=2.0):\n    return x", "scale", "`WIDTH` exists"),
+        (
+            "def scale(x, factor=2.0):\n    return x\ndef build_model(num_classes, in_channels):\n    return 1",
+            "scale",
+            "changes `build_model`",
+        ),
+        ("class Gate(nn.Module):\n    def __init__(self, channels, ratio=3):\n        super().__init__()", "Gate", "`forward`"),
+        ("class Gate(nn.Module):\n    def forward(self, x):\n        return x", "Gate", "`__init__`"),
+    ],
+)
+def test_a_broken_contract_has_its_reason(editor, code, block, reason):
+    result = apply(editor, code, block)
+    assert isinstance(result, Violations) and result.stage == "contract"
+    assert any(reason in r for r in result.reasons), result.reasons
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        ("I would rather not.", "no fenced Python block"),
+        ("", "no fenced Python block"),
+        ("```python\nclass Other:\n    pass\n```", "defines `Gate`"),
+        ("```rust\nstruct Gate;\n```", "no fenced Python block"),
+        ("```python\nclass Gate(nn.Module:\n    pass\n```", "line 1"),
+        ("```python\nclass Gate:\n    x = '" + "a" * 5000 + "'\n```", "limit is"),
+        ("x" * 200_001, "200,001 characters"),
+        ("```python\nclass Gate:\n    x = '\0'\n```", "null bytes"),
+    ],
+)
+def test_an_answer_without_usable_code_has_its_reason(editor, reply, reason):
+    result = editor.apply(Genome({"model.py": MODEL}), ("Gate",), reply)
+    assert isinstance(result, Violations) and result.stage == "answer"
+    said = " ".join(result.reasons).replace("is the limit", "limit is")
+    assert reason in said
+
+
+def fenced(code, marks="```", language="python"):
+    return f"{marks}{language}\n{textwrap.dedent(code).strip()}\n{marks}\n"
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        fenced(NEW_GATE, "~~~"),
+        fenced(NEW_GATE, language=""),
+        fenced(NEW_GATE, language="py").replace("\n", "\r\n"),
+        "First a sketch:\n" + fenced("class Gate(nn.Module):\n    ...") + "and now in full:\n" + fenced(NEW_GATE),
+        fenced(NEW_GATE) + "Use it so:\n" + fenced("print(Gate(3))"),
+        fenced(NEW_GATE).rsplit("```", 1)[0],
+        textwrap.dedent(NEW_GATE),
+    ],
+)
+def test_forms_of_answers(editor, reply):
+    assert "return x * 0.5" in text(editor.apply(Genome({"model.py": MODEL}), ("Gate",), reply))
+
+
+HOSTILE = {
+    "parentheses": "x = " + "(" * 990 + "1" + ")" * 990,
+    "minus": "\n".join(["x = " + "-" * 1900 + "1"] * 20),
+    "elif": "if a:\n    pass\n" + "elif a:\n    pass\n" * 9000,
+    "and": "x = (True\n" + "and True\n" * 18_000 + ")",
+    "attributes": "x = (a\n" + ".b\n" * 5000 + ")",
+    "calls": "x = (f\n" + "()\n" * 5000 + ")",
+    "surrogate": "x = '\ud800'",
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_hostile_text_is_a_violation_and_the_editor_goes_on(kind):
+    editor = Editor(seconds=3.0)
+    try:
+        body = textwrap.indent(HOSTILE[kind], "    ")
+        result = editor.apply(Genome({"model.py": MODEL}), ("scale",), fenced(f"def scale(x, factor=2.0):\n{body}\n    return x"))
+        assert isinstance(result, Violations) or kind in ("surrogate",)
+        assert "x + 1" in text(apply(editor, "def scale(x, factor=2.0):\n    return x + 1", "scale"))
+    finally:
+        editor.close()
+
+
+def test_several_files(editor):
+    files = {"model.py": "from pkg.b import Net\n\n\ndef build_model(n, c):\n    return Net(n)\n", "pkg/b.py": "class Net:\n    def __init__(self, n):\n        self.n = n\n"}
+    genome = Genome(files)
+    assert [b.name for b in genome.blocks] == ["model.py:build_model", "pkg/b.py:Net"]
+    new = editor.apply(genome, ("pkg/b.py:Net",), answer("class Net:\n    def __init__(self, n):\n        self.n = n + 1\n"))
+    assert new.files["model.py"] == files["model.py"]
+    assert new.files["pkg/b.py"].endswith("self.n = n + 1\n")
+
+
+names = st.sampled_from(["Gate", "scale", "Net", "build_model"])
+
+
+@settings(max_examples=12, deadline=None)
+@given(names)
+def test_replacing_a_block_by_itself_changes_no_byte(name):
+    genome = Genome({"model.py": MODEL})
+    assert text(SHARED.apply(genome, (name,), fenced(genome.block(name).source))) == MODEL
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.floats(-1e6, 1e6).map(repr), st.lists(st.sampled_from(["", "# a note", "    "]), max_size=4))
+def test_nothing_outside_the_block_changes(number, padding):
+    source = MODEL.replace("class Net", "\n".join(padding) + "\nclass Net")
+    genome = Genome({"model.py": source})
+    new = text(SHARED.apply(genome, ("scale",), fenced(f"def scale(x, factor=2.0):\n    return x * {number}")))
+    old_block = "@torch.no_grad()\ndef scale(x, factor=2.0):\n    return x * factor\n"
+    assert new == source.replace(old_block, f"def scale(x, factor=2.0):\n    return x * {number}\n")
+
+
+SHARED = Editor()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _close():
+    yield
+    SHARED.close()
+
+
+def test_a_killed_child_is_replaced():
+    editor = Editor()
+    try:
+        assert "x + 1" in text(apply(editor, "def scale(x, factor=2.0):\n    return x + 1", "scale"))
+        editor._child.kill()
+        editor._child.wait()
+        assert "x + 2" in text(apply(editor, "def scale(x, factor=2.0):\n    return x + 2", "scale"))
+    finally:
+        editor.close()

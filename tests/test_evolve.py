@@ -1,0 +1,149 @@
+"""The algorithm alone: pools that answer at once and measure by a formula, so that only decisions are under test."""
+
+import random
+from collections import Counter
+from concurrent.futures import Future
+
+import pytest
+
+from agent.archive import Archive
+from agent.events import Drawn, GenerationEnded, Settled
+from agent.evolve import Evolution, Search
+from agent.fitness import Fitness, Objective
+from agent.genome import Genome
+from agent.individual import SEED_ID, Birth, Duplicate, Failure, Individual, Variant
+from agent.operators import Brief, Sampling
+from agent.prompting import Prompts
+from agent.resources import prompts_folder
+
+OBJECTIVES = (Objective("accuracy", "max"), Objective("parameters", "min"))
+SOURCE = "WIDTH = 1\n\n\ndef width():\n    return 100\n\n\ndef rate():\n    return 50\n"
+
+
+def done(result):
+    future = Future()
+    future.set_result(result)
+    return future
+
+
+class Breeder:
+    """Writes a number into the block it is asked to rewrite; every seventh child is stillborn."""
+
+    def submit(self, birth, context):
+        if int(birth.id) % 7 == 0:
+            return done(Failure(birth, "contract", "it was the seventh"))
+        source = context.individuals[birth.recipes[0].parents[0]].genome.files["model.py"]
+        for recipe in birth.recipes:
+            chance = random.Random(recipe.seed)
+            for block in recipe.blocks:
+                head, _, tail = source.partition(f"def {block}():\n    return ")
+                source = f"{head}def {block}():\n    return {chance.randint(1, 60)}{tail[tail.index(chr(10)):]}"
+        return done(Variant(birth, Genome({"model.py": source})))
+
+
+def measured(genome):
+    space = {}
+    exec(genome.files["model.py"], space)
+    return Fitness({"accuracy": 1 / (1 + space["rate"]()), "parameters": space["width"]() + space["rate"]() / 10})
+
+
+class Evaluator:
+    def submit(self, variant):
+        return done(Individual(variant.birth, variant.genome, measured(variant.genome)))
+
+
+def run(seed=0, **search):
+    events = []
+    genome = Genome({"model.py": SOURCE})
+    archive = Archive(Individual(Birth(SEED_ID, 0), genome, measured(genome)), OBJECTIVES)
+    brief = Brief("A number.", {}, OBJECTIVES)
+    prompts, sampling = Prompts.load(prompts_folder()), Sampling(("offline",))
+    settings = Search(**{"generations": 6, "first_population": 12, "population": 8, **search})
+    rng = random.Random(seed)
+    Evolution(archive, brief, prompts, sampling, Breeder(), Evaluator(), settings, rng, events.append).generational()
+    return archive, events
+
+
+def births(events):
+    return [event.birth for event in events if isinstance(event, Drawn)]
+
+
+def test_the_same_seed_gives_the_same_run():
+    assert run(3)[1] == run(3)[1]
+    assert run(3)[1] != run(4)[1]
+
+
+def test_the_first_population_is_the_seed_with_one_fixed_prompt_mutation_each():
+    first = [b for b in births(run()[1]) if b.generation == 0]
+    assert len(first) == 12
+    assert all(b.parents == (SEED_ID,) and [r.operator for r in b.recipes] == ["mutate"] for b in first)
+
+
+def test_hypervolume_never_falls_and_the_search_improves():
+    volumes = [e.hypervolume for e in run()[1] if isinstance(e, GenerationEnded)]
+    assert len(volumes) == 7
+    assert volumes == sorted(volumes)
+    assert volumes[-1] > volumes[0] > 1.0
+
+
+def test_rates_are_those_that_were_asked_for():
+    drawn = [b for b in births(run(generations=150, p_eot=0.25)[1]) if b.generation > 0]
+    recipes = [r for b in drawn for r in b.recipes]
+    counts = Counter(r.operator for r in recipes)
+    slots = 150 * 8
+    mutated = counts["mutate"] + counts["eot"]
+    assert mutated / slots == pytest.approx(0.8, abs=0.04)
+    assert counts["eot"] / mutated == pytest.approx(0.25, abs=0.04)
+    assert counts["mate"] / slots == pytest.approx(0.35, abs=0.06)
+
+
+def test_mating_names_two_parents_whose_block_differs():
+    archive, events = run(generations=10)
+    matings = [r for b in births(events) for r in b.recipes if r.operator == "mate"]
+    assert matings
+    for recipe in matings:
+        one, other = (archive.individuals[id].genome.block(recipe.blocks[0]).source for id in recipe.parents)
+        assert one != other
+
+
+def test_thoughts_come_from_elites_and_go_to_another_block():
+    archive, events = run(generations=10)
+    thoughts = [r for b in births(events) for r in b.recipes if r.operator == "eot"]
+    assert thoughts
+    for recipe in thoughts:
+        assert recipe.example not in recipe.blocks
+        elite = archive.individuals[recipe.elite].genome.block(recipe.example).source
+        assert elite != archive.seed.genome.block(recipe.example).source
+
+
+def test_a_population_is_elites_and_trained_offspring_once_each():
+    archive, events = run()
+    settled = [e.outcome for e in events if isinstance(e, Settled)]
+    for event in (e for e in events if isinstance(e, GenerationEnded)):
+        assert len(set(event.population)) == len(event.population)
+        assert set(event.population) <= set(archive.individuals)
+        assert set(event.elites) <= set(event.population)
+    assert all(isinstance(outcome, Duplicate) for outcome in settled)
+
+
+def test_a_genome_met_before_is_not_trained_again():
+    archive, _ = run(generations=20)
+    prints = [i.genome.fingerprint for i in archive.individuals.values()]
+    assert len(set(prints)) == len(prints)
+
+
+def test_a_run_in_which_all_fail_goes_on_from_the_seed():
+    class Barren(Breeder):
+        def submit(self, birth, context):
+            return done(Failure(birth, "answer", "no code"))
+
+    genome = Genome({"model.py": SOURCE})
+    archive = Archive(Individual(Birth(SEED_ID, 0), genome, measured(genome)), OBJECTIVES)
+    prompts, sampling = Prompts.load(prompts_folder()), Sampling(("offline",))
+    events = []
+    settings = Search(generations=2, first_population=3, population=4)
+    brief = Brief("A number.", {}, OBJECTIVES)
+    rng = random.Random(0)
+    Evolution(archive, brief, prompts, sampling, Barren(), Evaluator(), settings, rng, events.append).generational()
+    assert list(archive.individuals) == [SEED_ID]
+    assert max(b.generation for b in births(events)) == 2
