@@ -17,6 +17,10 @@ class SandboxUnavailable(Exception):
     """The machine's fault: the sandbox could not run the call at all. Never the candidate's."""
 
 
+class TaskError(Exception):
+    """The user's mistake in what a task is asked for: one sentence, said before anything is spent."""
+
+
 @dataclass(frozen=True)
 class Limits:
     """What one call may use. Bytes and seconds."""

@@ -51,7 +51,7 @@ def test_frozen_blocks_do_not_evolve_but_can_be_read():
     "edited",
     [
         SOURCE.replace("# same", "# other"),
-        SOURCE.replace('"""Says what."""\n\n', ""),
+        SOURCE.replace('    """Says what."""\n\n', ""),
         SOURCE.replace("return x  ", "return (x)"),
         SOURCE.replace("\n", "\r\n"),
         SOURCE.replace('    """Only a docstring."""', "    pass"),

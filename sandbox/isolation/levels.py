@@ -1,0 +1,49 @@
+"""What each level of isolation consists of, and what of the machine a candidate may see at all."""
+
+from __future__ import annotations
+
+import os
+import sys
+import sysconfig
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+
+from sandbox.sandbox import Level
+
+LAYERS: Mapping[Level, Mapping[str, bool]] = {
+    "full": {"rlimits": True, "namespaces": True, "landlock": True, "seccomp": True},
+    "contained": {"rlimits": True, "namespaces": False, "landlock": True, "seccomp": True},
+    "reduced": {"rlimits": True, "namespaces": True, "landlock": False, "seccomp": True},
+    "none": {"rlimits": True, "namespaces": False, "landlock": False, "seccomp": False},
+}
+
+_SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", "/etc/alternatives")
+_GPU = ("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools")
+
+
+@cache
+def readable_paths() -> list[str]:
+    """System libraries, the interpreter, its packages and the package `sandbox`: just those, wherever they lie.
+
+    Of an editable checkout only `sandbox/` is visible: not the run folder, not git, not a `.env`.
+    """
+    paths = {sys.base_prefix, sys.prefix, sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+    paths.add(str(Path(__file__).resolve().parents[1]))
+    wanted = [*_SYSTEM, *sorted(os.path.realpath(p) for p in paths), sys.prefix]
+    kept: list[str] = []
+    for path in dict.fromkeys(wanted):
+        if os.path.exists(path) and not any(Path(path).is_relative_to(k) for k in kept if not os.path.islink(k)):
+            kept.append(path)
+    return kept
+
+
+def world_readable(paths: Sequence[str]) -> bool:
+    """Can every user reach these paths? Then a sandbox started by root can become nobody."""
+    folders = {parent for path in paths for parent in (Path(path), *Path(path).parents)}
+    return all(os.stat(folder).st_mode & 0o005 for folder in folders)
+
+
+def gpu_devices(device: str) -> list[str]:
+    """Device nodes of one GPU, `cuda:N`, and those that every process with CUDA needs."""
+    return [f"/dev/nvidia{device.partition(':')[2] or '0'}", *_GPU]

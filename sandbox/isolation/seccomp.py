@@ -1,0 +1,144 @@
+"""seccomp: system calls that a training never needs are refused (seccomp(2), <linux/filter.h>, <linux/audit.h>).
+
+A deny-list, because libc and CUDA differ too much between systems for an allow-list; but what a kernel newer than this
+table adds does not exist for the candidate, and a call by another architecture's numbers kills it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import struct
+
+from sandbox.isolation import linux
+
+_LAST_KNOWN = 470
+_ARCHITECTURE = 0xC000003E if linux.X86_64 else 0xC00000B7  # AUDIT_ARCH_X86_64, AUDIT_ARCH_AARCH64
+_X32_BIT = 0x40000000
+
+# name: (x86_64, aarch64), from syscall_64.tbl and asm-generic/unistd.h; None: the architecture does not have it.
+_Number = tuple[int | None, int | None]
+
+_REFUSED: dict[str, _Number] = {
+    # network
+    "connect": (42, 203), "bind": (49, 200), "listen": (50, 201), "sendmsg": (46, 211), "sendmmsg": (307, 269),
+    # other processes
+    "ptrace": (101, 117), "process_vm_readv": (310, 270), "process_vm_writev": (311, 271), "kcmp": (312, 272),
+    "pidfd_open": (434, 434), "pidfd_getfd": (438, 438), "pidfd_send_signal": (424, 424), "tkill": (200, 130),
+    "rt_sigqueueinfo": (129, 138), "rt_tgsigqueueinfo": (297, 240), "process_madvise": (440, 440),
+    "setpriority": (141, 140), "ioprio_set": (251, 30), "move_pages": (279, 239), "migrate_pages": (256, 238),
+    "execve": (59, 221), "execveat": (322, 281), "fork": (57, None), "vfork": (58, None),
+    # namespaces and mounts
+    "unshare": (272, 97), "setns": (308, 268), "mount": (165, 40), "umount2": (166, 39), "pivot_root": (155, 41),
+    "chroot": (161, 51), "move_mount": (429, 429), "open_tree": (428, 428), "fsopen": (430, 430),
+    "fsconfig": (431, 431), "fsmount": (432, 432), "fspick": (433, 433), "mount_setattr": (442, 442),
+    # kernel surfaces
+    "bpf": (321, 280), "perf_event_open": (298, 241), "userfaultfd": (323, 282), "keyctl": (250, 219),
+    "add_key": (248, 217), "request_key": (249, 218), "init_module": (175, 105), "finit_module": (313, 273),
+    "delete_module": (176, 106), "kexec_load": (246, 104), "kexec_file_load": (320, 294), "reboot": (169, 142),
+    "swapon": (167, 224), "swapoff": (168, 225), "acct": (163, 89), "quotactl": (179, 60), "syslog": (103, 116),
+    "settimeofday": (164, 170), "clock_settime": (227, 112), "adjtimex": (159, 171), "clock_adjtime": (305, 266),
+    "sethostname": (170, 161), "setdomainname": (171, 162), "iopl": (172, None), "ioperm": (173, None),
+    "modify_ldt": (154, None), "name_to_handle_at": (303, 264), "open_by_handle_at": (304, 265),
+    "memfd_secret": (447, 447), "vhangup": (153, 58), "lookup_dcookie": (212, 18), "nfsservctl": (180, 42),
+    "fanotify_init": (300, 262), "uselib": (134, None), "sysfs": (139, None), "ustat": (136, None),
+    # System V and POSIX IPC
+    "shmget": (29, 194), "shmat": (30, 196), "msgget": (68, 186), "semget": (64, 190), "mq_open": (240, 180),
+    # metadata of files: Landlock does not cover it
+    "chmod": (90, None), "fchmod": (91, 52), "fchmodat": (268, 53), "fchmodat2": (452, 452), "chown": (92, None),
+    "fchown": (93, 55), "lchown": (94, None), "fchownat": (260, 54), "setxattr": (188, 5), "lsetxattr": (189, 6),
+    "fsetxattr": (190, 7), "removexattr": (197, 14), "lremovexattr": (198, 15), "fremovexattr": (199, 16),
+    "setxattrat": (463, 463), "removexattrat": (466, 466), "utime": (132, None), "utimes": (235, None),
+    "futimesat": (261, None), "utimensat": (280, 88),
+}  # fmt: skip
+
+_ABSENT: dict[str, _Number] = {
+    # refused as if the kernel did not have them: libraries then take another way
+    "clone3": (435, 435), "io_uring_setup": (425, 425), "io_uring_enter": (426, 426), "io_uring_register": (427, 427),
+    "memfd_create": (319, 279),
+}  # fmt: skip
+
+_SOCKET: _Number = (41, 198)
+_SOCKETPAIR: _Number = (53, 199)
+_SENDTO: _Number = (44, 206)
+_PRLIMIT64: _Number = (302, 261)
+_CLONE: _Number = (56, 220)
+_KILL: _Number = (62, 129)
+_TGKILL: _Number = (234, 131)
+
+_CLONE_THREAD = 0x00010000
+_CLONE_NEW_ANY = 0x7E020000 | 0x80
+_AF_UNIX = 1
+
+_ALLOW, _KILL_PROCESS, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
+_SET_MODE_FILTER = 1
+
+# <linux/bpf_common.h>: load a word, jump if equal / greater or equal / any bit set, return
+_LOAD, _JEQ, _JGE, _JSET, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+
+
+class _Program:
+    """A classic BPF program over `struct seccomp_data`: nr at 0, architecture at 4, arguments from 16, 8 bytes each."""
+
+    def __init__(self) -> None:
+        self.code: list[bytes] = []
+
+    def emit(self, operation: int, value: int, if_true: int = 0, if_false: int = 0) -> None:
+        self.code.append(struct.pack("HBBI", operation, if_true, if_false, value & 0xFFFFFFFF))
+
+    def refuse(self, number: _Number, error: int) -> None:
+        if (nr := _here(number)) is not None:
+            self.emit(_JEQ, nr, 0, 1)
+            self.emit(_RETURN, _ERRNO | error)
+
+    def refuse_if(self, number: _Number, argument: int, test: int, value: int, *, holds: bool) -> None:
+        """EPERM if the low word of the argument passes the test (or, with `holds` false, if it does not)."""
+        if (nr := _here(number)) is not None:
+            self.emit(_JEQ, nr, 0, 4)
+            self.emit(_LOAD, 16 + 8 * argument)
+            self.emit(test, value, *((0, 1) if holds else (1, 0)))
+            self.emit(_RETURN, _ERRNO | errno.EPERM)
+            self.emit(_LOAD, 0)
+
+
+def restrict(*, gpu: bool = False) -> None:
+    """Installs the filter for this process and all its threads, for good. To be called in the process it is for."""
+    program = _Program()
+    program.emit(_LOAD, 4)
+    program.emit(_JEQ, _ARCHITECTURE, 1, 0)
+    program.emit(_RETURN, _KILL_PROCESS)
+    program.emit(_LOAD, 0)
+    for first in (_X32_BIT, _LAST_KNOWN):
+        program.emit(_JGE, first, 0, 1)
+        program.emit(_RETURN, _ERRNO | errno.ENOSYS)
+    for number in _REFUSED.values():
+        program.refuse(number, errno.EPERM)
+    for number in _ABSENT.values():
+        program.refuse(number, errno.ENOSYS)
+    if gpu:  # the driver opens one; connect and bind stay refused
+        program.refuse_if(_SOCKET, 0, _JEQ, _AF_UNIX, holds=False)
+    else:
+        program.refuse(_SOCKET, errno.EPERM)
+    # Stream (1) and seqpacket (5) have bit 0: a datagram socket could be sent on to any address.
+    program.refuse_if(_SOCKETPAIR, 1, _JSET, 1, holds=False)
+    program.refuse_if(_SENDTO, 4, _JEQ, 0, holds=False)
+    program.refuse_if(_PRLIMIT64, 0, _JEQ, 0, holds=False)
+    program.refuse_if(_CLONE, 0, _JSET, _CLONE_THREAD, holds=False)
+    program.refuse_if(_CLONE, 0, _JSET, _CLONE_NEW_ANY, holds=True)
+    for number in (_KILL, _TGKILL):
+        program.refuse_if(number, 0, _JEQ, os.getpid(), holds=False)
+    program.emit(_RETURN, _ALLOW)
+    _install(b"".join(program.code), len(program.code))
+
+
+def _install(code: bytes, length: int) -> None:
+    buffer = ctypes.create_string_buffer(code, len(code))
+    filter_program = ctypes.create_string_buffer(struct.pack("HxxxxxxP", length, ctypes.addressof(buffer)))
+    linux.no_new_privileges()
+    arguments = (ctypes.c_uint(_SET_MODE_FILTER), ctypes.c_uint(0), filter_program)
+    linux.checked(linux.syscall(linux.NR_SECCOMP, *arguments), "seccomp")
+
+
+def _here(number: _Number) -> int | None:
+    return number[0 if linux.X86_64 else 1]

@@ -1,0 +1,59 @@
+"""One evaluation: a self-contained job, and its one result record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from sandbox.data import Split
+
+Stage = Literal["smoke", "fit", "predict", "integrity", "score"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that an evaluation depends on beside its task."""
+
+    sources: Mapping[str, str]
+    """The candidate's files: relative path -> text."""
+    training_seed: int
+    device: str = "cpu"
+    threads: int = 1
+    split: Split = "validation"
+    """`test` is opened by confirmation only."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the trusted side measured of a candidate that trained and predicted."""
+
+    values: Mapping[str, float]
+    """One finite value for each objective of the task."""
+    seconds: Mapping[str, float]
+    """Wall time of each stage."""
+    peak_memory: int
+    """Bytes, of the stage that needed most."""
+    level: str
+    layers: tuple[str, ...] = ()
+    curve: tuple[tuple[float, ...], ...] = ()
+    """What training said of itself, a row for each epoch: (loss, accuracy). Never part of a fitness."""
+    parameters_by_block: Mapping[str, int] = field(default_factory=dict)
+    """What the model said of itself. Never part of a fitness."""
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """The candidate's fault: where it stopped and why."""
+
+    stage: Stage
+    reason: str
+    log: str = ""
+
+
+class Stop(Exception):
+    """Carries a `Stopped` up to the end of the evaluation; never leaves a task."""
+
+    def __init__(self, stage: Stage, reason: str, log: str = "") -> None:
+        super().__init__(reason)
+        self.stopped = Stopped(stage, reason, log)

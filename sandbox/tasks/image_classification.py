@@ -1,0 +1,325 @@
+"""Image classification, the trusted side: what is handed in, what is believed of what comes out, and the score.
+
+Stages, each a fresh child: `smoke` (build, one step, size), `fit` (training images and labels -> weights), `predict`
+twice (weights and unlabelled images -> logits). The labels of validation and test stay here.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sandbox.data import Dataset, load
+from sandbox.job import Job, Measured, Stage, Stop, Stopped
+from sandbox.sandbox import Call, Limits, Report, Sandbox, TaskError
+from sandbox.tasks.weights import BadWeights, count_parameters
+
+if TYPE_CHECKING:
+    import numpy as np
+
+MAX_CODE = 200_000
+"""Characters of all sources together: what could be learned by heart is bounded."""
+MAX_WEIGHTS = 512 << 20
+"""Bytes, where no bound on parameters says less."""
+SMOKE_SECONDS = 30.0
+PREDICT_SECONDS = 60.0
+TOLERANCE = 0.01
+"""Largest change of a logit, in standard deviations of all logits, that another order and batch size may cause."""
+
+_UNITS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+_SIZES = {"MiB": 1 << 20, "GiB": 1 << 30, "MB": 10**6, "GB": 10**9}
+_INSIDE = "sandbox.tasks.inside"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What `[task]` and `[budget]` say, checked."""
+
+    dataset: str
+    file: str
+    epochs: int | None
+    steps: int | None
+    batch_size: int
+    seconds: float
+    """Wall time of one training."""
+    memory: int
+    max_parameters: float | None
+
+    @classmethod
+    def read(
+        cls, task: Mapping[str, Any], budget: Mapping[str, Any], max_parameters: float | None, files: tuple[str, ...]
+    ) -> Settings:
+        for table, keys, known in (
+            ("task", task, {"name", "dataset", "entry"}),
+            ("budget", budget, {"epochs", "steps", "batch_size", "time_limit", "memory"}),
+        ):
+            if unknown := sorted(keys.keys() - known):
+                raise TaskError(f"{table}: unknown key {unknown[0]}; known: {', '.join(sorted(known))}.")
+        if "dataset" not in task:
+            raise TaskError("task.dataset is missing: name a data set, such as digits.")
+        if ("epochs" in budget) == ("steps" in budget):
+            raise TaskError("budget: give either epochs or steps.")
+        entry = task.get("entry", files[0])
+        if entry not in files:
+            raise TaskError(f"task.entry: {entry} is not among the seed's files ({', '.join(files)}).")
+        return cls(
+            dataset=task["dataset"],
+            file=entry,
+            epochs=_whole(budget, "epochs"),
+            steps=_whole(budget, "steps"),
+            batch_size=_whole(budget, "batch_size") or 64,
+            seconds=_quantity(budget, "time_limit", "120s", _UNITS),
+            memory=int(_quantity(budget, "memory", "4GiB", _SIZES)),
+            max_parameters=max_parameters,
+        )
+
+
+class ImageClassification:
+    """The task `image-classification`. Objectives: accuracy on validation images (0..1), parameters (a count)."""
+
+    objectives = ("accuracy", "parameters")
+
+    def __init__(self, settings: Settings, cache: Path) -> None:
+        """Decodes the data set into `cache` if it is not there yet. Raises TaskError."""
+        self._settings = settings
+        self._data = load(settings.dataset, cache)
+        d = self._data
+        self.title = f"Classify images into {d.num_classes} classes: {d.about}."
+
+    def evaluate(self, job: Job, sandbox: Sandbox) -> Measured | Stopped:
+        """Raises SandboxUnavailable when the machine is at fault."""
+        try:
+            return _Evaluation(self._settings, self._data, job, sandbox).run()
+        except Stop as stop:
+            return stop.stopped
+
+    def facts(self) -> dict[str, str]:
+        s, d = self._settings, self._data
+        steps = _steps(s, d)
+        length = f"{s.epochs} epochs" if s.epochs else f"{s.steps} steps"
+        bound = f", at most {s.max_parameters:,.0f} parameters" if s.max_parameters is not None else ""
+        normal = ", ".join(f"{m:g}/{v:g}" for m, v in zip(d.mean, d.std, strict=True))
+        return {
+            "Data": (
+                f"{d.about}; {d.channels} channel(s) of {d.height} x {d.width}, {d.num_classes} balanced classes; "
+                f"{d.sizes['train']:,} images to train on, {d.sizes['validation']:,} others to measure accuracy on."
+            ),
+            "Input": (
+                f"float32 (N, {d.channels}, {d.height}, {d.width}), pixels scaled to 0..1 and then normalised by the "
+                f"training set's mean/deviation per channel ({normal})."
+            ),
+            "Augmentation": "none, unless the program defines `augment(images, generator)`, called on each normalised "
+            "training batch; it returns a batch of the same shape.",
+            "Schedule": (
+                f"{length} of shuffled batches of {s.batch_size} = {steps} optimizer steps in all, fixed; float32, from "
+                "scratch, the same training seed for everyone; no early stopping, the weights after the last step count."
+            ),
+            "Optimizer": "`build_optimizer(model, steps)` if the program has it: it returns an optimizer, or (optimizer, "
+            "scheduler); the scheduler is stepped after every batch, `steps` times in all. Without it: AdamW, lr 3e-3, "
+            "weight decay 1e-2, one cycle.",
+            "Loss": "cross-entropy, unless the program defines `loss(logits, labels)`; used in training only.",
+            "May be overridden": "`build_model(num_classes, in_channels)` (needed), `build_optimizer`, `augment`, `loss`. "
+            "Fixed: data, splits, normalisation, batch size, number of steps.",
+            "Limits": f"{s.seconds:g} s and {s.memory / 2**30:.3g} GiB for one training on the CPU{bound}; torch and the "
+            "standard library only; no files, no network, no processes.",
+            "Score": "accuracy: share of validation images whose largest logit is the right class, in eval mode; one "
+            f"image is {1 / d.sizes['validation']:.4f}. parameters: elements of all saved tensors, running statistics of "
+            "affine normalisation layers not counted. Predictions must not depend on the order or size of batches.",
+        }
+
+
+class _Evaluation:
+    """One job on its way through the stages; keeps what was measured on the way."""
+
+    def __init__(self, settings: Settings, data: Dataset, job: Job, sandbox: Sandbox) -> None:
+        self._settings, self._data, self._job, self._sandbox = settings, data, job, sandbox
+        self._seconds: dict[str, float] = {}
+        self._peak_memory = 0
+        self._layers: tuple[str, ...] = ()
+
+    def run(self) -> Measured:
+        """Raises Stop for the candidate's fault."""
+        size = sum(map(len, self._job.sources.values()))
+        if size > MAX_CODE:
+            raise Stop("smoke", f"The program has {size:,} characters; {MAX_CODE:,} is the limit.")
+        total, shares = self._smoke()
+        curve, weights = self._fit()
+        parameters = self._count(weights)
+        accuracy = self._accuracy(self._predict(weights))
+        return Measured(
+            values={"accuracy": accuracy, "parameters": float(parameters)},
+            seconds=self._seconds,
+            peak_memory=self._peak_memory,
+            level=self._sandbox.level,
+            layers=self._layers,
+            curve=curve,
+            parameters_by_block=shares,
+        )
+
+    def _smoke(self) -> tuple[int, dict[str, int]]:
+        limits = Limits(min(SMOKE_SECONDS, self._settings.seconds), self._settings.memory, result=1 << 16)
+        report = self._call("smoke", limits, {})
+        counts: dict[str, int] = {}
+        for line in report.result.decode("ascii", "replace").splitlines()[:500]:
+            if match := re.fullmatch(r"([A-Za-z_]\w{0,63}) (\d{1,15})", line):
+                counts[match[1]] = int(match[2])
+        total = counts.pop("total", 0)
+        bound = self._settings.max_parameters
+        if bound is not None and total > bound:
+            raise Stop("smoke", f"The model has {total:,} parameters; at most {bound:,.0f} are allowed.")
+        return total, counts
+
+    def _fit(self) -> tuple[tuple[tuple[float, ...], ...], bytes]:
+        s, d = self._settings, self._data
+        cap = MAX_WEIGHTS if s.max_parameters is None else min(MAX_WEIGHTS, int(16 * s.max_parameters) + (1 << 20))
+        inputs = {"images": d.images("train"), "labels": d.labels("train")}
+        report = self._call("fit", Limits(s.seconds, s.memory, result=cap), inputs)
+        return _read_fit(report.result)
+
+    def _count(self, weights: bytes) -> int:
+        try:
+            count = count_parameters(weights)
+        except BadWeights as error:
+            raise Stop("fit", f"What training returned cannot be used: {error}.") from None
+        bound = self._settings.max_parameters
+        if bound is not None and count > bound:
+            raise Stop("fit", f"The trained weights hold {count:,} parameters; at most {bound:,.0f} are allowed.")
+        return count
+
+    def _predict(self, weights: bytes) -> np.ndarray:
+        """Logits (N, classes) in the order of the split: asked twice, in other orders and batch sizes each time."""
+        import numpy as np
+
+        images = np.load(self._data.images(self._job.split))
+        batch = self._settings.batch_size
+        first = self._predict_in_order(images, weights, np.random.default_rng(1).permutation(len(images)), batch)
+        second = self._predict_in_order(images, weights, np.random.default_rng(2).permutation(len(images)), batch // 2 + 1)
+        deviation = float(np.abs(first - second).max() / (first.std() + 1e-12))
+        if deviation > TOLERANCE:
+            raise Stop(
+                "integrity",
+                "The logits of an image change with the order and size of the batches it comes in "
+                f"(by {deviation:.3g} standard deviations): in eval mode every image must be judged by itself.",
+            )
+        return first
+
+    def _predict_in_order(self, images: np.ndarray, weights: bytes, order: np.ndarray, batch_size: int) -> np.ndarray:
+        import numpy as np
+
+        shape = (len(images), self._data.num_classes)
+        with tempfile.TemporaryDirectory(prefix="evolve-") as folder:
+            inputs = {"images": Path(folder) / "images.npy", "weights": Path(folder) / "weights"}
+            np.save(inputs["images"], images[order])
+            inputs["weights"].write_bytes(weights)
+            limits = Limits(max(PREDICT_SECONDS, self._settings.seconds / 2), self._settings.memory, result=4 * math.prod(shape))
+            report = self._call("predict", limits, inputs, batch_size=batch_size)
+        if len(report.result) != 4 * math.prod(shape):
+            raise Stop("predict", "Prediction did not return one logit for each image and class.", report.log)
+        logits = np.frombuffer(report.result, "<f4").reshape(shape)
+        if not np.isfinite(logits).all():
+            raise Stop("predict", "The trained model predicts NaN or infinite logits.", report.log)
+        ordered = np.empty_like(logits)
+        ordered[order] = logits
+        return ordered
+
+    def _accuracy(self, logits: np.ndarray) -> float:
+        return float((logits.argmax(1) == self._data.targets(self._job.split)).mean())
+
+    def _call(self, stage: Stage, limits: Limits, inputs: Mapping[str, Path], **options: Any) -> Report:
+        s, d, job = self._settings, self._data, self._job
+        call = Call(
+            entry=f"{_INSIDE}:{stage}",
+            sources=job.sources,
+            limits=limits,
+            inputs=inputs,
+            options={
+                "file": s.file,
+                "num_classes": d.num_classes,
+                "channels": d.channels,
+                "height": d.height,
+                "width": d.width,
+                "mean": list(d.mean),
+                "std": list(d.std),
+                "steps": _steps(s, d),
+                "batch_size": s.batch_size,
+                "training_seed": job.training_seed,
+                **options,
+            },
+            device=job.device,
+            threads=job.threads,
+        )
+        report = self._sandbox.run(call)
+        self._seconds[stage] = self._seconds.get(stage, 0.0) + report.seconds
+        self._peak_memory = max(self._peak_memory, report.peak_memory)
+        self._layers = report.layers
+        if not report.ok:
+            raise Stop(stage, explain(report, limits, tuple(job.sources)), report.log)
+        return report
+
+
+def explain(report: Report, limits: Limits, files: tuple[str, ...]) -> str:
+    """Why a child did not end well, in a sentence fit for a prompt."""
+    if report.cause == "timeout":
+        return f"It ran longer than its limit of {limits.seconds:g} s."
+    if report.cause == "memory":
+        return f"It used more memory than its limit of {limits.memory / 2**30:.3g} GiB."
+    if report.cause == "disk":
+        return "It wrote more than its scratch folder may hold."
+    if report.cause == "processes":
+        return "It started processes, which is not allowed."
+    if report.cause == "result":
+        return "What it returned is larger than allowed: too many weights, or a forged result."
+    if report.cause == "signal":
+        return f"The process died of signal {-report.status}."
+    frames = re.findall(r'File "([^"]+)", line (\d+), in (\w+)', report.log)
+    where = next((f" ({name}, line {line}, in {function})" for name, line, function in reversed(frames) if name in files), "")
+    errors = re.findall(r"^(?:\w+\.)*\w*(?:Error|Exception|Interrupt|Exit)\b.*$", report.log, re.MULTILINE)
+    if errors:
+        return f"{errors[-1].strip()[:300]}{where}."
+    return f"The process ended early with exit code {report.status}."
+
+
+def _read_fit(result: bytes) -> tuple[tuple[tuple[float, ...], ...], bytes]:
+    """(curve, weights). Fixed binary form; anything else is the candidate's doing."""
+    import numpy as np
+
+    header = 12
+    rows, columns = (int.from_bytes(result[4:8], "little"), int.from_bytes(result[8:12], "little"))
+    size = 4 * rows * columns
+    if result[:4] != b"GEf1" or columns != 2 or rows > 1_000_000 or len(result) < header + size:
+        raise Stop("fit", "Training ended without returning its weights.")
+    table = np.frombuffer(result[header : header + size], "<f4").reshape(rows, columns)
+    curve = tuple(tuple(round(float(v), 5) for v in row) for row in np.nan_to_num(table, posinf=1e9, neginf=-1e9))
+    return curve, result[header + size :]
+
+
+def _steps(settings: Settings, data: Dataset) -> int:
+    """Optimizer steps of one training."""
+    if settings.steps:
+        return settings.steps
+    full, rest = divmod(data.sizes["train"], settings.batch_size)
+    return (settings.epochs or 1) * (full + (rest > 1))
+
+
+def _whole(table: Mapping[str, Any], key: str) -> int | None:
+    value = table.get(key)
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+        raise TaskError(f"budget.{key} must be a whole number of at least 1, not {value!r}.")
+    return value
+
+
+def _quantity(table: Mapping[str, Any], key: str, default: str, units: Mapping[str, float]) -> float:
+    text = str(table.get(key, default))
+    match = re.fullmatch(r"\s*([\d.]+)\s*([A-Za-z]+)\s*", text)
+    try:
+        if match and match[2] in units and (value := float(match[1]) * units[match[2]]) > 0:
+            return value
+    except ValueError:
+        pass
+    raise TaskError(f'budget.{key} = "{text}" must be a number with a unit ({", ".join(units)}), such as "{default}".')
+

@@ -1,0 +1,241 @@
+"""A slot with a warm zygote: the trusted side of every call."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import select
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sandbox.isolation import levels
+from sandbox.output import HeadAndTail
+from sandbox.sandbox import Call, Level, Report, SandboxUnavailable
+from sandbox.worker import LENGTH
+
+RECYCLE_AFTER = 300
+"""Calls that one zygote serves."""
+START_SECONDS = 120.0
+GRACE_SECONDS = 10.0
+"""How long past a call's limit the zygote may take to stop it before it counts as broken."""
+
+_SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
+_PACKAGE = Path(__file__).resolve().parent
+
+
+class WarmSandbox:
+    """Runs each call in a fork of a zygote, under the layers of a level. Starts its zygote when it is first needed."""
+
+    def __init__(self, level: Level, layers: Mapping[str, bool] | None = None) -> None:
+        """`layers` overrides what the level asks for; for tests that show what a layer is good for."""
+        self.level = level
+        self._layers = dict(layers or levels.LAYERS[level])
+        self._lock = threading.Lock()
+        self._zygote: _Zygote | None = None
+        self._closed = False
+
+    def run(self, call: Call) -> Report:
+        """Raises SandboxUnavailable; the next call then starts a new zygote."""
+        with self._lock:
+            if self._closed:
+                raise SandboxUnavailable("the sandbox was closed")
+            if self._zygote is None or self._zygote.calls >= RECYCLE_AFTER:
+                self._replace()
+            assert self._zygote is not None
+            try:
+                return self._zygote.serve(call, self._layers)
+            except SandboxUnavailable:
+                self._stop()
+                raise
+
+    def close(self) -> None:
+        """A call under way in another thread raises SandboxUnavailable."""
+        self._closed = True
+        if zygote := self._zygote:
+            zygote.kill()
+        with self._lock:
+            self._stop()
+
+    def _replace(self) -> None:
+        self._stop()
+        self._zygote = _Zygote()
+
+    def _stop(self) -> None:
+        if self._zygote is not None:
+            self._zygote.close()
+            self._zygote = None
+
+
+class _Zygote:
+    """One zygote process and the channel to it."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self._folder = tempfile.mkdtemp(prefix="evolve-root-")  # where a private root is mounted, seen by the child only
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        environment = {
+            "PATH": "/usr/bin:/bin",
+            "LANG": "C.UTF-8",
+            "PYTHONPATH": str(_PACKAGE.parent),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "OMP_WAIT_POLICY": "PASSIVE",
+            "OPENBLAS_NUM_THREADS": "1",
+            "OMP_NUM_THREADS": "1",
+            "HOME": "/nonexistent",
+            "TORCHINDUCTOR_CACHE_DIR": "/nonexistent",
+        }
+        command = [sys.executable, "-P", "-s", "-m", "sandbox.zygote", str(theirs.fileno())]
+        try:
+            self._process = subprocess.Popen(
+                command, env=environment, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, cwd="/", start_new_session=True
+            )
+        except OSError as error:
+            raise SandboxUnavailable(f"the sandbox's process cannot be started: {error}") from error
+        finally:
+            theirs.close()
+        self._channel = ours
+        ours.settimeout(START_SECONDS)
+        self._hear()
+
+    def serve(self, call: Call, layers: Mapping[str, bool]) -> Report:
+        self.calls += 1
+        with contextlib.ExitStack() as stack:
+            scratch = tempfile.mkdtemp(prefix="evolve-scratch-")
+            stack.callback(shutil.rmtree, scratch, ignore_errors=True)
+            log_read, log_write = os.pipe2(os.O_CLOEXEC)
+            result = os.memfd_create("result", os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC)
+            descriptors = [_request(call, layers, self._folder, scratch), log_write, result]
+            stack.callback(os.close, log_read)
+            sent = stack.enter_context(contextlib.ExitStack())
+            for descriptor in descriptors:
+                if descriptor != result:
+                    sent.callback(os.close, descriptor)
+            stack.callback(os.close, result)
+            os.ftruncate(result, LENGTH.size + call.limits.result)
+            fcntl.fcntl(result, fcntl.F_ADD_SEALS, _SEALS)  # the child can neither grow it nor cut it under our hands
+            for path in call.inputs.values():
+                descriptors.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+                sent.callback(os.close, descriptors[-1])
+            try:
+                socket.send_fds(self._channel, [b"call"], descriptors)
+            except OSError as error:
+                raise SandboxUnavailable(f"the sandbox's process has died: {error}") from error
+            sent.close()
+            log = HeadAndTail(call.limits.log)
+            told = self._wait(log_read, log, call.limits.seconds + GRACE_SECONDS)
+            return _report(told, log.text(), result, call, layers)
+
+    def _wait(self, log_read: int, log: HeadAndTail, seconds: float) -> dict[str, Any]:
+        """Drains the log until the zygote reports the call's end; then every writer of the log is dead."""
+        poll = select.poll()
+        poll.register(log_read, select.POLLIN)
+        poll.register(self._channel, select.POLLIN)
+        end = time.monotonic() + seconds
+        told: dict[str, Any] | None = None
+        while True:
+            events = poll.poll(0 if told else max(0.0, end - time.monotonic()) * 1000)
+            if not events:
+                if told is not None:
+                    return told
+                raise SandboxUnavailable(f"a call did not end within {seconds:g} s")
+            for descriptor, _ in events:
+                if descriptor == log_read:
+                    data = os.read(log_read, 1 << 16)
+                    log.add(data)
+                    if not data:
+                        poll.unregister(log_read)
+                elif told is None:
+                    told = self._hear()
+                    poll.unregister(self._channel)
+
+    def _hear(self) -> dict[str, Any]:
+        try:
+            data = self._channel.recv(1 << 16)
+        except OSError as error:
+            raise SandboxUnavailable(f"the sandbox's process does not answer: {error}") from error
+        if not data:
+            raise SandboxUnavailable("the sandbox's process has died")
+        return dict(json.loads(data))
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def close(self) -> None:
+        """The zygote ends what it runs when its channel closes."""
+        self._channel.close()
+        try:
+            self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _request(call: Call, layers: Mapping[str, bool], base: str, scratch: str) -> int:
+    """The request as a memory file: sources can be larger than a message."""
+    gpu = call.device.startswith("cuda")
+    readable = levels.readable_paths()
+    document = {
+        "entry": call.entry,
+        "sources": dict(call.sources),
+        "inputs": list(call.inputs),
+        "options": dict(call.options),
+        "limits": {k: getattr(call.limits, k) for k in ("seconds", "memory", "result", "scratch")},
+        "device": "cuda:0" if gpu else "cpu",
+        "gpu": gpu,
+        "devices": levels.gpu_devices(call.device) if gpu else [],
+        "threads": call.threads,
+        "layers": dict(layers),
+        "readable": readable,
+        "world_readable": levels.world_readable(readable),
+        "base": base,
+        "scratch": scratch,
+    }
+    descriptor = os.memfd_create("request", os.MFD_CLOEXEC)
+    with open(descriptor, "wb", closefd=False) as file:
+        file.write(json.dumps(document).encode("utf-8", "surrogatepass"))
+    return descriptor
+
+
+def _report(told: Mapping[str, Any], text: str, result: int, call: Call, layers: Mapping[str, bool]) -> Report:
+    head, _, log = text.partition("\n")
+    in_force = tuple(name for name in head.split(",") if name)
+    cause, status = told["cause"], told["status"]
+    if cause in ("exit", "signal"):
+        _check_layers(in_force, layers, text)
+    (length,) = LENGTH.unpack(os.pread(result, LENGTH.size, 0))
+    data = b""
+    if length > call.limits.result + 1:
+        cause = "result" if cause == "exit" else cause
+    elif length and cause == "exit" and status == 0:
+        data = os.pread(result, length - 1, LENGTH.size)
+        while len(data) < length - 1:
+            data += os.pread(result, length - 1 - len(data), LENGTH.size + len(data))
+    return Report(
+        cause=cause,
+        status=status,
+        seconds=told["seconds"],
+        cpu_seconds=told["cpu_seconds"],
+        peak_memory=told["peak_memory"],
+        result=data,
+        log=log,
+        layers=in_force,
+    )
+
+
+def _check_layers(in_force: Sequence[str], layers: Mapping[str, bool], text: str) -> None:
+    """The child says what it took upon itself before any candidate code ran; less than asked for is the machine's fault."""
+    words = {name.split(" ")[0] for name in in_force}
+    missing = [name for name, wanted in layers.items() if wanted and name not in words]
+    if missing:
+        raise SandboxUnavailable(f"the layer {missing[0]} could not be set up: {text.strip()[-400:]}")

@@ -1,0 +1,188 @@
+"""The process of one call, from fork to exit: it takes the layers upon itself and then runs the entry function.
+
+Only the zygote calls `live`; it never returns. Descriptors: 1 and 2 the log, 3 the result, 4 where the trusted part
+reports, 5 and on the inputs.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import os
+import signal
+import struct
+import sys
+import tempfile
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sandbox.child import Child
+from sandbox.isolation import landlock, limits, linux, namespaces, seccomp
+
+RESULT, STATUS, FIRST_INPUT = 3, 4, 5
+LENGTH = struct.Struct("<Q")
+"""Heads the result: its length plus one; zero means that the entry function did not return."""
+ENDED = struct.Struct("<iQdd")
+"""What the trusted init of a pid namespace reports: wait status, peak memory in bytes, user and system seconds."""
+
+_FILE_SIZE = 64 << 20
+_NOBODY = 65534
+_SYSTEM_FILES = (
+    "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/sys/devices/system/cpu", "/dev/urandom", "/dev/random",
+    "/dev/zero", "/etc/ld.so.cache", "/etc/localtime", "/usr/share/zoneinfo",
+)  # fmt: skip
+_GPU_FILES = ("/proc/driver/nvidia", "/sys")
+
+
+def live(request: Mapping[str, Any], descriptors: list[int], zygote: int) -> None:
+    """Never returns. `descriptors`: log, result, status, inputs."""
+    try:
+        _detach(descriptors, zygote)
+        if request["layers"]["namespaces"]:
+            _in_namespaces(request)
+        else:
+            _unprivileged(request)
+            os.chdir(request["scratch"])
+            _run(request, Path(request["scratch"]))
+    except BaseException:  # the edge of the process: what happened goes to the log, and nothing comes after
+        os.write(2, traceback.format_exc().encode())
+    finally:
+        os._exit(70)
+
+
+def _detach(descriptors: list[int], zygote: int) -> None:
+    """Own session, own descriptors, clean environment, default signals; dies with the zygote."""
+    os.setsid()
+    linux.die_with_parent()
+    if os.getppid() != zygote:
+        os._exit(71)
+    linux.set_dumpable(True)  # needed to write one's own uid_map; there is no secret in this process
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    # Upwards first, so that no descriptor is overwritten before it was copied.
+    high = [os.dup2(d, 200 + i, inheritable=False) for i, d in enumerate([os.open("/dev/null", os.O_RDWR), *descriptors])]
+    null, log, *rest = high
+    for target, source in ((0, null), (1, log), (2, log), *((RESULT + i, d) for i, d in enumerate(rest))):
+        os.dup2(source, target, inheritable=False)
+    os.closerange(RESULT + len(rest), 1024)
+    os.environ.clear()
+    os.environ.update({"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "OMP_WAIT_POLICY": "PASSIVE"})
+
+
+def _in_namespaces(request: Mapping[str, Any]) -> None:
+    """This process stays outside and waits; its child is init of the new pid namespace; its child runs the candidate."""
+    base, limit = request["base"], request["limits"]
+    namespaces.enter()
+    devices = request["devices"]
+    readable = [*request["readable"], *(_GPU_FILES if request["gpu"] else ("/sys/devices/system/cpu",))]
+    namespaces.build_root(base, readable, devices, limit["scratch"])
+    init = os.fork()
+    if init:
+        os.close(STATUS)
+        os.close(RESULT)
+        _, status = os.waitpid(init, 0)
+        os._exit(0 if status == 0 else 72)
+    linux.die_with_parent()
+    linux.set_dumpable(False)
+    proc = namespaces.mount_proc(base)
+    namespaces.change_root(base)
+    os.chdir(namespaces.SCRATCH)
+    worker = os.fork()
+    if worker == 0:
+        linux.set_dumpable(True)
+        os.close(STATUS)
+        linux.drop_capabilities()
+        _run(request, Path(namespaces.SCRATCH), ("namespaces", "own /proc" if proc else "no /proc", "no capabilities"))
+    os.close(RESULT)
+    while True:
+        ended, status, usage = os.wait4(-1, 0)
+        if ended == worker:
+            break
+    os.write(STATUS, ENDED.pack(status, usage.ru_maxrss * 1024, usage.ru_utime, usage.ru_stime))
+    os._exit(0)  # init's end takes every process of the namespace with it
+
+
+def _unprivileged(request: Mapping[str, Any]) -> None:
+    """Root without namespaces, as in a container: become nobody where the interpreter can be read by everybody."""
+    os.close(STATUS)
+    if not request["layers"]["landlock"] and not request["layers"]["seccomp"]:
+        return
+    if os.geteuid() == 0:
+        if request["world_readable"]:
+            os.chown(request["scratch"], _NOBODY, _NOBODY)
+            os.setgroups([])
+            os.setresgid(_NOBODY, _NOBODY, _NOBODY)
+            os.setresuid(_NOBODY, _NOBODY, _NOBODY)
+        linux.drop_capabilities()
+        linux.die_with_parent()  # a change of uid clears it
+        linux.set_dumpable(True)
+
+
+def _run(request: Mapping[str, Any], scratch: Path, layers: tuple[str, ...] = ()) -> None:
+    """Takes the last layers, then hands over to code that nobody has read. Never returns."""
+    code = 1
+    try:
+        in_force = [*layers, *_restrict(request, scratch)]
+        os.environ["TMPDIR"] = os.environ["HOME"] = str(scratch)
+        tempfile.tempdir = str(scratch)
+        sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115 (kept open)
+        os.write(1, f"{','.join(in_force)}\n".encode())
+        gc.enable()
+        module, _, function = request["entry"].partition(":")
+        child = Child(
+            sources=request["sources"],
+            inputs={name: FIRST_INPUT + i for i, name in enumerate(request["inputs"])},
+            options=request["options"],
+            device=request["device"],
+            threads=request["threads"],
+            scratch=scratch,
+        )
+        result = getattr(importlib.import_module(module), function)(child)
+        _return(result)
+        code = 0
+    except SystemExit as stop:
+        print(f"SystemExit: the program ended itself with {stop.code!r}", file=sys.stderr)
+    except BaseException:  # the candidate's doing, whatever it is; the trusted side reads it in the log
+        traceback.print_exc()
+    finally:
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        finally:
+            os._exit(code)
+
+
+def _restrict(request: Mapping[str, Any], scratch: Path) -> list[str]:
+    """rlimits, Landlock, seccomp, in this order; the names of what is in force."""
+    wanted, limit, done = request["layers"], request["limits"], []
+    if wanted["rlimits"]:
+        data = None if request["gpu"] else limit["memory"] + request["baseline"] + (1 << 30)
+        limits.apply(data, max(_FILE_SIZE, limit["scratch"]), int(limit["seconds"] * max(request["threads"], 1)) + 60)
+        done.append("rlimits")
+    if wanted["landlock"]:
+        inside = bool(wanted["namespaces"])
+        readable = ["/"] if inside else [*request["readable"], *_SYSTEM_FILES, f"/proc/{os.getpid()}"]
+        task = [f"/proc/{os.getpid()}/task"] if request["gpu"] else []  # the driver names its threads there
+        writable = [str(scratch), "/dev/shm"] if inside else [str(scratch)]
+        devices = ["/dev/null", *request["devices"], *task]
+        done.append(f"landlock {landlock.restrict(readable, writable, devices)}")
+    if wanted["seccomp"]:
+        seccomp.restrict(gpu=request["gpu"])
+        done.append("seccomp")
+    return done
+
+
+def _return(result: Any) -> None:
+    """Into the memory file of fixed size; written, not mapped, so that too much is an error and not a crash."""
+    data = bytes(result)
+    room = os.fstat(RESULT).st_size - LENGTH.size
+    if len(data) > room:
+        os.pwrite(RESULT, LENGTH.pack(2**64 - 1), 0)  # read by the trusted side as: larger than allowed
+        return
+    view, offset = memoryview(data), LENGTH.size
+    while view:
+        written = os.pwrite(RESULT, view, offset)
+        view, offset = view[written:], offset + written
+    os.pwrite(RESULT, LENGTH.pack(len(data) + 1), 0)
