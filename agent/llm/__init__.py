@@ -1,5 +1,6 @@
 """Text in, text out. The only room that imports openai and litellm, and both only when a call needs them."""
 
+from agent.llm.catalogue import LlmSettings, open_model
 from agent.llm.protocol import (
     Completion,
     LanguageModel,
@@ -7,6 +8,7 @@ from agent.llm.protocol import (
     LanguageModelRefused,
     Message,
     Request,
+    RequestRejected,
     Usage,
 )
 
@@ -15,7 +17,10 @@ __all__ = [
     "LanguageModel",
     "LanguageModelDown",
     "LanguageModelRefused",
+    "LlmSettings",
     "Message",
     "Request",
+    "RequestRejected",
     "Usage",
+    "open_model",
 ]

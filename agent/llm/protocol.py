@@ -16,6 +16,10 @@ class LanguageModelRefused(MachineError):
     """The provider will never answer this: wrong key, unknown model, no credit. Retrying costs time only."""
 
 
+class RequestRejected(Exception):
+    """The provider refuses this one request (too long, filtered): the child's failure, not the run's end."""
+
+
 @dataclass(frozen=True)
 class Message:
     role: Literal["system", "user", "assistant"]
@@ -60,7 +64,7 @@ class LanguageModel(Protocol):
     name: str
 
     def complete(self, request: Request) -> Completion:
-        """Raises LanguageModelDown or LanguageModelRefused."""
+        """Raises LanguageModelDown, LanguageModelRefused, or RequestRejected."""
         ...
 
     def close(self) -> None: ...

@@ -1,0 +1,49 @@
+"""Names of models -> models. `offline`, `openai/NAME` and anything behind `--api-base` need no litellm."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from agent.errors import UserError
+from agent.llm.protocol import LanguageModel
+
+
+@dataclass(frozen=True)
+class LlmSettings:
+    """How models are reached."""
+
+    api_base: str | None = None
+    """Address of an OpenAI-compatible endpoint."""
+    deadline_seconds: float = 600.0
+    """Of one answer, retries and their pauses included."""
+    attempts: int = 6
+    first_wait_seconds: float = 0.5
+    """Before the second attempt; doubles with each further one, with jitter, unless the provider names a time."""
+    prices: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """US dollars per million tokens (in, out), by model name; they go before the bundled table."""
+
+
+def open_model(name: str, settings: LlmSettings) -> LanguageModel:
+    """Raises UserError for a name that cannot be a model or a key that is missing. Nothing is sent."""
+    if name == "offline":
+        from agent.llm.offline import OfflineModel
+
+        return OfflineModel()
+    if settings.api_base is None and "/" not in name:
+        raise UserError(
+            f"{name!r} names no provider: write provider/model, such as openai/{name}, or offline to run without one."
+        )
+    from agent.llm.endpoint import Endpoint
+
+    if settings.api_base is not None or name.startswith("openai/"):
+        from agent.llm.openai_sender import OpenAISender
+
+        key = os.environ.get("OPENAI_API_KEY", "")
+        if not key and settings.api_base is None:
+            raise UserError(f"{name} needs the environment variable OPENAI_API_KEY; --llm offline needs no key.")
+        return Endpoint(name, OpenAISender(name.removeprefix("openai/"), settings.api_base, key), settings)
+    from agent.llm.litellm_sender import LiteLLMSender
+
+    return Endpoint(name, LiteLLMSender(name), settings)

@@ -1,0 +1,171 @@
+"""A model behind a network: deadline, retries in one place, faults told apart, price from the usage."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import threading
+import time
+from collections.abc import Coroutine
+from typing import Any, Protocol, TypeVar
+
+import tenacity
+
+from agent.llm.catalogue import LlmSettings
+from agent.llm.prices import price
+from agent.llm.protocol import Completion, LanguageModelDown, LanguageModelRefused, Request, RequestRejected, Usage
+
+_T = TypeVar("_T")
+
+_EMPTY_TRIES = 2
+"""How often an answer without text is asked for again."""
+_MAX_WAIT = 60.0
+
+
+class Fault(Exception):
+    """What a sender says of a call that brought no answer."""
+
+    def __init__(self, message: str, status: int | None = None, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.status, self.retry_after = status, retry_after
+
+    @property
+    def passing(self) -> bool:
+        """Can another try help? No status: the connection failed or the body was no answer."""
+        return self.status is None or self.status in (408, 409, 425, 429) or self.status >= 500
+
+
+class Sender(Protocol):
+    """One way to reach a provider: sends once, without retries of its own."""
+
+    secrets: tuple[str, ...]
+
+    async def send(self, body: dict[str, Any]) -> Any:
+        """An answer of the chat-completion form. Raises Fault."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Endpoint:
+    """A `LanguageModel` over a sender. Remembers which parameters the model does not take."""
+
+    def __init__(self, name: str, sender: Sender, settings: LlmSettings) -> None:
+        self.name = name
+        self._sender, self._settings = sender, settings
+        self._price = price(name, settings.prices)
+        self._without_temperature = False
+        self._token_key = "max_tokens"
+
+    def complete(self, request: Request) -> Completion:
+        began = time.monotonic()
+        try:
+            answer = _run(self._within_deadline(request))
+        except Fault as fault:
+            raise self._final(fault) from None
+        choice = answer.choices[0] if answer.choices else None
+        text = _without_thoughts((choice.message.content if choice and choice.message else None) or "")
+        usage = _usage(answer, request, text)
+        usd = None if self._price is None else usage.tokens_in * self._price[0] + usage.tokens_out * self._price[1]
+        finish = (choice.finish_reason if choice else None) or "empty"
+        return Completion(text, finish, usage, usd, time.monotonic() - began, self.name)
+
+    def close(self) -> None:
+        _run(self._sender.close())
+
+    async def _within_deadline(self, request: Request) -> Any:
+        """The deadline counts wall time: a body that drips a byte at a time never trips a timeout of the client."""
+        try:
+            async with asyncio.timeout(self._settings.deadline_seconds):
+                return await self._with_retries(request)
+        except TimeoutError:
+            raise Fault(f"no answer within {self._settings.deadline_seconds:g} s", 408) from None
+
+    async def _with_retries(self, request: Request) -> Any:
+        s = self._settings
+        growing = tenacity.wait_random_exponential(multiplier=s.first_wait_seconds, max=_MAX_WAIT)
+
+        def wait(state: tenacity.RetryCallState) -> float:
+            fault = state.outcome.exception() if state.outcome else None
+            named = fault.retry_after if isinstance(fault, Fault) else None
+            return growing(state) if named is None else min(named, _MAX_WAIT)
+
+        retrying = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception(lambda e: isinstance(e, Fault) and e.passing),
+            stop=tenacity.stop_after_attempt(s.attempts),
+            wait=wait,
+            reraise=True,
+        )
+        empty = 0
+        while True:
+            answer = await retrying(self._adapted, request)
+            if (answer.choices and answer.choices[0].message.content) or empty >= _EMPTY_TRIES:
+                return answer
+            empty += 1
+
+    async def _adapted(self, request: Request) -> Any:
+        """One attempt, taking back what the model says it does not accept."""
+        try:
+            # Half of the deadline: a stalled connection must leave room for another try.
+            async with asyncio.timeout(self._settings.deadline_seconds / 2):
+                return await self._sender.send(self._body(request))
+        except TimeoutError:
+            raise Fault("the answer did not come in time") from None
+        except Fault as fault:
+            if fault.status not in (400, 422) or not self._learns(str(fault).lower(), request):
+                raise
+        return await self._sender.send(self._body(request))
+
+    def _learns(self, complaint: str, request: Request) -> bool:
+        if "temperature" in complaint and request.temperature is not None and not self._without_temperature:
+            self._without_temperature = True
+            return True
+        if "max_completion_tokens" in complaint and self._token_key == "max_tokens":
+            self._token_key = "max_completion_tokens"
+            return True
+        return False
+
+    def _body(self, request: Request) -> dict[str, Any]:
+        body: dict[str, Any] = {"messages": [{"role": m.role, "content": m.text} for m in request.messages]}
+        if request.temperature is not None and not self._without_temperature:
+            body["temperature"] = request.temperature
+        if request.max_tokens is not None:
+            body[self._token_key] = request.max_tokens
+        return body
+
+    def _final(self, fault: Fault) -> Exception:
+        text = " ".join(str(fault).split())[:400]
+        for secret in self._sender.secrets:
+            text = text.replace(secret, "[key]")
+        if fault.passing:
+            return LanguageModelDown(f"{self.name} does not answer: {text}")
+        if fault.status in (400, 413, 422):
+            return RequestRejected(f"{self.name} rejected the request: {text}")
+        remedy = {401: "Check the key.", 402: "Check the credit.", 403: "Check the key's rights.", 404: "Check the name."}
+        return LanguageModelRefused(f"{self.name} refuses: {text} {remedy.get(fault.status or 0, '')}".rstrip())
+
+
+def _usage(answer: Any, request: Request, text: str) -> Usage:
+    told = getattr(answer, "usage", None)
+    if told is not None and (told.prompt_tokens or told.completion_tokens):
+        return Usage(told.prompt_tokens or 0, told.completion_tokens or 0)
+    return Usage(sum(len(m.text) for m in request.messages) // 4, len(text) // 4, estimated=True)
+
+
+def _without_thoughts(text: str) -> str:
+    """Some servers leave a reasoning model's thoughts at the head of its answer."""
+    return re.sub(r"\A\s*<think>.*?</think>\s*", "", text, flags=re.DOTALL)
+
+
+_loop: asyncio.AbstractEventLoop | None = None
+_loop_lock = threading.Lock()
+
+
+def _run(work: Coroutine[Any, Any, _T]) -> _T:
+    """On the one event loop of this process, which all clients share; it runs in a thread of its own."""
+    global _loop
+    with _loop_lock:
+        if _loop is None:
+            _loop = asyncio.new_event_loop()
+            threading.Thread(target=_loop.run_forever, name="llm", daemon=True).start()
+    return asyncio.run_coroutine_threadsafe(work, _loop).result()
