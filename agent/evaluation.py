@@ -12,7 +12,7 @@ from agent.fitness import Constraint, Fitness, Objective
 from agent.genome import Genome
 from agent.individual import Birth, Evidence, Failure, Individual, Variant
 from sandbox import Sandbox, SandboxUnavailable
-from sandbox.job import Job, Measured, Stopped, evaluate
+from sandbox.job import Job, Measured, Stopped
 from sandbox.tasks import Task
 
 
@@ -62,9 +62,9 @@ class Bench:
 
     def _evaluate(self, job: Job, sandbox: Sandbox) -> Measured | Stopped:
         try:
-            return evaluate(job, self._task, sandbox)
+            return self._task.evaluate(job, sandbox)
         except SandboxUnavailable:  # once more: a sandbox restarts itself; a second time it is the machine
-            return evaluate(job, self._task, sandbox)
+            return self._task.evaluate(job, sandbox)
 
     def _judge(self, birth: Birth, genome: Genome, result: Measured | Stopped) -> Individual | Failure:
         if isinstance(result, Stopped):

@@ -17,19 +17,21 @@ from agent.breeding import Breeding
 from agent.config import Config, RunFolder
 from agent.errors import MachineError, UserError
 from agent.evaluation import Bench, Evaluation
-from agent.events import Committed, Event, Memo, RunEnded, RunStarted, Settled
+from agent.events import Answered, Committed, Event, Memo, RunEnded, RunStarted, Settled
 from agent.evolve import Evolution
 from agent.genome import Editor, Genome, read_genome
-from agent.individual import SEED_ID, Birth, Failure, Individual
+from agent.individual import SEED_ID, Birth, Duplicate, Failure, Individual
 from agent.journal import Journal
 from agent.lineage import Lineage, message
 from agent.llm import LanguageModel, LlmSettings, open_model
+from agent.lock import locked
 from agent.operators import Brief, Sampling
 from agent.prompting import Prompts
 from agent.records import read_seed
 from agent.resources import prompts_folder
-from sandbox.fresh import FreshSandbox
+from sandbox.sandbox import Level
 from sandbox.tasks import Task, TaskError, open_task
+from sandbox.warm import WarmSandbox
 
 Watch = Callable[[Event], None]
 """Sees each event after it is journaled; for the live view."""
@@ -49,7 +51,7 @@ def start(config: Config, folder: RunFolder, watch: Watch) -> None:
             )
         folder.root.mkdir(parents=True)
         _write(folder.config, config.to_toml())
-        with closing(Journal(folder.journal)) as journal:
+        with locked(folder.lock), closing(Journal(folder.journal)) as journal:
             _evolve(equipment, journal, lineage, seed, Memo(), watch)
 
 
@@ -58,7 +60,7 @@ def resume(folder: RunFolder, watch: Watch) -> None:
     if not folder.journal.is_file():
         raise UserError(f"{folder.root} holds no run: there is no {folder.journal.name} in it.")
     config = configuration.read(folder.config)
-    with _equip(config) as equipment, closing(Journal(folder.journal)) as journal:
+    with locked(folder.lock), _equip(config) as equipment, closing(Journal(folder.journal)) as journal:
         lineage = Lineage.open(Path(config.seed.folder), folder.root, folder.name)
         frozen = frozenset(config.seed.frozen)
         seed: Individual | Failure | None = None
@@ -89,9 +91,9 @@ def _equip(config: Config) -> Iterator[_Equipment]:
     """Raises UserError for every mistake of the user's that can be seen without spending anything."""
     genome = read_genome(Path(config.seed.folder), config.seed.files, config.seed.frozen)
     constraints = config.constraint_list()
-    limits = {c.name: str(c) for c in constraints}
+    bounds = {c.name: c.bound for c in constraints if c.relation in ("<=", "<")}
     try:
-        task = open_task(config.task, config.budget, limits, configuration.cache_folder())
+        task = open_task(config.task, config.budget, bounds, config.seed.files, configuration.cache_folder())
     except TaskError as error:
         raise UserError(str(error)) from error
     for name in config.objectives:
@@ -100,6 +102,7 @@ def _equip(config: Config) -> Iterator[_Equipment]:
     prompts = Prompts.load(prompts_folder())
     if not config.llm.models:
         raise UserError("No model is named: give --llm MODEL, or --llm offline to run without a key or a network.")
+    level: Level = "full"
     with ExitStack() as stack:
         settings = LlmSettings(
             api_base=config.llm.api_base, deadline_seconds=config.llm.deadline_seconds, prices=config.llm.prices
@@ -107,7 +110,7 @@ def _equip(config: Config) -> Iterator[_Equipment]:
         models = {name: stack.enter_context(closing(open_model(name, settings))) for name in config.llm.models}
         bench = Bench(
             task,
-            FreshSandbox,
+            lambda: WarmSandbox(level),
             config.objective_list(),
             constraints,
             slots=config.sandbox.slots,
@@ -122,9 +125,10 @@ def _equip(config: Config) -> Iterator[_Equipment]:
 def _evolve(e: _Equipment, journal: Journal, lineage: Lineage, seed: Individual, memo: Memo, watch: Watch) -> None:
     """Runs the algorithm to its end and records how it ended."""
     config = e.config
-    record = _Recorder(journal, lineage, watch, config, memo)
+    record = _Recorder(journal, lineage, watch, config, seed, memo)
     record(RunStarted(config.model_dump(mode="json"), seed.evidence.isolation, seed.evidence.layers))
-    record(Settled(seed))
+    for outcome in (seed, *memo.outcomes.values()):
+        record(Settled(outcome))  # journaled already in a resumed run; a branch that the stop prevented is made up for
     archive = Archive(seed, config.objective_list())
     brief = Brief(e.task.title, e.task.facts(), config.objective_list(), config.constraint_list())
     sampling = Sampling(tuple(config.llm.models), config.llm.temperature, config.llm.max_tokens)
@@ -153,23 +157,33 @@ def _evolve(e: _Equipment, journal: Journal, lineage: Lineage, seed: Individual,
 
 
 class _Recorder:
-    """Journal first, then the branch, then the eyes: the order in which an event becomes true."""
+    """Journal first, then the branch, then the eyes: the order in which an event becomes true. One event at a time."""
 
-    def __init__(self, journal: Journal, lineage: Lineage, watch: Watch, config: Config, memo: Memo) -> None:
+    def __init__(self, journal: Journal, lineage: Lineage, watch: Watch, config: Config, seed: Individual, memo: Memo) -> None:
         self._journal, self._lineage, self._watch = journal, lineage, watch
-        self._objectives = config.objective_list()
-        self._commits: dict[str, str] = dict(memo.commits)
-        self._individuals: dict[str, Individual] = {}
+        self._objectives, self._seed = config.objective_list(), seed
+        self._commits = dict(memo.commits)
+        self._usd: Counter[str] = Counter()
         self._lock = threading.Lock()
 
     def __call__(self, event: Event) -> None:
         with self._lock:
             self._journal.record(event)
-            if isinstance(event, Settled):
+            if isinstance(event, Answered) and event.completion.usd:
+                self._usd[event.id] += event.completion.usd  # type: ignore[assignment]
+            if isinstance(event, Settled) and not isinstance(event.outcome, Duplicate):
                 self._commit(event.outcome)
             self._watch(event)
 
-    def _commit(self, outcome: object) -> None: ...
+    def _commit(self, outcome: Individual | Failure) -> None:
+        if outcome.genome is None or outcome.id in self._commits:
+            return
+        parents = [self._commits[parent] for parent in outcome.birth.parents]
+        text = message(outcome, self._seed, self._objectives, self._usd[outcome.id])
+        failed = isinstance(outcome, Failure)
+        commit = self._lineage.commit(outcome.id, outcome.genome.files, parents, text, failed=failed)
+        self._commits[outcome.id] = commit.sha
+        self._journal.record(Committed(outcome.id, commit.branch, commit.sha))
 
 
 def _write(path: Path, text: str) -> None:
