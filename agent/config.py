@@ -78,19 +78,19 @@ class LlmSection(_Section):
     """Drawn uniformly for each prompt; left out: the provider's default, which every model accepts."""
     max_tokens: tuple[int, int] | None = (16_000, 16_000)
     """Upper bound of an answer, drawn uniformly; today's models spend reasoning tokens from it too."""
-    deadline_seconds: float = Field(600.0, gt=0)
+    deadline_seconds: float = Field(default=600.0, gt=0)
     """Of one answer, retries included."""
-    concurrency: int = Field(4, ge=1)
-    repairs: int = Field(1, ge=0)
+    concurrency: int = Field(default=4, ge=1)
+    repairs: int = Field(default=1, ge=0)
     """How often an answer that breaks the block contract is sent back with the reason."""
     prices: dict[str, tuple[float, float]] = {}
     """US dollars per million tokens (in, out) by model, where the bundled table has none."""
 
 
 class SandboxSection(_Section):
-    slots: int = Field(1, ge=1)
+    slots: int = Field(default=1, ge=1)
     """Evaluations at once."""
-    threads: int = Field(1, ge=1)
+    threads: int = Field(default=1, ge=1)
     """CPU threads of one evaluation."""
     unsafe_no_sandbox: bool = False
     """Run below level `contained`."""

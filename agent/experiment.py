@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -163,14 +163,14 @@ class _Recorder:
         self._journal, self._lineage, self._watch = journal, lineage, watch
         self._objectives, self._seed = config.objective_list(), seed
         self._commits = dict(memo.commits)
-        self._usd: Counter[str] = Counter()
+        self._usd: defaultdict[str, float] = defaultdict(float)
         self._lock = threading.Lock()
 
     def __call__(self, event: Event) -> None:
         with self._lock:
             self._journal.record(event)
             if isinstance(event, Answered) and event.completion.usd:
-                self._usd[event.id] += event.completion.usd  # type: ignore[assignment]
+                self._usd[event.id] += event.completion.usd
             if isinstance(event, Settled) and not isinstance(event.outcome, Duplicate):
                 self._commit(event.outcome)
             self._watch(event)

@@ -6,9 +6,9 @@ In the seed's own repository if it has one, else in one inside the run folder. F
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -126,17 +126,18 @@ class Lineage:
     def _tree(self, files: Mapping[str, str], onto: str | None) -> str:
         """The parent's tree with the genome's files in it, through an index of its own."""
         git = self._repository.git
-        with tempfile.TemporaryDirectory(prefix="evolve-index-") as folder:
-            with git.custom_environment(GIT_INDEX_FILE=os.path.join(folder, "index")):
-                if onto:
-                    git.read_tree(onto)
-                for path, text in files.items():
-                    source = Path(folder) / "file"
-                    source.write_bytes(text.encode("utf-8", "surrogatepass"))
-                    blob = git.hash_object("-w", "--no-filters", str(source))
-                    place = f"{self._prefix}/{path}" if self._prefix else path
-                    git.update_index("--add", "--cacheinfo", f"100644,{blob},{place}")
-                return str(git.write_tree())
+        with ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="evolve-index-")))
+            stack.enter_context(git.custom_environment(GIT_INDEX_FILE=str(folder / "index")))
+            if onto:
+                git.read_tree(onto)
+            for path, text in files.items():
+                source = folder / "file"
+                source.write_bytes(text.encode("utf-8", "surrogatepass"))
+                blob = git.hash_object("-w", "--no-filters", str(source))
+                place = f"{self._prefix}/{path}" if self._prefix else path
+                git.update_index("--add", "--cacheinfo", f"100644,{blob},{place}")
+            return str(git.write_tree())
 
     def _git(self, *arguments: str) -> str:
         """Without the user's hooks: a reference-transaction hook would run on every branch."""

@@ -20,10 +20,7 @@ def write_birth(birth: Birth) -> Json:
 
 
 def read_birth(data: Json) -> Birth:
-    recipes = tuple(
-        Recipe(**{k: tuple(v) if k in ("parents", "blocks") else v for k, v in recipe.items()})
-        for recipe in data["recipes"]
-    )
+    recipes = tuple(Recipe(**{**r, "parents": tuple(r["parents"]), "blocks": tuple(r["blocks"])}) for r in data["recipes"])
     return Birth(data["id"], data["generation"], recipes)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,7 +107,7 @@ class _Book:
         self.births: dict[str, Birth] = {key: read_birth(data) for _, _, key, data in journal.events("drawn")}
         self._settled = {key: data for _, _, key, data in journal.events("settled")}
         self._branches = {key: data["branch"] for _, _, key, data in journal.events("committed")}
-        self._usd: Counter[str] = Counter()
+        self._usd: defaultdict[str, float] = defaultdict(float)
         for _, _, key, data in journal.events("answered"):
             self._usd[key.partition("/")[0]] += data["usd"] or 0.0
 

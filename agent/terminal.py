@@ -27,7 +27,7 @@ Facts = Mapping[str, Any]
 
 def number(value: float) -> str:
     """Counts with thousands separators, shares with four digits."""
-    return f"{value:,.0f}" if abs(value) >= 1000 or float(value).is_integer() and abs(value) > 1 else f"{value:.4f}"
+    return f"{value:,.0f}" if abs(value) >= 1000 or (float(value).is_integer() and abs(value) > 1) else f"{value:.4f}"
 
 
 def fitness_text(fitness: Mapping[str, float] | None) -> str:

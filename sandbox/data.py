@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from sandbox.sandbox import TaskError
 
@@ -67,8 +67,9 @@ def load(name: str, cache: Path) -> Dataset:
     folder = cache / f"{name}-v1"  # the number changes when the splits or the format do
     if not folder.is_dir():
         _write(folder, *read())
-    facts = json.loads((folder / "facts.json").read_text())
-    return Dataset(name=name, folder=folder, about=about, **{k: tuple(v) if isinstance(v, list) else v for k, v in facts.items()})
+    facts: dict[str, Any] = json.loads((folder / "facts.json").read_text())
+    facts |= {key: tuple(facts[key]) for key in ("mean", "std")}
+    return Dataset(name=name, folder=folder, about=about, **facts)
 
 
 def _digits() -> tuple[np.ndarray, np.ndarray]:

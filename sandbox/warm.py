@@ -86,7 +86,7 @@ class _Zygote:
         environment = {
             "PATH": "/usr/bin:/bin",
             "LANG": "C.UTF-8",
-            "PYTHONPATH": str(_PACKAGE.parent),
+            "PYTHONPATH": os.pathsep.join([str(_PACKAGE.parent), *levels.package_folders()]),
             "PYTHONDONTWRITEBYTECODE": "1",
             "OMP_WAIT_POLICY": "PASSIVE",
             "OPENBLAS_NUM_THREADS": "1",

@@ -205,7 +205,10 @@ def _size(folder: str) -> int:
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                total += _size(entry.path) if entry.is_dir(follow_symlinks=False) else entry.stat(follow_symlinks=False).st_blocks * 512
+                if entry.is_dir(follow_symlinks=False):
+                    total += _size(entry.path)
+                else:
+                    total += entry.stat(follow_symlinks=False).st_blocks * 512
     except OSError:
         pass
     return total

@@ -84,9 +84,8 @@ def _import_lines(tree: ast.Module) -> tuple[int, int]:
     """Below which line new `__future__` imports and new plain imports go."""
     future = plain = 0
     for position, node in enumerate(tree.body):
-        if position == 0 and isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-            future = plain = node.end_lineno or 0
-        elif isinstance(node, ast.ImportFrom) and node.module == "__future__":
+        docstring = position == 0 and isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        if docstring or (isinstance(node, ast.ImportFrom) and node.module == "__future__"):
             future = plain = node.end_lineno or 0
         elif isinstance(node, ast.Import | ast.ImportFrom):
             plain = node.end_lineno or 0

@@ -98,7 +98,7 @@ class Endpoint:
         )
         empty = 0
         while True:
-            answer = await retrying(self._adapted, request)
+            answer: Any = await retrying(self._adapted, request)
             if (answer.choices and answer.choices[0].message.content) or empty >= _EMPTY_TRIES:
                 return answer
             empty += 1

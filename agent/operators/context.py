@@ -39,8 +39,11 @@ class Context:
 class Operator(Protocol):
     """Makes a prompt out of parents. Pure: no I/O, no chance (that is all in the recipe)."""
 
-    name: str
-    n_parents: int
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def n_parents(self) -> int: ...
 
     def prompt(self, recipe: Recipe, base: Genome, context: Context) -> tuple[Message, ...]:
         """`base` is the genome that the answer will be edited into: the first parent's, or an earlier recipe's result."""

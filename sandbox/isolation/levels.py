@@ -28,14 +28,19 @@ def readable_paths() -> list[str]:
 
     Of an editable checkout only `sandbox/` is visible: not the run folder, not git, not a `.env`.
     """
-    paths = {sys.base_prefix, sys.prefix, sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
-    paths.add(str(Path(__file__).resolve().parents[1]))
+    paths = {sys.base_prefix, sys.prefix, *package_folders(), str(Path(__file__).resolve().parents[1])}
     wanted = [*_SYSTEM, *sorted(os.path.realpath(p) for p in paths), sys.prefix]
     kept: list[str] = []
     for path in dict.fromkeys(wanted):
         if os.path.exists(path) and not any(Path(path).is_relative_to(k) for k in kept if not os.path.islink(k)):
             kept.append(path)
     return kept
+
+
+def package_folders() -> list[str]:
+    """Where this interpreter finds installed packages: a virtual environment's, the system's or the user's own folder."""
+    named = [p for p in sys.path if Path(p).name in ("site-packages", "dist-packages")]
+    return list(dict.fromkeys([*named, sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]))
 
 
 def world_readable(paths: Sequence[str]) -> bool:

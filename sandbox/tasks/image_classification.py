@@ -82,7 +82,7 @@ class Settings:
 class ImageClassification:
     """The task `image-classification`. Objectives: accuracy on validation images (0..1), parameters (a count)."""
 
-    objectives = ("accuracy", "parameters")
+    objectives: tuple[str, ...] = ("accuracy", "parameters")
 
     def __init__(self, settings: Settings, cache: Path) -> None:
         """Decodes the data set into `cache` if it is not there yet. Raises TaskError."""
@@ -147,7 +147,7 @@ class _Evaluation:
         size = sum(map(len, self._job.sources.values()))
         if size > MAX_CODE:
             raise Stop("smoke", f"The program has {size:,} characters; {MAX_CODE:,} is the limit.")
-        total, shares = self._smoke()
+        shares = self._smoke()
         curve, weights = self._fit()
         parameters = self._count(weights)
         accuracy = self._accuracy(self._predict(weights))
@@ -161,7 +161,8 @@ class _Evaluation:
             parameters_by_block=shares,
         )
 
-    def _smoke(self) -> tuple[int, dict[str, int]]:
+    def _smoke(self) -> dict[str, int]:
+        """Parameters by block, as the candidate tells them."""
         limits = Limits(min(SMOKE_SECONDS, self._settings.seconds), self._settings.memory, result=1 << 16)
         report = self._call("smoke", limits, {})
         counts: dict[str, int] = {}
@@ -172,7 +173,7 @@ class _Evaluation:
         bound = self._settings.max_parameters
         if bound is not None and total > bound:
             raise Stop("smoke", f"The model has {total:,} parameters; at most {bound:,.0f} are allowed.")
-        return total, counts
+        return counts
 
     def _fit(self) -> tuple[tuple[tuple[float, ...], ...], bytes]:
         s, d = self._settings, self._data

@@ -73,7 +73,7 @@ def fit(child: Child) -> bytes:
         epoch += 1
         total, right, seen = torch.zeros((), device=device), torch.zeros((), device=device), 0
         order = torch.randperm(len(images), generator=generator, device=device)
-        for rows in order.split(options["batch_size"]):
+        for rows in torch.split(order, options["batch_size"]):
             if taken >= steps or (len(rows) < 2 and taken):
                 break  # one image alone cannot pass a batch normalisation
             batch = _augmented(module, _normalised(images[rows], options), generator)
@@ -168,7 +168,7 @@ def _array(descriptor: int) -> np.ndarray:
     """A private copy of a `.npy` file, so that nothing done to it can reach another process."""
     with open(descriptor, "rb", closefd=False) as file:
         file.seek(0)
-        return np.load(file, allow_pickle=False)
+        return np.asarray(np.load(file, allow_pickle=False))
 
 
 def _weights(model: nn.Module) -> bytes:

@@ -221,7 +221,10 @@ def test_hostile_text_is_a_violation_and_the_editor_goes_on(kind):
 
 
 def test_several_files(editor):
-    files = {"model.py": "from pkg.b import Net\n\n\ndef build_model(n, c):\n    return Net(n)\n", "pkg/b.py": "class Net:\n    def __init__(self, n):\n        self.n = n\n"}
+    files = {
+        "model.py": "from pkg.b import Net\n\n\ndef build_model(n, c):\n    return Net(n)\n",
+        "pkg/b.py": "class Net:\n    def __init__(self, n):\n        self.n = n\n",
+    }
     genome = Genome(files)
     assert [b.name for b in genome.blocks] == ["model.py:build_model", "pkg/b.py:Net"]
     new = editor.apply(genome, ("pkg/b.py:Net",), answer("class Net:\n    def __init__(self, n):\n        self.n = n + 1\n"))

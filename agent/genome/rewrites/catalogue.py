@@ -52,7 +52,8 @@ def mutate(source: str, directive: str, rng: random.Random) -> Change | None:
     fitting = [r for r in CATALOGUE if directive in r.directives]
     first = _first_that_fits(source, fitting, rng)
     if first is None:
-        return _first_that_fits(source, [r for r in CATALOGUE if directive != "reduce size" or "reduce size" in r.directives], rng) or (
+        others = [r for r in CATALOGUE if directive != "reduce size" or "reduce size" in r.directives]
+        return _first_that_fits(source, others, rng) or (
             _first_that_fits(source, [FALLBACK], rng)
         )
     if directive == "significant" and rng.random() < 0.5:
@@ -151,7 +152,8 @@ def _consistent(node: _Definition) -> bool:
     text = code(node)
     written = set(re.findall(r"self\.(\w+)\s*=[^=]", text)) | set(re.findall(r"def (\w+)\(", text)) | {"training"}
     read = set(re.findall(r"self\.(\w+)", text))
-    return not isinstance(node, cst.ClassDef) or read <= written | {"register_buffer", "register_parameter", "modules", "parameters"}
+    inherited = {"register_buffer", "register_parameter", "modules", "parameters"}
+    return not isinstance(node, cst.ClassDef) or read <= written | inherited
 
 
 def _key(statement: cst.CSTNode) -> str:

@@ -140,7 +140,8 @@ def separable(module: cst.Module, rng: random.Random) -> Result:
     """A dense k x k convolution as depthwise k x k, then pointwise."""
     found = []
     for call in calls(module, ("Conv2d",)):
-        if number(argument(call, 2, "kernel_size")) != 1 and argument(call, 6, "groups") is None and argument(call, 1, "out_channels"):
+        spatial = number(argument(call, 2, "kernel_size")) != 1
+        if spatial and argument(call, 6, "groups") is None and argument(call, 1, "out_channels"):
             found.append(call)
     if not found:
         return None
@@ -219,7 +220,8 @@ def pooling(module: cst.Module, rng: random.Random) -> Result:
 
 
 def global_pooling(module: cst.Module, rng: random.Random) -> Result:
-    found = [c for c in calls(module, ("mean",)) if isinstance(c.func, cst.Attribute) and code(c.args[0].value if c.args else c) == "(2, 3)"]
+    means = (c for c in calls(module, ("mean",)) if isinstance(c.func, cst.Attribute) and c.args)
+    found = [c for c in means if code(c.args[0].value) == "(2, 3)"]
     if not found:
         return None
     call = rng.choice(found)
@@ -281,7 +283,8 @@ def one_layer_more(module: cst.Module, rng: random.Random) -> Result:
     holder, arg = rng.choice(found)
     args = [a for b in holder.args for a in ((b, b) if b is arg else (b,))]
     comma = cst.Comma(whitespace_after=cst.SimpleWhitespace(" "))
-    args = [a.with_changes(comma=comma) if isinstance(a.comma, cst.MaybeSentinel) and i < len(args) - 1 else a for i, a in enumerate(args)]
+    bare = [i for i, a in enumerate(args[:-1]) if isinstance(a.comma, cst.MaybeSentinel)]
+    args = [a.with_changes(comma=comma) if i in bare else a for i, a in enumerate(args)]
     return swap(module, holder, holder.with_changes(args=args)), f"repeat the layer `{code(arg.value)}`"
 
 
@@ -299,7 +302,9 @@ def shared_layer(module: cst.Module, rng: random.Random) -> Result:
     assigns = [a for a in m.findall(module, m.Assign()) if isinstance(a, cst.Assign) and isinstance(a.value, cst.Call)]
     pairs = [
         (a, b) for i, a in enumerate(assigns) for b in assigns[i + 1 :]
-        if code(a.value) == code(b.value) and code(a.targets[0].target).startswith("self.") and name_of(_call(a)) in ("Conv2d", "Linear")
+        if code(a.value) == code(b.value)
+        and code(a.targets[0].target).startswith("self.")
+        and name_of(_call(a)) in ("Conv2d", "Linear")
     ]  # fmt: skip
     if not pairs:
         return None
@@ -339,7 +344,9 @@ def _activation_in_forward(module: cst.Module, rng: random.Random) -> cst.Call |
 def _pointwise(module: cst.Module) -> list[cst.Call]:
     return [
         c for c in calls(module, ("Conv2d",))
-        if argument(c, 2, "kernel_size") == "1" and argument(c, None, "groups") is None and argument(c, 3, "stride") in (None, "1")
+        if argument(c, 2, "kernel_size") == "1"
+        and argument(c, None, "groups") is None
+        and argument(c, 3, "stride") in (None, "1")
     ]  # fmt: skip
 
 
@@ -356,9 +363,10 @@ def _repeatable(module: cst.Module) -> list[tuple[cst.Call, cst.Arg]]:
     for holder in calls(module, ("Sequential",)):
         for arg in holder.args:
             inner = arg.value
-            if isinstance(inner, cst.Call) and len(inner.args) == 1 and number(code(inner.args[0].value)) is not None:
-                if not code(inner.func).startswith(("nn.", "torch.")):
-                    found.append((holder, arg))
+            if not isinstance(inner, cst.Call) or len(inner.args) != 1 or code(inner.func).startswith(("nn.", "torch.")):
+                continue
+            if number(code(inner.args[0].value)) is not None:
+                found.append((holder, arg))
     return found
 
 

@@ -116,7 +116,10 @@ def test_an_insight_is_carried_over():
 
 
 def test_merging_takes_from_both():
-    a = "class A(nn.Module):\n    def __init__(self):\n        self.p = 1\n        self.q = 1\n\n    def forward(self, x):\n        return x * self.p + self.q\n"
+    a = (
+        "class A(nn.Module):\n    def __init__(self):\n        self.p = 1\n        self.q = 1\n\n"
+        "    def forward(self, x):\n        return x * self.p + self.q\n"
+    )
     b = a.replace("self.p = 1", "self.p = 2").replace("self.q = 1", "self.q = 2")
     results = {merge(a, b, random.Random(n)).source for n in range(12)}
     assert {a.replace("self.p = 1", "self.p = 2"), a.replace("self.q = 1", "self.q = 2")} & results

@@ -1,0 +1,43 @@
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def pytest_configure(config):
+    """No test reaches beyond this machine, and no library of this process tries to."""
+    os.environ.update({"HF_HUB_OFFLINE": "1", "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull})
+    for name in [n for n in os.environ if n.endswith("_API_KEY") or n.lower().endswith("_proxy")]:
+        del os.environ[name]
+    connect = socket.socket.connect
+
+    def only_loopback(self, address):
+        inet = self.family in (socket.AF_INET, socket.AF_INET6)
+        if inet and address[0] not in ("127.0.0.1", "::1", "localhost"):
+            raise OSError(f"tests may not reach the network: {address}")
+        return connect(self, address)
+
+    socket.socket.connect = only_loopback
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory):
+    """Decoded data sets, shared by the tests of one process."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def evolve(cache):
+    """Runs the command as a user would: `evolve("status", run, cwd=...)` gives the completed process."""
+
+    def call(*arguments, cwd=ROOT, timeout=150, env=None, **options):
+        environment = {**os.environ, "EVOLVE_CACHE": str(cache), "PYTHONPATH": str(ROOT), "COLUMNS": "200", **(env or {})}
+        command = [sys.executable, "-m", "agent.cli", *map(str, arguments)]
+        return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=timeout, **options)
+
+    return call
