@@ -60,6 +60,7 @@ def cli() -> None:
 @click.option("--slots", type=int, help="Evaluations at once.")
 @click.option("--seed", "chance", type=int, help="Seed of all chance in the search.")
 @click.option("--dataset", help="Data set of the task, such as digits.")
+@click.option("--unsafe-no-sandbox", is_flag=True, help="Run generated code even if this machine cannot isolate it.")
 def run(
     seed: str,
     llm: str | None,
@@ -72,6 +73,7 @@ def run(
     slots: int | None,
     chance: int | None,
     dataset: str | None,
+    unsafe_no_sandbox: bool,
 ) -> None:
     """Start a run from SEED: a folder with a seed.toml, or a .py file."""
     from agent.config import RunFolder, load
@@ -79,13 +81,13 @@ def run(
     flags: dict[str, dict[str, Any]] = {
         "llm": {"models": [m.strip() for m in llm.split(",") if m.strip()] if llm else None, "api_base": api_base},
         "search": {"generations": generations, "population": population},
-        "sandbox": {"slots": slots},
+        "sandbox": {"slots": slots, "unsafe_no_sandbox": unsafe_no_sandbox or None},
         "run": {"seed": chance},
         "task": {"dataset": dataset},
     }
     given = {table: {k: v for k, v in keys.items() if v is not None} for table, keys in flags.items()}
     config = load(seed, config_file, {t: keys for t, keys in given.items() if keys}, assignments)
-    folder = RunFolder(out or _free_folder(Path(seed).stem))
+    folder = RunFolder(out) if out else _experiment().free_folder(config, Path(seed).stem)
     _drive(folder, lambda watch: _experiment().start(config, folder, watch))
 
 
@@ -174,13 +176,6 @@ def _drive(folder: Any, work: Callable[[Any], None]) -> None:
             raise
     terminal.print_status(_status(folder))
     click.echo(f"Look closer with:  evolve show {folder.root}", err=True)
-
-
-def _free_folder(name: str) -> Path:
-    number = 1
-    while (folder := Path("runs") / f"{name}-{number}").exists():
-        number += 1
-    return folder
 
 
 def _folder(run: Path) -> Any:

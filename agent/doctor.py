@@ -25,11 +25,19 @@ def examine(llm: str | None, api_base: str | None) -> Facts:
 
 def healthy(facts: Facts) -> bool:
     """Can a run be started here?"""
-    return bool(facts["git"]["found"] and facts["disk"]["enough"] and facts["llm"].get("reachable") is not False)
+    isolated = facts["isolation"]["level"] in ("full", "contained")
+    return bool(isolated and facts["git"]["found"] and facts["disk"]["enough"] and facts["llm"].get("reachable") is not False)
 
 
 def _isolation() -> Facts:
-    return {"level": "none", "layers": [], "canaries": {}, "hints": []}
+    from sandbox import SandboxUnavailable
+    from sandbox.isolation.detect import detect
+
+    try:
+        found = detect()
+    except SandboxUnavailable as error:
+        return {"level": "none", "layers": [], "canaries": {}, "hints": [f"not even a plain child process runs: {error}"]}
+    return {"level": found.level, "layers": list(found.in_force), "canaries": dict(found.canaries), "hints": list(found.hints)}
 
 
 def _devices() -> Facts:

@@ -9,7 +9,9 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
+from typing import cast
 
 from agent import config as configuration
 from agent.archive import Archive
@@ -29,12 +31,22 @@ from agent.operators import Brief, Sampling
 from agent.prompting import Prompts
 from agent.records import read_seed
 from agent.resources import prompts_folder
-from sandbox.sandbox import Level
+from sandbox import LEVELS, Level, SandboxUnavailable
+from sandbox.isolation.detect import Isolation, detect
 from sandbox.tasks import Task, TaskError, open_task
 from sandbox.warm import WarmSandbox
 
 Watch = Callable[[Event], None]
 """Sees each event after it is journaled; for the live view."""
+
+
+def free_folder(config: Config, name: str) -> RunFolder:
+    """The first of `runs/NAME-1`, `runs/NAME-2`, ... of which neither the folder nor the branches exist."""
+    for number in count(1):
+        folder = RunFolder(Path("runs") / f"{name}-{number}")
+        if not folder.root.exists() and not Lineage.open(Path(config.seed.folder), folder.root, folder.name).earlier():
+            return folder
+    raise AssertionError("numbers do not end")
 
 
 def start(config: Config, folder: RunFolder, watch: Watch) -> None:
@@ -60,7 +72,7 @@ def resume(folder: RunFolder, watch: Watch) -> None:
     if not folder.journal.is_file():
         raise UserError(f"{folder.root} holds no run: there is no {folder.journal.name} in it.")
     config = configuration.read(folder.config)
-    with locked(folder.lock), _equip(config) as equipment, closing(Journal(folder.journal)) as journal:
+    with locked(folder.lock), closing(Journal(folder.journal)) as journal, _equip(config, _pinned(journal)) as equipment:
         lineage = Lineage.open(Path(config.seed.folder), folder.root, folder.name)
         frozen = frozenset(config.seed.frozen)
         seed: Individual | Failure | None = None
@@ -84,11 +96,15 @@ class _Equipment:
     prompts: Prompts
     models: dict[str, LanguageModel]
     editor: Editor
+    isolation: Isolation
 
 
 @contextmanager
-def _equip(config: Config) -> Iterator[_Equipment]:
-    """Raises UserError for every mistake of the user's that can be seen without spending anything."""
+def _equip(config: Config, pinned: Level = "none") -> Iterator[_Equipment]:
+    """Raises UserError for every mistake of the user's that can be seen without spending anything.
+
+    `pinned`: the level of isolation that this run began with.
+    """
     genome = read_genome(Path(config.seed.folder), config.seed.files, config.seed.frozen)
     constraints = config.constraint_list()
     bounds = {c.name: c.bound for c in constraints if c.relation in ("<=", "<")}
@@ -102,7 +118,7 @@ def _equip(config: Config) -> Iterator[_Equipment]:
     prompts = Prompts.load(prompts_folder())
     if not config.llm.models:
         raise UserError("No model is named: give --llm MODEL, or --llm offline to run without a key or a network.")
-    level: Level = "full"
+    isolation = _isolation(config, pinned)
     with ExitStack() as stack:
         settings = LlmSettings(
             api_base=config.llm.api_base, deadline_seconds=config.llm.deadline_seconds, prices=config.llm.prices
@@ -110,7 +126,7 @@ def _equip(config: Config) -> Iterator[_Equipment]:
         models = {name: stack.enter_context(closing(open_model(name, settings))) for name in config.llm.models}
         bench = Bench(
             task,
-            lambda: WarmSandbox(level),
+            lambda: WarmSandbox(isolation.level, isolation.layers),
             config.objective_list(),
             constraints,
             slots=config.sandbox.slots,
@@ -119,14 +135,36 @@ def _equip(config: Config) -> Iterator[_Equipment]:
         )
         stack.callback(bench.close)
         editor = stack.enter_context(closing(Editor()))
-        yield _Equipment(config, genome, task, bench, prompts, models, editor)
+        yield _Equipment(config, genome, task, bench, prompts, models, editor, isolation)
+
+
+def _pinned(journal: Journal) -> Level:
+    """The level that the run began with, which no later process of it may fall below."""
+    first = next(iter(journal.events("started")), None)
+    return cast(Level, first[3]["isolation"]) if first else "none"
+
+
+def _isolation(config: Config, pinned: Level) -> Isolation:
+    """Raises UserError below `contained`, unless the user said that this is meant, and below the pinned level in any case."""
+    try:
+        isolation = detect()
+    except SandboxUnavailable as error:
+        raise MachineError(f"The sandbox cannot run: {error}") from error
+    if LEVELS.index(isolation.level) > LEVELS.index(pinned):
+        raise UserError(f"This run began at isolation level {pinned!r}, and here only {isolation.level!r} is to be had.")
+    if isolation.level in ("full", "contained") or config.sandbox.unsafe_no_sandbox:
+        return isolation
+    raise UserError(
+        f"Generated code would run at isolation level {isolation.level!r}, free to read your files and keys: see "
+        "`evolve doctor` for what would help, or accept the risk with --unsafe-no-sandbox."
+    )
 
 
 def _evolve(e: _Equipment, journal: Journal, lineage: Lineage, seed: Individual, memo: Memo, watch: Watch) -> None:
     """Runs the algorithm to its end and records how it ended."""
     config = e.config
     record = _Recorder(journal, lineage, watch, config, seed, memo)
-    record(RunStarted(config.model_dump(mode="json"), seed.evidence.isolation, seed.evidence.layers))
+    record(RunStarted(config.model_dump(mode="json"), e.isolation.level, e.isolation.in_force))
     for outcome in (seed, *memo.outcomes.values()):
         record(Settled(outcome))  # journaled already in a resumed run; a branch that the stop prevented is made up for
     archive = Archive(seed, config.objective_list())

@@ -84,15 +84,20 @@ class Lineage:
             raise UserError(f"The run's name {self._run!r} cannot be part of a branch name: choose another --out.") from None
         if isinstance(self._place, Path):
             return
-        taken = self._branches("evolve") + self._branches(f"evolve/{self._run}")
-        for branch in taken:
+        for branch in self._branches("evolve") + self._branches(f"evolve/{self._run}"):
             if branch in ("evolve", f"evolve/{self._run}"):
                 raise UserError(f"A branch named {branch} is in the way of {self.branch('...')}: rename it.")
-            if branch.startswith(f"evolve/{self._run}/"):
-                raise UserError(
-                    f"The repository has branches of an earlier run {self._run!r}, such as {branch}: choose another --out, "
-                    f"or delete them: git branch --list 'evolve/{self._run}/*' --format='%(refname:short)' | xargs git branch -D"
-                )
+        if earlier := self.earlier():
+            raise UserError(
+                f"The repository has branches of an earlier run {self._run!r}, such as {earlier[0]}: choose another --out, "
+                f"or delete them: git branch --list 'evolve/{self._run}/*' --format='%(refname:short)' | xargs git branch -D"
+            )
+
+    def earlier(self) -> list[str]:
+        """Branches of a run of this name that exist already."""
+        if isinstance(self._place, Path):
+            return []
+        return [b for b in self._branches(f"evolve/{self._run}") if b.startswith(f"evolve/{self._run}/")]
 
     def _branches(self, prefix: str) -> list[str]:
         return list(self._repository.git.for_each_ref("--format=%(refname:short)", f"refs/heads/{prefix}").splitlines())

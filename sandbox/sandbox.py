@@ -9,6 +9,9 @@ from typing import Any, Literal, Protocol
 
 Level = Literal["full", "contained", "reduced", "none"]
 
+LEVELS: tuple[Level, ...] = ("full", "contained", "reduced", "none")
+"""Best first."""
+
 Cause = Literal["exit", "signal", "timeout", "memory", "disk", "processes", "result"]
 """Why the child ended, as the trusted side saw it: by itself (`exit`, `signal`) or stopped at a limit."""
 

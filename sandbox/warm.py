@@ -36,9 +36,10 @@ _PACKAGE = Path(__file__).resolve().parent
 class WarmSandbox:
     """Runs each call in a fork of a zygote, under the layers of a level. Starts its zygote when it is first needed."""
 
-    def __init__(self, level: Level, layers: Mapping[str, bool] | None = None) -> None:
-        """`layers` overrides what the level asks for; for tests that show what a layer is good for."""
+    def __init__(self, level: Level, layers: Mapping[str, bool] | None = None, *, warm: bool = True) -> None:
+        """`layers`: which ones in detail, where a level can be had in several ways. `warm` false: without torch."""
         self.level = level
+        self._warm = warm
         self._layers = dict(layers or levels.LAYERS[level])
         self._lock = threading.Lock()
         self._zygote: _Zygote | None = None
@@ -68,7 +69,7 @@ class WarmSandbox:
 
     def _replace(self) -> None:
         self._stop()
-        self._zygote = _Zygote()
+        self._zygote = _Zygote(self._warm)
 
     def _stop(self) -> None:
         if self._zygote is not None:
@@ -79,7 +80,7 @@ class WarmSandbox:
 class _Zygote:
     """One zygote process and the channel to it."""
 
-    def __init__(self) -> None:
+    def __init__(self, warm: bool) -> None:
         self.calls = 0
         self._folder = tempfile.mkdtemp(prefix="evolve-root-")  # where a private root is mounted, seen by the child only
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -94,7 +95,8 @@ class _Zygote:
             "HOME": "/nonexistent",
             "TORCHINDUCTOR_CACHE_DIR": "/nonexistent",
         }
-        command = [sys.executable, "-P", "-s", "-m", "sandbox.zygote", str(theirs.fileno())]
+        how = ([], []) if warm else (["-S"], ["--cold"])  # without torch there is no need to look for packages either
+        command = [sys.executable, "-P", "-s", *how[0], "-m", "sandbox.zygote", str(theirs.fileno()), *how[1]]
         try:
             self._process = subprocess.Popen(
                 command, env=environment, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, cwd="/", start_new_session=True

@@ -30,7 +30,8 @@ MAX_PROCESSES = 16
 
 def main() -> None:
     channel = socket.socket(fileno=int(sys.argv[1]))
-    _warm_up()
+    if "--cold" not in sys.argv:
+        _warm_up()
     linux.adopt_orphans()
     linux.set_dumpable(False)
     gc.collect()

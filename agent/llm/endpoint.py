@@ -7,6 +7,7 @@ import re
 import threading
 import time
 from collections.abc import Coroutine
+from concurrent.futures import Future
 from typing import Any, Protocol, TypeVar
 
 import tenacity
@@ -56,11 +57,12 @@ class Endpoint:
         self._price = price(name, settings.prices)
         self._without_temperature = False
         self._token_key = "max_tokens"
+        self._in_flight: set[Future[Any]] = set()
 
     def complete(self, request: Request) -> Completion:
         began = time.monotonic()
         try:
-            answer = _run(self._within_deadline(request))
+            answer = self._wait(request)
         except Fault as fault:
             raise self._final(fault) from None
         choice = answer.choices[0] if answer.choices else None
@@ -71,7 +73,18 @@ class Endpoint:
         return Completion(text, finish, usage, usd, time.monotonic() - began, self.name)
 
     def close(self) -> None:
-        _run(self._sender.close())
+        """Calls that are under way in other threads end by CancelledError."""
+        for call in list(self._in_flight):
+            call.cancel()
+        _start(self._sender.close()).result()
+
+    def _wait(self, request: Request) -> Any:
+        call = _start(self._within_deadline(request))
+        self._in_flight.add(call)
+        try:
+            return call.result()
+        finally:
+            self._in_flight.discard(call)
 
     async def _within_deadline(self, request: Request) -> Any:
         """The deadline counts wall time: a body that drips a byte at a time never trips a timeout of the client."""
@@ -161,11 +174,11 @@ _loop: asyncio.AbstractEventLoop | None = None
 _loop_lock = threading.Lock()
 
 
-def _run(work: Coroutine[Any, Any, _T]) -> _T:
+def _start(work: Coroutine[Any, Any, _T]) -> Future[_T]:
     """On the one event loop of this process, which all clients share; it runs in a thread of its own."""
     global _loop
     with _loop_lock:
         if _loop is None:
             _loop = asyncio.new_event_loop()
             threading.Thread(target=_loop.run_forever, name="llm", daemon=True).start()
-    return asyncio.run_coroutine_threadsafe(work, _loop).result()
+    return asyncio.run_coroutine_threadsafe(work, _loop)

@@ -14,9 +14,18 @@ from sandbox.sandbox import Level
 LAYERS: Mapping[Level, Mapping[str, bool]] = {
     "full": {"rlimits": True, "namespaces": True, "landlock": True, "seccomp": True},
     "contained": {"rlimits": True, "namespaces": False, "landlock": True, "seccomp": True},
-    "reduced": {"rlimits": True, "namespaces": True, "landlock": False, "seccomp": True},
+    "reduced": {"rlimits": True, "namespaces": False, "landlock": False, "seccomp": True},
     "none": {"rlimits": True, "namespaces": False, "landlock": False, "seccomp": False},
 }
+
+CANDIDATES: Sequence[tuple[Level, Mapping[str, bool]]] = (
+    ("full", LAYERS["full"]),
+    ("contained", LAYERS["contained"]),
+    ("contained", {"rlimits": True, "namespaces": True, "landlock": False, "seccomp": True}),  # a kernel without Landlock
+    ("reduced", LAYERS["reduced"]),
+    ("none", LAYERS["none"]),
+)
+"""What is tried on a machine, best first. `contained` and above keep secrets and the network out of reach."""
 
 _SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", "/etc/alternatives")
 _GPU = ("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools")

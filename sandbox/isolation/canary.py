@@ -1,0 +1,52 @@
+"""What a candidate must not be able to do, really tried: the entry of the calls by which a level of isolation is proven.
+
+Trusted code: it only tries, and harms nothing where it succeeds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+from sandbox.child import Child
+
+ALLOWED = "allowed"
+
+
+def attempt(child: Child) -> bytes:
+    """JSON: canary -> `refused: ...` or `allowed`. Options: `secret` (a file), `port` (of a listener), `pid` (a process)."""
+    secret, port, pid = child.options["secret"], child.options["port"], child.options["pid"]
+    attempts: dict[str, Callable[[], object]] = {
+        "read": lambda: _read(secret, pid),
+        "write": lambda: Path(secret).with_name("written").write_bytes(b"x"),
+        "connect": lambda: socket.create_connection(("127.0.0.1", port), timeout=1).close(),
+        "signal": lambda: os.kill(pid, 0),
+        "fork": _fork,
+    }
+    return json.dumps({name: _tried(deed) for name, deed in attempts.items()}).encode()
+
+
+def _tried(deed: Callable[[], object]) -> str:
+    try:
+        deed()
+    except OSError as error:
+        return f"refused: {error.strerror or error}"
+    return ALLOWED
+
+
+def _read(secret: str, pid: int) -> None:
+    """The file, or the environment of the process: neither may be readable."""
+    try:
+        Path(secret).read_bytes()
+    except OSError:
+        Path(f"/proc/{pid}/environ").read_bytes()
+
+
+def _fork() -> None:
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
