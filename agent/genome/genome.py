@@ -110,7 +110,8 @@ def read_genome(folder: Path, files: Sequence[str], frozen: Iterable[str] = ()) 
     if unknown:
         raise UserError(f"{folder}: frozen names no block of the seed: {', '.join(sorted(unknown))}.")
     if not genome.blocks:
-        raise UserError(f"{folder} has no blocks: {', '.join(files)} needs a top-level class or function that may evolve.")
+        needed = f"{', '.join(files)} needs a top-level class or function that may evolve"
+        raise UserError(f"{folder} has no blocks: {needed}.")
     return genome
 
 
