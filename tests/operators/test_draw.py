@@ -117,7 +117,7 @@ def test_a_difference_in_a_block_that_is_dead_in_either_parent_is_no_reason_to_m
 
 def test_thoughts_are_uniform_over_elites_their_changes_and_the_other_blocks(seed, gated, changed):
     rng = random.Random(6)
-    recipes = [draw_eot(rng, seed, [gated, seed, changed], seed, OFFLINE) for _ in range(4000)]
+    recipes = [draw_eot(rng, seed, [gated, seed, changed], seed, OFFLINE) for _ in range(2000)]
     assert_uniform([r.elite for r in recipes], ["gated", "changed"])
     others = {example: [name for name in LIVE if name != example] for example in ("gate", "Net")}
     first = [r.blocks[0] for r in recipes if r.elite == "gated"]
