@@ -32,7 +32,7 @@ class Archive:
 
     def recent(self, count: int) -> tuple[Individual | Failure, ...]:
         """The last children that were measured or failed, oldest first."""
-        return tuple(self._measured[-count:])
+        return tuple(self._measured[-count:] if count else ())
 
     def front(self) -> list[Individual]:
         return selection.front(list(self.individuals.values()), self.objectives)

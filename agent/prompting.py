@@ -18,6 +18,10 @@ from types import MappingProxyType
 from agent.errors import UserError
 
 _HEADING = re.compile(r"(#+) ")
+_LEAD_IN = 7
+"""A paragraph that ends with a colon waits for the next one like a heading, a level below the deepest."""
+_ESCAPE_CODE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\))")
+"""Colours, cursor movements (CSI) and window titles (OSC) of a terminal."""
 _TABLE_ROW = re.compile(r"\| `(?P<file>\w+)\.md` \|.*\| (?P<names>[^|]*) \|\s*$", re.MULTILINE)
 
 
@@ -25,7 +29,8 @@ _TABLE_ROW = re.compile(r"\| `(?P<file>\w+)\.md` \|.*\| (?P<names>[^|]*) \|\s*$"
 class Template:
     """Markdown with fields written `$name` (`$$` is a dollar). Values are put in once and never scanned again.
 
-    A paragraph with a field that is empty is left out, and so is a heading with nothing left below it.
+    A paragraph with a field that is empty is left out, and so are a heading with nothing left below it and a paragraph
+    that leads into the one left out, which means that it ends with a colon.
     Raises UserError for a text with a stray dollar: templates are files that users edit.
     """
 
@@ -51,19 +56,21 @@ class Template:
             raise UserError(f"The prompt {self.name} does not fit its values: {missing=}, {unused=}.")
         trimmed = {name: value.strip("\n") for name, value in values.items()}
         kept: list[str] = []
-        headings: list[tuple[int, str]] = []
+        waiting: list[tuple[int, str]] = []
         for paragraph in self._paragraphs:
             heading = _HEADING.match(paragraph.template)
-            if heading:
-                level = len(heading[1])
-                headings = [waiting for waiting in headings if waiting[0] < level]
-            if not all(trimmed[name].strip() for name in paragraph.get_identifiers()):
+            lead_in = paragraph.template.endswith(":")
+            level = len(heading[1]) if heading else _LEAD_IN
+            said = all(trimmed[name].strip() for name in paragraph.get_identifiers())
+            if heading or lead_in or not said:
+                waiting = [one for one in waiting if one[0] < level]
+            if not said:
                 continue
-            if heading:
-                headings.append((level, paragraph.substitute(trimmed)))
+            if heading or lead_in:
+                waiting.append((level, paragraph.substitute(trimmed)))
             else:
-                kept += [text for _, text in headings] + [paragraph.substitute(trimmed)]
-                headings = []
+                kept += [text for _, text in waiting] + [paragraph.substitute(trimmed)]
+                waiting = []
         return "\n\n".join(kept)
 
 
@@ -141,10 +148,11 @@ def fence(text: str, language: str = "") -> str:
 
 def quote(text: str, limit: int = 160) -> str:
     """Text from a candidate as one code span of at most `limit` characters inside: one line, no control characters."""
-    line = " ".join(clean(text).split()).replace("`", "'")
+    line = " ".join(clean(text).split()).replace("`", "'") or "(nothing)"
     return f"`{line if len(line) <= limit else line[: limit - 3] + '...'}`"
 
 
 def clean(text: str) -> str:
-    """The text without control, format and surrogate characters (escape codes, bidi marks); line breaks and tabs stay."""
-    return "".join(c for c in text if c in "\n\t" or not unicodedata.category(c).startswith("C"))
+    """The text without escape codes, control, format and surrogate characters; line breaks and tabs stay."""
+    plain = _ESCAPE_CODE.sub("", text)
+    return "".join(c for c in plain if c in "\n\t" or not unicodedata.category(c).startswith("C"))

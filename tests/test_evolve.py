@@ -147,3 +147,10 @@ def test_a_run_in_which_all_fail_goes_on_from_the_seed():
     Evolution(archive, brief, prompts, sampling, Barren(), Evaluator(), settings, rng, events.append).generational()
     assert list(archive.individuals) == [SEED_ID]
     assert max(b.generation for b in births(events)) == 2
+
+
+def test_of_the_last_evaluations_as_many_are_shown_as_were_asked_for():
+    archive, _ = run()
+    assert len(archive.recent(8)) == 8
+    assert archive.recent(1) == archive.recent(8)[-1:]
+    assert archive.recent(0) == ()

@@ -16,6 +16,9 @@ from agent.errors import UserError
 
 DEFINITIONS = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
+ENTRY_POINTS = ("build_model", "build_optimizer", "augment", "loss")
+"""What a task calls by name; all that a program does begins in one of these, or in code that runs on import."""
+
 
 @dataclass(frozen=True)
 class Block:
@@ -55,6 +58,13 @@ class Genome:
     def blocks(self) -> tuple[Block, ...]:
         """The blocks that may evolve."""
         return tuple(block for block in self.all_blocks if block.name not in self.frozen)
+
+    @cached_property
+    def live_blocks(self) -> tuple[Block, ...]:
+        """The blocks that may evolve and whose change can be measured: all of them where that cannot be told."""
+        reached = _reached(self.files.values())
+        live = tuple(block for block in self.blocks if block.name.rpartition(":")[2] in reached)
+        return live or self.blocks
 
     def block(self, name: str) -> Block:
         """Frozen or not. Raises KeyError for an unknown name."""
@@ -100,7 +110,8 @@ def read_genome(folder: Path, files: Sequence[str], frozen: Iterable[str] = ()) 
     if unknown:
         raise UserError(f"{folder}: frozen names no block of the seed: {', '.join(sorted(unknown))}.")
     if not genome.blocks:
-        raise UserError(f"{folder} has no blocks: {', '.join(files)} needs a top-level class or function that may evolve.")
+        needed = f"{', '.join(files)} needs a top-level class or function that may evolve"
+        raise UserError(f"{folder} has no blocks: {needed}.")
     return genome
 
 
@@ -125,10 +136,63 @@ def without_docstrings(tree: ast.Module) -> ast.Module:
     return tree
 
 
+def bound_names(statement: ast.stmt) -> set[str]:
+    """What a top-level statement makes available under which names."""
+    if isinstance(statement, DEFINITIONS):
+        return {statement.name}
+    found = set()
+    for node in ast.walk(statement):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+        elif isinstance(node, ast.alias):
+            found.add((node.asname or node.name).partition(".")[0])
+        elif isinstance(node, DEFINITIONS):
+            found.add(node.name)
+    return found
+
+
 def span(node: ast.stmt) -> tuple[int, int]:
     """First and last line of a top-level statement, from 1, decorators included."""
     decorators = node.decorator_list if isinstance(node, DEFINITIONS) else []
     return min([node.lineno, *(d.lineno for d in decorators)]), node.end_lineno or node.lineno
+
+
+def _reached(texts: Iterable[str]) -> set[str]:
+    """Names that the entry points or code that runs on import lead to; empty if there is no entry point.
+
+    Errs on the side of life: a name is the same in every file and scope, and a string or an attribute may mean it too.
+    """
+    binders: dict[str, list[ast.stmt]] = {}
+    queue: list[ast.stmt] = []
+    for statement in (statement for text in texts for statement in ast.parse(text).body):
+        for name in bound_names(statement):
+            binders.setdefault(name, []).append(statement)
+        # Importing a name is not using it; a decorator runs on import and may enter its class into a table.
+        passive = isinstance(statement, DEFINITIONS) and not statement.decorator_list
+        if not passive and not isinstance(statement, ast.Import | ast.ImportFrom):
+            queue.append(statement)
+    entries = [name for name in ENTRY_POINTS if name in binders]
+    reached = set(entries)
+    queue += [statement for name in entries for statement in binders[name]]
+    while queue:
+        for name in _mentioned(queue.pop()) - reached:
+            reached.add(name)
+            queue += binders.get(name, ())
+    return reached if entries else set()
+
+
+def _mentioned(statement: ast.stmt) -> set[str]:
+    found = {statement.name} if isinstance(statement, DEFINITIONS) else set()
+    for node in ast.walk(statement):
+        if isinstance(node, ast.Name):
+            found.add(node.id)
+        elif isinstance(node, ast.Attribute):
+            found.add(node.attr)
+        elif isinstance(node, ast.alias):
+            found.add(node.name)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found.add(node.value)
+    return found
 
 
 @lru_cache(maxsize=4096)

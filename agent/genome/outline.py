@@ -25,13 +25,13 @@ def signatures(genome: Genome, without: Container[str] = ()) -> str:
     return "\n\n".join(parts)
 
 
-def callers(genome: Genome, name: str, limit: int = 12) -> str:
-    """The lines of other blocks that use the block, each under the head of the block it stands in."""
+def callers(genome: Genome, name: str, without: Container[str] = (), limit: int = 12) -> str:
+    """The lines of other blocks, except those in `without`, that use the block, each under the name of its block."""
     wanted = genome.block(name)
     bare = name.rpartition(":")[2]
     parts: list[str] = []
     for block in genome.all_blocks:
-        if block == wanted:
+        if block == wanted or block.name in without:
             continue
         lines = block.source.splitlines()
         numbers = sorted(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 
 from agent.genome import Block, Genome
+from agent.genome.genome import bound_names
 
 _DEFINITIONS = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
@@ -54,16 +55,7 @@ def source_of(statement: ast.stmt, text: str) -> str:
 
 def _top_level(text: str) -> dict[str, ast.stmt]:
     """Names bound at the top of a file, each with the statement that binds it."""
-    bound: dict[str, ast.stmt] = {}
-    for statement in ast.parse(text).body:
-        if isinstance(statement, _DEFINITIONS):
-            bound[statement.name] = statement
-        elif isinstance(statement, ast.Import | ast.ImportFrom):
-            bound |= {(alias.asname or alias.name).partition(".")[0]: statement for alias in statement.names}
-        else:
-            stored = (node for node in ast.walk(statement) if isinstance(node, ast.Name))
-            bound |= {node.id: statement for node in stored if isinstance(node.ctx, ast.Store)}
-    return bound
+    return {name: statement for statement in ast.parse(text).body for name in bound_names(statement)}
 
 
 def _names(node: ast.AST) -> set[str]:

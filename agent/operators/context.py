@@ -19,7 +19,7 @@ class Brief:
     task: str
     """One or two sentences: what the model is for."""
     facts: Mapping[str, str]
-    """What a researcher needs to decide, as label -> sentence: data, augmentation, schedule, loss, limits, scoring, ..."""
+    """What a researcher needs to decide, as label -> sentence: data, schedule, loss, limits, scoring, ..."""
     objectives: tuple[Objective, ...]
     constraints: tuple[Constraint, ...] = ()
 
@@ -46,5 +46,5 @@ class Operator(Protocol):
     def n_parents(self) -> int: ...
 
     def prompt(self, recipe: Recipe, base: Genome, context: Context) -> tuple[Message, ...]:
-        """`base` is the genome that the answer will be edited into: the first parent's, or an earlier recipe's result."""
+        """`base`: the genome that the answer will be edited into, the first parent's or an earlier recipe's result."""
         ...

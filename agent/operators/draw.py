@@ -33,11 +33,11 @@ class Sampling:
 
 
 def draw_mutation(rng: random.Random, parent: Individual, prompts: Prompts, sampling: Sampling) -> Recipe:
-    """Any block of the parent, any directive, any role or none, each alike."""
+    """Any live block of the parent, any directive, any role or none, each alike."""
     return Recipe(
         operator="mutate",
         parents=(parent.id,),
-        blocks=(rng.choice(parent.genome.blocks).name,),
+        blocks=(rng.choice(parent.genome.live_blocks).name,),
         directive=rng.choice(sorted(prompts.directives)),
         role=rng.choice([None, *sorted(prompts.roles)]),
         **sampling.draw(rng),
@@ -45,8 +45,9 @@ def draw_mutation(rng: random.Random, parent: Individual, prompts: Prompts, samp
 
 
 def draw_mating(rng: random.Random, a: Individual, b: Individual, sampling: Sampling) -> Recipe | None:
-    """Any block in which the two parents differ. None if they differ in none."""
-    blocks = differing(a.genome, b.genome)
+    """Any block in which the two parents differ and that is live in both. None if there is none."""
+    live = _live(a) & _live(b)
+    blocks = [name for name in differing(a.genome, b.genome) if name in live]
     if not blocks:
         return None
     return Recipe(operator="mate", parents=(a.id, b.id), blocks=(rng.choice(blocks),), **sampling.draw(rng))
@@ -57,15 +58,16 @@ def draw_eot(
 ) -> Recipe | None:
     """Any elite that differs from the seed, any block in which it does, any other block of the parent to rewrite.
 
-    None if no elite differs from the seed, or the parent has no other block.
+    Both blocks are live, for a dead one has nothing to teach. None if no elite differs from the seed in such a block,
+    or the parent has no other.
     """
-    changed = {elite.id: differing(elite.genome, seed.genome) for elite in elites}
-    candidates = [elite for elite in elites if changed[elite.id]]
+    changed = [(elite, [n for n in differing(elite.genome, seed.genome) if n in _live(elite)]) for elite in elites]
+    candidates = [(elite, blocks) for elite, blocks in changed if blocks]
     if not candidates:
         return None
-    elite = rng.choice(candidates)
-    example = rng.choice(changed[elite.id])
-    targets = [block.name for block in parent.genome.blocks if block.name != example]
+    elite, blocks = rng.choice(candidates)
+    example = rng.choice(blocks)
+    targets = [block.name for block in parent.genome.live_blocks if block.name != example]
     if not targets:
         return None
     return Recipe(
@@ -76,3 +78,7 @@ def draw_eot(
         example=example,
         **sampling.draw(rng),
     )
+
+
+def _live(individual: Individual) -> set[str]:
+    return {block.name for block in individual.genome.live_blocks}

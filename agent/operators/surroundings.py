@@ -1,26 +1,35 @@
-"""What a block needs to know of the program around it: all of it if that is short, else signatures and call sites."""
+"""What one needs to know of the program around a block: all of it if it is short, else heads and call sites."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from agent.genome import Genome, callers, signatures
+from agent.genome.genome import ENTRY_POINTS
 from agent.operators.compare import plain
 from agent.prompting import Prompts, fence
 
-SMALL = 6000
+SMALL = 12_000
 """Characters of a program up to which the prompt shows all of it."""
 
 
 def surroundings(prompts: Prompts, base: Genome, target: str, shown: Mapping[str, str]) -> str:
     """`shown`: blocks whose source stands further down in the prompt, each with the words that say where."""
     small = sum(map(len, base.files.values())) <= SMALL
+    driving = [b for b in base.all_blocks if plain(b.name) in ENTRY_POINTS and b.name not in shown]
+    elsewhere = {*shown, *(b.name for b in driving)}
     return prompts.parts["surroundings"].fill(
         block=plain(target),
         program=_program(base, shown) if small else "",
-        signatures="" if small else fence(signatures(base, without=shown), "python"),
-        callers="" if small else fence(callers(base, target), "python"),
+        entries="" if small else _fenced("\n\n\n".join(b.source.strip("\n") for b in driving)),
+        signatures="" if small else _fenced(signatures(base, without=elsewhere)),
+        callers="" if small else _fenced(callers(base, target, without=elsewhere)),
     )
+
+
+def _fenced(text: str) -> str:
+    """An empty text stays empty, so that the prompt leaves it out."""
+    return fence(text, "python") if text.strip() else ""
 
 
 def _program(base: Genome, shown: Mapping[str, str]) -> str:

@@ -89,7 +89,7 @@ class ImageClassification:
         self._settings = settings
         self._data = load(settings.dataset, cache)
         d = self._data
-        self.title = f"Classify images into {d.num_classes} classes: {d.about}."
+        self.title = f"Classify images into {d.num_classes} classes."
 
     def evaluate(self, job: Job, sandbox: Sandbox) -> Measured | Stopped:
         """Raises SandboxUnavailable when the machine is at fault."""
@@ -100,36 +100,54 @@ class ImageClassification:
 
     def facts(self) -> dict[str, str]:
         s, d = self._settings, self._data
-        steps = _steps(s, d)
-        length = f"{s.epochs} epochs" if s.epochs else f"{s.steps} steps"
-        bound = f", at most {s.max_parameters:,.0f} parameters" if s.max_parameters is not None else ""
-        normal = ", ".join(f"{m:g}/{v:g}" for m, v in zip(d.mean, d.std, strict=True))
+        steps, batches = _steps(s, d), f"shuffled batches of {s.batch_size}"
+        if s.epochs:
+            length = f"{s.epochs} epochs of {batches}, which is {steps} optimizer steps"
+        else:
+            epochs = steps * s.batch_size / d.sizes["train"]
+            length = f"{steps} optimizer steps with {batches}, which is {epochs:.3g} epochs"
+        per_class = [int((d.targets("train") == label).sum()) for label in range(d.num_classes)]
         return {
             "Data": (
-                f"{d.about}; {d.channels} channel(s) of {d.height} x {d.width}, {d.num_classes} balanced classes; "
-                f"{d.sizes['train']:,} images to train on, {d.sizes['validation']:,} others to measure accuracy on."
+                f"{d.about}; {d.sizes['train']:,} to train on, {min(per_class):,} to {max(per_class):,} of each class, "
+                f"and {d.sizes['validation']:,} others (validation) to measure accuracy on."
             ),
             "Input": (
-                f"float32 (N, {d.channels}, {d.height}, {d.width}), pixels scaled to 0..1 and then normalised by the "
-                f"training set's mean/deviation per channel ({normal})."
+                f"float32 (N, {d.channels}, {d.height}, {d.width}): pixels scaled to 0..1, then normalised by the "
+                f"training images' mean {_channels(d.mean)} and deviation {_channels(d.std)}."
             ),
-            "Augmentation": "none, unless the program defines `augment(images, generator)`, called on each normalised "
-            "training batch; it returns a batch of the same shape.",
-            "Schedule": (
-                f"{length} of shuffled batches of {s.batch_size} = {steps} optimizer steps in all, fixed; float32, from "
-                "scratch, the same training seed for everyone; no early stopping, the weights after the last step count."
+            "Training": (
+                f"from scratch, float32, {length}. Every program gets the same training seed. No early stopping: the "
+                "weights after the last step count."
             ),
-            "Optimizer": "`build_optimizer(model, steps)` if the program has it: it returns an optimizer, or (optimizer, "
-            "scheduler); the scheduler is stepped after every batch, `steps` times in all. Without it: AdamW, lr 3e-3, "
-            "weight decay 1e-2, one cycle.",
-            "Loss": "cross-entropy, unless the program defines `loss(logits, labels)`; used in training only.",
-            "May be overridden": "`build_model(num_classes, in_channels)` (needed), `build_optimizer`, `augment`, `loss`. "
-            "Fixed: data, splits, normalisation, batch size, number of steps.",
-            "Limits": f"{s.seconds:g} s and {s.memory / 2**30:.3g} GiB for one training on the CPU{bound}; torch and the "
-            "standard library only; no files, no network, no processes.",
-            "Score": "accuracy: share of validation images whose largest logit is the right class, in eval mode; one "
-            f"image is {1 / d.sizes['validation']:.4f}. parameters: elements of all saved tensors, running statistics of "
-            "affine normalisation layers not counted. Predictions must not depend on the order or size of batches.",
+            "Optimizer": (
+                "`build_optimizer(model, steps)` returns an optimizer or (optimizer, scheduler); `scheduler.step()` "
+                "follows every optimizer step. Default: AdamW, lr 3e-3, weight decay 1e-2, one cycle."
+            ),
+            "Augmentation": (
+                "`augment(images, generator)` turns each normalised training batch into one of the same shape. "
+                "Default: none."
+            ),
+            "Loss": "`loss(logits, labels)`, in training only. Default: cross-entropy.",
+            "May be overridden": (
+                "these three, which replace their defaults if the program defines them (a rewrite may bring one along "
+                "as a helper), and `build_model(num_classes, in_channels)`. Fixed: data, splits, normalisation, batch "
+                "size, number of steps."
+            ),
+            "Limits": (
+                f"{s.seconds:g} s and {s.memory / 2**30:.3g} GiB for one training on the CPU; torch and the standard "
+                "library only; no files, no network, no processes."
+            ),
+            "Stages": (
+                "smoke builds the model and takes one step on noise; fit trains; predict runs twice, with the images in "
+                "other orders and batch sizes, on which no logit may depend."
+            ),
+            "Score": (
+                "accuracy is the share of validation images whose largest logit is the right class, in eval mode; one "
+                f"image is {1 / d.sizes['validation']:.2g}, and a difference of a few may be chance. parameters counts "
+                "all elements of the saved state, buffers too, but not the running statistics of affine normalisation "
+                "layers."
+            ),
         }
 
 
@@ -297,6 +315,12 @@ def _read_fit(result: bytes) -> tuple[tuple[tuple[float, ...], ...], bytes]:
     table = np.frombuffer(result[header : header + size], "<f4").reshape(rows, columns)
     curve = tuple(tuple(round(float(v), 5) for v in row) for row in np.nan_to_num(table, posinf=1e9, neginf=-1e9))
     return curve, result[header + size :]
+
+
+def _channels(values: tuple[float, ...]) -> str:
+    """`0.3068`, or `(0.4914, 0.4822, 0.4465)` for several channels."""
+    shown = ", ".join(f"{value:.4g}" for value in values)
+    return f"({shown})" if len(values) > 1 else shown
 
 
 def _steps(settings: Settings, data: Dataset) -> int:
