@@ -92,6 +92,7 @@ def test_help_imports_nothing_heavy():
 
 
 def test_a_seed_and_the_processes_that_train_know_no_language_model():
-    code = "import sandbox.zygote, sandbox.tasks.inside, sys; print([m for m in ('openai', 'litellm', 'agent') if m in sys.modules])"
+    foreign = "[m for m in ('openai', 'litellm', 'agent') if m in sys.modules]"
+    code = f"import sandbox.zygote, sandbox.tasks.inside, sys; print({foreign})"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert run.stdout.strip() == "[]"
