@@ -7,12 +7,13 @@ below a block belong to the block. Runs in the editor's child process.
 from __future__ import annotations
 
 import ast
+import symtable
 from collections.abc import Collection, Mapping, Sequence
 
 import libcst as cst
 
 from agent.genome.answer import Violations
-from agent.genome.genome import DEFINITIONS, source_lines, span, without_docstrings
+from agent.genome.genome import DEFINITIONS, ENTRY_POINTS, source_lines, span, without_docstrings
 
 _Definition = cst.ClassDef | cst.FunctionDef
 
@@ -42,12 +43,29 @@ def edit(source: str, names: Collection[str], code: str) -> str | Violations:
         elif not (_is_import(statement) or _is_demonstration(statement)):
             reasons.append(f"Top-level code with side effects is not allowed: `{_first_line(statement)}`.")
     taken = set(existing) | _assigned_names(file.body)
+    helpers = _wanted(helpers, [given[name] for name in names if name in given], taken | set(ENTRY_POINTS))
     for name in sorted(_assigned_names(helpers) & taken):
         reasons.append(f"The name `{name}` exists in the program already with another value; choose a new one.")
     if reasons:
         return Violations(tuple(reasons))
     fresh = {name: given[name].with_changes(leading_lines=[]) for name in names}
     return _spliced(source, fresh, helpers, _new_imports(file.body, answer.body))
+
+
+def _wanted(
+    helpers: Sequence[cst.BaseStatement], blocks: Sequence[_Definition], asked: Collection[str]
+) -> list[cst.BaseStatement]:
+    """Without the values that nothing reads: `x = Gate(8)` below the block is a demonstration, and above it an error.
+
+    A name in `asked` stays: it clashes with the program's, which the answer must be told, or the framework reads it.
+    """
+    kept = [helper for helper in helpers if isinstance(helper, _Definition)]
+    values = [helper for helper in helpers if not isinstance(helper, _Definition)]
+    used = set(asked).union(*(_read_names(node) for node in (*blocks, *kept)))
+    while fresh := [value for value in values if value not in kept and _assigned_names([value]) & used]:
+        kept += fresh
+        used = used.union(*(_read_names(value) for value in fresh))
+    return [helper for helper in helpers if helper in kept]
 
 
 def _spliced(
@@ -139,9 +157,15 @@ def _is_docstring(statement: cst.CSTNode) -> bool:
 
 
 def _is_assignment(statement: cst.CSTNode) -> bool:
-    """Constants and aliases; a call on the right side may have effects, but only those of making a value."""
+    """Constants and aliases; a call on the right side may have effects, but only those of making a value.
+
+    Not `Gate.width = 3` nor `TABLE["x"] = 3`: these change what stands elsewhere.
+    """
     small = _small(statement)
-    return bool(small) and all(isinstance(s, cst.Assign | cst.AnnAssign) for s in small)
+    if not small or not all(isinstance(s, cst.Assign | cst.AnnAssign) for s in small):
+        return False
+    places = ast.walk(ast.parse(_text(statement)))
+    return not any(isinstance(p, ast.Attribute | ast.Subscript) and isinstance(p.ctx, ast.Store) for p in places)
 
 
 def _is_demonstration(statement: cst.CSTNode) -> bool:
@@ -174,6 +198,18 @@ def _assigned_names(statements: Sequence[cst.CSTNode]) -> set[str]:
             for node in ast.walk(ast.parse(_text(statement))):
                 if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
                     found.add(node.id)
+    return found
+
+
+def _read_names(node: cst.CSTNode) -> set[str]:
+    """Names that are read from the top level; a local variable of the same name is not."""
+    table = symtable.symtable(_text(node), "answer", "exec")
+    found = {symbol.get_name() for symbol in table.get_symbols() if symbol.is_referenced()}
+    scopes = list(table.get_children())
+    while scopes:
+        scope = scopes.pop()
+        found |= {symbol.get_name() for symbol in scope.get_symbols() if symbol.is_global() and symbol.is_referenced()}
+        scopes += scope.get_children()
     return found
 
 

@@ -124,6 +124,22 @@ def test_demonstrations_are_dropped(editor):
     assert "print" not in text(apply(editor, code))
 
 
+@pytest.mark.parametrize("demonstration", ["x = Gate(8)(torch.zeros(2, 8))\n    print(x.shape)", "model: nn.Module = Gate(8)"])
+def test_a_value_that_nothing_reads_is_a_demonstration(editor, demonstration):
+    new = text(apply(editor, NEW_GATE + f"    {demonstration}\n"))
+    assert "Gate(8)" not in new and "return x * 0.5" in new
+
+
+def test_values_that_the_block_reads_stay_also_those_they_are_made_of(editor):
+    code = "HALF = 0.5\nPOWER = HALF * 2\nUNREAD = 1\ndef scale(x, factor=2.0):\n    return x**POWER"
+    assert "\n\nHALF = 0.5\n\n\nPOWER = HALF * 2\n\n\ndef scale(" in text(apply(editor, code, "scale"))
+
+
+def test_a_value_that_the_framework_reads_stays(editor):
+    code = "loss = nn.CrossEntropyLoss(label_smoothing=0.1)\ndef scale(x, factor=2.0):\n    return x + factor"
+    assert "loss = nn.CrossEntropyLoss(label_smoothing=0.1)\n" in text(apply(editor, code, "scale"))
+
+
 def test_other_line_endings_survive(editor):
     new = text(apply(editor, NEW_GATE, source=MODEL.replace("\n", "\r\n")))
     assert "\r\nclass Gate(nn.Module):\r\n" in new and "\n" not in new.replace("\r\n", "")
@@ -141,6 +157,7 @@ def test_other_line_endings_survive(editor):
         ("import einops_that_is_not_there\ndef scale(x, factor=2.0):\n    return x", "scale", "is not installed"),
         ("from math import *\ndef scale(x, factor=2.0):\n    return x", "scale", "Star imports"),
         ("def scale(x, factor=2.0):\n    return x\ntorch.manual_seed(0)", "scale", "side effects"),
+        ("def scale(x, factor=2.0):\n    return x\nGate.ratio = 4", "scale", "side effects"),
         ("WIDTH = 9\ndef scale(x, factor=2.0):\n    return x", "scale", "`WIDTH` exists"),
         (
             "def scale(x, factor=2.0):\n    return x\ndef build_model(num_classes, in_channels):\n    return 1",
