@@ -67,7 +67,7 @@ def variant(journal: Journal, id: str) -> Facts:
     book = _Book(journal)
     id = id if id in book.births else id.zfill(4)
     if id == SEED_ID or id not in book.births:
-        last = max(book.births, default="none")
+        last = next(reversed(book.births), "none")
         raise UserError(f"There is no variant {id} in this run; the last one is {last}.")
     asked = {key: data for _, _, key, data in journal.events("asked") if key.startswith(f"{id}/")}
     answered = {key: data for _, _, key, data in journal.events("answered") if key.startswith(f"{id}/")}
