@@ -19,7 +19,7 @@ ORDER = (
     ("events", "selection"),
     ("archive", "memory"),
     ("operators",),
-    ("breeding", "evaluation"),
+    ("breeding", "evaluation", "population"),
     ("evolve",),
     ("records",),
     ("journal",),
