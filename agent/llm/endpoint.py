@@ -108,19 +108,22 @@ class Endpoint:
         try:
             # Half of the deadline: a stalled connection must leave room for another try.
             async with asyncio.timeout(self._settings.deadline_seconds / 2):
-                return await self._sender.send(self._body(request))
+                while True:  # providers complain of one parameter at a time
+                    body = self._body(request)
+                    try:
+                        return await self._sender.send(body)
+                    except Fault as fault:
+                        if fault.status not in (400, 422) or not self._learns(str(fault).lower(), body):
+                            raise
         except TimeoutError:
             raise Fault("the answer did not come in time") from None
-        except Fault as fault:
-            if fault.status not in (400, 422) or not self._learns(str(fault).lower(), request):
-                raise
-        return await self._sender.send(self._body(request))
 
-    def _learns(self, complaint: str, request: Request) -> bool:
-        if "temperature" in complaint and request.temperature is not None and not self._without_temperature:
+    def _learns(self, complaint: str, sent: dict[str, Any]) -> bool:
+        """Judged by what was sent: a call at the same time may have learnt the same already."""
+        if "temperature" in complaint and "temperature" in sent:
             self._without_temperature = True
             return True
-        if "max_completion_tokens" in complaint and self._token_key == "max_tokens":
+        if "max_completion_tokens" in complaint and "max_tokens" in sent:
             self._token_key = "max_completion_tokens"
             return True
         return False
