@@ -31,8 +31,8 @@ class Fault(Exception):
 
     @property
     def passing(self) -> bool:
-        """Can another try help? No status: the connection failed or the body was no answer."""
-        return self.status is None or self.status in (408, 409, 425, 429) or self.status >= 500
+        """Can another try help? No status, or one of success: the connection failed or the body was no answer."""
+        return self.status is None or self.status < 400 or self.status in (408, 409, 425, 429) or self.status >= 500
 
 
 class Sender(Protocol):

@@ -28,7 +28,9 @@ class OpenAISender:
             raise Fault(f"{error} {error.__cause__ or ''}".strip()) from None
         except json.JSONDecodeError as error:
             raise Fault(f"the body is not JSON: {error}") from None
-        if getattr(answer, "choices", None) is None:
+        choices = getattr(answer, "choices", None)
+        # The SDK passes on any JSON, with None for what is missing.
+        if not isinstance(choices, list) or any(getattr(choice, "message", None) is None for choice in choices):
             raise Fault("the body is not a chat completion")
         return answer
 
