@@ -137,9 +137,10 @@ class Endpoint:
         return body
 
     def _final(self, fault: Fault) -> Exception:
-        text = " ".join(str(fault).split())[:400]
+        text = " ".join(str(fault).split())
         for secret in self._sender.secrets:
             text = text.replace(secret, "[key]")
+        text = text[:400]  # after the replacement: a secret that is cut in two would not be found
         if fault.passing:
             return LanguageModelDown(f"{self.name} does not answer: {text}")
         if fault.status in (400, 413, 422):

@@ -22,7 +22,8 @@ class LiteLLMSender:
         missing = self._litellm.validate_environment(model)["missing_keys"]
         if missing:
             raise UserError(f"{model} needs the environment variable {' and '.join(missing)}; --llm offline needs no key.")
-        self.secrets = tuple(v for k, v in os.environ.items() if v and len(v) >= 8 and k.endswith(("_KEY", "_TOKEN", "_SECRET")))
+        values = (value.strip() for name, value in os.environ.items() if name.endswith(("_KEY", "_TOKEN", "_SECRET")))
+        self.secrets = tuple(value for value in values if len(value) >= 8)
 
     async def send(self, body: dict[str, Any]) -> Any:
         import openai

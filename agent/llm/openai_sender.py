@@ -10,6 +10,7 @@ from agent.llm.endpoint import Fault
 
 class OpenAISender:
     def __init__(self, model: str, api_base: str | None, key: str) -> None:
+        key = key.strip()  # keys come from files with a line end, which no header can carry
         self.secrets = (key,) if key else ()
         self._model, self._api_base, self._key = model, api_base, key
         self._client: Any = None
