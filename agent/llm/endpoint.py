@@ -60,20 +60,18 @@ class Endpoint:
     def complete(self, request: Request) -> Completion:
         began = time.monotonic()
         try:
-            answer = _run(self._within_deadline(request))
+            answer, usage = _run(self._within_deadline(request))
         except Fault as fault:
             raise self._final(fault) from None
-        choice = answer.choices[0] if answer.choices else None
-        text = _without_thoughts((choice.message.content if choice and choice.message else None) or "")
-        usage = _usage(answer, request, text)
+        text = _text(answer)
+        finish = (answer.choices[0].finish_reason or "stop") if answer.choices else "empty"
         usd = None if self._price is None else usage.tokens_in * self._price[0] + usage.tokens_out * self._price[1]
-        finish = (choice.finish_reason if choice else None) or "empty"
         return Completion(text, finish, usage, usd, time.monotonic() - began, self.name)
 
     def close(self) -> None:
         _run(self._sender.close())
 
-    async def _within_deadline(self, request: Request) -> Any:
+    async def _within_deadline(self, request: Request) -> tuple[Any, Usage]:
         """The deadline counts wall time: a body that drips a byte at a time never trips a timeout of the client."""
         try:
             async with asyncio.timeout(self._settings.deadline_seconds):
@@ -81,7 +79,8 @@ class Endpoint:
         except TimeoutError:
             raise Fault(f"no answer within {self._settings.deadline_seconds:g} s", 408) from None
 
-    async def _with_retries(self, request: Request) -> Any:
+    async def _with_retries(self, request: Request) -> tuple[Any, Usage]:
+        """The answer, and what was paid for it, empty answers before it included."""
         s = self._settings
         growing = tenacity.wait_random_exponential(multiplier=s.first_wait_seconds, max=_MAX_WAIT)
 
@@ -96,12 +95,16 @@ class Endpoint:
             wait=wait,
             reraise=True,
         )
-        empty = 0
-        while True:
+        answer = await retrying(self._adapted, request)
+        usage = _usage(answer, request)
+        for _ in range(_EMPTY_TRIES):
+            if _text(answer):
+                break
             answer = await retrying(self._adapted, request)
-            if (answer.choices and answer.choices[0].message.content) or empty >= _EMPTY_TRIES:
-                return answer
-            empty += 1
+            more = _usage(answer, request)
+            estimated = usage.estimated or more.estimated
+            usage = Usage(usage.tokens_in + more.tokens_in, usage.tokens_out + more.tokens_out, estimated)
+        return answer, usage
 
     async def _adapted(self, request: Request) -> Any:
         """One attempt, taking back what the model says it does not accept."""
@@ -149,16 +152,19 @@ class Endpoint:
         return LanguageModelRefused(f"{self.name} refuses: {text} {remedy.get(fault.status or 0, '')}".rstrip())
 
 
-def _usage(answer: Any, request: Request, text: str) -> Usage:
+def _usage(answer: Any, request: Request) -> Usage:
     told = getattr(answer, "usage", None)
     if told is not None and (told.prompt_tokens or told.completion_tokens):
         return Usage(told.prompt_tokens or 0, told.completion_tokens or 0)
-    return Usage(sum(len(m.text) for m in request.messages) // 4, len(text) // 4, estimated=True)
+    return Usage(sum(len(m.text) for m in request.messages) // 4, len(_text(answer)) // 4, estimated=True)
 
 
-def _without_thoughts(text: str) -> str:
-    """Some servers leave a reasoning model's thoughts at the head of its answer."""
-    return re.sub(r"\A\s*<think>.*?</think>\s*", "", text, flags=re.DOTALL)
+def _text(answer: Any) -> str:
+    """Without a reasoning model's thoughts, which some servers leave at the head of its answer or send as a part of it."""
+    content = answer.choices[0].message.content if answer.choices else None
+    if isinstance(content, list):
+        content = "".join(part["text"] for part in content if isinstance(part, dict) and part.get("type") == "text")
+    return re.sub(r"\A\s*<think>.*?</think>\s*", "", content or "", flags=re.DOTALL)
 
 
 _loop: asyncio.AbstractEventLoop | None = None
