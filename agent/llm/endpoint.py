@@ -73,20 +73,25 @@ class Endpoint:
 
     async def _within_deadline(self, request: Request) -> tuple[Any, Usage]:
         """The deadline counts wall time: a body that drips a byte at a time never trips a timeout of the client."""
+        faults: list[Fault] = []
         try:
             async with asyncio.timeout(self._settings.deadline_seconds):
-                return await self._with_retries(request)
+                return await self._with_retries(request, faults)
         except TimeoutError:
-            raise Fault(f"no answer within {self._settings.deadline_seconds:g} s", 408) from None
+            why = f"; the last try: {faults[-1]}" if faults else ""
+            raise Fault(f"no answer within {self._settings.deadline_seconds:g} s{why}", 408) from None
 
-    async def _with_retries(self, request: Request) -> tuple[Any, Usage]:
-        """The answer, and what was paid for it, empty answers before it included."""
+    async def _with_retries(self, request: Request, faults: list[Fault]) -> tuple[Any, Usage]:
+        """The answer, and what was paid for it, empty answers before it included. Notes the `faults` on the way."""
         s = self._settings
         growing = tenacity.wait_random_exponential(multiplier=s.first_wait_seconds, max=_MAX_WAIT)
 
         def wait(state: tenacity.RetryCallState) -> float:
             fault = state.outcome.exception() if state.outcome else None
-            named = fault.retry_after if isinstance(fault, Fault) else None
+            if not isinstance(fault, Fault):
+                return growing(state)
+            faults.append(fault)
+            named = fault.retry_after
             return growing(state) if named is None else min(named, _MAX_WAIT)
 
         retrying = tenacity.AsyncRetrying(
