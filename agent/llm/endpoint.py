@@ -100,7 +100,7 @@ class Endpoint:
             wait=wait,
             reraise=True,
         )
-        answer = await retrying(self._adapted, request)
+        answer: Any = await retrying(self._adapted, request)
         usage = _usage(answer, request)
         for _ in range(_EMPTY_TRIES):
             if _text(answer):
@@ -153,8 +153,8 @@ class Endpoint:
             return LanguageModelDown(f"{self.name} does not answer: {text}")
         if fault.status in (400, 413, 422):
             return RequestRejected(f"{self.name} rejected the request: {text}")
-        remedy = {401: "Check the key.", 402: "Check the credit.", 403: "Check the key's rights.", 404: "Check the name."}
-        return LanguageModelRefused(f"{self.name} refuses: {text} {remedy.get(fault.status or 0, '')}".rstrip())
+        suspect = {401: "the key", 402: "the credit", 403: "the key's rights", 404: "the name"}.get(fault.status or 0)
+        return LanguageModelRefused(f"{self.name} refuses: {text}{f' Check {suspect}.' if suspect else ''}")
 
 
 def _usage(answer: Any, request: Request) -> Usage:
@@ -165,7 +165,7 @@ def _usage(answer: Any, request: Request) -> Usage:
 
 
 def _text(answer: Any) -> str:
-    """Without a reasoning model's thoughts, which some servers leave at the head of its answer or send as a part of it."""
+    """Without a reasoning model's thoughts: some servers leave them at the head of the answer, or in a part of it."""
     content = answer.choices[0].message.content if answer.choices else None
     if isinstance(content, list):
         content = "".join(part["text"] for part in content if isinstance(part, dict) and part.get("type") == "text")

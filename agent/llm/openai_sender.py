@@ -11,7 +11,7 @@ from agent.llm.endpoint import Fault
 class OpenAISender:
     def __init__(self, model: str, api_base: str | None, key: str) -> None:
         key = key.strip()  # keys come from files with a line end, which no header can carry
-        self.secrets = (key,) if key else ()
+        self.secrets: tuple[str, ...] = (key,) if key else ()
         self._model, self._api_base, self._key = model, api_base, key
         self._client: Any = None
 
@@ -43,6 +43,6 @@ class OpenAISender:
 def retry_after(headers: Any) -> float | None:
     """Seconds, if the provider named them."""
     try:
-        return max(0.0, float((headers or {}).get("retry-after")))
-    except (TypeError, ValueError):
+        return max(0.0, float((headers or {}).get("retry-after", "")))
+    except ValueError:
         return None
