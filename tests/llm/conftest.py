@@ -175,7 +175,7 @@ def _is_picky(handler: _Handler, sent: Sent) -> None:
 
 
 def _echoes_slowly(handler: _Handler, sent: Sent) -> None:
-    handler.server.closing.wait(0.2)
+    handler.server.closing.wait(0.1)
     handler.reply(200, completion(sent.body["messages"][-1]["content"]))
 
 
@@ -237,7 +237,7 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "slow echo": _echoes_slowly,
     "slow and picky": _is_slow_and_picky,
     "429 now": refuses(429, "Rate limit reached", retry_after="0"),
-    "429 in 0.4 s": refuses(429, "Rate limit reached", retry_after="0.4"),
+    "429 in 0.3 s": refuses(429, "Rate limit reached", retry_after="0.3"),
     "429 in an hour": refuses(429, "Rate limit reached", retry_after="3600"),
     "429 at a date": refuses(429, "Rate limit reached", retry_after="Wed, 21 Oct 2015 07:28:00 GMT"),
     "context too long": refuses(400, _CONTEXT, "context_length_exceeded"),

@@ -132,17 +132,17 @@ def test_every_role_and_directive_gets_an_answer_that_can_be_applied(lab):
 
 
 def test_matings_can_be_applied_and_most_run(lab):
-    children = [(recipe, lab.answer(recipe)[1]) for recipe in lab.draw(draw_mating, 8)]
+    children = [(recipe, lab.answer(recipe)[1]) for recipe in lab.draw(draw_mating, 6)]
     assert share(isinstance(child, Genome) for _, child in children) == 1.0
-    assert share(runs(child) for _, child in children) >= 0.75  # measured 0.93 and 1.0 of 40
+    assert share(runs(child) for _, child in children) >= 0.6  # measured 0.93 and 1.0 of 40
     # A copy of the first parent is a wasted evaluation.
-    assert share(child != lab.individuals[recipe.parents[0]].genome for recipe, child in children) >= 0.85
+    assert share(child != lab.individuals[recipe.parents[0]].genome for recipe, child in children) == 1.0
 
 
 def test_insights_of_elites_can_be_applied_and_run(lab):
-    children = [(recipe, lab.answer(recipe)[1]) for recipe in lab.draw(draw_thought, 8)]
+    children = [(recipe, lab.answer(recipe)[1]) for recipe in lab.draw(draw_thought, 6)]
     assert share(isinstance(child, Genome) for _, child in children) == 1.0
-    assert share(runs(child) for _, child in children) >= 0.85  # measured 1.0 of 40
+    assert share(runs(child) for _, child in children) >= 0.8  # measured 1.0 of 40
     assert share(child != lab.individuals[recipe.parents[0]].genome for recipe, child in children) == 1.0
 
 
@@ -191,16 +191,17 @@ print(json.dumps([model.complete(request).text for request in requests]))
 
 
 def test_the_same_request_gets_the_same_answer_in_every_process(lab):
-    recipes = [*list(lab.mutations)[::3], *lab.draw(draw_mating, 4), *lab.draw(draw_thought, 4)]
+    recipes = [*list(lab.mutations)[::4], *lab.draw(draw_mating, 3), *lab.draw(draw_thought, 3)]
     requests = [Request(lab.prompt(recipe), recipe.seed) for recipe in recipes]
     here = [lab.model.complete(request).text for request in requests]
     assert [lab.model.complete(request).text for request in requests] == here
     told = json.dumps([([(m.role, m.text) for m in request.messages], request.seed) for request in requests])
-    for salt in ("1", "2"):  # the order of sets follows it
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": salt}
-        command = [sys.executable, "-c", ANSWER_ALL]
-        there = subprocess.run(command, input=told, env=environment, capture_output=True, text=True, check=True)
-        assert json.loads(there.stdout) == here
+    # The order of sets follows the hash seed, which is another one there.
+    salt = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": salt}
+    command = [sys.executable, "-c", ANSWER_ALL]
+    there = subprocess.run(command, input=told, env=environment, capture_output=True, text=True, check=True)
+    assert json.loads(there.stdout) == here
 
 
 @pytest.mark.parametrize(
