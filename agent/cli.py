@@ -57,6 +57,7 @@ def cli() -> None:
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="One setting, as in search.p_eot=0.5.")
 @click.option("--generations", type=int, help="Generations after the first population.")
 @click.option("--population", type=int, help="Offspring of each generation.")
+@click.option("--schedule", help="steady (default): no slot waits; generational: the paper's loop, exactly repeatable.")
 @click.option("--slots", type=int, help="Evaluations at once.")
 @click.option("--seed", "chance", type=int, help="Seed of all chance in the search.")
 @click.option("--dataset", help="Data set of the task, such as digits.")
@@ -70,6 +71,7 @@ def run(
     assignments: tuple[str, ...],
     generations: int | None,
     population: int | None,
+    schedule: str | None,
     slots: int | None,
     chance: int | None,
     dataset: str | None,
@@ -80,7 +82,7 @@ def run(
 
     flags: dict[str, dict[str, Any]] = {
         "llm": {"models": [m.strip() for m in llm.split(",") if m.strip()] if llm else None, "api_base": api_base},
-        "search": {"generations": generations, "population": population},
+        "search": {"generations": generations, "population": population, "schedule": schedule},
         "sandbox": {"slots": slots, "unsafe_no_sandbox": unsafe_no_sandbox or None},
         "run": {"seed": chance},
         "task": {"dataset": dataset},

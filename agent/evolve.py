@@ -29,7 +29,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from itertools import count
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from agent import selection
 from agent.archive import Archive
@@ -72,7 +72,13 @@ class Search:
 
     @property
     def births(self) -> int:
+        """Children of a whole run; with `generational` a few less, since a child without any change is not born."""
         return self.first_population + self.generations * self.population
+
+    @property
+    def stages(self) -> int:
+        """How many generations the journal will count; the first population is number 0 of `generational` only."""
+        return self.generations if self.schedule == "generational" else self.births // self.population
 
 
 class Breeding(Protocol):
@@ -134,7 +140,8 @@ class Evolution:
                 breeding[self._breeding.submit(birth, self._context(birth))] = time.monotonic()
             if not breeding and not training:
                 return
-            done, _ = wait([*breeding, *training], return_when=FIRST_COMPLETED)
+            under_way: list[Future[Any]] = [*breeding, *training]
+            done, _ = wait(under_way, return_when=FIRST_COMPLETED)
             for bred in done & breeding.keys():
                 pace.bred(time.monotonic() - breeding.pop(bred))
                 child = bred.result()

@@ -176,7 +176,10 @@ def _evolve(e: _Equipment, journal: Journal, lineage: Lineage, seed: Individual,
     rng = random.Random(config.run.seed)
     evolution = Evolution(archive, brief, e.prompts, sampling, breeding, evaluation, config.search, rng, record)
     try:
-        evolution.generational()
+        if config.search.schedule == "steady":
+            evolution.steady(config.sandbox.slots, config.llm.concurrency, memo)
+        else:
+            evolution.generational()
     except KeyboardInterrupt:
         record(RunEnded("stopped", "stopped by the user"))
         raise

@@ -20,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from agent.events import Bred, Drawn, Event, GenerationEnded, RunStarted, Settled
+from agent.evolve import Search
 from agent.individual import INVALID_STAGES, SEED_ID, Duplicate, Failure, Individual
 
 Facts = Mapping[str, Any]
@@ -69,7 +70,7 @@ class Live:
             case RunStarted(config, isolation):
                 search = config["search"]
                 assert isinstance(search, dict)
-                self._isolation, self._generations = isolation, search["generations"]
+                self._isolation, self._generations = isolation, Search(**search).stages
             case Drawn(birth):
                 self._counts["proposed"] += 1
                 self._generation = birth.generation

@@ -14,6 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = ("--set", "search.first_population=4", "--generations", "1", "--population", "4", "--slots", "2")
+SMALL += ("--schedule", "generational")  # the one that is a function of its seed
 GIT = {**os.environ, "GIT_AUTHOR_NAME": "u", "GIT_AUTHOR_EMAIL": "u@u", "GIT_COMMITTER_NAME": "u", "GIT_COMMITTER_EMAIL": "u@u"}
 
 
