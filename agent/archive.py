@@ -18,6 +18,7 @@ class Archive:
         self.individuals: dict[str, Individual] = {seed.id: seed}
         self._owner_of = {seed.genome.fingerprint: seed.id}
         self._measured: list[Individual | Failure] = []
+        self._front = [seed]
 
     def claim(self, variant: Variant) -> str | None:
         """Reserves the variant's genome; the id of the child that had it before, if one had."""
@@ -27,6 +28,7 @@ class Archive:
     def add(self, outcome: Outcome) -> None:
         if isinstance(outcome, Individual):
             self.individuals[outcome.id] = outcome
+            self._front = selection.front([*self._front, outcome], self.objectives)
         if isinstance(outcome, Individual | Failure):
             self._measured.append(outcome)
 
@@ -35,7 +37,7 @@ class Archive:
         return tuple(self._measured[-count:] if count else ())
 
     def front(self) -> list[Individual]:
-        return selection.front(list(self.individuals.values()), self.objectives)
+        return list(self._front)
 
     def hypervolume(self) -> float:
         """Of the front, in units of the seed (see `selection.hypervolume`)."""

@@ -5,6 +5,7 @@ Later sources win: the seed's `seed.toml`, a preset, the file of `--config`, the
 
 from __future__ import annotations
 
+import math
 import os
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from agent.errors import UserError
 from agent.evolve import Search
@@ -21,9 +22,12 @@ from agent.fitness import RELATIONS, Constraint, Direction, Objective
 from agent.resources import seeds_folder
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "paper": {"llm": {"temperature": [0.05, 0.4], "max_tokens": [600, 1400]}},
+    "paper": {
+        "search": {"schedule": "generational"},
+        "llm": {"temperature": [0.05, 0.4], "max_tokens": [600, 1400]},
+    },
 }
-"""Named sets of settings. `paper`: the sampling that the paper's authors used, for models of their time."""
+"""Named sets of settings. `paper`: its schedule, and the sampling that its authors used for models of their time."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,14 @@ class LlmSection(_Section):
     """How often an answer that breaks the block contract is sent back with the reason."""
     prices: dict[str, tuple[float, float]] = {}
     """US dollars per million tokens (in, out) by model, where the bundled table has none."""
+
+    @field_validator("temperature", "max_tokens")
+    @classmethod
+    def _range(cls, value: tuple[float, float] | None, info: ValidationInfo) -> tuple[float, float] | None:
+        least = 1 if info.field_name == "max_tokens" else 0
+        if value is not None and not least <= value[0] <= value[1] < math.inf:
+            raise ValueError(f"a range is [from, to], both finite and at least {least}")
+        return value
 
 
 class SandboxSection(_Section):
@@ -152,10 +164,9 @@ def load(seed: str, config_file: Path | None, overrides: Mapping[str, Any], assi
     layers.append(("the command line", overrides))
     layers.extend((f"--set {text}", _assignment(text)) for text in assignments)
 
-    preset = next((table["preset"] for _, table in reversed(layers) if "preset" in table), None)
-    if preset is not None:
-        if preset not in PRESETS:
-            raise UserError(f"There is no preset {preset!r}; known: {', '.join(PRESETS)}.")
+    for source, preset in [(source, table["preset"]) for source, table in layers if "preset" in table][-1:]:
+        if not isinstance(preset, str) or preset not in PRESETS:
+            raise UserError(f"{source}: there is no preset {preset!r}; known: {', '.join(PRESETS)}.")
         layers.insert(1, (f"preset {preset}", PRESETS[preset]))
     merged: dict[str, Any] = {}
     for source, table in layers:
@@ -216,7 +227,9 @@ def _merge(into: dict[str, Any], table: Mapping[str, Any]) -> None:
     """Tables are merged, all else is replaced; but named objectives replace the earlier ones as a whole."""
     for key, value in table.items():
         if isinstance(value, Mapping) and key != "objectives":
-            _merge(into.setdefault(key, {}), value)
+            if not isinstance(into.get(key), dict):
+                into[key] = {}
+            _merge(into[key], value)
         else:
             into[key] = value
 
@@ -236,7 +249,9 @@ def _constraint(name: str, text: str) -> Constraint:
     relation, _, bound = text.strip().partition(" ")
     try:
         if relation in RELATIONS:
-            return Constraint(name, relation, float(bound.replace("_", "")))
+            limit = float(bound)
+            if math.isfinite(limit):
+                return Constraint(name, relation, limit)
     except ValueError:
         pass
     raise UserError(f'constraints.{name} = "{text}" must look like "<= 500000" (a relation, a space, a number).')

@@ -1,4 +1,6 @@
-"""The paper's algorithm, generational form. No I/O: what it does to the world goes through two pools and `record`.
+"""The search. No I/O: what it does to the world goes through two pools and `record`.
+
+The paper's loop, `generational`:
 
     population <- first_population copies of the seed, each changed by one fixed-prompt mutation
     evaluate the population
@@ -10,24 +12,35 @@
         evaluate the offspring
         population <- elites + offspring, without duplicates
 
+The same decisions without waiting for the slowest of a generation, `steady`:
+
+    repeat until enough children are born:
+        breed so many children of the population as it stands that no evaluation slot will have to wait
+        when a child is trained: population <- SPEA-2(population + child)
+
 Morris, Jurado, Zutty: "LLM Guided Evolution - The Automation of Models Advancing Models", GECCO 2024, algorithms 1, 2.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from itertools import count
-from typing import Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 from agent import selection
 from agent.archive import Archive
-from agent.events import Drawn, GenerationEnded, Record, Settled
+from agent.events import Drawn, GenerationEnded, Memo, Record, Settled
+from agent.gate import Halted
 from agent.individual import Birth, Duplicate, Failure, Individual, Outcome, Recipe, Variant
 from agent.operators import Brief, Context, Sampling, draw_eot, draw_mating, draw_mutation
+from agent.population import Pace, Population
 from agent.prompting import Prompts
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -46,6 +59,7 @@ class Search:
     p_eot: float = 0.25
     recent: int = 8
     """How many of the last evaluations a prompt shows."""
+    schedule: Literal["generational", "steady"] = "steady"
 
     __pydantic_config__ = {"extra": "forbid"}  # a class attribute, no field: the configuration refuses unknown keys
 
@@ -58,6 +72,16 @@ class Search:
                 raise ValueError(f"{name} must be at least 1")
         if self.generations < 0 or self.recent < 0:
             raise ValueError("generations and recent cannot be negative")
+
+    @property
+    def births(self) -> int:
+        """Children of a whole run; with `generational` a few less, since a child without any change is not born."""
+        return self.first_population + self.generations * self.population
+
+    @property
+    def stages(self) -> int:
+        """How many generations the journal will count; the first population is number 0 of `generational` only."""
+        return self.generations if self.schedule == "generational" else self.births // self.population
 
 
 class Breeding(Protocol):
@@ -82,10 +106,12 @@ class Evolution:
         search: Search,
         rng: random.Random,
         record: Record,
+        admit: Callable[[], bool] = lambda: True,
     ) -> None:
+        """`admit` is asked before each birth; when it says no, no more children are born and those under way are finished."""
         self.archive, self.brief, self.search, self.rng = archive, brief, search, rng
         self._prompts, self._sampling = prompts, sampling
-        self._breeding, self._evaluation, self._record = breeding, evaluation, record
+        self._breeding, self._evaluation, self._record, self._admit = breeding, evaluation, record, admit
         self._ids = (f"{n:04d}" for n in count(1))
 
     def generational(self) -> None:
@@ -97,9 +123,74 @@ class Evolution:
             pool = population or [archive.seed]
             elites = selection.elites(pool, archive.objectives, s.elites)
             parents = selection.parents(pool, archive.objectives, s.population)
+            if not self._admit():
+                return
             offspring = self._bring_up(self._vary(parents, elites), generation)
             population = list({i.id: i for i in [*elites, *offspring]}.values())
             self._close_generation(generation, population, elites)
+
+    def steady(self, slots: int, ahead: int, past: Memo) -> None:
+        """Runs until as many children are born as `generational` would bear. Raises MachineError when a pool does.
+
+        `slots`: evaluations at once; `ahead`: at most so many more children are bred; `past`: what an earlier process did.
+        """
+        population, pace = Population(self.archive, self.search), Pace(slots, ahead)
+        unborn = self._unborn(population, past)
+        breeding: dict[Future[Variant | Failure], float] = {}
+        training: set[Future[Individual | Failure]] = set()
+        while True:
+            while pace.wants(len(breeding), len(training)) and (birth := next(unborn, None)):
+                breeding[self._breeding.submit(birth, self._context(birth))] = time.monotonic()
+            if not breeding and not training:
+                return
+            under_way: list[Future[Any]] = [*breeding, *training]
+            done, _ = wait(under_way, return_when=FIRST_COMPLETED)
+            for bred in done & breeding.keys():
+                pace.bred(time.monotonic() - breeding.pop(bred))
+                if (child := _result(bred)) is None:
+                    continue
+                if isinstance(child, Failure):
+                    self._join(population, child)
+                elif twin := self.archive.claim(child):
+                    self._join(population, self._settle(Duplicate(child.birth, twin)))
+                else:
+                    training.add(self._evaluation.submit(child))
+            for trained in done & training:
+                training.remove(trained)
+                if outcome := _result(trained):
+                    pace.trained(outcome)
+                    self._join(population, outcome)
+
+    def _join(self, population: Population, outcome: Outcome) -> None:
+        """Every `search.population` results count as a generation in the journal."""
+        population.join(outcome)
+        number, rest = divmod(population.joined, self.search.population)
+        if not rest:
+            self._close_generation(number, population.members, population.members)
+
+    def _unborn(self, population: Population, past: Memo) -> Iterator[Birth]:
+        """What an earlier process left unfinished, then a child of the population as it stands each time one is asked for."""
+        for variant in past.variants.values():
+            self.archive.claim(variant)
+        for outcome in past.outcomes.values():
+            population.join(outcome)
+        for birth in past.births.values():
+            next(self._ids)
+            if birth.id not in past.outcomes:
+                yield birth
+        for born in range(len(past.births), self.search.births):
+            if not self._admit():
+                return
+            recipes = (self._mutation(self.archive.seed),) if born < self.search.first_population else self._child(population)
+            birth = Birth(next(self._ids), population.joined // self.search.population, recipes)
+            self._record(Drawn(birth))
+            yield birth
+
+    def _child(self, population: Population) -> tuple[Recipe, ...]:
+        parents = population.parents()
+        parent, partner = self.rng.choice(parents), self.rng.choice(parents)
+        mated = parent is not partner and self.rng.random() < self.search.p_mate
+        return self._recipes(parent, partner if mated else None, population.thinkers()) or (self._mutation(parent),)
 
     def _first_population(self) -> Iterator[tuple[Recipe, ...]]:
         for _ in range(self.search.first_population):
@@ -114,12 +205,19 @@ class Evolution:
         for pair in (cycled[i : i + 2] for i in range(0, len(cycled), 2)):
             mated = len(pair) == 2 and rng.random() < s.p_mate
             for parent, partner in zip(pair, reversed(pair), strict=True):
-                recipes = [draw_mating(rng, parent, partner, self._sampling)] if mated else []
-                if rng.random() < s.p_mutate:
-                    think = rng.random() < s.p_eot
-                    recipes.append((think and self._thought(parent, thinkers)) or self._mutation(parent))
-                if drawn := tuple(recipe for recipe in recipes if recipe):
-                    yield drawn
+                if recipes := self._recipes(parent, partner if mated else None, thinkers):
+                    yield recipes
+
+    def _recipes(
+        self, parent: Individual, partner: Individual | None, thinkers: Sequence[Individual]
+    ) -> tuple[Recipe, ...]:
+        """Mated if there is a partner, then mutated with `p_mutate`, by Evolution of Thought with `p_eot`."""
+        s, rng = self.search, self.rng
+        recipes = [draw_mating(rng, parent, partner, self._sampling)] if partner else []
+        if rng.random() < s.p_mutate:
+            think = rng.random() < s.p_eot
+            recipes.append((think and self._thought(parent, thinkers)) or self._mutation(parent))
+        return tuple(recipe for recipe in recipes if recipe)
 
     def _mutation(self, parent: Individual) -> Recipe:
         return draw_mutation(self.rng, parent, self._prompts, self._sampling)
@@ -135,14 +233,16 @@ class Evolution:
         bred = [self._breeding.submit(birth, self._context(birth)) for birth in births]
         trained: list[Future[Individual | Failure] | Outcome] = []
         for future in bred:
-            child = future.result()
+            if (child := _result(future)) is None:
+                continue
             if isinstance(child, Failure):
                 trained.append(child)
             elif twin := self.archive.claim(child):
                 trained.append(self._settle(Duplicate(child.birth, twin)))
             else:
                 trained.append(self._evaluation.submit(child))
-        outcomes = [t.result() if isinstance(t, Future) else t for t in trained]
+        settled = (_result(t) if isinstance(t, Future) else t for t in trained)
+        outcomes = [outcome for outcome in settled if outcome is not None]
         for outcome in outcomes:
             self.archive.add(outcome)
         return [o for o in outcomes if isinstance(o, Individual)]
@@ -166,3 +266,11 @@ class Evolution:
                 self.archive.hypervolume(),
             )
         )
+
+
+def _result(future: Future[_T]) -> _T | None:
+    """None for work that was not begun any more."""
+    try:
+        return future.result()
+    except Halted:
+        return None

@@ -50,7 +50,8 @@ CREATE VIEW IF NOT EXISTS variants AS
            json_extract(d.data, '$.operator') AS operator, json_extract(b.data, '$.files') AS files
     FROM events b JOIN events d ON d.kind = 'drawn' AND d.key = b.key WHERE b.kind = 'bred';
 CREATE VIEW IF NOT EXISTS individuals AS
-    SELECT seq, time, key AS id, json_extract(data, '$.fitness') AS fitness, json_extract(data, '$.evidence') AS evidence
+    SELECT seq, time, key AS id, json_extract(data, '$.fitness') AS fitness,
+           json_extract(data, '$.evidence') AS evidence
     FROM events WHERE kind = 'settled' AND json_extract(data, '$.outcome') = 'trained';
 CREATE VIEW IF NOT EXISTS failures AS
     SELECT seq, time, key AS id, json_extract(data, '$.stage') AS stage, json_extract(data, '$.reason') AS reason
@@ -88,7 +89,8 @@ class Journal:
 
     def _append(self, kind: str, key: str, data: Mapping[str, Any], *, once: bool) -> None:
         verb = "INSERT OR IGNORE" if once else "INSERT"
-        row = (time.time(), kind, key, json.dumps(data, ensure_ascii=False, separators=(",", ":")))
+        # Escaped to ASCII: a model's answer may hold half of a surrogate pair, which has no UTF-8.
+        row = (time.time(), kind, key, json.dumps(data, separators=(",", ":")))
         try:
             with self._lock:
                 self._db.execute(f"{verb} INTO events (time, kind, key, data) VALUES (?, ?, ?, ?)", row)
@@ -96,10 +98,17 @@ class Journal:
             raise MachineError(f"The journal cannot be written: {error}.") from error
 
     def events(self, *kinds: str) -> Iterator[tuple[float, str, str, dict[str, Any]]]:
-        """(time in seconds since the epoch, kind, key, data) in order of writing; of all kinds if none is named."""
-        where = f" WHERE kind IN ({','.join('?' * len(kinds))})" if kinds else ""
-        with self._lock:
-            rows = self._db.execute(f"SELECT time, kind, key, data FROM events{where} ORDER BY seq", kinds).fetchall()
+        """(time in seconds since the epoch, kind, key, data) in order of writing; of all kinds if none is named.
+
+        Raises MachineError if the file was damaged.
+        """
+        where = f"WHERE kind IN ({','.join('?' * len(kinds))})" if kinds else ""
+        query = f"SELECT time, kind, key, data FROM events {where} ORDER BY seq"
+        try:
+            with self._lock:
+                rows = self._db.execute(query, kinds).fetchall()
+        except sqlite3.Error as error:
+            raise MachineError(f"The journal cannot be read: {error}.") from error
         for moment, kind, key, data in rows:
             yield moment, kind, key, json.loads(data)
 

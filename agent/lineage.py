@@ -7,8 +7,9 @@ In the seed's own repository if it has one, else in one inside the run folder. F
 from __future__ import annotations
 
 import tempfile
+import textwrap
+import threading
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 from agent.errors import MachineError, UserError
 from agent.fitness import Objective
 from agent.individual import SEED_ID, Failure, Individual
+from agent.prompting import clean
 
 if TYPE_CHECKING:
     import git
@@ -26,10 +28,14 @@ _IDENTITY = {
     for who in ("AUTHOR", "COMMITTER")
     for what, value in (("NAME", _NAME), ("EMAIL", _EMAIL))
 }
+_REASON = 4000
+"""Characters of a failure's reason in a commit message."""
 OWN_REPOSITORY = "lineage.git"
 """In the run folder, where the seed lies in no repository."""
 _NEW = "0" * 40
 """As the old value of a reference: it must not exist yet."""
+_DEAF = ("core.hooksPath=/dev/null", "core.fsmonitor=false", "core.splitIndex=false", "i18n.commitEncoding=UTF-8")
+"""Over the user's settings: none may run a program, leave a file in the repository or change a byte of ours."""
 
 
 @dataclass(frozen=True)
@@ -47,32 +53,45 @@ class Lineage:
         `prefix`: where the seed's folder lies in the repository; `base`: the commit that the seed's is put upon.
         """
         self._place, self._prefix, self._run, self._base = repository, prefix, run, base
+        self._opening = threading.Lock()
 
     @classmethod
     def open(cls, seed_folder: Path, run_folder: Path, run: str) -> Lineage:
         """Raises UserError for what the user can mend. Creates nothing in a repository that exists."""
-        import git
+        own = run_folder / OWN_REPOSITORY
+        try:
+            import git
+        except ImportError as error:  # what GitPython makes of a missing executable
+            raise UserError(
+                f"git is not installed, or not in PATH: install it ({str(error).splitlines()[0]})"
+            ) from None
 
         try:
-            repository = git.Repo(seed_folder, search_parent_directories=True)
-            top = Path(repository.git.rev_parse("--show-toplevel")).resolve()
+            repository = git.Repo(seed_folder.resolve(), search_parent_directories=True)
+            top = Path(_run(repository, "rev-parse", "--show-toplevel")).resolve()
             prefix = seed_folder.resolve().relative_to(top).as_posix()
             ignored = _succeeds(repository, "check-ignore", "-q", str(seed_folder.resolve()))
-            if not ignored:
+            if not ignored and not own.exists():  # a run that began in its own goes on there
                 base = repository.head.commit.hexsha if repository.head.is_valid() else None
                 return cls(repository, "" if prefix == "." else prefix, run, base)
-        except (git.InvalidGitRepositoryError, git.NoSuchPathError, git.GitCommandError, ValueError):
+        except git.GitCommandError as error:
+            if "safe.directory" in error.stderr:
+                raise UserError(
+                    f"git does not trust the repository of {seed_folder}, which belongs to another user: "
+                    f"git config --global --add safe.directory '{repository.working_dir}'"
+                ) from None
+        except (git.InvalidGitRepositoryError, git.NoSuchPathError, ValueError):
             pass  # no repository, or one that has no work tree here: the run gets its own
-        return cls(run_folder / OWN_REPOSITORY, "", run, None)
+        return cls(own, "", run, None)
 
     @property
     def _repository(self) -> git.Repo:
         import git
 
-        if isinstance(self._place, Path):
-            new = not self._place.exists()
-            self._place = git.Repo.init(self._place, bare=True, initial_branch="main") if new else git.Repo(self._place)
-        return self._place
+        with self._opening:
+            if isinstance(self._place, Path):  # where there is one, or half of one, git finishes it
+                self._place = git.Repo.init(self._place, bare=True, initial_branch="main")
+            return self._place
 
     def check(self) -> None:
         """Raises UserError if the branches of this run could not be created. Writes nothing."""
@@ -81,72 +100,83 @@ class Lineage:
         try:
             git.Git().execute(["git", "check-ref-format", f"refs/heads/{self.branch(SEED_ID)}"])
         except git.GitCommandError:
-            raise UserError(f"The run's name {self._run!r} cannot be part of a branch name: choose another --out.") from None
+            raise UserError(
+                f"The run's name {self._run!r} cannot be part of a branch name: choose another --out."
+            ) from None
         if isinstance(self._place, Path):
             return
-        for branch in self._branches("evolve") + self._branches(f"evolve/{self._run}"):
-            if branch in ("evolve", f"evolve/{self._run}"):
+        for branch in ("evolve", f"evolve/{self._run}"):
+            if f"refs/heads/{branch}" in self._references(f"refs/heads/{branch}"):
                 raise UserError(f"A branch named {branch} is in the way of {self.branch('...')}: rename it.")
         if earlier := self.earlier():
             raise UserError(
-                f"The repository has branches of an earlier run {self._run!r}, such as {earlier[0]}: choose another --out, "
-                f"or delete them: git branch --list 'evolve/{self._run}/*' --format='%(refname:short)' | xargs git branch -D"
+                f"The repository has branches of an earlier run {self._run!r}, such as "
+                f"{earlier[0].removeprefix('refs/heads/')}: choose another --out, or delete them: "
+                f"git for-each-ref --format='delete %(refname)' {' '.join(self._places)} | git update-ref --stdin"
             )
 
     def earlier(self) -> list[str]:
-        """Branches of a run of this name that exist already."""
-        if isinstance(self._place, Path):
-            return []
-        return [b for b in self._branches(f"evolve/{self._run}") if b.startswith(f"evolve/{self._run}/")]
+        """References of a run of this name that exist already."""
+        return [] if isinstance(self._place, Path) else [name for place in self._places for name in self._references(place)]
 
-    def _branches(self, prefix: str) -> list[str]:
-        return list(self._repository.git.for_each_ref("--format=%(refname:short)", f"refs/heads/{prefix}").splitlines())
+    @property
+    def _places(self) -> tuple[str, str]:
+        return f"refs/heads/evolve/{self._run}", f"refs/evolve/{self._run}"
+
+    def _references(self, place: str) -> list[str]:
+        """The one named so, and those under a folder named so."""
+        return self._git("for-each-ref", "--format=%(refname)", place).splitlines()
 
     def branch(self, id: str) -> str:
         return f"evolve/{self._run}/{id}"
 
-    def commit(self, id: str, files: Mapping[str, str], parents: Sequence[str], message: str, *, failed: bool = False) -> Commit:
-        """Writes one commit and its branch; the same one again (after a crash) is accepted. Raises MachineError."""
+    def commit(
+        self, id: str, files: Mapping[str, str], parents: Sequence[str], message: str, *, failed: bool = False
+    ) -> Commit:
+        """Writes one commit and its branch; the same one again (after a crash) is accepted. Raises MachineError.
+
+        May be called from several threads.
+        """
         import git
 
         branch = f"refs/evolve/{self._run}/{id}" if failed else f"refs/heads/{self.branch(id)}"
         onto = list(parents) or ([self._base] if self._base else [])
         try:
-            tree = self._tree(files, onto[0] if onto else None)
-            standing = self._repository.git.for_each_ref(branch, "--format=%(objectname) %(tree) %(parent)").split()
-            if standing:
-                if standing[1] == tree and standing[2:] == onto:
-                    return Commit(branch.removeprefix("refs/heads/"), standing[0])
-                raise MachineError(f"The branch {branch} exists with another content.")
-            with self._repository.git.custom_environment(**_IDENTITY):
+            with tempfile.TemporaryDirectory(prefix="evolve-lineage-") as scratch:
+                tree = self._tree(files, onto[0] if onto else None, Path(scratch))
+                standing = self._git("for-each-ref", "--format=%(objectname) %(tree) %(parent)", branch).split()
+                if standing:
+                    if standing[1] == tree and standing[2:] == onto:
+                        return Commit(branch.removeprefix("refs/heads/"), standing[0])
+                    raise MachineError(f"The branch {branch} exists with another content.")
+                text = Path(scratch) / "message"  # an argument of a command has a largest length
+                text.write_text(message + "\n", encoding="utf-8")
                 flags = [flag for parent in onto for flag in ("-p", parent)]
-                sha = self._repository.git.commit_tree(tree, *flags, "-m", message)
-                self._git("update-ref", branch, sha, _NEW)
-        except git.GitCommandError as error:
-            raise MachineError(f"git cannot write {branch}: {(error.stderr or str(error)).strip()[-300:]}") from error
+                sha = self._git("commit-tree", tree, *flags, "-F", str(text), **_IDENTITY)
+                self._git("update-ref", branch, sha, _NEW, **_IDENTITY)  # the identity is for the log of references
+        except git.GitError as error:
+            raise MachineError(f"git cannot write {branch}: {_told(error)}") from error
         except OSError as error:
             raise MachineError(f"git cannot write {branch}: {error}") from error
-        return Commit(branch.removeprefix("refs/heads/"), str(sha))
+        return Commit(branch.removeprefix("refs/heads/"), sha)
 
-    def _tree(self, files: Mapping[str, str], onto: str | None) -> str:
+    def _tree(self, files: Mapping[str, str], onto: str | None, scratch: Path) -> str:
         """The parent's tree with the genome's files in it, through an index of its own."""
-        git = self._repository.git
-        with ExitStack() as stack:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="evolve-index-")))
-            stack.enter_context(git.custom_environment(GIT_INDEX_FILE=str(folder / "index")))
-            if onto:
-                git.read_tree(onto)
-            for path, text in files.items():
-                source = folder / "file"
-                source.write_bytes(text.encode("utf-8", "surrogatepass"))
-                blob = git.hash_object("-w", "--no-filters", str(source))
-                place = f"{self._prefix}/{path}" if self._prefix else path
-                git.update_index("--add", "--cacheinfo", f"100644,{blob},{place}")
-            return str(git.write_tree())
+        index = {"GIT_INDEX_FILE": str(scratch / "index")}
+        if onto:
+            self._git("read-tree", onto, **index)
+        for path, text in files.items():
+            place = f"{self._prefix}/{path}" if self._prefix else path
+            source = scratch / "file"
+            source.write_bytes(text.encode("utf-8", "surrogatepass"))
+            blob = self._git("hash-object", "-w", "--no-filters", str(source))
+            executable = self._git("--literal-pathspecs", "ls-files", "-s", place, **index).startswith("100755 ")
+            mode = "100755" if executable else "100644"
+            self._git("update-index", "--add", "--cacheinfo", f"{mode},{blob},{place}", **index)
+        return self._git("write-tree", **index)
 
-    def _git(self, *arguments: str) -> str:
-        """Without the user's hooks: a reference-transaction hook would run on every branch."""
-        return str(self._repository.git.execute(["git", "-c", "core.hooksPath=/dev/null", *arguments]))
+    def _git(self, *arguments: str, **environment: str) -> str:
+        return _run(self._repository, *arguments, **environment)
 
 
 def message(
@@ -159,29 +189,50 @@ def message(
     trailers |= {"Role": birth.role or "", "Directive": birth.directive or ""}
     trailers["Model"] = ", ".join(dict.fromkeys(r.model for r in birth.recipes))
     if isinstance(outcome, Failure):
-        subject, body = f"{outcome.id}: {what}: failed at {outcome.stage}", outcome.reason
+        subject = f"{outcome.id}: {what}: failed at {outcome.stage}"
+        # Indented: at the margin, a line of `---` would end the message for git and lift trailers out of the reason.
+        body = textwrap.indent("\n".join(clean(outcome.reason[:_REASON]).splitlines()), "    ").rstrip()
     else:
         values = outcome.fitness
         subject = f"{outcome.id}: {what}: " + ", ".join(f"{o.name} {_number(values[o.name])}" for o in objectives)
-        body = "" if birth.id == SEED_ID else "Against the seed: " + ", ".join(
-            f"{o.name} {_number(seed.fitness[o.name])} -> {_number(values[o.name])}" for o in objectives
+        body = (
+            ""
+            if birth.id == SEED_ID
+            else "Against the seed: "
+            + ", ".join(f"{o.name} {_number(seed.fitness[o.name])} -> {_number(values[o.name])}" for o in objectives)
         )
         trailers |= {o.name.replace("_", "-").capitalize(): f"{values[o.name]:.10g}" for o in objectives}
     if usd is not None:
         trailers["Cost-USD"] = f"{usd:.6f}"
-    told = "\n".join(f"{key}: {' '.join(value.split())}" for key, value in trailers.items() if value)
-    return "\n\n".join(part for part in (subject[:200], body, told) if part)
+    told = "\n".join(f"{key}: {_line(value)}" for key, value in trailers.items() if value)
+    return "\n\n".join(part for part in (_line(subject)[:200], body, told) if part)
+
+
+def _line(text: str) -> str:
+    return clean(" ".join(text.split()))
 
 
 def _number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
+def _told(error: Exception) -> str:
+    """What git said, on one line."""
+    said = " ".join(str(getattr(error, "stderr", "") or error).split())
+    return said.removeprefix("stderr: ").strip("'")[:300]
+
+
 def _succeeds(repository: git.Repo, *arguments: str) -> bool:
     import git
 
     try:
-        repository.git.execute(["git", *arguments])
+        _run(repository, *arguments)
     except git.GitCommandError:
         return False
     return True
+
+
+def _run(repository: git.Repo, *arguments: str, **environment: str) -> str:
+    settings = [flag for setting in _DEAF for flag in ("-c", setting)]
+    # A session of its own: a Ctrl-C on the terminal is meant for the run, which finishes what it writes.
+    return str(repository.git.execute(["git", *settings, *arguments], env=environment, start_new_session=True))

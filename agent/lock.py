@@ -3,22 +3,43 @@
 from __future__ import annotations
 
 import fcntl
+import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import IO
 
-from agent.errors import UserError
+from agent.errors import MachineError, UserError
+
+_TRIES, _PAUSE = 20, 0.01
+"""Seconds between tries: who looks with `is_locked` holds the lock for some microseconds, and that is no refusal."""
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Raises UserError if another process works on the run."""
-    with path.open("w") as file:
+    """Raises UserError if another process works on the run, MachineError if the file system takes no lock."""
+    with ExitStack() as stack:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"Another process is working on {path.parent}; watch it with `evolve status`.") from None
+            file = stack.enter_context(path.open("a"))
+            taken = any(_take(file) for _ in range(_TRIES))
+        except OSError as error:
+            raise MachineError(f"{path} cannot be locked: {error}.") from error
+        if not taken:
+            raise UserError(f"Another process is working on {path.parent}; watch it with `evolve status`.")
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
         yield
+
+
+def _take(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        time.sleep(_PAUSE)
+        return False
+    return True
 
 
 def is_locked(path: Path) -> bool:
@@ -30,3 +51,11 @@ def is_locked(path: Path) -> bool:
     except BlockingIOError:
         return True
     return False
+
+
+def owner(path: Path) -> int | None:
+    """The id of the process that works on the run; None if none does."""
+    if not is_locked(path):
+        return None
+    text = path.read_text()
+    return int(text) if text.isdecimal() else None

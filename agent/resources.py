@@ -1,4 +1,4 @@
-"""Where the shipped folders `prompts/` and `seeds/` lie: at the root of a clone, in `agent/_data/` of an installed wheel."""
+"""Where the shipped folders `prompts/` and `seeds/` lie: in a clone at its root, in a wheel in `agent/_data/`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def shipped(name: str, package: Path = _PACKAGE) -> Path:
     for folder in (package / "_data" / name, package.parent / name):
         if folder.is_dir():
             return folder
-    raise UserError(f"The folder {name}/ is missing from this installation ({package}): install guided-evolution again.")
+    raise UserError(f"The folder {name}/ is missing from {package}: install guided-evolution again.")
 
 
 def prompts_folder() -> Path:

@@ -8,6 +8,7 @@ from typing import Any
 
 from agent import selection
 from agent.errors import UserError
+from agent.evolve import Search
 from agent.fitness import Fitness, Objective
 from agent.genome import Genome, diff
 from agent.individual import INVALID_STAGES, SEED_ID, Birth
@@ -42,9 +43,9 @@ def status(journal: Journal, run: str, *, alive: bool) -> Facts:
         "run": run,
         "state": "running" if alive else last.get("state", "stopped"),
         "reason": last.get("reason", ""),
-        "schedule": "generational",
+        "schedule": config.get("search", {}).get("schedule"),
         "generation": sum(1 for _ in journal.events("generation")),
-        "generations": config.get("search", {}).get("generations"),
+        "generations": Search(**config["search"]).stages if config else None,
         "counts": {kind: counts[kind] for kind in ("proposed", "invalid", "duplicate", "failed", "trained")},
         "failures": dict(reasons.most_common(5)),
         "objectives": config.get("objectives", {}),
@@ -67,7 +68,7 @@ def variant(journal: Journal, id: str) -> Facts:
     book = _Book(journal)
     id = id if id in book.births else id.zfill(4)
     if id == SEED_ID or id not in book.births:
-        last = max(book.births, default="none")
+        last = next(reversed(book.births), "none")
         raise UserError(f"There is no variant {id} in this run; the last one is {last}.")
     asked = {key: data for _, _, key, data in journal.events("asked") if key.startswith(f"{id}/")}
     answered = {key: data for _, _, key, data in journal.events("answered") if key.startswith(f"{id}/")}
