@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 
 from agent.events import Answered, Asked, Bred, Memo, Record, Settled
 from agent.gate import Gate
 from agent.genome import Editor, Genome, Violations
+from agent.genome.answer import intention
 from agent.individual import Birth, Failure, Recipe, Variant
 from agent.llm import Completion, LanguageModel, Message, Request, RequestRejected
 from agent.operators import Context, operators, repair
@@ -51,32 +53,41 @@ class Breeding:
             return settled
         calls = _Calls(birth.id, self._models, self._record, self._memo, self._gate)
         genome = context.individuals[birth.recipes[0].parents[0]].genome
+        said: list[str] = []
         for recipe in birth.recipes:
             edited = self._apply(recipe, genome, context, calls)
             if isinstance(edited, Violations):
                 failure = Failure(birth, edited.stage, " ".join(edited.reasons))
                 self._record(Settled(failure))
                 return failure
-            genome = edited
-        variant = Variant(birth, genome)
+            genome = edited.genome
+            said += [edited.intention] if edited.intention else []
+        variant = Variant(birth, genome, " Then: ".join(said))
         self._record(Bred(variant))
         return variant
 
-    def _apply(self, recipe: Recipe, base: Genome, context: Context, calls: _Calls) -> Genome | Violations:
+    def _apply(self, recipe: Recipe, base: Genome, context: Context, calls: _Calls) -> _Edited | Violations:
         """One recipe: ask, edit, and send a bad answer back with what is wrong with it."""
         messages = self._operators[recipe.operator].prompt(recipe, base, context)
         for attempt in range(self._repairs + 1):
             completion = calls.ask(messages, recipe)
             if isinstance(completion, Violations):
                 return completion
-            edited = self._editor.apply(base, recipe.blocks, completion.text)
-            if not isinstance(edited, Violations):
-                return edited
+            genome = self._editor.apply(base, recipe.blocks, completion.text)
+            if not isinstance(genome, Violations):
+                return _Edited(genome, intention(completion.text))
+            broken = genome
             if completion.finish_reason == "length":
-                edited = Violations(("The answer was cut off at its length limit.", *edited.reasons), edited.stage)
+                broken = Violations(("The answer was cut off at its length limit.", *broken.reasons), broken.stage)
             if attempt < self._repairs:
-                messages = repair(self._prompts, messages, completion.text, edited.reasons)
-        return edited
+                messages = repair(self._prompts, messages, completion.text, broken.reasons)
+        return broken
+
+
+@dataclass(frozen=True)
+class _Edited:
+    genome: Genome
+    intention: str
 
 
 class _Calls:

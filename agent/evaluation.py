@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 
 from agent.errors import MachineError
 from agent.events import Memo, Record, Settled
@@ -105,6 +106,6 @@ class Evaluation:
         if known := self._memo.outcomes.get(variant.id):
             return known
         self._gate.to_evaluate()
-        outcome = self._bench.measure(variant.birth, variant.genome)
+        outcome = replace(self._bench.measure(variant.birth, variant.genome), intention=variant.intention)
         self._record(Settled(outcome))
         return outcome

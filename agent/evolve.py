@@ -213,14 +213,14 @@ class Evolution:
     ) -> tuple[Recipe, ...]:
         """Mated if there is a partner, then mutated with `p_mutate`, by Evolution of Thought with `p_eot`."""
         s, rng = self.search, self.rng
-        recipes = [draw_mating(rng, parent, partner, self._sampling)] if partner else []
+        recipes = [draw_mating(rng, parent, partner, self.archive.seed, self._sampling)] if partner else []
         if rng.random() < s.p_mutate:
             think = rng.random() < s.p_eot
             recipes.append((think and self._thought(parent, thinkers)) or self._mutation(parent))
         return tuple(recipe for recipe in recipes if recipe)
 
     def _mutation(self, parent: Individual) -> Recipe:
-        return draw_mutation(self.rng, parent, self._prompts, self._sampling)
+        return draw_mutation(self.rng, parent, self.archive.seed, self._prompts, self._sampling)
 
     def _thought(self, parent: Individual, elites: Sequence[Individual]) -> Recipe | None:
         return draw_eot(self.rng, parent, elites, self.archive.seed, self._sampling)
@@ -254,7 +254,8 @@ class Evolution:
     def _context(self, birth: Birth) -> Context:
         named = {id for r in birth.recipes for id in (*r.parents, r.elite) if id}
         individuals = {id: self.archive.individuals[id] for id in sorted(named)}
-        return Context(self.brief, self.archive.seed, individuals, self.archive.recent(self.search.recent))
+        recent, front = self.archive.recent(self.search.recent), tuple(self.archive.front())
+        return Context(self.brief, self.archive.seed, individuals, recent, front)
 
     def _close_generation(self, number: int, population: Sequence[Individual], elites: Sequence[Individual]) -> None:
         self._record(

@@ -94,6 +94,8 @@ class Variant:
 
     birth: Birth
     genome: Genome
+    intention: str = ""
+    """What its answers said that the change is for: one line, hostile text."""
 
     @property
     def id(self) -> str:
@@ -108,6 +110,8 @@ class Individual:
     genome: Genome
     fitness: Fitness
     evidence: Evidence = field(default_factory=Evidence)
+    intention: str = ""
+    """What its answers said that the change is for: one line, hostile text."""
 
     @property
     def id(self) -> str:
@@ -126,6 +130,8 @@ class Failure:
     """The last output of the candidate, cleaned of control characters; hostile text all the same."""
     genome: Genome | None = None
     """Known when the child parsed."""
+    intention: str = ""
+    """What its answers said that the change is for: one line, hostile text."""
 
     @property
     def id(self) -> str:

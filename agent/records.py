@@ -35,11 +35,11 @@ def read_completion(data: Json) -> Completion:
 
 
 def write_variant(variant: Variant) -> Json:
-    return {"files": dict(variant.genome.files), "fingerprint": variant.genome.fingerprint}
+    return {"files": dict(variant.genome.files), "fingerprint": variant.genome.fingerprint, "intention": variant.intention}
 
 
 def read_variant(data: Json, birth: Birth, frozen: frozenset[str]) -> Variant:
-    return Variant(birth, Genome(data["files"], frozen))
+    return Variant(birth, Genome(data["files"], frozen), data.get("intention", ""))
 
 
 def write_outcome(outcome: Outcome) -> Json:
@@ -59,11 +59,13 @@ def read_outcome(data: Json, birth: Birth, variant: Variant | None) -> Outcome:
     match data["outcome"]:
         case "trained":
             assert variant is not None, f"{birth.id} was trained but its sources are not in the journal"
-            return Individual(birth, variant.genome, Fitness(data["fitness"]), _read_evidence(data["evidence"]))
+            fitness, evidence = Fitness(data["fitness"]), _read_evidence(data["evidence"])
+            return Individual(birth, variant.genome, fitness, evidence, variant.intention)
         case "duplicate":
             return Duplicate(birth, data["twin"])
         case _:
-            return Failure(birth, data["stage"], data["reason"], data["log"], variant.genome if variant else None)
+            genome, intention = (variant.genome, variant.intention) if variant else (None, "")
+            return Failure(birth, data["stage"], data["reason"], data["log"], genome, intention)
 
 
 def read_seed(data: Json, frozen: frozenset[str]) -> Individual:

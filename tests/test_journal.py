@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -37,13 +38,15 @@ def journal(tmp_path):
 
 def test_a_child_comes_back_as_it_was_recorded(journal):
     asked = Asked("0001", 0, "offline", (Message("user", "{}"),), 0.3, None)
-    for event in (Drawn(BIRTH), asked, Answered("0001", 0, COMPLETION), Bred(Variant(BIRTH, GENOME)), Settled(TRAINED)):
+    variant = Variant(BIRTH, GENOME, "two halves of a net")
+    trained = replace(TRAINED, intention=variant.intention)
+    for event in (Drawn(BIRTH), asked, Answered("0001", 0, COMPLETION), Bred(variant), Settled(trained)):
         journal.record(event)
     memo = journal.memo(frozenset())
     assert memo.births == {"0001": BIRTH}
     assert memo.answers == {("0001", 0): COMPLETION}
-    assert memo.variants == {"0001": Variant(BIRTH, GENOME)}
-    assert memo.outcomes == {"0001": TRAINED}
+    assert memo.variants == {"0001": variant}
+    assert memo.outcomes == {"0001": trained}
 
 
 def test_failures_come_back_and_duplicates_are_decided_again(journal):

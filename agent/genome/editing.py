@@ -59,13 +59,13 @@ def _wanted(
 
     A name in `asked` stays: it clashes with the program's, which the answer must be told, or the framework reads it.
     """
-    kept = [helper for helper in helpers if isinstance(helper, _Definition)]
     values = [helper for helper in helpers if not isinstance(helper, _Definition)]
-    used = set(asked).union(*(_read_names(node) for node in (*blocks, *kept)))
-    while fresh := [value for value in values if value not in kept and _assigned_names([value]) & used]:
-        kept += fresh
+    definitions = [helper for helper in helpers if isinstance(helper, _Definition)]
+    used = set(asked).union(*(_read_names(node) for node in (*blocks, *definitions)))
+    while fresh := [value for value in values if _assigned_names([value]) & used]:
+        values = [value for value in values if value not in fresh]
         used = used.union(*(_read_names(value) for value in fresh))
-    return [helper for helper in helpers if helper in kept]
+    return [helper for helper in helpers if helper not in values]
 
 
 def _spliced(

@@ -34,6 +34,8 @@ class Context:
     """By id: every individual that the recipe names as parent or elite."""
     recent: tuple[Individual | Failure, ...] = ()
     """The last evaluations, oldest first."""
+    front: tuple[Individual, ...] = ()
+    """What nothing measured so far dominates, best first in the first objective."""
 
 
 class Operator(Protocol):

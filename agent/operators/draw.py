@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from agent.genome.genome import ENTRY_POINTS
 from agent.individual import Individual, Recipe
-from agent.operators.compare import differing
+from agent.operators.compare import differing, plain
 from agent.prompting import Prompts
 
 
@@ -32,22 +33,26 @@ class Sampling:
         }
 
 
-def draw_mutation(rng: random.Random, parent: Individual, prompts: Prompts, sampling: Sampling) -> Recipe:
-    """Any live block of the parent, any directive, any role or none, each alike."""
+def draw_mutation(
+    rng: random.Random, parent: Individual, seed: Individual, prompts: Prompts, sampling: Sampling
+) -> Recipe:
+    """Any block of the parent that is worth it, any directive, any role or none, each alike."""
     return Recipe(
         operator="mutate",
         parents=(parent.id,),
-        blocks=(rng.choice(parent.genome.live_blocks).name,),
+        blocks=(rng.choice(_worth(parent, seed)),),
         directive=rng.choice(sorted(prompts.directives)),
         role=rng.choice([None, *sorted(prompts.roles)]),
         **sampling.draw(rng),
     )
 
 
-def draw_mating(rng: random.Random, a: Individual, b: Individual, sampling: Sampling) -> Recipe | None:
-    """Any block in which the two parents differ and that is live in both. None if there is none."""
-    live = _live(a) & _live(b)
-    blocks = [name for name in differing(a.genome, b.genome) if name in live]
+def draw_mating(
+    rng: random.Random, a: Individual, b: Individual, seed: Individual, sampling: Sampling
+) -> Recipe | None:
+    """Any block in which the two parents differ and that is worth it in both. None if there is none."""
+    worth = {*_worth(a, seed)} & {*_worth(b, seed)}
+    blocks = [name for name in differing(a.genome, b.genome) if name in worth]
     if not blocks:
         return None
     return Recipe(operator="mate", parents=(a.id, b.id), blocks=(rng.choice(blocks),), **sampling.draw(rng))
@@ -67,7 +72,7 @@ def draw_eot(
         return None
     elite, blocks = rng.choice(candidates)
     example = rng.choice(blocks)
-    targets = [block.name for block in parent.genome.live_blocks if block.name != example]
+    targets = [name for name in _worth(parent, seed) if name != example]
     if not targets:
         return None
     return Recipe(
@@ -78,6 +83,17 @@ def draw_eot(
         example=example,
         **sampling.draw(rng),
     )
+
+
+def _worth(individual: Individual, seed: Individual) -> list[str]:
+    """The live blocks without those that are part of another: functions that answers brought along as helpers.
+
+    Three lines that shuffle channels hold no values and no structure to evolve; classes and what the framework calls do.
+    """
+    own = {block.name for block in seed.genome.all_blocks}
+    live = individual.genome.live_blocks
+    worth = [b.name for b in live if b.kind == "class" or b.name in own or plain(b.name) in ENTRY_POINTS]
+    return worth or [block.name for block in live]
 
 
 def _live(individual: Individual) -> set[str]:

@@ -37,7 +37,7 @@ class EvolutionOfThought:
             recipe.role,
             self.prompts.parts["eot"].fill(
                 situation=situation(
-                    self.prompts, base, context, context.individuals[recipe.parents[0]], told_later=(seed, elite)
+                    self.prompts, base, context, context.individuals[recipe.parents[0]], {"Elite": elite}
                 ),
                 surroundings=surroundings(self.prompts, base, target, shown),
                 example=plain(example),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from agent.genome import Genome
+from agent.genome import Block, Genome
 from agent.individual import Recipe
 from agent.llm import Message
 from agent.operators.compare import borrowed, differing, plain
@@ -30,17 +30,25 @@ class Mate:
             self.prompts,
             recipe.role,
             self.prompts.parts["mate"].fill(
-                situation=situation(self.prompts, base, context, a, told_later=(a, b)),
+                situation=situation(self.prompts, base, context, a, {"Partner": b}),
                 surroundings=surroundings(self.prompts, base, target, {target: "see version A below"}),
                 block=plain(target),
                 parent_a=a.id,
                 fitness_a=measured(a, context),
+                origin_a=_origin(base.block(target), context),
                 source_a=fence(base.block(target).source, "python"),
                 parent_b=b.id,
                 fitness_b=measured(b, context),
+                origin_b=_origin(version_b, context),
                 source_b=fence(version_b.source, "python"),
                 needs_b=fence(needs_b, "python") if needs_b else "",
                 elsewhere=names(name for name in differing(a.genome, b.genome) if name != target),
                 rules=rules(self.prompts, recipe, base),
             ),
         )
+
+
+def _origin(version: Block, context: Context) -> str:
+    """Which side changed the block is worth knowing where only one did."""
+    seeds = next((block for block in context.seed.genome.blocks if block.name == version.name), None)
+    return "It is as the seed has it." if seeds and seeds.source == version.source else ""

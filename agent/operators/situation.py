@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from agent.fitness import Fitness, Objective
 from agent.genome import Genome
-from agent.individual import SEED_ID, Failure, Individual
+from agent.individual import INVALID_STAGES, SEED_ID, Failure, Individual
 from agent.operators.compare import differing
 from agent.operators.context import Context
 from agent.prompting import Prompts, quote
 
+FRONT = 8
+"""How many members of the front a prompt lists at most, beside those whose code it shows."""
+INTENTION = 240
+"""Characters of an intention."""
 RECENT = 8
 """How many of the last evaluations a prompt lists at most."""
 SHARES = 12
@@ -21,24 +26,27 @@ _OPERATORS = {"mutate": "mutation", "mate": "mating", "eot": "Evolution of Thoug
 
 
 def situation(
-    prompts: Prompts, base: Genome, context: Context, parent: Individual, told_later: Iterable[Individual] = ()
+    prompts: Prompts, base: Genome, context: Context, parent: Individual, others: Mapping[str, Individual] = MappingProxyType({})
 ) -> str:
-    """`told_later`: individuals whose fitness stands further down in the same prompt: nothing is said twice."""
-    brief, later = context.brief, {one.id for one in told_later}
-    listed = {one.id: one for one in (context.seed, parent) if one.id not in later}
-    figures = parent if parent.evidence.parameters_by_block else context.seed
+    """`parent`: whose program is edited. `others`: what else the prompt shows code of, by the part it plays."""
+    brief, figures = context.brief, parent if parent.evidence.parameters_by_block else context.seed
+    listed: dict[str, tuple[str, Individual]] = {}
+    for part, one in {"Seed": context.seed, "Parent": parent, **others}.items():
+        listed[one.id] = (f"{listed[one.id][0]}, the {part.lower()}" if one.id in listed else part, one)
+    rest = _spread([one for one in context.front if one.id not in listed])
+    listed |= {one.id: ("", one) for one in rest}
     return prompts.parts["situation"].fill(
         task=brief.task,
         facts=_bullets(f"{label}: {fact}" for label, fact in brief.facts.items() if fact.strip()),
         objectives=_bullets(f"{o.name}: {_WANTED[o.direction]} is better" for o in brief.objectives),
         constraints=", ".join(f"{c.name} {c.relation} {_number(c.bound)}" for c in brief.constraints),
-        standing=_bullets(f"{_rank(one, parent)}: {measured(one, context)}" for one in listed.values()),
+        standing=_bullets(_standing(part, one, context) for part, one in listed.values()),
         figures_of=figures.id,
         parameters=_shares(figures.evidence.parameters_by_block),
         seconds=_seconds(figures.evidence.seconds),
         curve=_curve(figures.evidence.curve),
         edited=names(differing(base, parent.genome)),
-        recent=_bullets(_recent(context, shown=later | listed.keys())),
+        recent=_bullets(_recent(context, listed.keys())),
     )
 
 
@@ -53,13 +61,18 @@ def names(blocks: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in blocks)
 
 
-def _rank(individual: Individual, parent: Individual) -> str:
-    if individual.id != SEED_ID:
-        return f"Parent `{individual.id}` ({_made_by(individual)})"
-    return "Seed, the parent" if individual is parent else "Seed"
+def _standing(part: str, one: Individual, context: Context) -> str:
+    """`Parent `0004`, on the front (mutation of `A`): accuracy 0.9 (+0.1). Intention: `...`.`, and what else it changed."""
+    front = ", on the front" if any(member.id == one.id for member in context.front) else ""
+    if one.id == SEED_ID:
+        return f"{part}{front}: {measured(one, context)}"
+    changed = differing(one.genome, context.seed.genome)
+    known = {block for recipe in one.birth.recipes for block in recipe.blocks}
+    earlier = f". Differs from the seed in {names(changed)}" if set(changed) - known else ""
+    return f"{part} `{one.id}`".strip() + f"{front} ({_deeds(one)}): {measured(one, context)}{_meant(one)}{earlier}"
 
 
-def _made_by(child: Individual | Failure) -> str:
+def _deeds(child: Individual | Failure) -> str:
     """What was done to the parents: `mating of A, then mutation "reduce size" of B`."""
     deeds = []
     for recipe in child.birth.recipes:
@@ -68,9 +81,20 @@ def _made_by(child: Individual | Failure) -> str:
     return ", then ".join(deeds)
 
 
-def _recent(context: Context, shown: set[str]) -> list[str]:
-    fresh = [child for child in context.recent if child.id not in shown]
-    return [f"`{child.id}` ({_made_by(child)}): {_outcome(child, context)}" for child in fresh[-RECENT:]]
+def _meant(child: Individual | Failure) -> str:
+    return f". Intention: {quote(child.intention, INTENTION)}" if child.intention else ""
+
+
+def _spread(front: Sequence[Individual]) -> Sequence[Individual]:
+    """At most `FRONT` of them, from end to end."""
+    last = len(front) - 1
+    return front if last < FRONT else [front[round(i * last / (FRONT - 1))] for i in range(FRONT)]
+
+
+def _recent(context: Context, shown: Collection[str]) -> list[str]:
+    """What failed before any of its code ran says nothing of networks."""
+    told = [c for c in context.recent if not (isinstance(c, Failure) and c.stage in INVALID_STAGES) and c.id not in shown]
+    return [f"`{child.id}` ({_deeds(child)}): {_outcome(child, context)}{_meant(child)}" for child in told[-RECENT:]]
 
 
 def _outcome(child: Individual | Failure, context: Context) -> str:

@@ -148,12 +148,14 @@ def _half_way(prompts, brief, genome):
         edited(genome, "SELN", GATE, above=HELPERS),
         Fitness({"accuracy": 337 / 355, "parameters": 518858.0}),
         Evidence(seconds=seconds, curve=curve, parameters_by_block={**shares, "SELN": 2196}),
+        "let each gate see the spread of its channel, too.",
     )
     driven = Individual(
         born("0007", 0, recipe_of("mutate", [SEED_ID], blocks=("build_optimizer",), directive="uncommon_parameters")),
         edited(genome, "build_optimizer", OPTIMIZER),
         Fitness({"accuracy": 333 / 355, "parameters": 518126.0}),
         Evidence(seconds={**seconds, "fit": 11.8}, curve=curve[:2], parameters_by_block=shares),
+        "AdamW adapts each weight's step, which 85 steps need.",
     )
     narrow = Individual(
         born(
@@ -164,6 +166,7 @@ def _half_way(prompts, brief, genome):
         ),
         edited(genome, "DW", genome.block("DW").source.replace("hardswish", "relu")),
         Fitness({"accuracy": 326 / 355, "parameters": 371204.0}),
+        intention="gates of both kinds. Then: one stage less.",
     )
     shapes = Failure(
         born("0009", 1, recipe_of("eot", ["0007"], blocks=("EVE",), elite="0004", example="SELN")),
@@ -177,7 +180,7 @@ def _half_way(prompts, brief, genome):
         "It ran longer than its limit of 120 s.",
     )
     individuals = {one.id: one for one in (seed, gated, driven, narrow)}
-    return Scene(prompts, Context(brief, seed, individuals, (gated, driven, shapes, slow, narrow)))
+    return Scene(prompts, Context(brief, seed, individuals, (gated, driven, shapes, slow, narrow), (gated, driven, narrow)))
 
 
 @pytest.fixture(scope="session")

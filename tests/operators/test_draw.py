@@ -74,7 +74,7 @@ def assert_uniform(draws, cells):
 
 def test_mutations_are_uniform_over_live_blocks_directives_and_roles_together(seed, prompts):
     rng = random.Random(1)
-    recipes = [draw_mutation(rng, seed, prompts, SAMPLING) for _ in range(7200)]
+    recipes = [draw_mutation(rng, seed, seed, prompts, SAMPLING) for _ in range(7200)]
     cells = list(product(LIVE, prompts.directives, [None, *prompts.roles]))
     assert len(cells) == 72
     assert_uniform([(r.blocks[0], r.directive, r.role) for r in recipes], cells)
@@ -84,19 +84,35 @@ def test_mutations_are_uniform_over_live_blocks_directives_and_roles_together(se
 
 def test_the_dead_class_of_the_shipped_seed_is_never_drawn(half_way, prompts):
     rng = random.Random(2)
-    drawn = {draw_mutation(rng, half_way.seed, prompts, OFFLINE).blocks[0] for _ in range(500)}
+    drawn = {draw_mutation(rng, half_way.seed, half_way.seed, prompts, OFFLINE).blocks[0] for _ in range(500)}
     assert drawn == {"build_optimizer", "SELN", "DFSEB", "FCT", "EVE", "ME", "DW", "ExquisiteNetV2"}
 
 
 def test_where_no_entry_point_exists_any_block_is_drawn(helpers, prompts):
     bare = replace(person(helpers, "bare"), genome=Genome({"m.py": "def a(): ...\n\n\ndef b(): ...\n"}))
     rng = random.Random(3)
-    assert {draw_mutation(rng, bare, prompts, OFFLINE).blocks[0] for _ in range(50)} == {"a", "b"}
+    assert {draw_mutation(rng, bare, bare, prompts, OFFLINE).blocks[0] for _ in range(50)} == {"a", "b"}
+
+
+@pytest.fixture(scope="module")
+def helped(helpers):
+    """A gate with a helper function, a helper class, and an augmentation."""
+    helper = "def _twice(x): return 2 * x\n\n\nclass Wide: ...\n\n\ndef augment(images, generator): return _twice(images)\n\n\n"
+    return person(helpers, "helped", ("def gate(x): return x", helper + "def gate(x): return _twice(Wide)"))
+
+
+def test_a_function_that_came_along_as_a_helper_is_not_drawn_by_itself(helpers, seed, helped, prompts):
+    other = person(helpers, "other", ("def gate(x): return x", "def _twice(x): return x + x\n\n\ndef gate(x): return _twice(x)"))
+    rng = random.Random(10)
+    everything = {*LIVE, "Wide", "augment"}
+    assert {draw_mutation(rng, helped, seed, prompts, OFFLINE).blocks[0] for _ in range(300)} == everything
+    assert {draw_mating(rng, helped, other, seed, OFFLINE).blocks[0] for _ in range(50)} == {"gate"}
+    assert {draw_eot(rng, helped, [other], seed, OFFLINE).blocks[0] for _ in range(300)} == everything - {"gate"}
 
 
 def test_matings_are_uniform_over_the_live_blocks_that_differ(seed, changed):
     rng = random.Random(4)
-    recipes = [draw_mating(rng, seed, changed, OFFLINE) for _ in range(1000)]
+    recipes = [draw_mating(rng, seed, changed, seed, OFFLINE) for _ in range(1000)]
     assert_uniform([r.blocks[0] for r in recipes], ["gate", "Net"])
     assert {(r.operator, r.parents) for r in recipes} == {("mate", (SEED_ID, "changed"))}
 
@@ -104,15 +120,15 @@ def test_matings_are_uniform_over_the_live_blocks_that_differ(seed, changed):
 def test_parents_without_a_live_difference_are_not_mated(helpers, seed, only_dead):
     reworded = person(helpers, "reworded", ("def gate(x): return x", "def gate(x):\n    'Doc.'\n    return x  # same"))
     for other in (seed, only_dead, reworded):
-        assert draw_mating(random.Random(0), seed, other, OFFLINE) is None
-        assert draw_mating(random.Random(0), other, seed, OFFLINE) is None
+        assert draw_mating(random.Random(0), seed, other, seed, OFFLINE) is None
+        assert draw_mating(random.Random(0), other, seed, seed, OFFLINE) is None
 
 
 def test_a_difference_in_a_block_that_is_dead_in_either_parent_is_no_reason_to_mate(helpers, seed):
     unplugged = person(helpers, "unplugged", ("part = gate", "part = 0"), ("gate(x): return x", "gate(x): return 7"))
     rng = random.Random(5)
-    assert {draw_mating(rng, seed, unplugged, OFFLINE).blocks[0] for _ in range(50)} == {"Net"}
-    assert {draw_mating(rng, unplugged, seed, OFFLINE).blocks[0] for _ in range(50)} == {"Net"}
+    assert {draw_mating(rng, seed, unplugged, seed, OFFLINE).blocks[0] for _ in range(50)} == {"Net"}
+    assert {draw_mating(rng, unplugged, seed, seed, OFFLINE).blocks[0] for _ in range(50)} == {"Net"}
 
 
 def test_thoughts_are_uniform_over_elites_their_changes_and_the_other_blocks(seed, gated, changed):
@@ -144,8 +160,8 @@ def test_the_same_generator_draws_the_same(seed, gated, changed, prompts):
         rng = random.Random(number)
         return [
             (
-                draw_mutation(rng, seed, prompts, SAMPLING),
-                draw_mating(rng, gated, changed, SAMPLING),
+                draw_mutation(rng, seed, seed, prompts, SAMPLING),
+                draw_mating(rng, gated, changed, seed, SAMPLING),
                 draw_eot(rng, seed, [gated, changed], seed, SAMPLING),
             )
             for _ in range(20)

@@ -155,9 +155,10 @@ def test_the_prompt_says_what_a_researcher_must_know(half_way):
         "one image is 0.0028",
         "`DFSEB` 409,536 (79%)",
         "Seed: accuracy 0.9352, parameters 518,126\n",
-        'Parent `0004` (mutation "significant" of `SELN`): accuracy 0.9493 (+0.014), parameters 518,858 (+0.1%)\n',
-        "`0013` (mating of `SELN`, then mutation \"reduce size\" of `ExquisiteNetV2`): accuracy 0.9183 (-0.017), "
-        "parameters 371,204 (-28.4%)",
+        'Parent `0004`, on the front (mutation "significant" of `SELN`): accuracy 0.9493 (+0.014), parameters 518,858 (+0.1%). '
+        "Intention: `let each gate see the spread of its channel, too.`\n",
+        "`0013`, on the front (mating of `SELN`, then mutation \"reduce size\" of `ExquisiteNetV2`): accuracy 0.9183 (-0.017), "
+        "parameters 371,204 (-28.4%). Intention: `gates of both kinds. Then: one stage less.`. Differs from the seed in `DW`\n",
         "`0009` (Evolution of Thought of `EVE`): failed at smoke: `RuntimeError",
         "took 15 s (smoke 0.15, fit 12, predict 2)",
         "epoch 1 loss 1.91, accuracy 0.342; epoch 3 loss 0.402, accuracy 0.881; epoch 5 loss 0.197, accuracy 0.947",
@@ -206,18 +207,46 @@ def outline(text):
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_a_hostile_reason_stays_in_its_code_span(half_way, text):
+@pytest.mark.parametrize("field", ["reason", "intention"])
+def test_a_hostile_reason_or_intention_stays_in_its_code_span(half_way, field, text):
+    failure = next(child for child in half_way.context.recent if isinstance(child, Failure))
     harmless, hostile = (
-        half_way.with_recent(Failure(half_way.context.recent[-1].birth, "fit", reason, log=reason)).prompt(
-            "mutate", "seed", blocks=("DW",), directive="complex"
-        )[1]
-        for reason in ("harmless", text)
+        half_way.with_recent(replace(failure, **{field: said})).prompt("mutate", "seed", blocks=("DW",), directive="complex")[1]
+        for said in ("harmless", text)
     )
     headings, plain = outline(hostile.text)
     assert headings == outline(harmless.text)[0]
     assert "OBEY" not in plain
     assert "OBEY" in hostile.text
     assert not re.search(r"[\x00-\x08\x0b-\x1f\u2028\u202e]|\[31m|\[2J", hostile.text)
+
+
+def test_a_failure_before_any_code_ran_is_not_told(half_way):
+    failure = next(child for child in half_way.context.recent if isinstance(child, Failure))
+    silent = half_way.with_recent(replace(failure, stage="contract", reason="The name `x` is not defined."))
+    _, user = silent.prompt("mutate", "seed", blocks=("DW",), directive="complex")
+    assert failure.id not in user.text and "## Latest evaluations" not in user.text
+
+
+def test_of_a_long_front_both_ends_are_shown(half_way):
+    narrow = half_way.context.front[-1]
+    front = tuple(replace(narrow, birth=replace(narrow.birth, id=f"{n:04}")) for n in range(100, 140))
+    scene = replace(half_way, context=replace(half_way.context, front=front))
+    _, user = scene.prompt("mutate", "seed", blocks=("DW",), directive="complex")
+    shown = re.findall(r"^- `(01\d\d)`, on the front", user.text, re.MULTILINE)
+    assert len(shown) == 8 and (shown[0], shown[-1]) == ("0100", "0139")
+
+
+def test_an_elite_that_is_the_parent_is_named_once_as_both(half_way):
+    choices = {"blocks": ("DFSEB",), "elite": "0004", "example": "SELN"}
+    _, user = half_way.prompt("eot", "0004", **choices)
+    assert "- Parent, the elite `0004`, on the front (" in user.text
+
+
+@pytest.mark.parametrize(("partner", "as_seed"), [("0007", 1), ("0004", 0)])
+def test_mating_says_which_version_is_the_seeds(half_way, partner, as_seed):
+    _, user = half_way.prompt("mate", "0004", partner, blocks=("SELN",))
+    assert user.text.count("It is as the seed has it.") == as_seed
 
 
 @pytest.mark.parametrize("text", HOSTILE)
