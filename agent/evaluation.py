@@ -81,6 +81,7 @@ class Bench:
             peak_memory=result.peak_memory,
             curve=result.curve,
             parameters_by_block=result.parameters_by_block,
+            sizes_by_block=result.sizes_by_block,
             isolation=result.level,
             layers=result.layers,
         )

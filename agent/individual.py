@@ -84,6 +84,8 @@ class Evidence:
     """What training reported of itself, one row for each epoch: (training loss, training accuracy)."""
     parameters_by_block: Mapping[str, int] = field(default_factory=dict)
     """Parameters that instances of each block hold directly or through plain layers; as the candidate's model tells it."""
+    sizes_by_block: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """What instances of each block return for one image, such as 12x16x16, in the order of the calls."""
     isolation: str = "none"
     layers: tuple[str, ...] = ()
 

@@ -79,4 +79,5 @@ def _write_evidence(evidence: Evidence) -> Json:
 
 def _read_evidence(data: Mapping[str, Any]) -> Evidence:
     curve = tuple(tuple(row) for row in data["curve"])
-    return Evidence(**{**data, "curve": curve, "layers": tuple(data["layers"])})
+    sizes = {block: tuple(found) for block, found in data.get("sizes_by_block", {}).items()}
+    return Evidence(**{**data, "curve": curve, "sizes_by_block": sizes, "layers": tuple(data["layers"])})

@@ -40,6 +40,8 @@ class Measured:
     """What training said of itself, a row for each epoch: (loss, accuracy). Never part of a fitness."""
     parameters_by_block: Mapping[str, int] = field(default_factory=dict)
     """What the model said of itself. Never part of a fitness."""
+    sizes_by_block: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """What the instances of each block return for one image, such as 12x16x16; as the model said it of itself."""
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,7 @@ def situation(
         standing=_bullets(_standing(part, one, context) for part, one in listed.values()),
         figures_of=figures.id,
         parameters=_shares(figures.evidence.parameters_by_block),
+        sizes=_sizes(figures.evidence.sizes_by_block),
         seconds=_seconds(figures.evidence.seconds),
         curve=_curve(figures.evidence.curve),
         edited=names(differing(base, parent.genome)),
@@ -142,6 +143,11 @@ def _shares(parameters: Mapping[str, int]) -> str:
     ]
     rest = sum(count for _, count in ranked[SHARES:])
     return ", ".join([*shown, f"all others {rest:,}"] if rest else shown)
+
+
+def _sizes(sizes: Mapping[str, Sequence[str]]) -> str:
+    """`SE` 12x16x16, 48x8x8; `Net` 10."""
+    return "; ".join(f"`{block}` {', '.join(found)}" for block, found in [*sizes.items()][:SHARES])
 
 
 def _seconds(stages: Mapping[str, float]) -> str:

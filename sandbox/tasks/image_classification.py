@@ -157,6 +157,7 @@ class _Evaluation:
     def __init__(self, settings: Settings, data: Dataset, job: Job, sandbox: Sandbox) -> None:
         self._settings, self._data, self._job, self._sandbox = settings, data, job, sandbox
         self._seconds: dict[str, float] = {}
+        self._sizes: dict[str, tuple[str, ...]] = {}
         self._peak_memory = 0
         self._layers: tuple[str, ...] = ()
 
@@ -177,12 +178,14 @@ class _Evaluation:
             layers=self._layers,
             curve=curve,
             parameters_by_block=shares,
+            sizes_by_block=self._sizes,
         )
 
     def _smoke(self) -> dict[str, int]:
         """Parameters by block, as the candidate tells them."""
         limits = Limits(min(SMOKE_SECONDS, self._settings.seconds), self._settings.memory, result=1 << 16)
         report = self._call("smoke", limits, {})
+        self._sizes = _read_sizes(report.result)
         counts: dict[str, int] = {}
         for line in report.result.decode("ascii", "replace").splitlines()[:500]:
             if match := re.fullmatch(r"([A-Za-z_]\w{0,63}) (\d{1,15})", line):
@@ -301,6 +304,14 @@ def explain(report: Report, limits: Limits, files: tuple[str, ...]) -> str:
     if errors:
         return f"{errors[-1].strip()[:300]}{where}."
     return f"The process ended early with exit code {report.status}."
+
+
+def _read_sizes(result: bytes) -> dict[str, tuple[str, ...]]:
+    """What the candidate says that the instances of its blocks return for one image: lines of `size NAME 12x16x16 ...`."""
+    found = re.findall(
+        r"^size ([A-Za-z_]\w{0,63})((?: \d{1,6}(?:x\d{1,6}){0,4}){1,12})$", result.decode("ascii", "replace"), re.MULTILINE
+    )
+    return {name: tuple(sizes.split()) for name, sizes in found[:500]}
 
 
 def _read_fit(result: bytes) -> tuple[tuple[tuple[float, ...], ...], bytes]:

@@ -23,12 +23,15 @@ from sandbox.child import Child, module_name
 HEADER = struct.Struct("<4sII")
 """Of a fit's result: magic, rows of the curve, columns of the curve; then float32 rows, then safetensors."""
 MAGIC = b"GEf1"
+MAX_SIZES = 12
+"""How many sizes are told of each class."""
 
 
 def smoke(child: Child) -> bytes:
     """Builds the model and its optimizer, and takes one step on noise.
 
-    Returns lines of `NAME COUNT`: parameters that the instances of each class of the candidate hold outside of each other.
+    Returns lines of `NAME COUNT`: parameters that the instances of each class of the candidate hold outside of each other;
+    and of `size NAME 12x16x16 ...`: what each call of such an instance returned, sizes of one image.
     """
     options = child.options
     torch.manual_seed(0)
@@ -46,10 +49,12 @@ def smoke(child: Child) -> bytes:
     if scheduler is not None:
         scheduler.step()
     model.eval()
+    sizes = _watch(model, child)
     with torch.no_grad():
         _check_logits(model(images), shape[0], options["num_classes"])
     total = sum(p.numel() for p in model.parameters())
     lines = [f"total {total}", *(f"{name} {count}" for name, count in _shares(model, child).items())]
+    lines += [f"size {name} {' '.join(found)}" for name, found in sizes.items()]
     return "\n".join(lines).encode()
 
 
@@ -192,6 +197,24 @@ def _shares(model: nn.Module, child: Child) -> dict[str, int]:
                 counted.add(id(parameter))
                 shares[owner[name]] = shares.get(owner[name], 0) + parameter.numel()
     return shares
+
+
+def _watch(model: nn.Module, child: Child) -> dict[str, list[str]]:
+    """By class of the candidate, what its instances return in the passes that follow, each size once in a row."""
+    own = {module_name(path) for path in child.sources}
+    sizes: dict[str, list[str]] = {}
+
+    def note(module: nn.Module, _: Any, output: Any) -> None:
+        if isinstance(output, Tensor) and output.ndim > 1:
+            found = sizes.setdefault(type(module).__name__, [])
+            size = "x".join(map(str, output.shape[1:]))
+            if len(found) < MAX_SIZES and found[-1:] != [size]:
+                found.append(size)
+
+    for module in model.modules():
+        if type(module).__module__ in own:
+            module.register_forward_hook(note)
+    return sizes
 
 
 if sys.byteorder != "little":  # the formats above are little-endian and are written as the machine has them

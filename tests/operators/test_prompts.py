@@ -154,6 +154,7 @@ def test_the_prompt_says_what_a_researcher_must_know(half_way):
         "parameters <= 1,000,000",
         "one image is 0.0028",
         "`DFSEB` 409,536 (79%)",
+        "call after call: `FCT` 12x16x16; `DFSEB` 12x16x16, 48x8x8; `ExquisiteNetV2` 10.",
         "Seed: accuracy 0.9352, parameters 518,126\n",
         'Parent `0004`, on the front (mutation "significant" of `SELN`): accuracy 0.9493 (+0.014), parameters 518,858 (+0.1%). '
         "Intention: `let each gate see the spread of its channel, too.`\n",
