@@ -34,7 +34,7 @@ def is_over(folder: str, limit: int) -> bool:
 
 
 def remove(folder: str) -> None:
-    """However deep it is: what lies in a subfolder is moved up before the subfolder is removed. No process may be left."""
+    """However deep it is: what lies in a subfolder is moved up before the subfolder goes. No process may be left."""
     with contextlib.suppress(OSError):
         while entries := list(os.scandir(folder)):
             for entry in entries:

@@ -101,12 +101,18 @@ class _Zygote:
                 command, env=environment, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, cwd="/", start_new_session=True
             )
         except OSError as error:
+            ours.close()
+            os.rmdir(self._folder)
             raise SandboxUnavailable(f"the sandbox's process cannot be started: {error}") from error
         finally:
             theirs.close()
         self._channel = ours
         ours.settimeout(START_SECONDS)
-        self._hear()
+        try:
+            self._hear()
+        except SandboxUnavailable:
+            self.close()
+            raise
 
     def serve(self, call: Call, layers: Mapping[str, bool]) -> Report:
         self.calls += 1
@@ -169,7 +175,7 @@ class _Zygote:
         return dict(json.loads(data))
 
     def end(self) -> None:
-        """From another thread than the one that waits for an answer. The zygote ends its call, strays and all, and itself."""
+        """From another thread than the one that waits for an answer. The zygote ends its call with all strays, and itself."""
         with contextlib.suppress(OSError):
             self._channel.shutdown(socket.SHUT_RDWR)
 

@@ -86,7 +86,7 @@ def _in_namespaces(request: Mapping[str, Any]) -> None:
         os._exit(0 if status == 0 else 72)
     linux.die_with_parent()
     linux.set_dumpable(False)
-    # Only a GPU's driver writes there (names of its threads). Without Landlock, root could also change the kernel's settings.
+    # Only a GPU's driver writes there, the names of its threads. Without Landlock, root could change the kernel's settings.
     proc = namespaces.mount_proc(base, writable=request["gpu"] and request["layers"]["landlock"])
     namespaces.change_root(base)
     os.chdir(namespaces.SCRATCH)

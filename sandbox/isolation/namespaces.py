@@ -19,7 +19,7 @@ _MS_BIND, _MS_REC, _MS_PRIVATE = 4096, 16384, 1 << 18
 _ATTR_RDONLY, _ATTR_NOSUID, _ATTR_NODEV = 1, 2, 4
 
 SCRATCH = "/scratch"
-_DEVICES = ("null", "full", "random", "urandom")  # not `zero`: mapped and shared it is memory that no watchdog can count
+_DEVICES = ("null", "full", "random", "urandom")  # not `zero`: mapped and shared, it is memory that no watchdog counts
 _INODES = 4096
 
 

@@ -35,13 +35,26 @@ def candidate(source: str, **other: Any) -> Call:
 
 
 @pytest.fixture(scope="session")
+def own_tmp() -> Iterator[str]:
+    with tempfile.TemporaryDirectory(prefix="evolve-tests-") as folder:
+        os.chmod(folder, 0o755)  # a candidate that became nobody must reach its scratch in it
+        yield folder
+
+
+@pytest.fixture(autouse=True)
+def _temporary_files_of_sandboxes(own_tmp: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Apart from those of other programs, so that a test can say that none is left."""
+    monkeypatch.setattr(tempfile, "tempdir", own_tmp)
+
+
+@pytest.fixture(scope="session")
 def call() -> Callable[..., Call]:
     return candidate
 
 
 @pytest.fixture(scope="session")
-def sandbox() -> Iterator[Callable[..., WarmSandbox]]:
-    """A sandbox of a level, or of some layers alone; one of each for the whole session. Skips what the machine cannot do."""
+def sandbox(own_tmp: str) -> Iterator[Callable[..., WarmSandbox]]:
+    """A sandbox of a level, or of some layers alone, each started once. Skips what the machine cannot do."""
     started: dict[tuple[str, ...], WarmSandbox] = {}
     lacking: dict[tuple[str, ...], str] = {}
 

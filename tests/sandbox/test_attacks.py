@@ -1,4 +1,4 @@
-"""Every file in `attacks/` is a candidate that tries to get out. At the levels that may run unread code, none may succeed.
+"""Every file in `attacks/` is a candidate that tries to get out. Where unread code may run, none may succeed.
 
 An attack says in constants of its own what it needs to be judged:
 LEAKS   where it is shown to work: `none` (that level), `root` (that level, as root), `limits` (contained, with generous

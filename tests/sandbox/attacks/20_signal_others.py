@@ -27,7 +27,8 @@ def main(child):
         syscall(number(234, 131), c_pid, c_pid, c_sign)
 
     def queue():
-        syscall(number(129, 138), c_pid, c_sign, ctypes.create_string_buffer(bytes([sign, *[0] * 7, 255, 255, 255, 255]), 128))
+        told = bytes([sign, *[0] * 7, 255, 255, 255, 255])  # si_code SI_QUEUE
+        syscall(number(129, 138), c_pid, c_sign, ctypes.create_string_buffer(told, 128))
 
     def by_descriptor():
         signal.pidfd_send_signal(os.pidfd_open(pid), sign)

@@ -11,7 +11,8 @@ LEAKS = "plain"
 def main(child):
     for thing in gc.get_objects():
         for text in thing.values() if type(thing) is dict else thing if type(thing) in (list, tuple) else ():
-            if type(text) in (str, bytes) and SECRET.search(text.encode("utf-8", "replace") if type(text) is str else text):
+            data = text.encode("utf-8", "replace") if type(text) is str else text
+            if type(data) is bytes and SECRET.search(data):
                 return f"leak: object {text!r}".encode()
     return tried(*map(span_of_memory, lines("/proc/self/maps")))
 
