@@ -111,7 +111,7 @@ class _Zygote:
         self._channel = ours
         ours.settimeout(START_SECONDS)
         try:
-            self._hear()
+            self._baseline = int(self._hear()["baseline"])
         except SandboxUnavailable:
             self.close()
             raise
@@ -123,7 +123,7 @@ class _Zygote:
             stack.callback(remove, scratch)
             log_read, log_write = os.pipe2(os.O_CLOEXEC)
             result = os.memfd_create("result", os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC)
-            descriptors = [_request(call, layers, self._folder, scratch), log_write, result]
+            descriptors = [_request(call, layers, self._folder, scratch, self._baseline), log_write, result]
             stack.callback(os.close, log_read)
             sent = stack.enter_context(contextlib.ExitStack())
             for descriptor in descriptors:
@@ -192,7 +192,7 @@ class _Zygote:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def _request(call: Call, layers: Mapping[str, bool], base: str, scratch: str) -> int:
+def _request(call: Call, layers: Mapping[str, bool], base: str, scratch: str, baseline: int) -> int:
     """The request as a memory file: sources can be larger than a message."""
     gpu = call.device.startswith("cuda")
     readable = levels.readable_paths()
@@ -210,6 +210,8 @@ def _request(call: Call, layers: Mapping[str, bool], base: str, scratch: str) ->
         "readable": readable,
         "world_readable": levels.world_readable(readable),
         "base": base,
+        "baseline": baseline,
+        "scratch_bytes": call.limits.scratch,
         "scratch": scratch,
     }
     descriptor = os.memfd_create("request", os.MFD_CLOEXEC)
