@@ -185,6 +185,7 @@ def _request(call: Call, layers: Mapping[str, bool], base: str, scratch: str) ->
     """The request as a memory file: sources can be larger than a message."""
     gpu = call.device.startswith("cuda")
     readable = levels.readable_paths()
+    whole, listed = levels.readable_around()
     document = {
         "entry": call.entry,
         "sources": dict(call.sources),
@@ -197,6 +198,9 @@ def _request(call: Call, layers: Mapping[str, bool], base: str, scratch: str) ->
         "threads": call.threads,
         "layers": dict(layers),
         "readable": readable,
+        "hidden": levels.hidden_paths(),
+        "whole": whole,
+        "listed": listed,
         "world_readable": levels.world_readable(readable),
         "base": base,
         "scratch": scratch,

@@ -77,7 +77,7 @@ def _in_namespaces(request: Mapping[str, Any]) -> None:
     namespaces.enter()
     devices = request["devices"]
     readable = [*request["readable"], *(_GPU_FILES if request["gpu"] else ("/sys/devices/system/cpu",))]
-    namespaces.build_root(base, readable, devices, limit["scratch"])
+    namespaces.build_root(base, readable, request["hidden"], devices, limit["scratch"])
     init = os.fork()
     if init:
         os.close(STATUS)
@@ -163,11 +163,12 @@ def _restrict(request: Mapping[str, Any], scratch: Path) -> list[str]:
         done.append("rlimits")
     if wanted["landlock"]:
         inside = bool(wanted["namespaces"])
-        readable = ["/"] if inside else [*request["readable"], *_SYSTEM_FILES, f"/proc/{os.getpid()}"]
+        readable = ["/"] if inside else [*request["whole"], *_SYSTEM_FILES, f"/proc/{os.getpid()}"]
+        listed = [] if inside else request["listed"]
         task = [f"/proc/{os.getpid()}/task"] if request["gpu"] else []  # the driver names its threads there
         writable = [str(scratch), "/dev/shm"] if inside else [str(scratch)]
         devices = ["/dev/null", *request["devices"], *task]
-        done.append(f"landlock {landlock.restrict(readable, writable, devices)}")
+        done.append(f"landlock {landlock.restrict(readable, writable, devices, listed)}")
     if wanted["seccomp"]:
         seccomp.restrict(gpu=request["gpu"])
         done.append("seccomp")

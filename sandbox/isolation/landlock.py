@@ -33,8 +33,13 @@ def abi() -> int:
     return max(version, 0)
 
 
-def restrict(readable: Iterable[str], scratch: Iterable[str], devices: Iterable[str]) -> int:
-    """Everything not listed is out of reach for this process and its children, for good. Returns the ABI."""
+def restrict(
+    readable: Iterable[str], scratch: Iterable[str], devices: Iterable[str], listed: Iterable[str] = ()
+) -> int:
+    """Everything not named is out of reach for this process and its children, for good. Returns the ABI.
+
+    Of folders in `listed` the names of what they hold can be read, as an import does, but no file by that alone.
+    """
     version = abi()
     if not version:
         raise OSError(errno.ENOSYS, "this kernel has no Landlock")
@@ -47,7 +52,7 @@ def restrict(readable: Iterable[str], scratch: Iterable[str], devices: Iterable[
         linux.NR_LANDLOCK_CREATE_RULESET, attributes, ctypes.c_ulong(len(attributes)), ctypes.c_uint(0)
     )
     linux.checked(ruleset, "landlock_create_ruleset")
-    for paths, access in ((readable, _READ), (scratch, _SCRATCH), (devices, _DEVICE)):
+    for paths, access in ((readable, _READ), (listed, _READ_DIR), (scratch, _SCRATCH), (devices, _DEVICE)):
         for path in paths:
             _allow(ruleset, path, access & handled)
     linux.no_new_privileges()
