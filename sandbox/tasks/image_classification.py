@@ -165,14 +165,12 @@ class _Evaluation:
     def _smoke(self) -> tuple[Layout, dict[str, int]]:
         limits = Limits(min(SMOKE_SECONDS, self._settings.seconds), self._settings.memory, result=1 << 20)
         report = self._call("smoke", limits, {})
-        if not report.result:
-            raise Stop("smoke", "The program ended itself before its model was tried.", report.log)
         lines = report.result.decode("utf-8", "replace").split("\n")
         matches = (re.fullmatch(r"class (\d{1,15}) ([A-Za-z_]\w{0,63})", line, re.ASCII) for line in lines)
         shares = {match[2]: int(match[1]) for match in matches if match}
         layout = Layout.read(lines)
         if not layout.tensors:
-            raise Stop("smoke", "The model has no parameters.")
+            raise Stop("smoke", "The program ended itself before its model was tried.", report.log)
         bound = self._settings.max_parameters
         if bound is not None and layout.parameters > bound:
             raise Stop("smoke", f"The model has {layout.parameters:,} parameters; at most {bound:,.0f} are allowed.")
