@@ -197,7 +197,8 @@ def test_a_candidate_at_fault_is_stopped_where_it_fails_and_told_why(name, evalu
 
 def test_a_crowd_of_processes_is_stopped(evaluate, recorder):
     # Never a bomb: at the weakest level only the watchdog stands against it.
-    crowd = "import os, time\n\nfor _ in range(40):\n    if os.fork() == 0:\n        time.sleep(20)\n        os._exit(0)\n"
+    crowd = "import os, time\n\n"
+    crowd += "for _ in range(40):\n    if os.fork() == 0:\n        time.sleep(20)\n        os._exit(0)\n"
     stopped = evaluate(crowd + "time.sleep(20)\n", time_limit="20s")
     assert stopped.stage == "smoke"
     refused = "PermissionError: [Errno 1] Operation not permitted (model.py, line 4, in <module>)."

@@ -54,10 +54,10 @@ def in_eval(honest_source, body):
         "return logits.roll(len(x), 1)",
         "return logits.roll(Cheat.calls, 1)",
         "return logits.roll(time.monotonic_ns() // 1000 % 10, 1)",
-        "return logits.roll(os.getpid(), 1)",
+        "return logits.roll(os.urandom(1)[0] % 10, 1)",
         "return logits - logits.mean(0) * 3",
     ],
-    ids=["position", "batch size", "call count", "clock", "process", "the batch's mean"],
+    ids=["position", "batch size", "call count", "clock", "chance", "the batch's mean"],
 )
 def test_predictions_that_depend_on_more_than_the_image_are_stopped(body, evaluate, honest_source):
     stopped = evaluate(in_eval(honest_source, body))
@@ -572,7 +572,7 @@ def look(stage):
 
             load_digits()
             print("OPENED sklearn")
-        except OSError as error:
+        except (OSError, ImportError) as error:
             print("REFUSED", error)
     for folder in ("/proc/self/root", "/proc/self/cwd"):
         try:
