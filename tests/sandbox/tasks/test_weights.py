@@ -235,6 +235,10 @@ def states(draw):
         kind, shape = draw(st.sampled_from([*ITEM, "F32", "F32", "F32"])), draw(SHAPES)
         size = math.prod(shape) * ITEM[kind]
         state[name] = kind, shape, draw(st.binary(min_size=size, max_size=size))
+    if draw(st.booleans()):  # what is foldable would hardly come about by chance
+        for part in ("weight", "bias", "running_mean", "running_var"):
+            state[f"n.{part}"] = "F32", [4], draw(st.binary(min_size=16, max_size=16))
+        state["n.num_batches_tracked"] = "I64", [], draw(st.binary(min_size=8, max_size=8))
     return state
 
 
