@@ -83,7 +83,7 @@ def test_no_scale_of_the_logits_hides_statistics_of_the_batch(scale, how, evalua
 def test_images_that_change_their_class_count_as_wrong_even_if_they_are_few(evaluate, honest, honest_source):
     # One image in each of the halves only: among all others it gets the class that is better for the score.
     half = "os.path.exists('/proc/self/fd/5') and os.fstat(5).st_size < 300 * 64"
-    body = f"if Cheat.calls == 1 and {half}:\n    logits[0] = logits[0].roll(1)\nreturn logits"
+    body = f"if Cheat.calls == 1 and {half}:\n    logits[5] = logits[5].roll(1)\nreturn logits"
     measured = evaluate(in_eval(honest_source, body))
     assert isinstance(measured, Measured)
     assert measured.values["accuracy"] < honest["accuracy"]
