@@ -196,6 +196,7 @@ def _request(call: Call, layers: Mapping[str, bool], base: str, scratch: str, ba
     """The request as a memory file: sources can be larger than a message."""
     gpu = call.device.startswith("cuda")
     readable = levels.readable_paths()
+    whole, listed = levels.readable_around()
     document = {
         "entry": call.entry,
         "sources": dict(call.sources),
@@ -208,6 +209,9 @@ def _request(call: Call, layers: Mapping[str, bool], base: str, scratch: str, ba
         "threads": call.threads,
         "layers": dict(layers),
         "readable": readable,
+        "hidden": levels.hidden_paths(),
+        "whole": whole,
+        "listed": listed,
         "world_readable": levels.world_readable(readable),
         "base": base,
         "baseline": baseline,

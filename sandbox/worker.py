@@ -111,7 +111,7 @@ def _in_namespaces(profile: Mapping[str, Any], channel: socket.socket) -> tuple[
     base = profile["base"]
     namespaces.enter()
     readable = [*profile["readable"], *(_GPU_FILES if profile["gpu"] else ("/sys/devices/system/cpu",))]
-    namespaces.build_root(base, readable, profile["devices"], profile["scratch_bytes"])
+    namespaces.build_root(base, readable, profile["hidden"], profile["devices"], profile["scratch_bytes"])
     init = os.fork()
     if init:
         os.close(STATUS)
@@ -205,12 +205,13 @@ def _restrict(request: Mapping[str, Any], scratch: Path) -> list[str]:
         done.append("rlimits")
     if wanted["landlock"]:
         inside = bool(wanted["namespaces"])
-        readable = ["/"] if inside else [*request["readable"], *_SYSTEM_FILES, f"/proc/{os.getpid()}"]
+        readable = ["/"] if inside else [*request["whole"], *_SYSTEM_FILES, f"/proc/{os.getpid()}"]
+        listed = [] if inside else request["listed"]
         task = [f"/proc/{os.getpid()}/task"] if request["gpu"] else []  # the driver names its threads there
         writable = [str(scratch), "/dev/shm"] if inside else [str(scratch)]
         devices = ["/dev/null", *request["devices"], *task]
         # A tmpfs of fixed size needs no watching; an ordinary folder is watched by what is to be seen in it.
-        done.append(f"landlock {landlock.restrict(readable, writable, devices, removable=inside)}")
+        done.append(f"landlock {landlock.restrict(readable, writable, devices, listed, removable=inside)}")
     if wanted["seccomp"]:
         seccomp.restrict(gpu=request["gpu"])
         done.append("seccomp")

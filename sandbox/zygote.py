@@ -68,7 +68,7 @@ def main() -> None:
         _say(channel, _serve(serving, request, channel, began, baseline, spare))
 
 
-PROFILE = ("layers", "readable", "world_readable", "devices", "gpu", "base", "scratch_bytes")
+PROFILE = ("layers", "readable", "hidden", "world_readable", "devices", "gpu", "base", "scratch_bytes")
 """What of a request a worker takes on before the call has come."""
 
 

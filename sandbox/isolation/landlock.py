@@ -33,10 +33,18 @@ def abi() -> int:
     return max(version, 0)
 
 
-def restrict(readable: Iterable[str], scratch: Iterable[str], devices: Iterable[str], *, removable: bool) -> int:
-    """Everything not listed is out of reach for this process and its children, for good. Returns the ABI.
+def restrict(
+    readable: Iterable[str],
+    scratch: Iterable[str],
+    devices: Iterable[str],
+    listed: Iterable[str] = (),
+    *,
+    removable: bool,
+) -> int:
+    """Everything not named is out of reach for this process and its children, for good. Returns the ABI.
 
-    Where files in scratch are not `removable` (nor renamed), none can go on taking room after it has lost its name.
+    Of folders in `listed` the names of what they hold can be read, as an import does, but no file by that alone. Where
+    files in scratch are not `removable` (nor renamed), none can go on taking room after it has lost its name.
     """
     version = abi()
     if not version:
@@ -51,7 +59,7 @@ def restrict(readable: Iterable[str], scratch: Iterable[str], devices: Iterable[
     )
     linux.checked(ruleset, "landlock_create_ruleset")
     in_scratch = _SCRATCH if removable else _SCRATCH & ~_REMOVE_FILE
-    for paths, access in ((readable, _READ), (scratch, in_scratch), (devices, _DEVICE)):
+    for paths, access in ((readable, _READ), (listed, _READ_DIR), (scratch, in_scratch), (devices, _DEVICE)):
         for path in paths:
             _allow(ruleset, path, access & handled)
     linux.no_new_privileges()

@@ -32,8 +32,13 @@ def enter() -> None:
     Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
 
 
-def build_root(base: str, readable: Iterable[str], devices: Iterable[str], scratch_bytes: int) -> None:
-    """A root of tmpfs at `base`: `readable` bound read-only at the same paths, a few devices, a scratch of fixed size."""
+def build_root(
+    base: str, readable: Iterable[str], hidden: Iterable[str], devices: Iterable[str], scratch_bytes: int
+) -> None:
+    """A root of tmpfs at `base`: `readable` bound read-only at the same paths, a few devices, a scratch of fixed size.
+
+    Folders in `hidden` are covered by empty ones.
+    """
     linux.mount(None, "/", None, _MS_REC | _MS_PRIVATE)
     linux.mount("tmpfs", base, "tmpfs", _MS_NOSUID | _MS_NODEV, "size=1m,mode=755")
     for path in readable:
@@ -43,6 +48,9 @@ def build_root(base: str, readable: Iterable[str], devices: Iterable[str], scrat
         elif os.path.exists(path):
             _bind(path, base + path)
             linux.mount_setattr(base + path, _ATTR_RDONLY | _ATTR_NOSUID | _ATTR_NODEV, recursive=True)
+    for path in hidden:
+        if os.path.isdir(base + path):
+            linux.mount("tmpfs", base + path, "tmpfs", _MS_RDONLY | _MS_NOSUID | _MS_NODEV, "size=4k,mode=555")
     for device in (*(f"/dev/{name}" for name in _DEVICES), *devices):
         if os.path.exists(device):
             _bind(device, base + device)
