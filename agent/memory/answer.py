@@ -12,11 +12,11 @@ _READ = 200_000
 """Characters of an answer that are looked at."""
 
 _LABEL = re.compile(
-    r"[\s>#*_|\-+\u2022\d.)(]{0,24}(?P<label>intent(?:ion)?s?|expected\s+effects?)\b(?:\s?\([^)]{0,80}\))?"
+    r"[\s>#*_`|\-+\u2022\d.)(]{0,24}(?P<label>intent(?:ion)?s?|expected\s+effects?)(?![A-Za-z])(?:\s?\([^)]{0,80}\))?"
     r"[\s*_`]{0,8}(?:$|[:\uff1a=|\u2013\u2014]|(?<=\s)-\s)(?P<rest>.*)",
     re.IGNORECASE | re.DOTALL,
 )
-_INLINE = re.compile(r"[\s*_(]*\bexpected\s+effects?\b[\s*_`]{0,8}[:\uff1a]", re.IGNORECASE)
+_INLINE = re.compile(r"[\s*_(]*(?<![A-Za-z])expected\s+effects?[\s*_`]{0,8}[:\uff1a]", re.IGNORECASE)
 _FENCE = re.compile(r"[ ]{0,3}(`{3,}|~{3,})(.*)", re.DOTALL)
 
 

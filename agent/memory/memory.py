@@ -45,6 +45,8 @@ class _Entry:
     moves: frozenset[str]
     evidence: float
     account: Account
+    agreeing: Counter[str]
+    """Verdicts of all children that made the same moves."""
     replaced: bool = False
     """By a general insight."""
 
@@ -61,7 +63,7 @@ class Memory:
         self._entries: dict[str, _Entry] = {}
         self._heirs: dict[str, str] = {}
         self._shelves: defaultdict[Shelf, list[_Entry]] = defaultdict(list)
-        self._clusters: defaultdict[frozenset[str], Counter[str]] = defaultdict(Counter)
+        self._verdicts: defaultdict[frozenset[str], Counter[str]] = defaultdict(Counter)
         self._ledger = Ledger()
         self._generals = 0
 
@@ -162,9 +164,11 @@ class Memory:
 
     def _enter(self, lesson: Lesson, account: Account) -> None:
         # The text is made now: a recall measures hundreds of them.
-        entry = _Entry(lesson, len(self), self.render(lesson), moves(lesson), self._evidence(lesson), account)
+        text, moved = self.render(lesson), moves(lesson)
+        verdicts = self._verdicts[moved]
+        verdicts[lesson.verdict] += 1
+        entry = _Entry(lesson, len(self), text, moved, self._evidence(lesson), account, verdicts)
         self._entries[lesson.id] = entry
-        self._clusters[entry.moves][lesson.verdict] += 1
         for shelf in _shelves(lesson.blocks, lesson.kinds, lesson.directive, lesson.verdict in ("hurt", "failed")):
             self._put(entry, self._shelves[shelf])
 
@@ -183,11 +187,14 @@ class Memory:
 
     def _merit(self, entry: _Entry) -> float:
         """Evidence, more if several children agree; up to four times as much or little by credit; twice if never told."""
-        verdicts = self._clusters[entry.moves]
-        support = 2 * verdicts[entry.lesson.verdict] - verdicts.total()
-        agreement = 1 + log2(support) / 2 if support > 0 else 0.5
-        trust = exp2(clip(self._ledger.credit(entry.account) / 3, 2.0))
-        return entry.evidence * agreement * trust * (1 + 1 / (1 + entry.account.told))
+        account = entry.account
+        merit = entry.evidence * (1 + 1 / (1 + account.told))
+        if len(entry.agreeing) > 1 or entry.agreeing[entry.lesson.verdict] > 1:
+            support = 2 * entry.agreeing[entry.lesson.verdict] - entry.agreeing.total()
+            merit *= 1 + log2(support) / 2 if support > 0 else 0.5
+        if account.credit:
+            merit *= exp2(clip(self._ledger.credit(account) / 3, 2.0))
+        return merit
 
 
 def _shelves(blocks: Iterable[str], kinds: Iterable[str], directive: str | None, warns: bool) -> list[Shelf]:

@@ -78,5 +78,5 @@ def _spans(change: str) -> str:
     rest = len(lines) - len(spans)
     cut = CUT in change
     if rest or cut:
-        spans.append(f"and {rest}{' or more' if cut else ''} more lines" if rest else "and more lines")
+        spans.append(f"and {'at least ' if cut else ''}{max(rest, 1):,} more lines")
     return " ".join(spans)
