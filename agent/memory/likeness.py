@@ -12,7 +12,7 @@ ALIKE = 0.8
 
 _EXPONENT = r"(?:(?<=[\d.]e)-\d+)?"
 _TOKEN = re.compile(
-    rf"[A-Za-z_]\w*\s{0,8}=\s{0,8}-?[\w.]+{_EXPONENT}|[A-Za-z_]\w*\(-?\d[\d.]*|[A-Za-z_]\w*|\d[\w.]*{_EXPONENT}"
+    rf"[A-Za-z_]\w*+\s*+=\s*+-?[\w.]+{_EXPONENT}|[A-Za-z_]\w*+\(-?\d[\d.]*|[A-Za-z_]\w*|\d[\w.]*{_EXPONENT}"
 )
 """A number keeps the name that it belongs to: `lr=0.1`, `Dropout(0.1`."""
 _NUMBER = re.compile(r"(?<![A-Za-z_\d])\d+(?:\.\d*)?(?:e-?\d+)?")
