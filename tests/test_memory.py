@@ -465,6 +465,12 @@ def test_the_larger_effect_comes_first():
     assert ids(memory.recall(["Stage"], [], None, 5000)) == [2, 1, 3]
 
 
+def test_of_equal_lessons_the_one_that_was_told_less_comes_first():
+    memory = memory_of(made(1), made(2), made(3, blocks=("Other",), shown=("0002",), gain=0))
+    assert memory.credit("0002") == 0
+    assert ids(memory.recall(["Stage"], [], None, 5000))[:2] == [1, 2]
+
+
 SILU = "-x = F.relu(x)\n+x = F.silu(x)\n"
 
 
@@ -568,10 +574,10 @@ def test_a_lesson_learnt_twice_counts_once():
 
 def test_a_crowded_block_keeps_its_best_and_its_newest_lessons():
     best = made(0, gain=5)
-    memory = memory_of(best, *(made(n, gain=2.1) for n in range(1, 20 * CANDIDATES)))
+    memory = memory_of(best, *(made(n, gain=4 - n / 1000) for n in range(1, 2 * CANDIDATES)))
     recalled = ids(memory.recall(["Stage"], [], None, 100_000))
     assert recalled[0] == 0 and len(recalled) < 2 * CANDIDATES
-    assert set(range(20 * CANDIDATES - 8, 20 * CANDIDATES)) <= set(recalled)
+    assert set(range(2 * CANDIDATES - 8, 2 * CANDIDATES)) <= set(recalled)
 
 
 # Credit
@@ -639,6 +645,8 @@ def test_the_dead_stay_dead_when_their_credit_has_faded():
     memory = memory_of(made(1, insight="a"))
     for number in range(2, 8):
         story(memory, number, ["0001"], "hurt", gain=9)
+    for number in (8, 9):  # their prompts were written before
+        story(memory, number, ["0001"], "helped", gain=9)
     for number in range(10, 1600):
         story(memory, number, [], "neutral")
     assert memory.credit("0001") > DEAD / 2
