@@ -17,7 +17,7 @@ ORDER = (
     ("prompting", "llm", "fitness"),
     ("individual",),
     ("events", "selection"),
-    ("archive", "memory"),
+    ("archive", "memory", "budget"),
     ("operators",),
     ("breeding", "evaluation", "population"),
     ("evolve",),
