@@ -11,8 +11,8 @@
 What follows the search may use the reserve: it asks a budget whose limits have `reserve=0`.
 """
 
-from agent.budget.forecast import Forecast, forecast
 from agent.budget.budget import Budget, Clock, Refusal
+from agent.budget.forecast import Forecast, forecast
 from agent.budget.limits import Limits, check, next_time
 from agent.budget.spend import Guess, Spend
 

@@ -10,10 +10,9 @@ from typing import Any
 from agent.events import Answered, Asked, Bred, Drawn, Event, Settled
 from agent.individual import SEED_ID, Individual
 
-_MEMORY = 50
-"""A running mean is that of about so many of the last values."""
-_WINDOW = 256
-"""The pace of a run is that of so many of the last children."""
+_SOON = 50
+_FAR = 256
+"""How many of the last values a running mean is about of: few for what is asked next, more for how far a run will get."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +32,8 @@ NOTHING = Guess()
 class Mean:
     """A running mean that forgets slowly: plain at first, then exponentially weighted."""
 
-    def __init__(self, guess: float = 0.0) -> None:
-        self.value, self._count = guess, 0
+    def __init__(self, guess: float = 0.0, memory: int = _SOON) -> None:
+        self.value, self._memory, self._count = guess, memory, 0
 
     @property
     def known(self) -> bool:
@@ -42,7 +41,7 @@ class Mean:
 
     def add(self, value: float) -> None:
         self._count += 1
-        weight = max(1 / self._count, 1 / _MEMORY)
+        weight = max(1 / self._count, 1 / self._memory)
         self.value = value if self._count == 1 else self.value + weight * (value - self.value)
 
 
@@ -75,9 +74,9 @@ class Spend:
         # of one evaluation:
         self.evaluation, self.gpu = Mean(guess.evaluation_seconds), Mean(guess.gpu_seconds)
         # of one settled child, and so with the share of those that are never evaluated:
-        self.variant_usd, self.variant_tokens = Mean(), Mean()
-        self.variant_evaluation, self.variant_gpu = Mean(), Mean()
-        self.ends: deque[float] = deque([0.0], _WINDOW + 1)
+        self.variant_usd, self.variant_tokens = Mean(memory=_FAR), Mean(memory=_FAR)
+        self.variant_evaluation, self.variant_gpu = Mean(memory=_FAR), Mean(memory=_FAR)
+        self.ends: deque[float] = deque([0.0], _FAR + 1)
         """`seconds` at which the last children settled."""
         self.evaluating: set[str] = set()
         self._children: dict[str, _Child] = {}
