@@ -329,6 +329,12 @@ class TestTime:
         hands.pass_(1)
         assert budget.admits_evaluation("0002").limit == "hours"
 
+    def test_an_evaluation_that_has_to_wait_for_a_slot_ends_later(self, hands):
+        budget = begun(hands, hours=1.0, reserve=0.0, grace_seconds=0, slots=2)
+        budget.see(Settled(SEED, 2000.0))
+        assert [budget.admits_evaluation(id) for id in ("0001", "0002")] == [None, None]
+        assert budget.admits_evaluation("0003").limit == "hours"
+
     def test_what_is_under_way_keeps_its_slot_busy_first(self, hands):
         budget = begun(hands, hours=1.0, reserve=0.0, grace_seconds=0, slots=2, concurrency=4)
         budget.see(Settled(SEED, 600.0))
@@ -669,6 +675,14 @@ class TestResume:
         spend = Spend()
         spend.recall(journal.events())
         assert spend.seconds == pytest.approx(150)
+
+    def test_what_is_recorded_after_the_end_of_the_search_takes_none_of_its_time(self, hands, journal):
+        for event, seconds in ((START, 100), (RunEnded("finished", ""), 5000), (Drawn(Birth("0001", 0)), 0)):
+            journal.record(event)
+            hands.pass_(seconds)
+        spend = Spend()
+        spend.recall(journal.events())
+        assert spend.seconds == 100
 
     def test_until_stays_the_moment_that_it_was_at_the_first_start(self, hands, journal):
         journal.record(START)
