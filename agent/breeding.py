@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from agent.events import Answered, Asked, Bred, Memo, Record, Settled
+from agent.gate import Gate
 from agent.genome import Editor, Genome, Violations
 from agent.individual import Birth, Failure, Recipe, Variant
 from agent.llm import Completion, LanguageModel, Message, Request, RequestRejected
@@ -24,17 +25,18 @@ class Breeding:
         record: Record,
         *,
         memo: Memo,
+        gate: Gate,
         repairs: int = 1,
         concurrency: int = 8,
     ) -> None:
         """`repairs`: how often an answer that breaks the contract is sent back with the reason."""
         self._prompts, self._operators = prompts, operators(prompts)
         self._models, self._editor = models, editor
-        self._record, self._memo, self._repairs = record, memo, repairs
+        self._record, self._memo, self._gate, self._repairs = record, memo, gate, repairs
         self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="breeding")
 
     def submit(self, birth: Birth, context: Context) -> Future[Variant | Failure]:
-        """The future raises MachineError if the model's provider or the machine is at fault."""
+        """The future raises MachineError if the model's provider or the machine is at fault, Halted if the gate is shut."""
         return self._threads.submit(self._bring_forth, birth, context)
 
     def close(self) -> None:
@@ -47,7 +49,7 @@ class Breeding:
         settled = self._memo.outcomes.get(birth.id)
         if isinstance(settled, Failure):
             return settled
-        calls = _Calls(birth.id, self._models, self._record, self._memo)
+        calls = _Calls(birth.id, self._models, self._record, self._memo, self._gate)
         genome = context.individuals[birth.recipes[0].parents[0]].genome
         for recipe in birth.recipes:
             edited = self._apply(recipe, genome, context, calls)
@@ -80,13 +82,14 @@ class Breeding:
 class _Calls:
     """The model calls of one child, counted, so that a resumed run finds each answer that was paid for."""
 
-    def __init__(self, id: str, models: Mapping[str, LanguageModel], record: Record, memo: Memo) -> None:
-        self._id, self._models, self._record, self._memo, self._count = id, models, record, memo, 0
+    def __init__(self, id: str, models: Mapping[str, LanguageModel], record: Record, memo: Memo, gate: Gate) -> None:
+        self._id, self._models, self._record, self._memo, self._gate, self._count = id, models, record, memo, gate, 0
 
     def ask(self, messages: tuple[Message, ...], recipe: Recipe) -> Completion | Violations:
         call, self._count = self._count, self._count + 1
         if known := self._memo.answers.get((self._id, call)):
             return known
+        self._gate.to_breed()
         self._record(Asked(self._id, call, recipe.model, messages, recipe.temperature, recipe.max_tokens))
         request = Request(messages, recipe.seed + call, recipe.temperature, recipe.max_tokens)
         try:

@@ -16,6 +16,7 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 _AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 _RUN = click.argument("run", type=click.Path(path_type=Path))
+_DETACH = click.option("--detach", is_flag=True, help="Work in the background; output goes to run.log in the run folder.")
 
 
 def main() -> None:
@@ -63,10 +64,12 @@ def cli() -> None:
 @click.option("--tokens", type=int, help="Tokens of all prompts and answers together.")
 @click.option("--gpu-hours", type=float, help="GPU time of all evaluations together.")
 @click.option("--variants", type=int, help="Children that are drawn at most, whatever becomes of them.")
+@click.option("--schedule", help="steady (default): no slot waits; generational: the paper's loop, exactly repeatable.")
 @click.option("--slots", type=int, help="Evaluations at once.")
 @click.option("--seed", "chance", type=int, help="Seed of all chance in the search.")
 @click.option("--dataset", help="Data set of the task, such as digits.")
 @click.option("--unsafe-no-sandbox", is_flag=True, help="Run generated code even if this machine cannot isolate it.")
+@_DETACH
 def run(
     seed: str,
     llm: str | None,
@@ -82,20 +85,22 @@ def run(
     tokens: int | None,
     gpu_hours: float | None,
     variants: int | None,
+    schedule: str | None,
     slots: int | None,
     chance: int | None,
     dataset: str | None,
     unsafe_no_sandbox: bool,
+    detach: bool,
 ) -> None:
     """Start a run from SEED: a folder with a seed.toml, or a .py file."""
     from agent.config import RunFolder, load
 
     flags: dict[str, dict[str, Any]] = {
         "llm": {"models": [m.strip() for m in llm.split(",") if m.strip()] if llm else None, "api_base": api_base},
-        "search": {"generations": generations, "population": population},
         "limits": {
             "hours": hours, "until": until, "usd": usd, "tokens": tokens, "gpu_hours": gpu_hours, "variants": variants
         },
+        "search": {"generations": generations, "population": population, "schedule": schedule},
         "sandbox": {"slots": slots, "unsafe_no_sandbox": unsafe_no_sandbox or None},
         "run": {"seed": chance},
         "task": {"dataset": dataset},
@@ -103,26 +108,66 @@ def run(
     given = {table: {k: v for k, v in keys.items() if v is not None} for table, keys in flags.items()}
     config = load(seed, config_file, {t: keys for t, keys in given.items() if keys}, assignments)
     folder = RunFolder(out) if out else _experiment().free_folder(config, Path(seed).stem)
-    _drive(folder, lambda watch: _experiment().start(config, folder, watch))
+    if detach:
+        _detach(folder, [*(a for a in sys.argv[1:] if a != "--detach"), *([] if out else ["--out", str(folder.root)])])
+    else:
+        _drive(folder, lambda watch: _experiment().start(config, folder, watch))
 
 
 @cli.command()
 @_RUN
-def resume(run: Path) -> None:
+@_DETACH
+def resume(run: Path, detach: bool) -> None:
     """Go on with a run that stopped or crashed."""
     folder = _folder(run)
-    _drive(folder, lambda watch: _experiment().resume(folder, watch))
+    if detach:
+        _detach(folder, [a for a in sys.argv[1:] if a != "--detach"])
+    else:
+        _drive(folder, lambda watch: _experiment().resume(folder, watch))
+
+
+@cli.command()
+@_RUN
+@click.option("--now", is_flag=True, help="Do not wait for what is under way.")
+def stop(run: Path, now: bool) -> None:
+    """Ask a run that another process works on to come to its end; wait until it has."""
+    import os
+    import signal
+    import time
+
+    from agent.lock import owner
+
+    folder = _folder(run)
+    pid = owner(folder.lock)
+    if pid is None:
+        raise UserError(f"No process is working on {run}.")
+    for _ in range(2 if now else 1):
+        os.kill(pid, signal.SIGTERM)
+        time.sleep(0.2)
+    while owner(folder.lock) == pid:
+        time.sleep(0.2)
+    click.echo(f"Stopped. Go on with:  evolve resume {run}", err=True)
 
 
 @cli.command()
 @_RUN
 @_AS_JSON
-def status(run: Path, as_json: bool) -> None:
+@click.option("--watch", is_flag=True, help="Again every two seconds, until the run ends.")
+def status(run: Path, as_json: bool, watch: bool) -> None:
     """Counts, front, spend and isolation of a run."""
+    import time
+
     from agent import terminal
 
-    facts = _status(_folder(run))
-    _print_json(facts) if as_json else terminal.print_status(facts)
+    folder = _folder(run)
+    while True:
+        facts = _status(folder)
+        if watch and not as_json:
+            click.clear()
+        _print_json(facts) if as_json else terminal.print_status(facts)
+        if not watch or facts["state"] != "running":
+            return
+        time.sleep(2)
 
 
 @cli.command()
@@ -183,7 +228,8 @@ def _drive(folder: Any, work: Callable[[Any], None]) -> None:
         try:
             work(live.see)
         except KeyboardInterrupt:
-            live.say(f"Stopped. Go on with:  evolve resume {folder.root}")
+            begun = folder.journal.is_file()
+            live.say(f"Stopped. Go on with:  evolve resume {folder.root}" if begun else "Stopped; nothing was begun.")
             raise
         except MachineError:
             if folder.journal.is_file():
@@ -191,6 +237,32 @@ def _drive(folder: Any, work: Callable[[Any], None]) -> None:
             raise
     terminal.print_status(_status(folder))
     click.echo(f"Look closer with:  evolve show {folder.root}", err=True)
+
+
+def _detach(folder: Any, arguments: list[str]) -> None:
+    """The same command in a session of its own; returns when it works on the run, or with its words when it cannot."""
+    import os
+    import subprocess
+    import tempfile
+    import time
+
+    from agent.lock import owner
+
+    folder.root.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, log = tempfile.mkstemp(prefix=f".{folder.name}-", suffix=".log", dir=folder.root.parent)
+    with open(descriptor, "r+") as file:
+        command = [sys.executable, "-m", "agent.cli", *arguments]
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True)
+        while process.poll() is None and owner(folder.lock) != process.pid:
+            time.sleep(0.05)
+        if process.poll():
+            file.seek(0)
+            click.echo(file.read(), err=True, nl=False)
+            os.unlink(log)
+            sys.exit(process.returncode)
+    os.replace(log, folder.log)
+    click.echo(f"Working on {folder.root} in process {process.pid}.", err=True)
+    click.echo(f"Watch with:  evolve status {folder.root} --watch\nStop with:   evolve stop {folder.root}", err=True)
 
 
 def _folder(run: Path) -> Any:

@@ -23,9 +23,12 @@ from agent.fitness import RELATIONS, Constraint, Direction, Objective
 from agent.resources import seeds_folder
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "paper": {"llm": {"temperature": [0.05, 0.4], "max_tokens": [600, 1400]}},
+    "paper": {
+        "search": {"schedule": "generational"},
+        "llm": {"temperature": [0.05, 0.4], "max_tokens": [600, 1400]},
+    },
 }
-"""Named sets of settings. `paper`: the sampling that the paper's authors used, for models of their time."""
+"""Named sets of settings. `paper`: its schedule, and the sampling that its authors used for models of their time."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from agent.errors import MachineError
 from agent.events import Memo, Record, Settled
 from agent.fitness import Constraint, Fitness, Objective
+from agent.gate import Gate
 from agent.genome import Genome
 from agent.individual import Birth, Evidence, Failure, Individual, Variant
 from sandbox import Sandbox, SandboxUnavailable
@@ -89,12 +90,12 @@ class Bench:
 class Evaluation:
     """The pool over a bench: what an earlier process settled is not measured again, what is new is journaled."""
 
-    def __init__(self, bench: Bench, record: Record, memo: Memo) -> None:
-        self._bench, self._record, self._memo = bench, record, memo
+    def __init__(self, bench: Bench, record: Record, memo: Memo, gate: Gate) -> None:
+        self._bench, self._record, self._memo, self._gate = bench, record, memo, gate
         self._threads = ThreadPoolExecutor(bench.slots, thread_name_prefix="evaluation")
 
     def submit(self, variant: Variant) -> Future[Individual | Failure]:
-        """The future raises MachineError if the machine is at fault."""
+        """The future raises MachineError if the machine is at fault, Halted if the gate is shut."""
         return self._threads.submit(self._settle, variant)
 
     def close(self) -> None:
@@ -104,6 +105,7 @@ class Evaluation:
     def _settle(self, variant: Variant) -> Individual | Failure:
         if known := self._memo.outcomes.get(variant.id):
             return known
+        self._gate.to_evaluate()
         began = time.monotonic()
         outcome = self._bench.measure(variant.birth, variant.genome)
         self._record(Settled(outcome, time.monotonic() - began))

@@ -88,6 +88,13 @@ class RunEnded:
 
 Event = RunStarted | Drawn | Asked | Answered | Bred | Settled | GenerationEnded | Committed | RunEnded
 
+@dataclass(frozen=True)
+class StopRequested:
+    """No event of the journal, which records how a run ended: what is under way will be finished first."""
+
+    reason: str
+
+
 Record = Callable[[Event], None]
 """Called from several threads; returns when the event is safe on disk."""
 

@@ -29,15 +29,18 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from itertools import count
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 from agent import selection
 from agent.archive import Archive
 from agent.events import Drawn, GenerationEnded, Memo, Record, Settled
+from agent.gate import Halted
 from agent.individual import Birth, Duplicate, Failure, Individual, Outcome, Recipe, Variant
 from agent.operators import Brief, Context, Sampling, draw_eot, draw_mating, draw_mutation
 from agent.population import Pace, Population
 from agent.prompting import Prompts
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,13 @@ class Search:
 
     @property
     def births(self) -> int:
+        """Children of a whole run; with `generational` a few less, since a child without any change is not born."""
         return self.first_population + self.generations * self.population
+
+    @property
+    def stages(self) -> int:
+        """How many generations the journal will count; the first population is number 0 of `generational` only."""
+        return self.generations if self.schedule == "generational" else self.births // self.population
 
 
 class Breeding(Protocol):
@@ -114,11 +123,11 @@ class Evolution:
             pool = population or [archive.seed]
             elites = selection.elites(pool, archive.objectives, s.elites)
             parents = selection.parents(pool, archive.objectives, s.population)
+            if not self._admit():
+                return
             offspring = self._bring_up(self._vary(parents, elites), generation)
             population = list({i.id: i for i in [*elites, *offspring]}.values())
             self._close_generation(generation, population, elites)
-            if not self._admit():
-                return
 
     def steady(self, slots: int, ahead: int, past: Memo) -> None:
         """Runs until as many children are born as `generational` would bear. Raises MachineError when a pool does.
@@ -134,10 +143,12 @@ class Evolution:
                 breeding[self._breeding.submit(birth, self._context(birth))] = time.monotonic()
             if not breeding and not training:
                 return
-            done, _ = wait([*breeding, *training], return_when=FIRST_COMPLETED)
+            under_way: list[Future[Any]] = [*breeding, *training]
+            done, _ = wait(under_way, return_when=FIRST_COMPLETED)
             for bred in done & breeding.keys():
                 pace.bred(time.monotonic() - breeding.pop(bred))
-                child = bred.result()
+                if (child := _result(bred)) is None:
+                    continue
                 if isinstance(child, Failure):
                     self._join(population, child)
                 elif twin := self.archive.claim(child):
@@ -146,8 +157,9 @@ class Evolution:
                     training.add(self._evaluation.submit(child))
             for trained in done & training:
                 training.remove(trained)
-                pace.trained(outcome := trained.result())
-                self._join(population, outcome)
+                if outcome := _result(trained):
+                    pace.trained(outcome)
+                    self._join(population, outcome)
 
     def _join(self, population: Population, outcome: Outcome) -> None:
         """Every `search.population` results count as a generation in the journal."""
@@ -221,14 +233,16 @@ class Evolution:
         bred = [self._breeding.submit(birth, self._context(birth)) for birth in births]
         trained: list[Future[Individual | Failure] | Outcome] = []
         for future in bred:
-            child = future.result()
+            if (child := _result(future)) is None:
+                continue
             if isinstance(child, Failure):
                 trained.append(child)
             elif twin := self.archive.claim(child):
                 trained.append(self._settle(Duplicate(child.birth, twin)))
             else:
                 trained.append(self._evaluation.submit(child))
-        outcomes = [t.result() if isinstance(t, Future) else t for t in trained]
+        settled = (_result(t) if isinstance(t, Future) else t for t in trained)
+        outcomes = [outcome for outcome in settled if outcome is not None]
         for outcome in outcomes:
             self.archive.add(outcome)
         return [o for o in outcomes if isinstance(o, Individual)]
@@ -252,3 +266,11 @@ class Evolution:
                 self.archive.hypervolume(),
             )
         )
+
+
+def _result(future: Future[_T]) -> _T | None:
+    """None for work that was not begun any more."""
+    try:
+        return future.result()
+    except Halted:
+        return None

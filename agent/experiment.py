@@ -19,8 +19,9 @@ from agent.breeding import Breeding
 from agent.config import Config, RunFolder
 from agent.errors import MachineError, UserError
 from agent.evaluation import Bench, Evaluation
-from agent.events import Answered, Committed, Event, Memo, RunEnded, RunStarted, Settled
+from agent.events import Answered, Committed, Event, Memo, RunEnded, RunStarted, Settled, StopRequested
 from agent.evolve import Evolution
+from agent.gate import Gate
 from agent.genome import Editor, Genome, read_genome
 from agent.individual import SEED_ID, Birth, Duplicate, Failure, Individual
 from agent.journal import Journal
@@ -31,12 +32,13 @@ from agent.operators import Brief, Sampling
 from agent.prompting import Prompts
 from agent.records import read_seed
 from agent.resources import prompts_folder
+from agent.signals import asked_to_stop
 from sandbox import LEVELS, Level, SandboxUnavailable
 from sandbox.isolation.detect import Isolation, detect
 from sandbox.tasks import Task, TaskError, open_task
 from sandbox.warm import WarmSandbox
 
-Watch = Callable[[Event], None]
+Watch = Callable[[Event | StopRequested], None]
 """Sees each event after it is journaled; for the live view."""
 
 
@@ -171,14 +173,28 @@ def _evolve(e: _Equipment, journal: Journal, lineage: Lineage, seed: Individual,
     brief = Brief(e.task.title, e.task.facts(), config.objective_list(), config.constraint_list())
     sampling = Sampling(tuple(config.llm.models), config.llm.temperature, config.llm.max_tokens)
     repairs, concurrency = config.llm.repairs, config.llm.concurrency
-    breeding = Breeding(e.prompts, e.models, e.editor, record, memo=memo, repairs=repairs, concurrency=concurrency)
-    evaluation = Evaluation(e.bench, record, memo)
+    gate = Gate()
+    breeding = Breeding(
+        e.prompts, e.models, e.editor, record, memo=memo, gate=gate, repairs=repairs, concurrency=concurrency
+    )
+    evaluation = Evaluation(e.bench, record, memo, gate)
     rng = random.Random(config.run.seed)
-    evolution = Evolution(archive, brief, e.prompts, sampling, breeding, evaluation, config.search, rng, record)
+    evolution = Evolution(
+        archive, brief, e.prompts, sampling, breeding, evaluation, config.search, rng, record, gate.admits
+    )
+
+    def stop(reason: str) -> None:
+        gate.shut(reason)
+        watch(StopRequested(reason))
+
     try:
-        evolution.generational()
+        with asked_to_stop(stop):
+            if config.search.schedule == "steady":
+                evolution.steady(config.sandbox.slots, config.llm.concurrency, memo)
+            else:
+                evolution.generational()
     except KeyboardInterrupt:
-        record(RunEnded("stopped", "stopped by the user"))
+        record(RunEnded("stopped", gate.stopped or "stopped by the user"))
         raise
     except MachineError as error:
         record(RunEnded("failed", str(error)))
@@ -186,6 +202,9 @@ def _evolve(e: _Equipment, journal: Journal, lineage: Lineage, seed: Individual,
     finally:
         breeding.close()
         evaluation.close()
+    if gate.stopped:
+        record(RunEnded("stopped", gate.stopped))
+        raise KeyboardInterrupt
     if len(archive.individuals) == 1:
         reasons = Counter(f.reason for f in archive.recent(10**9) if isinstance(f, Failure))
         told = "; ".join(f"{count} times: {reason}" for reason, count in reasons.most_common(3))

@@ -234,4 +234,5 @@ def _succeeds(repository: git.Repo, *arguments: str) -> bool:
 
 def _run(repository: git.Repo, *arguments: str, **environment: str) -> str:
     settings = [flag for setting in _DEAF for flag in ("-c", setting)]
-    return str(repository.git.execute(["git", *settings, *arguments], env=environment))
+    # A session of its own: a Ctrl-C on the terminal is meant for the run, which finishes what it writes.
+    return str(repository.git.execute(["git", *settings, *arguments], env=environment, start_new_session=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -20,12 +21,15 @@ def locked(path: Path) -> Iterator[None]:
     """Raises UserError if another process works on the run, MachineError if the file system takes no lock."""
     with ExitStack() as stack:
         try:
-            file = stack.enter_context(path.open("w"))
+            file = stack.enter_context(path.open("a"))
             taken = any(_take(file) for _ in range(_TRIES))
         except OSError as error:
             raise MachineError(f"{path} cannot be locked: {error}.") from error
         if not taken:
             raise UserError(f"Another process is working on {path.parent}; watch it with `evolve status`.")
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
         yield
 
 
@@ -47,3 +51,11 @@ def is_locked(path: Path) -> bool:
     except BlockingIOError:
         return True
     return False
+
+
+def owner(path: Path) -> int | None:
+    """The id of the process that works on the run; None if none does."""
+    if not is_locked(path):
+        return None
+    text = path.read_text()
+    return int(text) if text.isdecimal() else None

@@ -83,7 +83,7 @@ class Pace:
         """slots x (time to breed / time to evaluate) + 1, as measured so far; the number of slots until then."""
         if self._breeding is None or not self._training:
             return min(self._slots, self._most)
-        return min(math.ceil(self._slots * self._breeding / self._training) + 1, self._most)
+        return min(math.ceil(self._slots * self._breeding / self._training - 1e-6) + 1, self._most)
 
 
 def _mean(so_far: float | None, value: float) -> float:

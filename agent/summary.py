@@ -8,6 +8,7 @@ from typing import Any
 
 from agent import selection
 from agent.errors import UserError
+from agent.evolve import Search
 from agent.fitness import Fitness, Objective
 from agent.genome import Genome, diff
 from agent.individual import INVALID_STAGES, SEED_ID, Birth
@@ -42,9 +43,9 @@ def status(journal: Journal, run: str, *, alive: bool) -> Facts:
         "run": run,
         "state": "running" if alive else last.get("state", "stopped"),
         "reason": last.get("reason", ""),
-        "schedule": "generational",
+        "schedule": config.get("search", {}).get("schedule"),
         "generation": sum(1 for _ in journal.events("generation")),
-        "generations": config.get("search", {}).get("generations"),
+        "generations": Search(**config["search"]).stages if config else None,
         "counts": {kind: counts[kind] for kind in ("proposed", "invalid", "duplicate", "failed", "trained")},
         "failures": dict(reasons.most_common(5)),
         "objectives": config.get("objectives", {}),

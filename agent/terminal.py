@@ -19,7 +19,8 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from agent.events import Bred, Drawn, Event, GenerationEnded, RunStarted, Settled
+from agent.events import Bred, Drawn, Event, GenerationEnded, RunStarted, Settled, StopRequested
+from agent.evolve import Search
 from agent.individual import INVALID_STAGES, SEED_ID, Duplicate, Failure, Individual
 
 Facts = Mapping[str, Any]
@@ -64,12 +65,14 @@ class Live:
     def say(self, text: str) -> None:
         self._console.print(Text(text), soft_wrap=True)
 
-    def see(self, event: Event) -> None:
+    def see(self, event: Event | StopRequested) -> None:
         match event:
+            case StopRequested(reason):
+                self._tell(Text(f"{reason}: finishing what is under way; once more stops at once", "bold yellow"))
             case RunStarted(config, isolation):
                 search = config["search"]
                 assert isinstance(search, dict)
-                self._isolation, self._generations = isolation, search["generations"]
+                self._isolation, self._generations = isolation, Search(**search).stages
             case Drawn(birth):
                 self._counts["proposed"] += 1
                 self._generation = birth.generation

@@ -31,7 +31,7 @@ _FILE_SIZE = 64 << 20
 _NOBODY = 65534
 _SYSTEM_FILES = (
     "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/sys/devices/system/cpu", "/dev/urandom", "/dev/random",
-    "/dev/zero", "/etc/ld.so.cache", "/etc/localtime", "/usr/share/zoneinfo",
+    "/etc/ld.so.cache", "/etc/localtime", "/usr/share/zoneinfo",
 )  # fmt: skip
 _GPU_FILES = ("/proc/driver/nvidia", "/sys")
 
@@ -86,7 +86,8 @@ def _in_namespaces(request: Mapping[str, Any]) -> None:
         os._exit(0 if status == 0 else 72)
     linux.die_with_parent()
     linux.set_dumpable(False)
-    proc = namespaces.mount_proc(base)
+    # Only a GPU's driver writes there, the names of its threads. Without Landlock, root could change the kernel's settings.
+    proc = namespaces.mount_proc(base, writable=request["gpu"] and request["layers"]["landlock"])
     namespaces.change_root(base)
     os.chdir(namespaces.SCRATCH)
     worker = os.fork()
@@ -167,7 +168,8 @@ def _restrict(request: Mapping[str, Any], scratch: Path) -> list[str]:
         task = [f"/proc/{os.getpid()}/task"] if request["gpu"] else []  # the driver names its threads there
         writable = [str(scratch), "/dev/shm"] if inside else [str(scratch)]
         devices = ["/dev/null", *request["devices"], *task]
-        done.append(f"landlock {landlock.restrict(readable, writable, devices)}")
+        # A tmpfs of fixed size needs no watching; an ordinary folder is watched by what is to be seen in it.
+        done.append(f"landlock {landlock.restrict(readable, writable, devices, removable=inside)}")
     if wanted["seccomp"]:
         seccomp.restrict(gpu=request["gpu"])
         done.append("seccomp")

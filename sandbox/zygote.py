@@ -19,13 +19,15 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from sandbox import worker
+from sandbox import scratch, worker
 from sandbox.isolation import linux
 
 POLL_SECONDS = 0.02
 MANY = 4
 """Above this many processes shared pages are divided among them; else they would be counted once for each."""
 MAX_PROCESSES = 16
+MAX_THREADS = 1024
+"""Of all processes together; a training on the largest machines has a few hundred."""
 
 
 def main() -> None:
@@ -37,7 +39,7 @@ def main() -> None:
     gc.collect()
     gc.freeze()
     gc.disable()  # a collection would touch, and so copy, the pages that all children share
-    baseline = _resident([os.getpid()])
+    baseline = _resident(os.getpid(), *_OWN)
     _say(channel, {"ready": True, "baseline": baseline})
     while True:
         try:
@@ -111,7 +113,7 @@ def _serve(request: dict[str, Any], descriptors: list[int], channel: socket.sock
 def _watch(pid: int, request: Mapping[str, Any], channel: socket.socket, began: float) -> str | None:
     """Waits for the end of the call, or kills it at a limit and says which."""
     limit = request["limits"]
-    scratch = None if request["layers"]["namespaces"] else request["scratch"]  # a tmpfs of fixed size limits itself
+    folder = None if request["layers"]["namespaces"] else request["scratch"]  # a tmpfs of fixed size limits itself
     child = os.pidfd_open(pid)
     poll = select.poll()
     poll.register(child, select.POLLIN)
@@ -123,9 +125,9 @@ def _watch(pid: int, request: Mapping[str, Any], channel: socket.socket, began: 
             if any(fd == child for fd, _ in events):
                 return None
             if events:  # the trusted side has gone
-                _kill_all(pid)
+                _end_orphans()
                 os._exit(0)
-            cause = _limit_reached(pid, limit, scratch, left, request["baseline"])
+            cause = _limit_reached(pid, limit, folder, left, request["baseline"])
             if cause:
                 _kill_all(pid)
                 return cause
@@ -133,15 +135,15 @@ def _watch(pid: int, request: Mapping[str, Any], channel: socket.socket, began: 
         os.close(child)
 
 
-def _limit_reached(pid: int, limit: Mapping[str, Any], scratch: str | None, left: float, baseline: int) -> str | None:
+def _limit_reached(pid: int, limit: Mapping[str, Any], folder: str | None, left: float, baseline: int) -> str | None:
     if left <= 0:
         return "timeout"
     tree = _tree(pid)
-    if len(tree) > MAX_PROCESSES:
+    if len(tree) > MAX_PROCESSES or sum(len(_threads(process)) for process in tree) > MAX_THREADS:
         return "processes"
-    if _resident(tree) > limit["memory"] + baseline:
+    if _memory(tree, baseline) > limit["memory"]:
         return "memory"
-    if scratch is not None and _size(scratch) > limit["scratch"]:
+    if folder is not None and scratch.is_over(folder, limit["scratch"]):
         return "disk"
     return None
 
@@ -157,20 +159,18 @@ def _kill_all(pid: int) -> None:
 
 def _end_orphans() -> None:
     """Children of the zygote after a call are that call's strays, re-parented to us: none may stay."""
-    while True:
-        strays = _tree(os.getpid())[1:]
+    while strays := _tree(os.getpid())[1:]:
         for process in strays:
             try:
                 os.kill(process, signal.SIGKILL)
             except ProcessLookupError:
                 continue
         try:
-            while os.waitpid(-1, 0 if strays else os.WNOHANG)[0]:
+            while os.waitpid(-1, os.WNOHANG)[0]:  # never wait for one: it may have been born since we looked
                 pass
         except ChildProcessError:
             return
-        if not strays:
-            return
+        time.sleep(0.001)
 
 
 def _tree(pid: int) -> list[int]:
@@ -180,7 +180,7 @@ def _tree(pid: int) -> list[int]:
         process = waiting.pop()
         found.append(process)
         try:
-            for thread in os.listdir(f"/proc/{process}/task"):
+            for thread in _threads(process):
                 with open(f"/proc/{process}/task/{thread}/children") as file:
                     waiting += map(int, file.read().split())
         except OSError:
@@ -188,31 +188,36 @@ def _tree(pid: int) -> list[int]:
     return found
 
 
-def _resident(processes: list[int]) -> int:
-    """Bytes of private and shared memory in use."""
-    name, keys = ("smaps_rollup", ("Pss_Anon:", "Pss_Shmem:")) if len(processes) > MANY else ("status", ("RssAnon:", "RssShmem:"))
-    total = 0
-    for process in processes:
+def _threads(process: int) -> list[str]:
+    try:
+        return os.listdir(f"/proc/{process}/task")
+    except OSError:
+        return []
+
+
+# Page tables count: memory that is only read has no resident page of its own, but a table.
+_OWN = ("status", ("RssAnon:", "RssShmem:", "VmSwap:", "VmPTE:"))
+_SHARE = ("smaps_rollup", ("Pss_Anon:", "Pss_Shmem:", "SwapPss:"))
+
+
+def _memory(processes: list[int], baseline: int) -> int:
+    """Bytes that the call has taken beyond what it shares with the zygote, whose pages each fork shows as its own."""
+    if len(processes) > MANY:
+        return sum(_resident(process, *_SHARE) for process in processes) - baseline
+    return sum(max(0, _resident(process, *_OWN) - baseline) for process in processes)
+
+
+def _resident(process: int, name: str, keys: tuple[str, ...]) -> int:
+    """Bytes. A process whose first thread has ended shows its memory only in the other threads."""
+    for thread in _threads(process):
         try:
-            with open(f"/proc/{process}/{name}") as file:
-                total += sum(int(line.split()[1]) for line in file if line.startswith(keys))
+            with open(f"/proc/{process}/task/{thread}/{name}") as file:
+                values = [int(line.split()[1]) for line in file if line.startswith(keys)]
         except OSError:
             continue
-    return total * 1024
-
-
-def _size(folder: str) -> int:
-    total = 0
-    try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    total += _size(entry.path)
-                else:
-                    total += entry.stat(follow_symlinks=False).st_blocks * 512
-    except OSError:
-        pass
-    return total
+        if values:
+            return sum(values) * 1024
+    return 0
 
 
 def _has_data(descriptor: int) -> bool:

@@ -14,6 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = ("--set", "search.first_population=4", "--generations", "1", "--population", "4", "--slots", "2")
+SMALL += ("--schedule", "generational")  # the one that is a function of its seed
 GIT = {**os.environ, "GIT_AUTHOR_NAME": "u", "GIT_AUTHOR_EMAIL": "u@u", "GIT_COMMITTER_NAME": "u", "GIT_COMMITTER_EMAIL": "u@u"}
 
 
@@ -158,26 +159,84 @@ def test_the_same_seed_gives_the_same_run_and_a_killed_one_ends_the_same(evolve,
     assert branches[0] == branches[1] > 1
 
 
-def test_ctrl_c_stops_says_how_to_go_on_and_a_second_process_is_refused(evolve, tmp_path):
+@pytest.fixture
+def long_run(tmp_path):
+    """A run of many generations in another process, once its seed is trained: (folder, process)."""
     copy_seed(tmp_path / "seed")
     command = [sys.executable, "-m", "agent.cli", "run", "seed", "--llm", "offline", "--out", "run", "--generations", "50"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
     process = subprocess.Popen(command, cwd=tmp_path, env=environment, **quiet)
-    run = tmp_path / "run"
-    wait_until_settled(run, 1)
+    wait_until_settled(tmp_path / "run", 2)
+    yield tmp_path / "run", process
+    process.kill()
+
+
+def test_a_second_process_is_refused(evolve, long_run):
+    run, _ = long_run
     assert json.loads(evolve("status", run, "--json").stdout)["state"] == "running"
     second = evolve("resume", run)
     assert second.returncode == 2
     assert "Another process" in second.stderr
+
+
+def test_ctrl_c_finishes_what_is_under_way_and_says_how_to_go_on(evolve, long_run):
+    run, process = long_run
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=20)
+    _, told = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "evolve resume run" in told
     assert "Traceback" not in told
-    assert json.loads(evolve("status", run, "--json").stdout)["state"] == "stopped"
+    facts = json.loads(evolve("status", run, "--json").stdout)
+    assert (facts["state"], facts["reason"]) == ("stopped", "stopped by the user")
+    bred, settled = rows(run, "bred"), rows(run, "settled")
+    assert set(settled) - {"seed"} <= set(bred)
     own = subprocess.run(["git", "--git-dir", run / "lineage.git", "branch"], capture_output=True, text=True, check=True).stdout
     assert "evolve/run/seed" in own  # a seed outside of any repository gets one in the run folder
+
+
+def test_a_second_ctrl_c_stops_at_once_and_loses_nothing(evolve, long_run):
+    run, process = long_run
+    settled = rows(run, "settled")
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert "Traceback" not in told
+    assert settled.items() <= rows(run, "settled").items()
+    assert json.loads(evolve("status", run, "--json").stdout)["state"] == "stopped"
+
+
+def test_stop_asks_a_run_to_end_and_a_closed_terminal_does_not(evolve, long_run):
+    run, process = long_run
+    process.send_signal(signal.SIGHUP)
+    time.sleep(0.5)
+    assert process.poll() is None
+    assert evolve("stop", run).returncode == 0
+    assert process.wait(timeout=5) == 130
+    assert json.loads(evolve("status", run, "--json").stdout)["reason"] == "stopped by SIGTERM"
+    again = evolve("stop", run)
+    assert (again.returncode, again.stderr.strip()) == (2, f"Error: No process is working on {run}.")
+
+
+def test_a_detached_run_goes_on_in_the_background(evolve, tmp_path):
+    copy_seed(tmp_path / "seed")
+    begun = evolve("run", "seed", "--llm", "offline", "--out", "run", "--detach", *SMALL, cwd=tmp_path)
+    assert begun.returncode == 0, begun.stderr
+    assert "evolve stop run" in begun.stderr
+    watched = evolve("status", "run", "--watch", "--json", cwd=tmp_path)
+    assert watched.returncode == 0
+    assert json.loads(evolve("status", "run", "--json", cwd=tmp_path).stdout)["state"] == "finished"
+    assert "generation 1 of 1" in (tmp_path / "run/run.log").read_text()
+
+
+def test_a_detached_run_that_cannot_begin_says_why(evolve, tmp_path):
+    copy_seed(tmp_path / "seed")
+    refused = evolve("run", "seed", "--llm", "gpt-5", "--out", "run", "--detach", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "names no provider" in refused.stderr
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["seed"]
 
 
 def test_doctor_proves_what_it_says(evolve, tmp_path):

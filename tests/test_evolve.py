@@ -7,12 +7,13 @@ from concurrent.futures import Future
 import pytest
 
 from agent.archive import Archive
-from agent.events import Drawn, GenerationEnded, Settled
+from agent.events import Drawn, GenerationEnded, Memo, Settled
 from agent.evolve import Evolution, Search
 from agent.fitness import Fitness, Objective
 from agent.genome import Genome
-from agent.individual import SEED_ID, Birth, Duplicate, Failure, Individual, Variant
+from agent.individual import SEED_ID, Birth, Duplicate, Evidence, Failure, Individual, Variant
 from agent.operators import Brief, Sampling
+from agent.population import Pace
 from agent.prompting import Prompts
 from agent.resources import prompts_folder
 
@@ -52,15 +53,19 @@ class Evaluator:
         return done(Individual(variant.birth, variant.genome, measured(variant.genome)))
 
 
-def run(seed=0, **search):
+def run(seed=0, past=None, **search):
     events = []
     genome = Genome({"model.py": SOURCE})
     archive = Archive(Individual(Birth(SEED_ID, 0), genome, measured(genome)), OBJECTIVES)
     brief = Brief("A number.", {}, OBJECTIVES)
     prompts, sampling = Prompts.load(prompts_folder()), Sampling(("offline",))
-    settings = Search(**{"generations": 6, "first_population": 12, "population": 8, **search})
+    settings = Search(**{"generations": 6, "first_population": 12, "population": 8, "schedule": "generational", **search})
     rng = random.Random(seed)
-    Evolution(archive, brief, prompts, sampling, Breeder(), Evaluator(), settings, rng, events.append).generational()
+    evolution = Evolution(archive, brief, prompts, sampling, Breeder(), Evaluator(), settings, rng, events.append)
+    if settings.schedule == "steady":
+        evolution.steady(slots=2, ahead=4, past=past or Memo())
+    else:
+        evolution.generational()
     return archive, events
 
 
@@ -154,3 +159,54 @@ def test_of_the_last_evaluations_as_many_are_shown_as_were_asked_for():
     assert len(archive.recent(8)) == 8
     assert archive.recent(1) == archive.recent(8)[-1:]
     assert archive.recent(0) == ()
+
+
+def test_steady_bears_as_many_children_and_improves():
+    _, events = run(schedule="steady")
+    assert [b.id for b in births(events)] == [f"{n:04d}" for n in range(1, 12 + 6 * 8 + 1)]
+    volumes = [e.hypervolume for e in events if isinstance(e, GenerationEnded)]
+    assert len(volumes) == (12 + 6 * 8) // 8
+    assert volumes == sorted(volumes)
+    assert volumes[-1] > 1.0
+    assert {r.operator for b in births(events) for r in b.recipes} == {"mutate", "mate", "eot"}
+
+
+def test_steady_never_breeds_from_somebody_unmeasured():
+    archive, events = run(schedule="steady", generations=12)
+    for birth in births(events):
+        assert set(birth.parents) <= set(archive.individuals)
+        assert all(int(parent) < int(birth.id) for parent in birth.parents if parent != SEED_ID)
+
+
+def test_steady_takes_up_what_an_earlier_process_left():
+    """Two were settled, one bred, one only drawn: none is born twice, none is lost, numbers go on."""
+    _, whole = run(schedule="steady")
+    first = births(whole)[:4]
+    breeder, evaluator = Breeder(), Evaluator()
+    seed = Individual(Birth(SEED_ID, 0), Genome({"model.py": SOURCE}), measured(Genome({"model.py": SOURCE})))
+    context = type("Context", (), {"individuals": {SEED_ID: seed}})
+    variants = {b.id: breeder.submit(b, context).result() for b in first[:3]}
+    outcomes = {id: evaluator.submit(variants[id]).result() for id in list(variants)[:2]}
+    past = Memo(variants=variants, outcomes=outcomes, births={b.id: b for b in first})
+    archive, events = run(schedule="steady", past=past)
+    assert [b.id for b in births(events)] == [f"{n:04d}" for n in range(5, 61)]
+    assert set(outcomes) <= set(archive.individuals)
+    assert {first[2].id, first[3].id} <= set(archive.individuals) | {
+        e.outcome.id for e in events if isinstance(e, Settled)
+    }
+
+
+def test_breeding_runs_ahead_by_what_the_slots_use():
+    pace = Pace(slots=4, most=20)
+    assert pace.ahead == 4
+    genome = Genome({"model.py": SOURCE})
+    trained = Individual(Birth("0001", 0), genome, measured(genome), Evidence(seconds={"fit": 2.0}))
+    for _ in range(50):
+        pace.bred(3.0)
+        pace.trained(trained)
+    assert pace.ahead == 4 * 3 / 2 + 1
+    assert pace.wants(breeding=6, training=4)
+    assert not pace.wants(breeding=6, training=5)
+    for _ in range(50):
+        pace.bred(600.0)
+    assert pace.ahead == 20

@@ -16,7 +16,7 @@ from agent.journal import Journal
 from agent.llm import Completion, Message, Usage
 
 SOURCE = "class Net:\n    width = 8\n\n\ndef rate():\n    return 1\n"
-CONFIG = {"objectives": {"accuracy": "max", "parameters": "min"}, "search": {"generations": 2}}
+CONFIG = {"objectives": {"accuracy": "max", "parameters": "min"}, "search": {"generations": 2, "schedule": "generational"}}
 
 
 def genome(width, rate=1):

@@ -35,12 +35,16 @@ def open_model(name: str, settings: LlmSettings) -> LanguageModel:
         raise UserError(
             f"{name!r} names no provider: write provider/model, such as openai/{name}, or offline to run without one."
         )
+    if not name.removeprefix("openai/").strip():
+        raise UserError(f"{name!r} names no model: write provider/model, or offline to run without one.")
+    if settings.api_base is not None and not settings.api_base.startswith(("http://", "https://")):
+        raise UserError(f"The address {settings.api_base!r} must begin with http:// or https://.")
     from agent.llm.endpoint import Endpoint
 
     if settings.api_base is not None or name.startswith("openai/"):
         from agent.llm.openai_sender import OpenAISender
 
-        key = os.environ.get("OPENAI_API_KEY", "")
+        key = os.environ.get("OPENAI_API_KEY", "").strip()
         if not key and settings.api_base is None:
             raise UserError(f"{name} needs the environment variable OPENAI_API_KEY; --llm offline needs no key.")
         return Endpoint(name, OpenAISender(name.removeprefix("openai/"), settings.api_base, key), settings)

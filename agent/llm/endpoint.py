@@ -32,8 +32,8 @@ class Fault(Exception):
 
     @property
     def passing(self) -> bool:
-        """Can another try help? No status: the connection failed or the body was no answer."""
-        return self.status is None or self.status in (408, 409, 425, 429) or self.status >= 500
+        """Can another try help? No status, or one of success: the connection failed or the body was no answer."""
+        return self.status is None or self.status < 400 or self.status in (408, 409, 425, 429) or self.status >= 500
 
 
 class Sender(Protocol):
@@ -57,19 +57,17 @@ class Endpoint:
         self._price = price(name, settings.prices)
         self._without_temperature = False
         self._token_key = "max_tokens"
-        self._in_flight: set[Future[Any]] = set()
+        self._in_flight: set[Future[tuple[Any, Usage]]] = set()
 
     def complete(self, request: Request) -> Completion:
         began = time.monotonic()
         try:
-            answer = self._wait(request)
+            answer, usage = self._wait(request)
         except Fault as fault:
             raise self._final(fault) from None
-        choice = answer.choices[0] if answer.choices else None
-        text = _without_thoughts((choice.message.content if choice and choice.message else None) or "")
-        usage = _usage(answer, request, text)
+        text = _text(answer)
+        finish = (answer.choices[0].finish_reason or "stop") if answer.choices else "empty"
         usd = None if self._price is None else usage.tokens_in * self._price[0] + usage.tokens_out * self._price[1]
-        finish = (choice.finish_reason if choice else None) or "empty"
         return Completion(text, finish, usage, usd, time.monotonic() - began, self.name)
 
     def close(self) -> None:
@@ -78,7 +76,7 @@ class Endpoint:
             call.cancel()
         _start(self._sender.close()).result()
 
-    def _wait(self, request: Request) -> Any:
+    def _wait(self, request: Request) -> tuple[Any, Usage]:
         call = _start(self._within_deadline(request))
         self._in_flight.add(call)
         try:
@@ -86,21 +84,27 @@ class Endpoint:
         finally:
             self._in_flight.discard(call)
 
-    async def _within_deadline(self, request: Request) -> Any:
+    async def _within_deadline(self, request: Request) -> tuple[Any, Usage]:
         """The deadline counts wall time: a body that drips a byte at a time never trips a timeout of the client."""
+        faults: list[Fault] = []
         try:
             async with asyncio.timeout(self._settings.deadline_seconds):
-                return await self._with_retries(request)
+                return await self._with_retries(request, faults)
         except TimeoutError:
-            raise Fault(f"no answer within {self._settings.deadline_seconds:g} s", 408) from None
+            why = f"; the last try: {faults[-1]}" if faults else ""
+            raise Fault(f"no answer within {self._settings.deadline_seconds:g} s{why}", 408) from None
 
-    async def _with_retries(self, request: Request) -> Any:
+    async def _with_retries(self, request: Request, faults: list[Fault]) -> tuple[Any, Usage]:
+        """The answer, and what was paid for it, empty answers before it included. Notes the `faults` on the way."""
         s = self._settings
         growing = tenacity.wait_random_exponential(multiplier=s.first_wait_seconds, max=_MAX_WAIT)
 
         def wait(state: tenacity.RetryCallState) -> float:
             fault = state.outcome.exception() if state.outcome else None
-            named = fault.retry_after if isinstance(fault, Fault) else None
+            if not isinstance(fault, Fault):
+                return growing(state)
+            faults.append(fault)
+            named = fault.retry_after
             return growing(state) if named is None else min(named, _MAX_WAIT)
 
         retrying = tenacity.AsyncRetrying(
@@ -109,31 +113,38 @@ class Endpoint:
             wait=wait,
             reraise=True,
         )
-        empty = 0
-        while True:
-            answer: Any = await retrying(self._adapted, request)
-            if (answer.choices and answer.choices[0].message.content) or empty >= _EMPTY_TRIES:
-                return answer
-            empty += 1
+        answer: Any = await retrying(self._adapted, request)
+        usage = _usage(answer, request)
+        for _ in range(_EMPTY_TRIES):
+            if _text(answer):
+                break
+            answer = await retrying(self._adapted, request)
+            more = _usage(answer, request)
+            estimated = usage.estimated or more.estimated
+            usage = Usage(usage.tokens_in + more.tokens_in, usage.tokens_out + more.tokens_out, estimated)
+        return answer, usage
 
     async def _adapted(self, request: Request) -> Any:
         """One attempt, taking back what the model says it does not accept."""
         try:
             # Half of the deadline: a stalled connection must leave room for another try.
             async with asyncio.timeout(self._settings.deadline_seconds / 2):
-                return await self._sender.send(self._body(request))
+                while True:  # providers complain of one parameter at a time
+                    body = self._body(request)
+                    try:
+                        return await self._sender.send(body)
+                    except Fault as fault:
+                        if fault.status not in (400, 422) or not self._learns(str(fault).lower(), body):
+                            raise
         except TimeoutError:
             raise Fault("the answer did not come in time") from None
-        except Fault as fault:
-            if fault.status not in (400, 422) or not self._learns(str(fault).lower(), request):
-                raise
-        return await self._sender.send(self._body(request))
 
-    def _learns(self, complaint: str, request: Request) -> bool:
-        if "temperature" in complaint and request.temperature is not None and not self._without_temperature:
+    def _learns(self, complaint: str, sent: dict[str, Any]) -> bool:
+        """Judged by what was sent: a call at the same time may have learnt the same already."""
+        if "temperature" in complaint and "temperature" in sent:
             self._without_temperature = True
             return True
-        if "max_completion_tokens" in complaint and self._token_key == "max_tokens":
+        if "max_completion_tokens" in complaint and "max_tokens" in sent:
             self._token_key = "max_completion_tokens"
             return True
         return False
@@ -147,27 +158,31 @@ class Endpoint:
         return body
 
     def _final(self, fault: Fault) -> Exception:
-        text = " ".join(str(fault).split())[:400]
+        text = " ".join(str(fault).split())
         for secret in self._sender.secrets:
             text = text.replace(secret, "[key]")
+        text = text[:400]  # after the replacement: a secret that is cut in two would not be found
         if fault.passing:
             return LanguageModelDown(f"{self.name} does not answer: {text}")
         if fault.status in (400, 413, 422):
             return RequestRejected(f"{self.name} rejected the request: {text}")
-        remedy = {401: "Check the key.", 402: "Check the credit.", 403: "Check the key's rights.", 404: "Check the name."}
-        return LanguageModelRefused(f"{self.name} refuses: {text} {remedy.get(fault.status or 0, '')}".rstrip())
+        suspect = {401: "the key", 402: "the credit", 403: "the key's rights", 404: "the name"}.get(fault.status or 0)
+        return LanguageModelRefused(f"{self.name} refuses: {text}{f' Check {suspect}.' if suspect else ''}")
 
 
-def _usage(answer: Any, request: Request, text: str) -> Usage:
+def _usage(answer: Any, request: Request) -> Usage:
     told = getattr(answer, "usage", None)
     if told is not None and (told.prompt_tokens or told.completion_tokens):
         return Usage(told.prompt_tokens or 0, told.completion_tokens or 0)
-    return Usage(sum(len(m.text) for m in request.messages) // 4, len(text) // 4, estimated=True)
+    return Usage(sum(len(m.text) for m in request.messages) // 4, len(_text(answer)) // 4, estimated=True)
 
 
-def _without_thoughts(text: str) -> str:
-    """Some servers leave a reasoning model's thoughts at the head of its answer."""
-    return re.sub(r"\A\s*<think>.*?</think>\s*", "", text, flags=re.DOTALL)
+def _text(answer: Any) -> str:
+    """Without a reasoning model's thoughts: some servers leave them at the head of the answer, or in a part of it."""
+    content = answer.choices[0].message.content if answer.choices else None
+    if isinstance(content, list):
+        content = "".join(part["text"] for part in content if isinstance(part, dict) and part.get("type") == "text")
+    return re.sub(r"\A\s*<think>.*?</think>\s*", "", content or "", flags=re.DOTALL)
 
 
 _loop: asyncio.AbstractEventLoop | None = None

@@ -21,8 +21,10 @@ class LiteLLMSender:
             raise UserError(f"{model!r} names no provider that litellm knows: write provider/model.") from None
         missing = self._litellm.validate_environment(model)["missing_keys"]
         if missing:
-            raise UserError(f"{model} needs the environment variable {' and '.join(missing)}; --llm offline needs no key.")
-        self.secrets = tuple(v for k, v in os.environ.items() if v and len(v) >= 8 and k.endswith(("_KEY", "_TOKEN", "_SECRET")))
+            names = " and ".join(missing)
+            raise UserError(f"{model} needs the environment variable {names}; --llm offline needs no key.")
+        values = (value.strip() for name, value in os.environ.items() if name.endswith(("_KEY", "_TOKEN", "_SECRET")))
+        self.secrets = tuple(value for value in values if len(value) >= 8)
 
     async def send(self, body: dict[str, Any]) -> Any:
         import openai

@@ -11,8 +11,10 @@ import re
 import time
 
 from agent.llm.protocol import Completion, Message, Request, Usage
+from agent.prompting import fence
 
-_FENCE = r"\s*\n+(?P<ticks>`{3,})python\n(?P<code>.*?)\n(?P=ticks)"
+_FENCE = r"(?:(?!## |`{3}).*\n)*(?P<ticks>`{3,})python\n(?P<code>(?s:.*?))\n(?P=ticks)$"
+"""The next fence, if no heading comes before it. In the fence there may be anything, a comment like a heading too."""
 
 
 class OfflineModel:
@@ -56,11 +58,10 @@ def _answer(messages: tuple[Message, ...], seed: int) -> str:
 
 def _section(prompt: str, heading: str) -> str | None:
     """The first Python fence below a heading of this form, before the next heading."""
-    found = re.search(rf"^## {heading}[ ]*$(?P<body>.*?)(?=^## |\Z)", prompt, re.MULTILINE | re.DOTALL)
-    fence = re.search(_FENCE, found["body"], re.DOTALL) if found else None
-    return fence["code"] + "\n" if fence else None
+    found = re.search(rf"^## {heading}[ ]*\n{_FENCE}", prompt, re.MULTILINE)
+    return found["code"] + "\n" if found else None
 
 
 def _told(deed: str, imports: str, source: str) -> str:
     code = f"{imports}\n\n\n{source.strip()}" if imports else source.strip()
-    return f"Intention: {deed}.\nExpected effect: unknown; rules do not predict.\n\n```python\n{code}\n```\n"
+    return f"Intention: {deed}.\nExpected effect: unknown; rules do not predict.\n\n{fence(code, 'python')}\n"

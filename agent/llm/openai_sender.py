@@ -10,6 +10,7 @@ from agent.llm.endpoint import Fault
 
 class OpenAISender:
     def __init__(self, model: str, api_base: str | None, key: str) -> None:
+        key = key.strip()  # keys come from files with a line end, which no header can carry
         self.secrets: tuple[str, ...] = (key,) if key else ()
         self._model, self._api_base, self._key = model, api_base, key
         self._client: Any = None
@@ -28,7 +29,9 @@ class OpenAISender:
             raise Fault(f"{error} {error.__cause__ or ''}".strip()) from None
         except json.JSONDecodeError as error:
             raise Fault(f"the body is not JSON: {error}") from None
-        if getattr(answer, "choices", None) is None:
+        choices = getattr(answer, "choices", None)
+        # The SDK passes on any JSON, with None for what is missing.
+        if not isinstance(choices, list) or any(getattr(choice, "message", None) is None for choice in choices):
             raise Fault("the body is not a chat completion")
         return answer
 
@@ -40,6 +43,6 @@ class OpenAISender:
 def retry_after(headers: Any) -> float | None:
     """Seconds, if the provider named them."""
     try:
-        return max(0.0, float((headers or {})["retry-after"]))
-    except (KeyError, TypeError, ValueError):
+        return max(0.0, float((headers or {}).get("retry-after", "")))
+    except ValueError:
         return None

@@ -14,12 +14,12 @@ _NEWUSER, _NEWPID, _NEWNET = 0x10000000, 0x20000000, 0x40000000
 ALL = _NEWNS | _NEWCGROUP | _NEWUTS | _NEWIPC | _NEWUSER | _NEWPID | _NEWNET
 
 # <linux/mount.h>
-_MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 2, 4, 8
+_MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 1, 2, 4, 8
 _MS_BIND, _MS_REC, _MS_PRIVATE = 4096, 16384, 1 << 18
 _ATTR_RDONLY, _ATTR_NOSUID, _ATTR_NODEV = 1, 2, 4
 
 SCRATCH = "/scratch"
-_DEVICES = ("null", "zero", "full", "random", "urandom")
+_DEVICES = ("null", "full", "random", "urandom")  # not `zero`: mapped and shared, it is memory that no watchdog counts
 _INODES = 4096
 
 
@@ -55,10 +55,11 @@ def build_root(base: str, readable: Iterable[str], devices: Iterable[str], scrat
         os.symlink(SCRATCH, base + "/tmp")
 
 
-def mount_proc(base: str) -> bool:
+def mount_proc(base: str, *, writable: bool) -> bool:
     """A /proc of the new pid namespace; False where the system forbids it (in many containers): then there is none."""
     try:
-        linux.mount("proc", base + "/proc", "proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
+        flags = _MS_NOSUID | _MS_NODEV | _MS_NOEXEC | (0 if writable else _MS_RDONLY)
+        linux.mount("proc", base + "/proc", "proc", flags)
     except OSError:
         return False
     return True

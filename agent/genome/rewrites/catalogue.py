@@ -77,18 +77,20 @@ def transfer(before: str, after: str, target: str, rng: random.Random) -> Change
 
 
 def merge(a: str, b: str, rng: random.Random) -> Change:
-    """Statements of either version, kept together where one relies on another; whole versions where they do not mix."""
+    """Statements of either version, kept together where one relies on another; B whole where they do not mix.
+
+    Never A whole: the result goes into A's program, and a copy of A would be trained for nothing.
+    """
     one, other = cst.parse_module(a), cst.parse_module(b)
     versions = [_definition(one), _definition(other)]
     if type(versions[0]) is not type(versions[1]):
-        return Change(a, _imports(a), "keep version A: the two have nothing in common")
+        return Change(b, _imports(b), "take version B whole: the two have nothing in common")
     for _ in range(8):
         mixed = _mixed(versions[0], versions[1], rng)
         text = one.with_changes(body=[s if s is not versions[0] else mixed for s in one.body]).code
         if text not in (a, b) and _consistent(mixed):
             return Change(text, _imports(text), "take some statements from version A and the others from version B")
-    chosen = rng.choice((a, b))
-    return Change(chosen, _imports(chosen), f"keep version {'A' if chosen == a else 'B'} whole: the parts do not mix")
+    return Change(b, _imports(b), "take version B whole: the parts do not mix")
 
 
 def _first_that_fits(source: str, rewrites: Sequence[Rewrite], rng: random.Random) -> Change | None:
