@@ -21,6 +21,7 @@ from agent.errors import UserError
 from agent.evaluation import Bench, Evaluation
 from agent.events import Answered, Asked, Bred, Drawn, Memo, RunEnded, RunStarted, Settled
 from agent.fitness import Fitness
+from agent.gate import Gate
 from agent.genome import Genome
 from agent.individual import SEED_ID, Birth, Duplicate, Evidence, Failure, Individual, Variant
 from agent.journal import Journal
@@ -191,6 +192,38 @@ class TestCeilings:
         assert budget.admits_breeding() is None
         draw(budget, "0004")
         assert budget.admits_breeding().reason == "usd: 0.25 spent and 0.75 in flight of 1.00; what comes next needs 0.25"
+
+    def test_a_child_that_was_admitted_may_ask_though_no_other_is(self, hands):
+        budget = begun(hands, usd=1.0, reserve=0)
+        raise_child(budget, "0001", usd=0.4)
+        draw(budget, "0002")
+        assert budget.admits_breeding()
+        assert budget.admits_call("0002") is None
+        assert budget.admits_call("0002") is None  # asking again does not reserve twice
+
+    def test_calls_that_are_out_count_and_a_child_that_may_not_ask_is_given_up(self, hands):
+        budget = begun(hands, usd=1.0, tokens=10_000, reserve=0)
+        raise_child(budget, "0001", usd=0.4, tokens=(10, 10))
+        draw(budget, "0002", "0003")
+        assert budget.admits_call("0002") is None
+        said = "usd: 0.40 spent and 0.40 in flight of 1.00; what comes next needs 0.40"
+        assert budget.admits_call("0003").reason == said
+        assert budget.spend.in_flight == 1
+
+    def test_no_call_is_paid_for_whose_child_could_not_be_evaluated_in_time(self, hands):
+        budget = begun(hands, hours=1.0, reserve=0, grace_seconds=0)
+        budget.see(Settled(SEED, 600.0))
+        draw(budget, "0001", "0002")
+        hands.pass_(3000)
+        assert budget.admits_call("0001") is None
+        hands.pass_(1)
+        assert budget.admits_call("0002").limit == "hours"
+
+    def test_a_call_over_the_tokens_is_refused(self, hands):
+        budget = begun(hands, tokens=100)
+        raise_child(budget, "0001", tokens=(50, 10))
+        draw(budget, "0002")
+        assert budget.admits_call("0002").limit == "tokens"
 
     def test_what_a_child_in_flight_has_paid_is_not_expected_again(self, hands):
         budget = begun(hands, usd=1.0, reserve=0)
@@ -467,8 +500,8 @@ class Run:
         self.slots, self.concurrency, self.ahead = slots, concurrency, ahead
         self.cost, self.breed_seconds, self.evaluate_seconds, self.gpus = cost, breed_seconds, evaluate_seconds, gpus
         self.record = budget.see
-        self.costs, self.settled, self.refusal = {}, 0, None
-        self.last_in_flight = []
+        self.paid, self.costs, self.settled, self.refusal = [], {}, 0, None
+        self.last_out = []
         self._ids = (f"{n:04d}" for n in itertools.count(1))
         self._plan = itertools.count()
 
@@ -483,9 +516,12 @@ class Run:
                     drawn.append(id := next(self._ids))
                     self.costs[id] = self.cost(self.chance)
                     self.record(Drawn(Birth(id, 0)))
-                    self.last_in_flight = [*drawn, *breeding, *ready, *running]
             while drawn and len(breeding) < self.concurrency:
-                breeding.add(id := drawn.popleft())
+                id = drawn.popleft()
+                if self.budget.admits_call(id):
+                    continue
+                breeding.add(id)
+                self.last_out = list(breeding)
                 self.record(Asked(id, 0, "gpt-x", (), None, None))
                 took[id] = self.breed_seconds(self.chance)
                 heapq.heappush(events, (self.hands.seconds + took[id], next(self._plan), id))
@@ -502,6 +538,7 @@ class Run:
             birth = Birth(id, 0)
             if id in breeding:
                 breeding.remove(id)
+                self.paid.append(self.costs[id])
                 self.record(Answered(id, 0, answer(self.costs[id], (100, 50), took[id])))
                 if self.chance.random() < 0.2:
                     self.settled += 1
@@ -544,8 +581,9 @@ def test_dollars_are_exceeded_by_no_more_than_what_was_in_flight(shape, seed, us
         assert most > allowed
         return
     assert run.refusal.limit == "usd"
-    assert budget.spend.usd == pytest.approx(sum(run.costs.values()))
-    assert budget.spend.usd <= allowed + sum(run.costs[id] for id in run.last_in_flight) + 1e-6
+    assert budget.spend.usd == pytest.approx(sum(run.paid))
+    assert budget.spend.usd <= allowed + sum(run.costs[id] for id in run.last_out) + 1e-6
+    assert budget.spend.usd <= allowed + shape["concurrency"] * most + 1e-6
 
 
 @settings(max_examples=60, deadline=None)
@@ -817,7 +855,7 @@ def test_a_failed_evaluation_tells_how_long_it_took():
             return Stopped("fit", "it ran too long")
 
     events = queue.SimpleQueue()
-    evaluation = Evaluation(Bench(Slow(), object, (), (), slots=1), events.put, Memo())
+    evaluation = Evaluation(Bench(Slow(), object, (), (), slots=1), events.put, Memo(), Gate())
     outcome = evaluation.submit(Variant(Birth("0001", 0), GENOME)).result()
     settled = events.get()
     assert settled.outcome == outcome

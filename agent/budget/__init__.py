@@ -6,6 +6,7 @@
     budget.recall(journal.events())           # a resumed run: what earlier processes spent
     budget.see(event)                         # every event of this process, RunStarted first
     budget.admits_breeding()                  # before a child is drawn: a Refusal, or None for yes
+    budget.admits_call(id)                    # before each model call of a child that was drawn
     budget.admits_evaluation(id)              # before its evaluation begins, from the thread that will wait for it
 
 What follows the search may use the reserve: it asks a budget whose limits have `reserve=0`.

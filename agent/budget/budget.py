@@ -89,6 +89,28 @@ class Budget:
                 or _over("gpu_hours", limits.gpu_hours, share, *_gpu_hours(s, s.in_flight, children))
             )
 
+    def admits_call(self, id: str) -> Refusal | None:
+        """May this child's model be asked? A yes counts the call as out, a no the child as given up.
+
+        Only what was spent and the calls that are out count here, so that a child that was admitted is not refused for
+        the sake of those behind it.
+        """
+        with self._lock:
+            self._tick()
+            s, limits = self.spend, self.limits
+            out = s.calls_out(id)
+            call, tokens = s.call_usd.value, s.call_tokens.value
+            refusal = (
+                self._late(s.call_seconds.value + s.evaluation.value)
+                or _over("usd", limits.usd, limits.share, s.usd, out * call, call)
+                or _over("tokens", limits.tokens, 1.0, s.tokens_in + s.tokens_out, round(out * tokens), round(tokens))
+            )
+            if refusal:
+                s.give_up(id)
+            else:
+                s.ask(id)
+            return refusal
+
     def admits_evaluation(self, id: str) -> Refusal | None:
         """May this child's evaluation begin? A yes counts it as running, a no as given up."""
         with self._lock:

@@ -67,7 +67,8 @@ class Spend:
         self.evaluation_seconds = self.gpu_seconds = 0.0
         self.variants = self.settled = 0
         """Children drawn; children settled, whatever became of them. The seed is neither."""
-        self.call_usd, self.call_seconds = Mean(guess.usd), Mean(guess.breeding_seconds)
+        self.call_usd, self.call_tokens = Mean(guess.usd), Mean(guess.tokens)
+        self.call_seconds = Mean(guess.breeding_seconds)
         # of one child, from being drawn to having its code:
         self.child_usd, self.child_tokens = Mean(guess.usd), Mean(guess.tokens)
         self.child_seconds = Mean(guess.breeding_seconds)
@@ -117,7 +118,7 @@ class Spend:
             case Drawn(birth):
                 self._drawn(birth.id)
             case Asked(id, _):
-                self._asked(id)
+                self.ask(id)
             case Answered(id, call, completion):
                 usage = completion.usage
                 self._answered(id, str(call), completion.usd, usage.tokens_in, usage.tokens_out, completion.seconds)
@@ -150,7 +151,7 @@ class Spend:
                 case "drawn":
                     self._drawn(key)
                 case "asked":
-                    self._asked(id)
+                    self.ask(id)
                 case "answered":
                     self._answered(id, call, data["usd"], data["tokens_in"], data["tokens_out"], data["seconds"])
                 case "bred":
@@ -158,6 +159,15 @@ class Spend:
                 case "settled":
                     stages = data.get("evidence", {}).get("seconds")
                     self._settled(key, data.get("seconds"), data.get("gpus", 0.0), stages)
+
+    def calls_out(self, beside: str) -> int:
+        """Calls that are not answered yet, beside those of one child."""
+        return sum(child.asking for id, child in self._children.items() if id != beside)
+
+    def ask(self, id: str) -> None:
+        """A call of this child is out."""
+        if child := self._children.get(id):
+            child.asking = True
 
     def give_up(self, id: str) -> None:
         """A child that was drawn is under way no longer, and has not settled either."""
@@ -176,10 +186,6 @@ class Spend:
             self.variants += 1
             self._children[id] = _Child()
 
-    def _asked(self, id: str) -> None:
-        if child := self._children.get(id):
-            child.asking = True
-
     def _answered(self, id: str, call: str, usd: float | None, tokens_in: int, tokens_out: int, seconds: float) -> None:
         if not self._once("answered", f"{id}/{call}"):
             return
@@ -187,6 +193,7 @@ class Spend:
         self.tokens_in += tokens_in
         self.tokens_out += tokens_out
         self.call_seconds.add(seconds)
+        self.call_tokens.add(tokens_in + tokens_out)
         if usd is None:
             self.unpriced_calls += 1
         else:
