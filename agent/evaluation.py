@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -105,6 +106,7 @@ class Evaluation:
         if known := self._memo.outcomes.get(variant.id):
             return known
         self._gate.to_evaluate()
+        began = time.monotonic()
         outcome = self._bench.measure(variant.birth, variant.genome)
-        self._record(Settled(outcome))
+        self._record(Settled(outcome, time.monotonic() - began))
         return outcome
