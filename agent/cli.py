@@ -58,6 +58,12 @@ def cli() -> None:
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="One setting, as in search.p_eot=0.5.")
 @click.option("--generations", type=int, help="Generations after the first population.")
 @click.option("--population", type=int, help="Offspring of each generation.")
+@click.option("--hours", type=float, help="Wall time that the run may take.")
+@click.option("--until", metavar="HH:MM", help="Local time by which the run ends, such as 07:30.")
+@click.option("--usd", type=float, help="Dollars that all models together may cost.")
+@click.option("--tokens", type=int, help="Tokens of all prompts and answers together.")
+@click.option("--gpu-hours", type=float, help="GPU time of all evaluations together.")
+@click.option("--variants", type=int, help="Children that are drawn at most, whatever becomes of them.")
 @click.option("--schedule", help="steady (default): no slot waits; generational: the paper's loop, exactly repeatable.")
 @click.option("--slots", type=int, help="Evaluations at once.")
 @click.option("--seed", "chance", type=int, help="Seed of all chance in the search.")
@@ -73,6 +79,12 @@ def run(
     assignments: tuple[str, ...],
     generations: int | None,
     population: int | None,
+    hours: float | None,
+    until: str | None,
+    usd: float | None,
+    tokens: int | None,
+    gpu_hours: float | None,
+    variants: int | None,
     schedule: str | None,
     slots: int | None,
     chance: int | None,
@@ -85,6 +97,9 @@ def run(
 
     flags: dict[str, dict[str, Any]] = {
         "llm": {"models": [m.strip() for m in llm.split(",") if m.strip()] if llm else None, "api_base": api_base},
+        "limits": {
+            "hours": hours, "until": until, "usd": usd, "tokens": tokens, "gpu_hours": gpu_hours, "variants": variants
+        },
         "search": {"generations": generations, "population": population, "schedule": schedule},
         "sandbox": {"slots": slots, "unsafe_no_sandbox": unsafe_no_sandbox or None},
         "run": {"seed": chance},

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
+from agent.budget import Limits
 from agent.errors import UserError
 from agent.evolve import Search
 from agent.fitness import RELATIONS, Constraint, Direction, Objective
@@ -126,6 +127,8 @@ class Config(_Section):
     objectives: dict[str, Direction] = {"accuracy": "max", "parameters": "min"}
     constraints: dict[str, str] = {}
     search: Search = Search()
+    limits: Limits = Limits()
+    """Of the whole run."""
     llm: LlmSection = LlmSection()
     sandbox: SandboxSection = SandboxSection()
     run: RunSection = RunSection()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
@@ -107,6 +108,7 @@ class Evaluation:
         if known := self._memo.outcomes.get(variant.id):
             return known
         self._gate.to_evaluate()
+        began = time.monotonic()
         outcome = replace(self._bench.measure(variant.birth, variant.genome), intention=variant.intention)
-        self._record(Settled(outcome))
+        self._record(Settled(outcome, time.monotonic() - began))
         return outcome

@@ -57,6 +57,10 @@ class Settled:
     """A child's end: trained, failed or met before."""
 
     outcome: Outcome
+    seconds: float | None = None
+    """Wall time of its evaluation, also of a failed one; None if there was none."""
+    gpus: float = 0.0
+    """How many the evaluation held all that time; a share of one if it was shared."""
 
 
 @dataclass(frozen=True)

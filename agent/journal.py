@@ -152,8 +152,9 @@ def _row(event: Event) -> tuple[str, str, dict[str, Any]]:
             return "answered", f"{id}/{call}", write_completion(completion)
         case Bred(Variant() as variant):
             return "bred", variant.id, write_variant(variant)
-        case Settled(outcome):
-            return "settled", outcome.id, write_outcome(outcome)
+        case Settled(outcome, seconds, gpus):
+            held = {} if seconds is None else {"seconds": seconds, "gpus": gpus}
+            return "settled", outcome.id, {**write_outcome(outcome), **held}
         case GenerationEnded(number, population, elites, front, hypervolume):
             sets = {"population": list(population), "elites": list(elites), "front": list(front)}
             return "generation", str(number), {**sets, "hypervolume": hypervolume}

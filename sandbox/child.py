@@ -29,7 +29,8 @@ class Child:
     device: str
     threads: int
     scratch: Path
-    """An empty folder that may be written to; gone after the call."""
+    """An empty folder that may be written to; gone after the call. Without a root of one's own, files in it stay: they
+    can be cut, but neither removed nor renamed."""
 
     def module(self, path: str = "model.py") -> ModuleType:
         """Imports the candidate's file; whatever it raises at import comes through."""

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 Split = Literal["train", "validation", "test"]
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+PUBLISHED = ("sklearn/datasets",)
+"""Folders of installed packages with published copies of these data sets, labels and all: closed to every sandbox."""
 _SPLIT_SEED = 20240714
 """Fixed for ever: every run on a data set sees the same splits."""
 

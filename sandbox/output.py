@@ -17,7 +17,7 @@ class HeadAndTail:
         self._head += data[:room]
         self._tail += data[max(room, 0) :]
         if len(self._tail) > 2 * self._half:
-            del self._tail[: -self._half]
+            del self._tail[: len(self._tail) - self._half]
 
     def text(self) -> str:
         tail = bytes(self._tail[-self._half :]) if self._half else b""

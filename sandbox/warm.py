@@ -21,6 +21,7 @@ from typing import Any
 from sandbox.isolation import levels
 from sandbox.output import HeadAndTail
 from sandbox.sandbox import Call, Level, Report, SandboxUnavailable
+from sandbox.scratch import remove
 from sandbox.worker import LENGTH
 
 RECYCLE_AFTER = 300
@@ -63,7 +64,7 @@ class WarmSandbox:
         """A call under way in another thread raises SandboxUnavailable."""
         self._closed = True
         if zygote := self._zygote:
-            zygote.kill()
+            zygote.end()
         with self._lock:
             self._stop()
 
@@ -102,21 +103,27 @@ class _Zygote:
                 command, env=environment, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, cwd="/", start_new_session=True
             )
         except OSError as error:
+            ours.close()
+            os.rmdir(self._folder)
             raise SandboxUnavailable(f"the sandbox's process cannot be started: {error}") from error
         finally:
             theirs.close()
         self._channel = ours
         ours.settimeout(START_SECONDS)
-        self._hear()
+        try:
+            self._baseline = int(self._hear()["baseline"])
+        except SandboxUnavailable:
+            self.close()
+            raise
 
     def serve(self, call: Call, layers: Mapping[str, bool]) -> Report:
         self.calls += 1
         with contextlib.ExitStack() as stack:
             scratch = tempfile.mkdtemp(prefix="evolve-scratch-")
-            stack.callback(shutil.rmtree, scratch, ignore_errors=True)
+            stack.callback(remove, scratch)
             log_read, log_write = os.pipe2(os.O_CLOEXEC)
             result = os.memfd_create("result", os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC)
-            descriptors = [_request(call, layers, self._folder, scratch), log_write, result]
+            descriptors = [_request(call, layers, self._folder, scratch, self._baseline), log_write, result]
             stack.callback(os.close, log_read)
             sent = stack.enter_context(contextlib.ExitStack())
             for descriptor in descriptors:
@@ -169,8 +176,10 @@ class _Zygote:
             raise SandboxUnavailable("the sandbox's process has died")
         return dict(json.loads(data))
 
-    def kill(self) -> None:
-        self._process.kill()
+    def end(self) -> None:
+        """From another thread than the one that waits for an answer. The zygote ends its call with all strays, and itself."""
+        with contextlib.suppress(OSError):
+            self._channel.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """The zygote ends what it runs when its channel closes."""
@@ -183,10 +192,11 @@ class _Zygote:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def _request(call: Call, layers: Mapping[str, bool], base: str, scratch: str) -> int:
+def _request(call: Call, layers: Mapping[str, bool], base: str, scratch: str, baseline: int) -> int:
     """The request as a memory file: sources can be larger than a message."""
     gpu = call.device.startswith("cuda")
     readable = levels.readable_paths()
+    whole, listed = levels.readable_around()
     document = {
         "entry": call.entry,
         "sources": dict(call.sources),
@@ -199,8 +209,13 @@ def _request(call: Call, layers: Mapping[str, bool], base: str, scratch: str) ->
         "threads": call.threads,
         "layers": dict(layers),
         "readable": readable,
+        "hidden": levels.hidden_paths(),
+        "whole": whole,
+        "listed": listed,
         "world_readable": levels.world_readable(readable),
         "base": base,
+        "baseline": baseline,
+        "scratch_bytes": call.limits.scratch,
         "scratch": scratch,
     }
     descriptor = os.memfd_create("request", os.MFD_CLOEXEC)

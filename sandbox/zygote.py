@@ -7,6 +7,7 @@ time, memory, scratch and processes of a call are seen from here, where the cand
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import os
@@ -19,13 +20,16 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from sandbox import worker
+from sandbox import scratch, worker
 from sandbox.isolation import linux
+from sandbox.worker import NOBODY, becomes_nobody
 
 POLL_SECONDS = 0.02
 MANY = 4
 """Above this many processes shared pages are divided among them; else they would be counted once for each."""
 MAX_PROCESSES = 16
+MAX_THREADS = 1024
+"""Of all processes together; a training on the largest machines has a few hundred."""
 
 
 def main() -> None:
@@ -37,18 +41,83 @@ def main() -> None:
     gc.collect()
     gc.freeze()
     gc.disable()  # a collection would touch, and so copy, the pages that all children share
-    baseline = _resident([os.getpid()])
+    baseline = _resident(os.getpid(), *_OWN)
     _say(channel, {"ready": True, "baseline": baseline})
+    ahead = "--cold" not in sys.argv
+    spare: Worker | None = None
     while True:
         try:
             data, descriptors, _, _ = socket.recv_fds(channel, 1 << 16, 128)
         except ConnectionError:
             data = b""
         if not data:
-            os._exit(0)
-        request = _read_request(descriptors.pop(0))
-        request["baseline"] = baseline
-        _say(channel, _serve(request, descriptors, channel))
+            os._exit(0)  # the spare dies with us
+        request = _read_request(descriptors[0])
+        profile = {key: request[key] for key in PROFILE}
+        if spare is None or spare.profile != profile:
+            if spare is not None:
+                spare.end()
+            spare = Worker(profile)
+        serving, spare = spare, None
+        if becomes_nobody(profile):
+            os.chown(request["scratch"], NOBODY, NOBODY)
+        began = time.monotonic()
+        serving.hand_over(descriptors)
+        if ahead:
+            spare = Worker(profile)  # made ready while this call runs
+        _say(channel, _serve(serving, request, channel, began, baseline, spare))
+
+
+PROFILE = ("layers", "readable", "hidden", "world_readable", "devices", "gpu", "base", "scratch_bytes")
+"""What of a request a worker takes on before the call has come."""
+
+
+class Worker:
+    """A forked process that is ready for one call of its profile, or says why it cannot be."""
+
+    def __init__(self, profile: dict[str, Any]) -> None:
+        threads = os.listdir("/proc/self/task")
+        assert len(threads) == 1, f"the zygote must be single-threaded before a fork, and has {len(threads)} threads"
+        self.profile = profile
+        self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._status, status = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        zygote = os.getpid()
+        self.pid = os.fork()
+        if self.pid == 0:
+            worker.live(profile, theirs, status, zygote)
+        theirs.close()
+        os.close(status)
+
+    def hand_over(self, descriptors: list[int]) -> None:
+        """`descriptors`: request, log, result, inputs; closed here. What kept the worker from getting ready goes to the log."""
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has died before; `_serve` sees how
+            socket.send_fds(self._channel, [b"call"], descriptors)
+        self._log = os.dup(descriptors[1])
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+    def end(self) -> None:
+        """A spare that is not needed any more."""
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+        self._channel.close()
+        os.close(self._status)
+
+    def reap(self) -> tuple[int, int, float]:
+        """(wait status, peak memory in bytes, CPU seconds) of the process that ran the candidate. Waits for its end."""
+        _, status, usage = os.wait4(self.pid, 0)
+        peak, cpu = usage.ru_maxrss * 1024, usage.ru_utime + usage.ru_stime
+        told = os.read(self._status, worker.ENDED.size) if _has_data(self._status) else b""
+        if len(told) == worker.ENDED.size:
+            status, peak, user, system = worker.ENDED.unpack(told)
+            cpu = user + system
+        if _has_data(self._channel.fileno()):
+            with contextlib.suppress(ConnectionResetError):
+                os.write(self._log, self._channel.recv(1 << 16))
+        os.close(self._log)
+        os.close(self._status)
+        self._channel.close()
+        return status, peak, cpu
 
 
 def _warm_up() -> None:
@@ -71,34 +140,19 @@ def _warm_up() -> None:
 
 
 def _read_request(descriptor: int) -> dict[str, Any]:
-    with open(descriptor, "rb") as file:
+    with open(descriptor, "rb", closefd=False) as file:
         file.seek(0)
         return dict(json.load(file))
 
 
-def _serve(request: dict[str, Any], descriptors: list[int], channel: socket.socket) -> dict[str, Any]:
-    """Forks the call, watches it to its end, leaves no process behind; what was measured."""
-    threads = os.listdir("/proc/self/task")
-    assert len(threads) == 1, f"the zygote must be single-threaded before a fork, and has {len(threads)} threads"
-    log, result, *inputs = descriptors
-    status_read, status_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-    zygote, began = os.getpid(), time.monotonic()
-    pid = os.fork()
-    if pid == 0:
-        worker.live(request, [log, result, status_write, *inputs], zygote)
-    os.close(status_write)
-    for descriptor in descriptors:
-        os.close(descriptor)
-    cause = _watch(pid, request, channel, began)
-    _, status, usage = os.wait4(pid, 0)
+def _serve(
+    serving: Worker, request: dict[str, Any], channel: socket.socket, began: float, baseline: int, spare: Worker | None
+) -> dict[str, Any]:
+    """Watches the call to its end, leaves no process of it behind; what was measured."""
+    cause = _watch(serving.pid, request, channel, began, baseline)
+    status, peak, cpu = serving.reap()
     seconds = time.monotonic() - began
-    _end_orphans()
-    told = os.read(status_read, worker.ENDED.size) if _has_data(status_read) else b""
-    os.close(status_read)
-    peak, cpu = usage.ru_maxrss * 1024, usage.ru_utime + usage.ru_stime
-    if len(told) == worker.ENDED.size:
-        status, peak, user, system = worker.ENDED.unpack(told)
-        cpu = user + system
+    _end_orphans(spare)
     return {
         "cause": cause or ("signal" if os.WIFSIGNALED(status) else "exit"),
         "status": os.waitstatus_to_exitcode(status),
@@ -108,10 +162,10 @@ def _serve(request: dict[str, Any], descriptors: list[int], channel: socket.sock
     }
 
 
-def _watch(pid: int, request: Mapping[str, Any], channel: socket.socket, began: float) -> str | None:
+def _watch(pid: int, request: Mapping[str, Any], channel: socket.socket, began: float, baseline: int) -> str | None:
     """Waits for the end of the call, or kills it at a limit and says which."""
     limit = request["limits"]
-    scratch = None if request["layers"]["namespaces"] else request["scratch"]  # a tmpfs of fixed size limits itself
+    folder = None if request["layers"]["namespaces"] else request["scratch"]  # a tmpfs of fixed size limits itself
     child = os.pidfd_open(pid)
     poll = select.poll()
     poll.register(child, select.POLLIN)
@@ -123,9 +177,9 @@ def _watch(pid: int, request: Mapping[str, Any], channel: socket.socket, began: 
             if any(fd == child for fd, _ in events):
                 return None
             if events:  # the trusted side has gone
-                _kill_all(pid)
+                _end_orphans(None)
                 os._exit(0)
-            cause = _limit_reached(pid, limit, scratch, left, request["baseline"])
+            cause = _limit_reached(pid, limit, folder, left, baseline)
             if cause:
                 _kill_all(pid)
                 return cause
@@ -133,15 +187,15 @@ def _watch(pid: int, request: Mapping[str, Any], channel: socket.socket, began: 
         os.close(child)
 
 
-def _limit_reached(pid: int, limit: Mapping[str, Any], scratch: str | None, left: float, baseline: int) -> str | None:
+def _limit_reached(pid: int, limit: Mapping[str, Any], folder: str | None, left: float, baseline: int) -> str | None:
     if left <= 0:
         return "timeout"
     tree = _tree(pid)
-    if len(tree) > MAX_PROCESSES:
+    if len(tree) > MAX_PROCESSES or sum(len(_threads(process)) for process in tree) > MAX_THREADS:
         return "processes"
-    if _resident(tree) > limit["memory"] + baseline:
+    if _memory(tree, baseline) > limit["memory"]:
         return "memory"
-    if scratch is not None and _size(scratch) > limit["scratch"]:
+    if folder is not None and scratch.is_over(folder, limit["scratch"]):
         return "disk"
     return None
 
@@ -155,64 +209,66 @@ def _kill_all(pid: int) -> None:
             continue
 
 
-def _end_orphans() -> None:
-    """Children of the zygote after a call are that call's strays, re-parented to us: none may stay."""
-    while True:
-        strays = _tree(os.getpid())[1:]
+def _end_orphans(spare: Worker | None) -> None:
+    """Children of the zygote after a call, but for the spare, are that call's strays, re-parented to us: none may stay."""
+    kept = spare.pid if spare else None
+    while strays := _tree(os.getpid(), without=kept)[1:]:
         for process in strays:
             try:
                 os.kill(process, signal.SIGKILL)
             except ProcessLookupError:
                 continue
-        try:
-            while os.waitpid(-1, 0 if strays else os.WNOHANG)[0]:
-                pass
-        except ChildProcessError:
-            return
-        if not strays:
-            return
+        for process in strays:  # never wait for one: it may not be a child of ours yet
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(process, os.WNOHANG)
+        time.sleep(0.001)
 
 
-def _tree(pid: int) -> list[int]:
-    """The process and its descendants."""
+def _tree(pid: int, without: int | None = None) -> list[int]:
+    """The process and its descendants, but for `without` and its own."""
     found, waiting = [], [pid]
     while waiting:
         process = waiting.pop()
         found.append(process)
         try:
-            for thread in os.listdir(f"/proc/{process}/task"):
+            for thread in _threads(process):
                 with open(f"/proc/{process}/task/{thread}/children") as file:
-                    waiting += map(int, file.read().split())
+                    waiting += (child for child in map(int, file.read().split()) if child != without)
         except OSError:
             continue  # it has just ended
     return found
 
 
-def _resident(processes: list[int]) -> int:
-    """Bytes of private and shared memory in use."""
-    name, keys = ("smaps_rollup", ("Pss_Anon:", "Pss_Shmem:")) if len(processes) > MANY else ("status", ("RssAnon:", "RssShmem:"))
-    total = 0
-    for process in processes:
+def _threads(process: int) -> list[str]:
+    try:
+        return os.listdir(f"/proc/{process}/task")
+    except OSError:
+        return []
+
+
+# Page tables count: memory that is only read has no resident page of its own, but a table.
+_OWN = ("status", ("RssAnon:", "RssShmem:", "VmSwap:", "VmPTE:"))
+_SHARE = ("smaps_rollup", ("Pss_Anon:", "Pss_Shmem:", "SwapPss:"))
+
+
+def _memory(processes: list[int], baseline: int) -> int:
+    """Bytes that the call has taken beyond what it shares with the zygote, whose pages each fork shows as its own."""
+    if len(processes) > MANY:
+        return sum(_resident(process, *_SHARE) for process in processes) - baseline
+    return sum(max(0, _resident(process, *_OWN) - baseline) for process in processes)
+
+
+def _resident(process: int, name: str, keys: tuple[str, ...]) -> int:
+    """Bytes. A process whose first thread has ended shows its memory only in the other threads."""
+    for thread in _threads(process):
         try:
-            with open(f"/proc/{process}/{name}") as file:
-                total += sum(int(line.split()[1]) for line in file if line.startswith(keys))
+            with open(f"/proc/{process}/task/{thread}/{name}") as file:
+                values = [int(line.split()[1]) for line in file if line.startswith(keys)]
         except OSError:
             continue
-    return total * 1024
-
-
-def _size(folder: str) -> int:
-    total = 0
-    try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    total += _size(entry.path)
-                else:
-                    total += entry.stat(follow_symlinks=False).st_blocks * 512
-    except OSError:
-        pass
-    return total
+        if values:
+            return sum(values) * 1024
+    return 0
 
 
 def _has_data(descriptor: int) -> bool:

@@ -18,7 +18,7 @@ ORDER = (
     ("llm",),
     ("individual",),
     ("events", "selection"),
-    ("archive", "memory", "gate"),
+    ("archive", "memory", "gate", "budget"),
     ("operators",),
     ("breeding", "evaluation", "population"),
     ("evolve",),

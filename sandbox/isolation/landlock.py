@@ -33,8 +33,19 @@ def abi() -> int:
     return max(version, 0)
 
 
-def restrict(readable: Iterable[str], scratch: Iterable[str], devices: Iterable[str]) -> int:
-    """Everything not listed is out of reach for this process and its children, for good. Returns the ABI."""
+def restrict(
+    readable: Iterable[str],
+    scratch: Iterable[str],
+    devices: Iterable[str],
+    listed: Iterable[str] = (),
+    *,
+    removable: bool,
+) -> int:
+    """Everything not named is out of reach for this process and its children, for good. Returns the ABI.
+
+    Of folders in `listed` the names of what they hold can be read, as an import does, but no file by that alone. Where
+    files in scratch are not `removable` (nor renamed), none can go on taking room after it has lost its name.
+    """
     version = abi()
     if not version:
         raise OSError(errno.ENOSYS, "this kernel has no Landlock")
@@ -47,7 +58,8 @@ def restrict(readable: Iterable[str], scratch: Iterable[str], devices: Iterable[
         linux.NR_LANDLOCK_CREATE_RULESET, attributes, ctypes.c_ulong(len(attributes)), ctypes.c_uint(0)
     )
     linux.checked(ruleset, "landlock_create_ruleset")
-    for paths, access in ((readable, _READ), (scratch, _SCRATCH), (devices, _DEVICE)):
+    in_scratch = _SCRATCH if removable else _SCRATCH & ~_REMOVE_FILE
+    for paths, access in ((readable, _READ), (listed, _READ_DIR), (scratch, in_scratch), (devices, _DEVICE)):
         for path in paths:
             _allow(ruleset, path, access & handled)
     linux.no_new_privileges()

@@ -7,8 +7,10 @@ import sys
 import sysconfig
 from collections.abc import Mapping, Sequence
 from functools import cache
+from glob import escape, glob
 from pathlib import Path
 
+from sandbox.data import PUBLISHED
 from sandbox.sandbox import Level
 
 LAYERS: Mapping[Level, Mapping[str, bool]] = {
@@ -50,6 +52,37 @@ def package_folders() -> list[str]:
     """Where this interpreter finds installed packages: a virtual environment's, the system's or the user's own folder."""
     named = [p for p in sys.path if Path(p).name in ("site-packages", "dist-packages")]
     return list(dict.fromkeys([*named, sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]))
+
+
+@cache
+def hidden_paths() -> list[str]:
+    """Folders below the readable ones that hold labels: real paths, of every Python installation that can be seen."""
+    prefixes = {"/usr", "/usr/local", sys.prefix, sys.base_prefix}
+    trees = set(package_folders())
+    for prefix in map(escape, prefixes):
+        for pattern in ("", "envs/*/", "pkgs/*/"):  # conda keeps environments and unpacked packages below its prefix
+            trees.update(glob(f"{prefix}/{pattern}lib*/python3*/*-packages"))
+        trees.update(glob(f"{prefix}/pkgs/*/*-packages"))
+    paths = {f"{tree}/{name}" for tree in trees for name in PUBLISHED}
+    return sorted({os.path.realpath(path) for path in paths if os.path.isdir(path)})
+
+
+@cache
+def readable_around() -> tuple[list[str], list[str]]:
+    """`readable_paths` without `hidden_paths`, for a layer that can only allow: (whole trees, folders only listed)."""
+    hidden = [Path(path) for path in hidden_paths()]
+    whole: list[str] = []
+    listed: list[str] = []
+    waiting = [os.path.realpath(path) for path in readable_paths()]
+    while waiting:
+        path = waiting.pop()
+        if not any(h.is_relative_to(path) for h in hidden):
+            whole.append(path)
+        elif Path(path) not in hidden:
+            listed.append(path)
+            # What a link points to is readable only if it is so by its own name.
+            waiting += [entry.path for entry in os.scandir(path) if not entry.is_symlink()]
+    return sorted(set(whole)), sorted(set(listed))
 
 
 def world_readable(paths: Sequence[str]) -> bool:

@@ -14,12 +14,12 @@ _NEWUSER, _NEWPID, _NEWNET = 0x10000000, 0x20000000, 0x40000000
 ALL = _NEWNS | _NEWCGROUP | _NEWUTS | _NEWIPC | _NEWUSER | _NEWPID | _NEWNET
 
 # <linux/mount.h>
-_MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 2, 4, 8
+_MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 1, 2, 4, 8
 _MS_BIND, _MS_REC, _MS_PRIVATE = 4096, 16384, 1 << 18
 _ATTR_RDONLY, _ATTR_NOSUID, _ATTR_NODEV = 1, 2, 4
 
 SCRATCH = "/scratch"
-_DEVICES = ("null", "zero", "full", "random", "urandom")
+_DEVICES = ("null", "full", "random", "urandom")  # not `zero`: mapped and shared, it is memory that no watchdog counts
 _INODES = 4096
 
 
@@ -32,8 +32,13 @@ def enter() -> None:
     Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
 
 
-def build_root(base: str, readable: Iterable[str], devices: Iterable[str], scratch_bytes: int) -> None:
-    """A root of tmpfs at `base`: `readable` bound read-only at the same paths, a few devices, a scratch of fixed size."""
+def build_root(
+    base: str, readable: Iterable[str], hidden: Iterable[str], devices: Iterable[str], scratch_bytes: int
+) -> None:
+    """A root of tmpfs at `base`: `readable` bound read-only at the same paths, a few devices, a scratch of fixed size.
+
+    Folders in `hidden` are covered by empty ones.
+    """
     linux.mount(None, "/", None, _MS_REC | _MS_PRIVATE)
     linux.mount("tmpfs", base, "tmpfs", _MS_NOSUID | _MS_NODEV, "size=1m,mode=755")
     for path in readable:
@@ -43,6 +48,9 @@ def build_root(base: str, readable: Iterable[str], devices: Iterable[str], scrat
         elif os.path.exists(path):
             _bind(path, base + path)
             linux.mount_setattr(base + path, _ATTR_RDONLY | _ATTR_NOSUID | _ATTR_NODEV, recursive=True)
+    for path in hidden:
+        if os.path.isdir(base + path):
+            linux.mount("tmpfs", base + path, "tmpfs", _MS_RDONLY | _MS_NOSUID | _MS_NODEV, "size=4k,mode=555")
     for device in (*(f"/dev/{name}" for name in _DEVICES), *devices):
         if os.path.exists(device):
             _bind(device, base + device)
@@ -55,10 +63,11 @@ def build_root(base: str, readable: Iterable[str], devices: Iterable[str], scrat
         os.symlink(SCRATCH, base + "/tmp")
 
 
-def mount_proc(base: str) -> bool:
+def mount_proc(base: str, *, writable: bool) -> bool:
     """A /proc of the new pid namespace; False where the system forbids it (in many containers): then there is none."""
     try:
-        linux.mount("proc", base + "/proc", "proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
+        flags = _MS_NOSUID | _MS_NODEV | _MS_NOEXEC | (0 if writable else _MS_RDONLY)
+        linux.mount("proc", base + "/proc", "proc", flags)
     except OSError:
         return False
     return True

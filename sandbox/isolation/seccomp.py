@@ -56,7 +56,7 @@ _REFUSED: dict[str, _Number] = {
 _ABSENT: dict[str, _Number] = {
     # refused as if the kernel did not have them: libraries then take another way
     "clone3": (435, 435), "io_uring_setup": (425, 425), "io_uring_enter": (426, 426), "io_uring_register": (427, 427),
-    "memfd_create": (319, 279),
+    "memfd_create": (319, 279), "openat2": (437, 437),
 }  # fmt: skip
 
 _SOCKET: _Number = (41, 198)
@@ -64,18 +64,31 @@ _SOCKETPAIR: _Number = (53, 199)
 _SENDTO: _Number = (44, 206)
 _PRLIMIT64: _Number = (302, 261)
 _CLONE: _Number = (56, 220)
+_MMAP: _Number = (9, 222)
+_OPEN: _Number = (2, None)
+_OPENAT: _Number = (257, 56)
+_PRCTL: _Number = (157, 167)
+_FCNTL: _Number = (72, 25)
+_IOCTL: _Number = (16, 29)
+# sched_setparam, sched_setscheduler, sched_setaffinity, sched_setattr
+_OF_THE_SCHEDULER: tuple[_Number, ...] = ((142, 118), (144, 119), (203, 122), (314, 274))
 _KILL: _Number = (62, 129)
 _TGKILL: _Number = (234, 131)
 
 _CLONE_THREAD = 0x00010000
 _CLONE_NEW_ANY = 0x7E020000 | 0x80
 _AF_UNIX = 1
+_MAP_SHARED_ANONYMOUS = 0x21
+_O_TMPFILE = 0x400000
+_PR_SET_PDEATHSIG = 1
+_F_SETOWN, _F_SETOWN_EX = 8, 15
+_FIOSETOWN, _SIOCSPGRP = 0x8901, 0x8902
 
 _ALLOW, _KILL_PROCESS, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 _SET_MODE_FILTER = 1
 
-# <linux/bpf_common.h>: load a word, jump if equal / greater or equal / any bit set, return
-_LOAD, _JEQ, _JGE, _JSET, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+# <linux/bpf_common.h>: load a word, mask it, jump if equal / greater or equal / any bit set, return
+_LOAD, _AND, _JEQ, _JGE, _JSET, _RETURN = 0x20, 0x54, 0x15, 0x35, 0x45, 0x06
 
 
 class _Program:
@@ -98,6 +111,16 @@ class _Program:
             self.emit(_JEQ, nr, 0, 4)
             self.emit(_LOAD, 16 + 8 * argument)
             self.emit(test, value, *((0, 1) if holds else (1, 0)))
+            self.emit(_RETURN, _ERRNO | errno.EPERM)
+            self.emit(_LOAD, 0)
+
+    def refuse_if_all(self, number: _Number, argument: int, bits: int) -> None:
+        """EPERM if every one of the bits is set."""
+        if (nr := _here(number)) is not None:
+            self.emit(_JEQ, nr, 0, 5)
+            self.emit(_LOAD, 16 + 8 * argument)
+            self.emit(_AND, bits)
+            self.emit(_JEQ, bits, 0, 1)
             self.emit(_RETURN, _ERRNO | errno.EPERM)
             self.emit(_LOAD, 0)
 
@@ -126,6 +149,20 @@ def restrict(*, gpu: bool = False) -> None:
     program.refuse_if(_PRLIMIT64, 0, _JEQ, 0, holds=False)
     program.refuse_if(_CLONE, 0, _JSET, _CLONE_THREAD, holds=False)
     program.refuse_if(_CLONE, 0, _JSET, _CLONE_NEW_ANY, holds=True)
+    # Shared pages without a file stay in use when no process has them mapped: no watchdog could count them.
+    if not gpu:  # CUDA pins such pages for its copies
+        program.refuse_if_all(_MMAP, 3, _MAP_SHARED_ANONYMOUS)
+    # Nor could it see a file that never had a name.
+    program.refuse_if(_OPEN, 1, _JSET, _O_TMPFILE, holds=True)
+    program.refuse_if(_OPENAT, 2, _JSET, _O_TMPFILE, holds=True)
+    program.refuse_if(_PRCTL, 0, _JEQ, _PR_SET_PDEATHSIG, holds=True)
+    # The owner of a descriptor gets signals from it, and could be any process of the user.
+    for command in (_F_SETOWN, _F_SETOWN_EX):
+        program.refuse_if(_FCNTL, 1, _JEQ, command, holds=True)
+    for command in (_FIOSETOWN, _SIOCSPGRP):
+        program.refuse_if(_IOCTL, 1, _JEQ, command, holds=True)
+    for number in _OF_THE_SCHEDULER:  # 0 is the calling thread
+        program.refuse_if(number, 0, _JEQ, 0, holds=False)
     for number in (_KILL, _TGKILL):
         program.refuse_if(number, 0, _JEQ, os.getpid(), holds=False)
     program.emit(_RETURN, _ALLOW)

@@ -10,6 +10,8 @@ import math
 import mmap
 import struct
 import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
@@ -19,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sandbox.child import Child, module_name
+from sandbox.tasks.weights import describe, fold
 
 HEADER = struct.Struct("<4sII")
 """Of a fit's result: magic, rows of the curve, columns of the curve; then float32 rows, then safetensors."""
@@ -26,12 +29,14 @@ MAGIC = b"GEf1"
 MAX_SIZES = 12
 """How many sizes are told of each class."""
 
+_BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
+
 
 def smoke(child: Child) -> bytes:
     """Builds the model and its optimizer, and takes one step on noise.
 
-    Returns lines of `NAME COUNT`: parameters that the instances of each class of the candidate hold outside of each other;
-    and of `size NAME 12x16x16 ...`: what each call of such an instance returned, sizes of one image.
+    Returns lines: those of a `Layout`, `class COUNT NAME`, the parameters that the instances of each class of the
+    candidate hold outside of each other, and `size NAME 12x16x16 ...`, what their calls return for one image.
     """
     options = child.options
     torch.manual_seed(0)
@@ -49,12 +54,12 @@ def smoke(child: Child) -> bytes:
     if scheduler is not None:
         scheduler.step()
     model.eval()
-    sizes = _watch(model, child)
-    with torch.no_grad():
+    with torch.no_grad(), _watched(model, child) as sizes:
         _check_logits(model(images), shape[0], options["num_classes"])
-    total = sum(p.numel() for p in model.parameters())
-    lines = [f"total {total}", *(f"{name} {count}" for name, count in _shares(model, child).items())]
+    shares = _shares(model, child)
+    lines = [*describe(_weights(model)), *(f"class {count} {name}" for name, count in shares.items())]
     lines += [f"size {name} {' '.join(found)}" for name, found in sizes.items()]
+    lines += [f"norm {norm.eps!r} {name}" for name, norm in _foldable(model, images).items()]
     return "\n".join(lines).encode()
 
 
@@ -132,6 +137,8 @@ def _build(child: Child) -> tuple[ModuleType, nn.Module]:
     model = build(child.options["num_classes"], child.options["channels"])
     if not isinstance(model, nn.Module):
         raise TypeError(f"build_model returned {type(model).__name__}, not a torch.nn.Module")
+    if not model.state_dict():
+        raise ValueError("the model that build_model returned has no parameters")
     return module, model
 
 
@@ -183,6 +190,37 @@ def _weights(model: nn.Module) -> bytes:
     return bytes(save({name: t.detach().cpu().contiguous().clone() for name, t in model.state_dict().items()}))
 
 
+def _foldable(model: nn.Module, images: Tensor) -> dict[str, _BatchNorm]:
+    """The normalisations whose statistics can be folded into weight and bias without changing any logit; they are."""
+    norms = {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, _BatchNorm)
+        and all(module.state_dict().get(part) is not None for part in ("weight", "bias", "running_mean", "running_var"))
+    }
+    if _fold_all(model, images, norms.values()):
+        return norms
+    # Some model looks at a statistic, or shares a weight: most can be folded all the same.
+    return {name: norm for name, norm in norms.items() if _fold_all(model, images, [norm])}
+
+
+@torch.no_grad()
+def _fold_all(model: nn.Module, images: Tensor, norms: Iterable[_BatchNorm]) -> bool:
+    """False, and nothing is changed, if it would change the logits."""
+    before = model(images)
+    kept = [(norm, {name: t.clone() for name, t in norm.state_dict().items()}) for norm in norms]
+    for norm, state in kept:
+        parts = (state[part].numpy() for part in ("weight", "bias", "running_mean", "running_var"))
+        weight, bias = fold(norm.eps, *parts)
+        new = {"weight": weight, "bias": bias, "running_mean": np.zeros_like(bias), "running_var": np.ones_like(bias)}
+        norm.load_state_dict({**state, **{name: torch.from_numpy(value) for name, value in new.items()}})
+    if bool((model(images) - before).abs().max() <= 1e-3 * before.std()):  # NaN: it cannot be said
+        return True
+    for norm, state in kept:
+        norm.load_state_dict(state)
+    return False
+
+
 def _shares(model: nn.Module, child: Child) -> dict[str, int]:
     """Parameters by class of the candidate: each parameter belongs to the innermost such module that holds it."""
     own = {module_name(path) for path in child.sources}
@@ -199,7 +237,8 @@ def _shares(model: nn.Module, child: Child) -> dict[str, int]:
     return shares
 
 
-def _watch(model: nn.Module, child: Child) -> dict[str, list[str]]:
+@contextmanager
+def _watched(model: nn.Module, child: Child) -> Iterator[dict[str, list[str]]]:
     """By class of the candidate, what its instances return in the passes that follow, each size once in a row."""
     own = {module_name(path) for path in child.sources}
     sizes: dict[str, list[str]] = {}
@@ -211,10 +250,10 @@ def _watch(model: nn.Module, child: Child) -> dict[str, list[str]]:
             if len(found) < MAX_SIZES and found[-1:] != [size]:
                 found.append(size)
 
-    for module in model.modules():
-        if type(module).__module__ in own:
-            module.register_forward_hook(note)
-    return sizes
+    hooks = [module.register_forward_hook(note) for module in model.modules() if type(module).__module__ in own]
+    yield sizes
+    for hook in hooks:
+        hook.remove()
 
 
 if sys.byteorder != "little":  # the formats above are little-endian and are written as the machine has them

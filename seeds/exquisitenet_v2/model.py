@@ -8,7 +8,9 @@ from torch import nn
 def build_optimizer(model, steps):
     """SGD with Nesterov momentum under one cycle; the scheduler is stepped after every batch."""
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=1e-4)
-    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.1, total_steps=steps, pct_start=0.3)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=0.1, total_steps=steps, pct_start=0.3, cycle_momentum=False
+    )
     return optimizer, scheduler
 
 
@@ -70,7 +72,8 @@ class FCT(nn.Module):
     def forward(self, x):
         largest = F.max_pool2d(x, 2, ceil_mode=True)
         smallest = -F.max_pool2d(-x, 2, ceil_mode=True)
-        return self.norm(self.point(torch.cat([largest, smallest, self.depth(x)], dim=1)))
+        even = F.pad(x, (0, x.shape[-1] % 2, 0, x.shape[-2] % 2))  # the pools round up
+        return self.norm(self.point(torch.cat([largest, smallest, self.depth(even)], dim=1)))
 
 
 class EVE(nn.Module):

@@ -1,0 +1,75 @@
+"""How far a run will get, from what was measured so far."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import tzinfo
+
+from agent.budget.limits import HOUR, Limits, seconds_left
+from agent.budget.spend import Spend
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What the running means promise. None where nothing is known yet."""
+
+    seconds_per_variant: float | None
+    """Of wall time from one settled child to the next."""
+    usd_per_variant: float | None
+    gpu_seconds_per_variant: float | None
+    variants: int | None
+    """How many more children will settle before the search ends; None: unknown, or without end."""
+    limit: str | None
+    """The key in `[limits]` that ends it; `planned` if the plan is done before."""
+    ends: float | None
+    """When, in seconds since the epoch."""
+
+
+def forecast(
+    limits: Limits,
+    spend: Spend,
+    now: float,
+    slots: int,
+    concurrency: int = 1,
+    *,
+    planned: int | None = None,
+    zone: tzinfo | None = None,
+) -> Forecast:
+    """`now`: seconds since the epoch; `planned`: children that the schedule draws if nothing stops it."""
+    s, share = spend, limits.share
+    pace = _pace(s, slots, concurrency)
+    usd, tokens, gpu = (m.value if m.known else None for m in (s.variant_usd, s.variant_tokens, s.variant_gpu))
+    rooms: list[tuple[str, float, float | None]] = [  # what is left, and what one child takes of it
+        *((limit, left, pace) for limit, left in seconds_left(limits, s.started, s.seconds, now, zone).items()),
+        *([("usd", limits.usd * share - s.usd, usd)] if limits.usd else []),
+        *([("tokens", limits.tokens - s.tokens_in - s.tokens_out, tokens)] if limits.tokens else []),
+        *([("gpu_hours", limits.gpu_hours * share * HOUR - s.gpu_seconds, gpu)] if limits.gpu_hours else []),
+        *([("variants", limits.variants - s.settled, 1.0)] if limits.variants else []),
+        *([("planned", planned - s.settled, 1.0)] if planned is not None else []),
+    ]
+    more: list[tuple[int, str]] = []
+    for limit, left, each in rooms:
+        if each is None:
+            more.clear()  # one that is unknown may be the first to end it
+            break
+        if left <= 0 or each > 0:
+            more.append((max(0, int(left / each)) if left > 0 else 0, limit))
+    if not more:
+        return Forecast(pace, usd, gpu, None, None, None)
+    variants, first = min(more)
+    return Forecast(pace, usd, gpu, variants, first, None if pace is None else now + variants * pace)
+
+
+def _pace(s: Spend, slots: int, concurrency: int) -> float | None:
+    """Wall seconds from one settled child to the next.
+
+    What the narrower of breeding and evaluation lets through, until every slot has settled a few; then as observed,
+    with all waiting in it.
+    """
+    settled = len(s.ends) - 1
+    if settled >= 3 * max(slots, concurrency):
+        return (s.ends[-1] - s.ends[0]) / settled
+    if not (s.child_seconds.known and s.evaluation.known):
+        return None
+    evaluation = s.variant_evaluation if s.variant_evaluation.known else s.evaluation
+    return max(s.child_seconds.value / concurrency, evaluation.value / slots)

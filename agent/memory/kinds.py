@@ -1,0 +1,71 @@
+"""Which kinds of layers (or optimisers, schedules, functionals) a piece of source is about: `Conv2d`, `SGD`, `silu`."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import difflib
+from collections.abc import Collection
+
+MOST = 12
+"""Kinds that are named at most: a change of everything is about nothing in particular."""
+MAX_LINES = 3_000
+"""Comparing longer texts line by line may take very long; they are not compared."""
+_CONTAINERS = {"Module", "ModuleDict", "ModuleList", "Sequential", "Tensor"}
+_FUNCTIONALS = {"F", "functional"}
+
+
+def kinds_in(source: str, lines: Collection[int] | None = None) -> tuple[str, ...]:
+    """The kinds named in Python source in their order, without doubles: in all of it, or on these lines (from 1).
+
+    A line that names no kind stands for the call around it. Source that does not parse has none.
+    """
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return ()
+    named: list[tuple[int, int, str]] = []
+    spans: list[tuple[int, int, str]] = []
+    for node in ast.walk(tree):
+        place = node.func if isinstance(node, ast.Call) else node
+        if isinstance(place, ast.Name | ast.Attribute) and (kind := _kind(place, called=place is not node)):
+            named.append((place.end_lineno or 0, place.end_col_offset or 0, kind))
+            if isinstance(node, ast.Call) and node.end_lineno != node.lineno:
+                spans.append((node.lineno, node.end_lineno or 0, kind))
+    named.sort()
+    if lines is None:
+        return tuple(dict.fromkeys(kind for _, _, kind in named))[:MOST]
+    wanted = sorted(lines)[:MAX_LINES]
+    on_lines = {line for line, _, _ in named}
+    spans = sorted(spans)[:100]
+    found = [(line, column, kind) for line, column, kind in named if line in lines]
+    for line in wanted:
+        around = [span for span in spans if span[0] <= line <= span[1]] if line not in on_lines else []
+        found += [(line, 0, kind) for _, _, kind in around[-1:]]
+    return tuple(dict.fromkeys(kind for _, _, kind in sorted(found)))[:MOST]
+
+
+def kinds_changed(old: str, new: str) -> tuple[str, ...]:
+    """The kinds on the lines in which two versions of a block differ, those of the new version first."""
+    before, after = old.split("\n"), new.split("\n")
+    if len(before) > MAX_LINES or len(after) > MAX_LINES:
+        return ()
+    gone: set[int] = set()
+    come: set[int] = set()
+    for tag, i, j, k, m in difflib.SequenceMatcher(None, before, after).get_opcodes():
+        if tag != "equal":
+            gone.update(range(i + 1, j + 1))
+            come.update(range(k + 1, m + 1))
+    return tuple(dict.fromkeys([*kinds_in(new, come), *kinds_in(old, gone)]))[:MOST]
+
+
+def _kind(place: ast.Name | ast.Attribute, *, called: bool) -> str | None:
+    """`nn.Conv2d`, also where it is not called; `SGD(...)`; `F.silu(...)`."""
+    name = place.id if isinstance(place, ast.Name) else place.attr
+    owner = place.value if isinstance(place, ast.Attribute) else None
+    root = owner.id if isinstance(owner, ast.Name) else owner.attr if isinstance(owner, ast.Attribute) else ""
+    if name in _CONTAINERS or (owner is None and hasattr(builtins, name)):
+        return None
+    if name[0].isupper() and (called or root == "nn"):
+        return name
+    return name if called and root in _FUNCTIONALS else None

@@ -1,0 +1,82 @@
+"""A lesson in the words of a prompt: a few lines of Markdown, all foreign text in code spans."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from agent.fitness import Noise, Objective
+from agent.memory.lesson import CUT, Lesson
+from agent.memory.likeness import change_lines
+from agent.prompting import quote
+
+SAID_LIMIT = 240
+EXPECTED_LIMIT = 120
+CHANGE_SHOWN = 480
+"""Characters of a change's lines that are shown."""
+LINE_LIMIT = 110
+_DEEDS = {"mutate": "mutation", "mate": "mating", "eot": "Evolution of Thought", "insight": "insight"}
+
+
+def render(lesson: Lesson, objectives: Sequence[Objective], noise: Noise) -> str:
+    """Two to four lines, a Markdown list item: the verdict with its numbers, why, what was expected, what was changed.
+
+    Percentages are shares of the seed's value, for quantities that have no noise.
+    """
+    lines = [f"- {lesson.verdict}: {_outcome(lesson, objectives, noise)} ({_deed(lesson)})"]
+    if lesson.insight:
+        lines.append(f"Insight: {quote(lesson.insight, SAID_LIMIT)}")
+    elif lesson.intention:
+        lines.append(f"Intention: {quote(lesson.intention, SAID_LIMIT)}")
+    if lesson.expected and lesson.effects:
+        lines.append(f"Expected: {quote(lesson.expected, EXPECTED_LIMIT)}")
+    if change := _spans(lesson.change):
+        lines.append(f"Change: {change}")
+    elif len(lines) == 1:
+        lines.append("Change: not known")
+    return "\n  ".join(lines)
+
+
+def _outcome(lesson: Lesson, objectives: Sequence[Objective], noise: Noise) -> str:
+    if not lesson.effects:
+        return quote(lesson.reason) if lesson.reason else "not measured"
+    return ", ".join(f"{o.name} {amount(o, lesson.effects[o.name], noise)}" for o in objectives)
+
+
+def amount(objective: Objective, change: float, noise: Noise) -> str:
+    """A change as it is, up or down: `+2.1 sigma`; `-12.4%` where there is no noise; a count where that says nothing."""
+    if not change:
+        return "same"
+    if sigma := noise.sigma[objective.name]:
+        sigmas = change / sigma
+        return f"{sigmas:+.1f} sigma" if abs(sigmas) < 100 else f"{sigmas:+.0g} sigma"
+    reference = abs(noise.reference[objective.name])
+    if reference and abs(change / reference) >= 0.0005:
+        return f"{change / reference:+.1%}" if abs(change / reference) < 10 else f"{change / reference:+.0g} times"
+    return f"{change:+.4g}"
+
+
+def _deed(lesson: Lesson) -> str:
+    """What was done, to which blocks, about what: `mutation "reduce size" of `SE`, about `Linear`; `0007``."""
+    deed = " and ".join(_DEEDS.get(part, part) for part in lesson.operator.split("+"))
+    wanted = f' "{lesson.directive.replace("_", " ")}"' if lesson.directive else ""
+    blocks = ", ".join(quote(name, 40) for name in lesson.blocks[:3])
+    kinds = ", ".join(quote(name, 40) for name in lesson.kinds[:4])
+    return f"{quote(lesson.id, 40)}, {deed}{wanted}" + (f" of {blocks}" if blocks else "") + (f", about {kinds}" if kinds else "")
+
+
+def _spans(change: str) -> str:
+    """The lines that went and came, each a code span, as many as fit; then how many more there are."""
+    lines = change_lines(change)
+    spans: list[str] = []
+    room = CHANGE_SHOWN
+    for line in lines:
+        span = quote(line, LINE_LIMIT)
+        if len(span) > room:
+            break
+        spans.append(span)
+        room -= len(span) + 1
+    rest = len(lines) - len(spans)
+    cut = CUT in change
+    if rest or cut:
+        spans.append(f"and {'at least ' if cut else ''}{max(rest, 1):,} more lines")
+    return " ".join(spans)

@@ -1,0 +1,52 @@
+"""The scratch folder of a call without a root of its own: an ordinary folder, watched and removed from outside.
+
+The candidate may fill it with anything, so nothing here recurses, and nothing trusts a path to be short or readable.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+
+MAX_ENTRIES = 4096
+
+
+def is_over(folder: str, limit: int) -> bool:
+    """More bytes than `limit`, more entries than MAX_ENTRIES, or a folder that cannot be looked into."""
+    total, entries, waiting = 0, 0, [folder]
+    while waiting:
+        try:
+            with os.scandir(waiting.pop()) as found:
+                for entry in found:
+                    entries += 1
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(entry.path)
+                    else:
+                        total += entry.stat(follow_symlinks=False).st_blocks * 512
+                    if total > limit or entries > MAX_ENTRIES:
+                        return True
+        except (FileNotFoundError, NotADirectoryError):
+            continue  # removed since it was listed
+        except OSError:
+            return True
+    return False
+
+
+def remove(folder: str) -> None:
+    """However deep it is: what lies in a subfolder is moved up before the subfolder goes. No process may be left."""
+    with contextlib.suppress(OSError):
+        while entries := list(os.scandir(folder)):
+            for entry in entries:
+                if not entry.is_dir(follow_symlinks=False):
+                    os.unlink(entry.path)
+                    continue
+                os.chmod(entry.path, 0o700)
+                for inner in list(os.scandir(entry.path)):
+                    if inner.is_dir(follow_symlinks=False):
+                        os.chmod(inner.path, 0o700)  # a folder that is not writable cannot be moved
+                        os.rename(inner.path, os.path.join(folder, secrets.token_hex(8)))
+                    else:
+                        os.unlink(inner.path)
+                os.rmdir(entry.path)
+        os.rmdir(folder)

@@ -1,0 +1,17 @@
+"""A loop that ignores every signal it can."""
+
+import signal
+import time
+
+LEAKS = "limits"
+ENDS = ("timeout",)
+SECONDS = 1.0
+
+
+def main(child):
+    for number in set(signal.Signals) - {signal.SIGKILL, signal.SIGSTOP}:
+        signal.signal(number, signal.SIG_IGN)
+    end = time.monotonic() + 2.5
+    while time.monotonic() < end:
+        pass
+    return b"leak: 2.5 s"

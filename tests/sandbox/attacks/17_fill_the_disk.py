@@ -1,0 +1,18 @@
+"""Three hundred megabytes into the scratch folder, where 32 are allowed."""
+
+import time
+
+LEAKS = "limits"
+ENDS = ("disk",)
+
+
+def main(child):
+    try:
+        for i in range(10):
+            with open(child.scratch / str(i), "wb") as file:
+                for _ in range(30):
+                    file.write(b"x" * (1 << 20))
+            time.sleep(0.03)
+    except OSError:
+        return b"blocked"
+    return b"leak: 300 MB"

@@ -1,0 +1,21 @@
+"""Two thousand threads: few bytes each for this process, a slot of the machine's process table each."""
+
+import threading
+import time
+
+LEAKS = "plain"
+ENDS = ("processes",)
+
+
+def main(child):
+    threading.stack_size(32 << 10)
+    stop = threading.Event()
+    started = 0
+    try:
+        for _ in range(2000):
+            threading.Thread(target=stop.wait, daemon=True).start()
+            started += 1
+    except (RuntimeError, MemoryError):
+        return b"blocked"
+    time.sleep(0.3)
+    return f"leak: {started} threads".encode()

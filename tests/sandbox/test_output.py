@@ -1,0 +1,84 @@
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sandbox.output import HeadAndTail, clean
+
+
+def kept(limit, *chunks):
+    output = HeadAndTail(limit)
+    for chunk in chunks:
+        output.add(chunk)
+    return output.text()
+
+
+def test_what_fits_is_kept_whole():
+    assert kept(10, b"hello", b"", b"world") == "helloworld"
+
+
+def test_of_more_the_head_and_the_tail_stay_and_the_gap_is_told():
+    assert kept(10, b"a" * 5 + b"b" * 2000 + b"c" * 5) == "aaaaa\n[... 2,000 bytes left out ...]\nccccc"
+
+
+def test_one_byte_too_many_is_told_too():
+    assert kept(4, b"abcde") == "ab\n[... 1 bytes left out ...]\nde"
+
+
+@pytest.mark.parametrize("limit", [0, 1])
+def test_a_limit_of_nothing_keeps_nothing_however_much_comes(limit):
+    output = HeadAndTail(limit)
+    for _ in range(100):
+        output.add(b"x" * 1000)
+    assert output.text() == "\n[... 100,000 bytes left out ...]\n"
+    assert len(output._head) == len(output._tail) == 0
+
+
+def test_a_stream_of_any_length_takes_no_more_memory_than_the_limit():
+    output = HeadAndTail(1000)
+    for _ in range(2000):
+        output.add(b"x" * 777)
+        assert len(output._head) + len(output._tail) <= 1500
+
+
+@given(st.lists(st.binary(max_size=30)), st.integers(0, 60))
+def test_chunks_make_no_difference(chunks, limit):
+    assert kept(limit, *chunks) == kept(limit, b"".join(chunks))
+
+
+@given(st.binary(max_size=200), st.integers(0, 40))
+def test_head_and_tail_are_those_of_the_stream(data, half):
+    text = kept(2 * half, data)
+    if len(data) <= 2 * half:
+        expected = data[:half].decode("utf-8", "replace") + data[half:].decode("utf-8", "replace")
+    else:
+        gap = f"\n[... {len(data) - 2 * half:,} bytes left out ...]\n"
+        head, tail = data[:half], data[len(data) - half :]
+        expected = head.decode("utf-8", "replace") + gap + tail.decode("utf-8", "replace")
+    assert text == clean(expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("plain text,\n\tindented", "plain text,\n\tindented"),
+        ("\x1b[31mred\x1b[0m", "[31mred[0m"),
+        ("\x1b]0;title\x07", "]0;title"),
+        ("progress 1%\rprogress 2%\r\nend", "progress 1%progress 2%\nend"),
+        ("a\x00b\x08c\x7fd\x9be", "abcde"),
+        ("\u202eevil\u2066 \u200b\ufeff", "evil "),
+        ("\ud800 half a character", " half a character"),
+        ("größer, 数字, ok 🙂", "größer, 数字, ok 🙂"),
+        ("\U000e0041\U000e0042 tags", " tags"),
+    ],
+)
+def test_text_is_cleaned_of_what_is_not_printed(text, left):
+    assert clean(text) == left
+
+
+@given(st.text())
+def test_clean_text_stays_as_it_is_and_holds_no_control_character(text):
+    once = clean(text)
+    assert clean(once) == once
+    assert {c for c in once if unicodedata.category(c)[0] == "C"} <= {"\n", "\t"}
