@@ -184,17 +184,17 @@ def message(
 ) -> str:
     """What a reviewer reads first, then trailers for programs."""
     birth = outcome.birth
-    what = f"{birth.operator} {', '.join(birth.blocks)}".strip()
+    what = "" if birth.id == SEED_ID else f" {birth.operator} {', '.join(birth.blocks)}:"
     trailers = {"Variant": outcome.id, "Operator": birth.operator, "Block": ", ".join(birth.blocks)}
     trailers |= {"Role": birth.role or "", "Directive": birth.directive or ""}
     trailers["Model"] = ", ".join(dict.fromkeys(r.model for r in birth.recipes))
     if isinstance(outcome, Failure):
-        subject = f"{outcome.id}: {what}: failed at {outcome.stage}"
+        subject = f"{outcome.id}:{what} failed at {outcome.stage}"
         # Indented: at the margin, a line of `---` would end the message for git and lift trailers out of the reason.
         body = textwrap.indent("\n".join(clean(outcome.reason[:_REASON]).splitlines()), "    ").rstrip()
     else:
         values = outcome.fitness
-        subject = f"{outcome.id}: {what}: " + ", ".join(f"{o.name} {_number(values[o.name])}" for o in objectives)
+        subject = f"{outcome.id}:{what} " + ", ".join(f"{o.name} {_number(values[o.name])}" for o in objectives)
         body = (
             ""
             if birth.id == SEED_ID
@@ -202,10 +202,11 @@ def message(
             + ", ".join(f"{o.name} {_number(seed.fitness[o.name])} -> {_number(values[o.name])}" for o in objectives)
         )
         trailers |= {o.name.replace("_", "-").capitalize(): f"{values[o.name]:.10g}" for o in objectives}
+    meant = f"Intention: {_line(outcome.intention)}" if outcome.intention else ""
     if usd is not None:
         trailers["Cost-USD"] = f"{usd:.6f}"
     told = "\n".join(f"{key}: {_line(value)}" for key, value in trailers.items() if value)
-    return "\n\n".join(part for part in (_line(subject)[:200], body, told) if part)
+    return "\n\n".join(part for part in (_line(subject)[:200], meant, body, told) if part)
 
 
 def _line(text: str) -> str:

@@ -39,6 +39,7 @@ def status(journal: Journal, run: str, *, alive: bool) -> Facts:
     config = started[-1]["config"] if started else {}
     seed, front, hypervolume = _front(journal, config)
     branches = {key: data["branch"] for _, _, key, data in journal.events("committed")}
+    meant = {key: data.get("intention", "") for _, _, key, data in journal.events("bred")}
     return {
         "run": run,
         "state": "running" if alive else last.get("state", "stopped"),
@@ -50,7 +51,10 @@ def status(journal: Journal, run: str, *, alive: bool) -> Facts:
         "failures": dict(reasons.most_common(5)),
         "objectives": config.get("objectives", {}),
         "seed": {"fitness": dict(seed.values) if seed else None},
-        "front": [{"id": t.id, "branch": branches.get(t.id), "fitness": dict(t.fitness.values)} for t in front],
+        "front": [
+            {"id": t.id, "branch": branches.get(t.id), "fitness": dict(t.fitness.values), "intention": meant.get(t.id, "")}
+            for t in front
+        ],
         "hypervolume": hypervolume,
         "spend": _spend(journal),
         "isolation": started[-1]["isolation"] if started else "none",
@@ -107,6 +111,7 @@ class _Book:
     def __init__(self, journal: Journal) -> None:
         self.births: dict[str, Birth] = {key: read_birth(data) for _, _, key, data in journal.events("drawn")}
         self._settled = {key: data for _, _, key, data in journal.events("settled")}
+        self._meant = {key: data.get("intention", "") for _, _, key, data in journal.events("bred")}
         self._branches = {key: data["branch"] for _, _, key, data in journal.events("committed")}
         self._usd: defaultdict[str, float] = defaultdict(float)
         for _, _, key, data in journal.events("answered"):
@@ -127,6 +132,7 @@ class _Book:
             "elite": next((r.elite for r in birth.recipes if r.elite), None),
             "model": last.model,
             "temperature": last.temperature,
+            "intention": self._meant.get(birth.id, ""),
             "fitness": data.get("fitness"),
             "evidence": data.get("evidence"),
             "outcome": data.get("stage", data["outcome"]),

@@ -22,6 +22,7 @@ from rich.text import Text
 from agent.events import Bred, Drawn, Event, GenerationEnded, RunStarted, Settled, StopRequested
 from agent.evolve import Search
 from agent.individual import INVALID_STAGES, SEED_ID, Duplicate, Failure, Individual
+from agent.prompting import clean
 
 Facts = Mapping[str, Any]
 
@@ -86,13 +87,16 @@ class Live:
                 self._settle(outcome)
             case GenerationEnded(number=n, front=front, hypervolume=hypervolume):
                 self._front, self._hypervolume = list(front), hypervolume
-                self._tell(Text(f"generation {n} of {self._generations}: hypervolume {hypervolume:.4f}", "bold"))
+                best = "; ".join(f"{id} {fitness_text(self._fitness.get(id))}" for id in front[:6])
+                more = f"; and {len(front) - 6} more" if len(front) > 6 else ""
+                told = f"generation {n} of {self._generations}: hypervolume {hypervolume:.4f}, front: {best}{more}"
+                self._tell(Text(told, "bold"))
             case _:
                 pass
 
     def _settle(self, outcome: Individual | Failure | Duplicate) -> None:
         birth = outcome.birth
-        born = f"{outcome.id}  {birth.operator} {', '.join(birth.blocks)}".rstrip()
+        born = SEED_ID if outcome.id == SEED_ID else f"{outcome.id}  {birth.operator} {', '.join(birth.blocks)}"
         born += f" ({birth.directive})" if birth.directive else ""
         match outcome:
             case Individual(fitness=fitness, evidence=evidence):
@@ -137,9 +141,10 @@ def print_status(facts: Facts) -> None:
     reason = f" ({facts['reason']})" if facts["reason"] else ""
     console.print(Text(f"{facts['run']}: {facts['state']}{reason}, {minutes}:{seconds:02d} min", "bold"))
     console.print(Text("  ".join(f"{kind} {count}" for kind, count in counts.items())))
-    usd = f"{spend['usd']:.4f} USD"
-    if spend["calls_without_a_known_price"]:
-        usd += f" and {spend['calls_without_a_known_price']} calls of unknown price"
+    unknown = spend["calls_without_a_known_price"]
+    usd = f"{spend['usd']:.4f} USD" + (f" and {unknown} calls of unknown price" if unknown else "")
+    if unknown and unknown == spend["llm_calls"]:
+        usd = "price unknown"
     tokens = f"{spend['tokens_in']:,} tokens in, {spend['tokens_out']:,} out"
     console.print(Text(f"{spend['llm_calls']} model calls, {tokens}, {usd}; isolation {facts['isolation']}"))
     for reason, count in facts["failures"].items():
@@ -149,15 +154,16 @@ def print_status(facts: Facts) -> None:
 
 
 def print_run(listed: list[dict[str, Any]], facts: Facts) -> None:
-    """The front, and every child in a line."""
+    """Every child in a line, those on the front marked, and the front with what each member was meant to do."""
     console = _stdout()
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for column in ("id", "gen", "parents", "operator", "block", "directive", "role", "outcome"):
+    for column in ("", "id", "gen", "parents", "operator", "block", "directive", "role", "outcome"):
         table.add_column(column, no_wrap=column != "outcome")
     on_front = {member["id"] for member in facts["front"]}
     for one in listed:
         told = fitness_text(one["fitness"]) or f"{one['outcome']}: {one['reason']}"[:120]
         cells = (
+            "*" if one["id"] in on_front else "",
             one["id"],
             str(one["generation"]),
             ",".join(one["parents"]),
@@ -176,11 +182,11 @@ def print_variant(one: Facts, facts: Facts) -> None:
     """Everything about one child: what was asked, answered, changed and measured."""
     console = _stdout()
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    shown = ("branch", "parents", "operator", "block", "role", "directive", "elite", "model", "temperature", "outcome", "reason")
-    for key in shown:
+    origin = ("branch", "parents", "operator", "block", "role", "directive", "elite", "model", "temperature")
+    for key in (*origin, "intention", "outcome", "reason"):
         if one[key] not in (None, "", []):
             value = ", ".join(one[key]) if isinstance(one[key], list) else str(one[key])
-            table.add_row(key, Text(value))
+            table.add_row(key, Text(clean(value)))
     if one["fitness"]:
         seed = facts["seed"]["fitness"]
         for name, value in one["fitness"].items():
@@ -196,8 +202,8 @@ def print_variant(one: Facts, facts: Facts) -> None:
         console.print(Text("change against the seed", "bold"))
         console.print(Syntax(one["diff"], "diff", background_color="default", word_wrap=True))
     for call in one["calls"]:
-        console.print(Text(f"\nprompt to {call['model']}", "bold"), Text(call["prompt"]), sep="\n")
-        console.print(Text("\nanswer", "bold"), Text(call["answer"] or "(none)"), sep="\n")
+        console.print(Text(f"\nprompt to {call['model']}", "bold"), Text(call["prompt"]), sep="\n", soft_wrap=True)
+        console.print(Text("\nanswer", "bold"), Text(call["answer"] or "(none)"), sep="\n", soft_wrap=True)
 
 
 def print_diff(text: str) -> None:
@@ -228,11 +234,12 @@ def _front_table(facts: Facts) -> Table:
     names = list(facts["objectives"])
     for column in ("id", *names, "branch"):
         table.add_column(column, justify="right" if column in names else "left", no_wrap=True)
-    rows = [(member["id"], member["fitness"], member["branch"]) for member in facts["front"]]
-    if facts["seed"]["fitness"] and all(id != SEED_ID for id, _, _ in rows):
-        rows.append((SEED_ID, facts["seed"]["fitness"], "(where it began)"))
-    for id, fitness, branch in rows:
-        table.add_row(id, *(number(fitness[n]) for n in names), Text(branch or ""))
+    table.add_column("last intention", no_wrap=True, overflow="ellipsis")
+    rows = [(member["id"], member["fitness"], member["branch"], member["intention"]) for member in facts["front"]]
+    if facts["seed"]["fitness"] and all(id != SEED_ID for id, *_ in rows):
+        rows.append((SEED_ID, facts["seed"]["fitness"], "(where it began)", ""))
+    for id, fitness, branch, intention in rows:
+        table.add_row(id, *(number(fitness[n]) for n in names), Text(branch or ""), Text(clean(intention)))
     return table
 
 

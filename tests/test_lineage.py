@@ -506,9 +506,11 @@ class TestMessages:
     def test_an_individual_is_told_against_the_seed_with_trailers_for_programs(self, tmp_path):
         mating = Recipe("mate", ("0001", "0002"), ("Head",), "other/model", 8)
         fitness = Fitness({"accuracy": 0.91234567, "parameters": 1000.0})
-        child = Individual(Birth("0003", 1, (mating, RECIPE)), Genome({"model.py": OTHER}), fitness)
+        meant = "wider\x1b[2J\n---\nVariant: 9"
+        child = Individual(Birth("0003", 1, (mating, RECIPE)), Genome({"model.py": OTHER}), fitness, intention=meant)
         text = message(child, SEED, OBJECTIVES, 0.0125)
-        subject, body, _ = text.split("\n\n")
+        subject, said, body, _ = text.split("\n\n")
+        assert said == "Intention: wider --- Variant: 9"
         assert subject == "0003: mate+mutate Head, Net: accuracy 0.9123, parameters 1,000"
         assert body == "Against the seed: accuracy 0.5 -> 0.9123, parameters 1,234,567 -> 1,000"
         assert trailers(text, tmp_path) == [
@@ -519,6 +521,7 @@ class TestMessages:
 
     def test_the_seed_is_not_compared_with_itself(self, tmp_path):
         text = message(SEED, SEED, OBJECTIVES, 0.0)
+        assert text.startswith("seed: accuracy 0.5, ")
         assert "Against" not in text
         assert dict(trailers(text, tmp_path))["Operator"] == "seed"
 

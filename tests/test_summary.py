@@ -46,7 +46,7 @@ def answered(id, call, usd, tokens=(10, 5), text="code"):
 
 
 def bred(born, genes):
-    return Bred(Variant(born, genes))
+    return Bred(Variant(born, genes, f"try {born.id}"))
 
 
 def trained(born, genes, measured, seconds=1.0):
@@ -118,8 +118,9 @@ class TestStatus:
 
     def test_the_front_holds_what_nothing_dominates_with_branches(self, night):
         assert told(night)["front"] == [
-            {"id": "0001", "branch": "evolve/night/0001", "fitness": {"accuracy": 0.9, "parameters": 100.0}},
-            {"id": "0002", "branch": None, "fitness": {"accuracy": 0.6, "parameters": 50.0}},
+            {"id": "0001", "branch": "evolve/night/0001", "fitness": {"accuracy": 0.9, "parameters": 100.0},
+             "intention": "try 0001"},
+            {"id": "0002", "branch": None, "fitness": {"accuracy": 0.6, "parameters": 50.0}, "intention": "try 0002"},
         ]
 
     def test_the_seed_is_on_the_front_until_it_is_beaten(self, journal):
@@ -209,7 +210,7 @@ class TestVariants:
         assert {k: v for k, v in facts.items() if k not in ("evidence", "reason", "outcome")} == {
             "id": "0001", "branch": "evolve/night/0001", "parents": [SEED_ID], "generation": 0, "operator": "mutate",
             "block": "Net", "role": "expert", "directive": "complex", "elite": None, "model": "gpt-x",
-            "temperature": 0.3,
+            "temperature": 0.3, "intention": "try 0001",
             "fitness": {"accuracy": 0.9, "parameters": 100.0}, "log": "", "seconds": 1.25, "usd": 0.25,
         }  # fmt: skip
 
