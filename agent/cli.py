@@ -50,7 +50,7 @@ def cli() -> None:
 
 @cli.command()
 @click.argument("seed")
-@click.option("--llm", help="MODEL[,MODEL...]: `offline`, `openai/NAME`, or any litellm name.")
+@click.option("--llm", multiple=True, help="MODEL[,MODEL...]: offline, openai/NAME, a litellm name, cmd:COMMAND, inbox:FOLDER.")
 @click.option("--api-base", help="Address of an OpenAI-compatible endpoint.")
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder; default runs/<seed>-<n>.")
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="TOML file over the seed's own.")
@@ -64,7 +64,7 @@ def cli() -> None:
 @click.option("--unsafe-no-sandbox", is_flag=True, help="Run generated code even if this machine cannot isolate it.")
 def run(
     seed: str,
-    llm: str | None,
+    llm: tuple[str, ...],
     api_base: str | None,
     out: Path | None,
     config_file: Path | None,
@@ -79,9 +79,10 @@ def run(
 ) -> None:
     """Start a run from SEED: a folder with a seed.toml, or a .py file."""
     from agent.config import RunFolder, load
+    from agent.llm import model_names
 
     flags: dict[str, dict[str, Any]] = {
-        "llm": {"models": [m.strip() for m in llm.split(",") if m.strip()] if llm else None, "api_base": api_base},
+        "llm": {"models": model_names(llm) if any(llm) else None, "api_base": api_base},
         "search": {"generations": generations, "population": population, "schedule": schedule},
         "sandbox": {"slots": slots, "unsafe_no_sandbox": unsafe_no_sandbox or None},
         "run": {"seed": chance},
