@@ -372,7 +372,7 @@ print(OfflineModel().complete(Request((Message("user", prompt),), zlib.crc32(pro
 """
 
 
-def test_a_run_with_a_command_stops_clean_and_goes_on_to_its_end(evolve, tmp_path):
+def test_a_run_with_a_command_stops_clean_and_goes_on_to_its_end(evolve, tmp_path, request):
     """The command's own comma and quotes stay with it, from the option into the configuration, the journal and git."""
     shutil.copytree(ROOT / "seeds/tiny_cnn", tmp_path / "seed", ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "answerer.py").write_text(AGENT)
@@ -382,6 +382,7 @@ def test_a_run_with_a_command_stops_clean_and_goes_on_to_its_end(evolve, tmp_pat
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "EVOLVE_CACHE": str(tmp_path / "cache")}
     command = [sys.executable, "-m", "agent.cli", "run", "seed", *options]
     process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+    request.addfinalizer(process.kill)
     wait_for(lambda: len(lines(tmp_path / "pids")) == 3 or process.poll() is not None, 60)
     process.send_signal(signal.SIGINT)
     _, told = process.communicate(timeout=20)
