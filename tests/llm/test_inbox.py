@@ -286,11 +286,15 @@ def test_sixteen_callers_at_once_each_get_their_own_answer(desk, ask):
 SECOND_RUN = """
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from agent.llm import LlmSettings, Message, Request
 from agent.llm.inbox import Inbox
 
 model = Inbox(f"inbox:{sys.argv[1]}", LlmSettings(), poll_seconds=0.02, settle_seconds=0.1)
 threads = ThreadPoolExecutor(25)
+Path(sys.argv[1], f"{sys.argv[2]} is ready").touch()
+while len(list(Path(sys.argv[1]).glob("* is ready"))) < 3:
+    pass
 calls = [threads.submit(model.complete, Request((Message("user", f"{sys.argv[2]} {n}"),))) for n in range(25)]
 sys.exit([call.result(20).text for call in calls] != [f"to {sys.argv[2]} {n}" for n in range(25)])
 """
@@ -298,6 +302,7 @@ sys.exit([call.result(20).text for call in calls] != [f"to {sys.argv[2]} {n}" fo
 
 def test_runs_that_share_a_folder_do_not_write_over_one_another(tmp_path):
     command, environment = [sys.executable, "-c", SECOND_RUN, tmp_path / "box"], {**os.environ, "PYTHONPATH": str(ROOT)}
+    (tmp_path / "box").mkdir()
     processes = [subprocess.Popen([*command, name], env=environment) for name in ("a", "b", "c")]
     wait_for(lambda: len(list((tmp_path / "box").glob("*.prompt.md"))) == 75, 20)
     for path in (tmp_path / "box").glob("*.prompt.md"):
