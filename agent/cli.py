@@ -51,7 +51,7 @@ def cli() -> None:
 
 @cli.command()
 @click.argument("seed")
-@click.option("--llm", help="MODEL[,MODEL...]: `offline`, `openai/NAME`, or any litellm name.")
+@click.option("--llm", multiple=True, help="MODEL[,MODEL...]: offline, openai/NAME, a litellm name, cmd:COMMAND, inbox:FOLDER.")
 @click.option("--api-base", help="Address of an OpenAI-compatible endpoint.")
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder; default runs/<seed>-<n>.")
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="TOML file over the seed's own.")
@@ -72,7 +72,7 @@ def cli() -> None:
 @_DETACH
 def run(
     seed: str,
-    llm: str | None,
+    llm: tuple[str, ...],
     api_base: str | None,
     out: Path | None,
     config_file: Path | None,
@@ -94,9 +94,10 @@ def run(
 ) -> None:
     """Start a run from SEED: a folder with a seed.toml, or a .py file."""
     from agent.config import RunFolder, load
+    from agent.llm import model_names
 
     flags: dict[str, dict[str, Any]] = {
-        "llm": {"models": [m.strip() for m in llm.split(",") if m.strip()] if llm else None, "api_base": api_base},
+        "llm": {"models": model_names(llm) if any(llm) else None, "api_base": api_base},
         "limits": {
             "hours": hours, "until": until, "usd": usd, "tokens": tokens, "gpu_hours": gpu_hours, "variants": variants
         },

@@ -1,6 +1,6 @@
 """Text in, text out. The only room that imports openai and litellm, and both only when a call needs them."""
 
-from agent.llm.catalogue import LlmSettings, open_model
+from agent.llm.catalogue import LlmSettings, model_names, open_model
 from agent.llm.protocol import (
     Completion,
     LanguageModel,
@@ -22,5 +22,6 @@ __all__ = [
     "Request",
     "RequestRejected",
     "Usage",
+    "model_names",
     "open_model",
 ]

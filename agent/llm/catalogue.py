@@ -1,9 +1,9 @@
-"""Names of models -> models. `offline`, `openai/NAME` and anything behind `--api-base` need no litellm."""
+"""Names of models -> models. `offline`, `cmd:`, `inbox:`, `openai/NAME` and all behind `--api-base` need no litellm."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from agent.errors import UserError
@@ -25,12 +25,32 @@ class LlmSettings:
     """US dollars per million tokens (in, out), by model name; they go before the bundled table."""
 
 
+def model_names(options: Iterable[str]) -> list[str]:
+    """Each option holds names between commas; from `cmd:` on, all that is left of an option is one command."""
+    names: list[str] = []
+    for option in options:
+        rest = option.strip()
+        while rest:
+            name, _, rest = (rest, "", "") if rest.startswith("cmd:") else rest.partition(",")
+            names.append(name.strip())
+            rest = rest.strip()
+    return [name for name in names if name]
+
+
 def open_model(name: str, settings: LlmSettings) -> LanguageModel:
     """Raises UserError for a name that cannot be a model or a key that is missing. Nothing is sent."""
     if name == "offline":
         from agent.llm.offline import OfflineModel
 
         return OfflineModel()
+    if name.startswith("cmd:"):
+        from agent.llm.command import Command
+
+        return Command(name, settings)
+    if name.startswith("inbox:"):
+        from agent.llm.inbox import Inbox
+
+        return Inbox(name, settings)
     if settings.api_base is None and "/" not in name:
         raise UserError(
             f"{name!r} names no provider: write provider/model, such as openai/{name}, or offline to run without one."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import threading
 import time
 from collections.abc import Coroutine
@@ -15,6 +14,7 @@ import tenacity
 from agent.llm.catalogue import LlmSettings
 from agent.llm.prices import price
 from agent.llm.protocol import Completion, LanguageModelDown, LanguageModelRefused, Request, RequestRejected, Usage
+from agent.llm.text import estimated_usage, without_thoughts
 
 _T = TypeVar("_T")
 
@@ -174,7 +174,7 @@ def _usage(answer: Any, request: Request) -> Usage:
     told = getattr(answer, "usage", None)
     if told is not None and (told.prompt_tokens or told.completion_tokens):
         return Usage(told.prompt_tokens or 0, told.completion_tokens or 0)
-    return Usage(sum(len(m.text) for m in request.messages) // 4, len(_text(answer)) // 4, estimated=True)
+    return estimated_usage(request, _text(answer))
 
 
 def _text(answer: Any) -> str:
@@ -182,7 +182,7 @@ def _text(answer: Any) -> str:
     content = answer.choices[0].message.content if answer.choices else None
     if isinstance(content, list):
         content = "".join(part["text"] for part in content if isinstance(part, dict) and part.get("type") == "text")
-    return re.sub(r"\A\s*<think>.*?</think>\s*", "", content or "", flags=re.DOTALL)
+    return without_thoughts(content or "")
 
 
 _loop: asyncio.AbstractEventLoop | None = None

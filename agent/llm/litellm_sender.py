@@ -8,6 +8,7 @@ from typing import Any
 from agent.errors import UserError
 from agent.llm.endpoint import Fault
 from agent.llm.openai_sender import retry_after
+from agent.llm.text import environment_secrets
 
 
 class LiteLLMSender:
@@ -23,8 +24,7 @@ class LiteLLMSender:
         if missing:
             names = " and ".join(missing)
             raise UserError(f"{model} needs the environment variable {names}; --llm offline needs no key.")
-        values = (value.strip() for name, value in os.environ.items() if name.endswith(("_KEY", "_TOKEN", "_SECRET")))
-        self.secrets = tuple(value for value in values if len(value) >= 8)
+        self.secrets = environment_secrets()
 
     async def send(self, body: dict[str, Any]) -> Any:
         import openai

@@ -10,7 +10,8 @@ import random
 import re
 import time
 
-from agent.llm.protocol import Completion, Message, Request, Usage
+from agent.llm.protocol import Completion, Message, Request
+from agent.llm.text import estimated_usage
 from agent.prompting import fence
 
 _FENCE = r"(?:(?!## |`{3}).*\n)*(?P<ticks>`{3,})python\n(?P<code>(?s:.*?))\n(?P=ticks)$"
@@ -25,8 +26,7 @@ class OfflineModel:
     def complete(self, request: Request) -> Completion:
         began = time.monotonic()
         text = _answer(request.messages, request.seed)
-        usage = Usage(sum(len(m.text) for m in request.messages) // 4, len(text) // 4, estimated=True)
-        return Completion(text, "stop", usage, 0.0, time.monotonic() - began, self.name)
+        return Completion(text, "stop", estimated_usage(request, text), 0.0, time.monotonic() - began, self.name)
 
     def close(self) -> None:
         return None

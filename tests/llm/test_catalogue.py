@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from agent.errors import UserError
-from agent.llm import LlmSettings, open_model
+from agent.llm import LlmSettings, model_names, open_model
 
 KEYS = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_API_BASE", "ANTHROPIC_API_KEY", "HOSTED_VLLM_API_KEY")
 ROOT = Path(__file__).parents[2]
@@ -133,7 +133,7 @@ def test_an_openai_model_is_opened_and_used_without_litellm(provider, tmp_path):
 PLANTED = """
 import json, os
 from agent.errors import UserError
-from agent.llm import LlmSettings, open_model
+from agent.llm import LlmSettings, model_names, open_model
 open_model("hosted_vllm/x", LlmSettings())
 try:
     open_model("openai/x", LlmSettings())
@@ -160,3 +160,20 @@ def test_a_dotenv_file_in_the_working_directory_plants_no_key(tmp_path):
     seen, refusal = told_by(start(PLANTED, tmp_path))
     assert seen is None
     assert "needs the environment variable OPENAI_API_KEY" in refusal
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        ([], []),
+        (["offline"], ["offline"]),
+        (["a/x, b/y ,,inbox:box"], ["a/x", "b/y", "inbox:box"]),
+        (["a/x", "b/y,c/z"], ["a/x", "b/y", "c/z"]),
+        (["cmd:x, y"], ["cmd:x, y"]),
+        (["offline, cmd:x 'a, b', y", "cmd:z", " offline "], ["offline", "cmd:x 'a, b', y", "cmd:z", "offline"]),
+        (["a/cmd:x,y"], ["a/cmd:x", "y"]),
+        ([",", ""], []),
+    ],
+)
+def test_commas_separate_models_but_a_command_takes_the_rest_of_its_option(options, names):
+    assert model_names(options) == names
