@@ -105,7 +105,7 @@ class Evaluation:
     def _settle(self, variant: Variant) -> Individual | Failure:
         if known := self._memo.outcomes.get(variant.id):
             return known
-        self._gate.to_evaluate()
+        self._gate.to_evaluate(variant.id)
         began = time.monotonic()
         outcome = self._bench.measure(variant.birth, variant.genome)
         self._record(Settled(outcome, time.monotonic() - began))
