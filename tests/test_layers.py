@@ -18,7 +18,7 @@ ORDER = (
     ("llm",),
     ("individual",),
     ("events", "selection"),
-    ("archive", "memory"),
+    ("archive", "memory", "competition"),
     ("operators",),
     ("breeding", "evaluation", "population"),
     ("evolve",),
