@@ -7,14 +7,17 @@ dear one. With `n` results of an arm, the one drawn is that with the largest
     (mean gain + width * sigma / sqrt(n)) / mean cost
 
 - `ucb`: width = sqrt(2 ln N). UCB1 (Auer, Cesa-Bianchi, Fischer 2002) in the discounted form of Garivier and Moulines
-  (2008), with the spread of all recent gains, sigma, in place of their range: few children gain anything, and a bonus of
-  the size of the range would explore for the whole run.
-- `thompson`: width from a standard normal. Gaussian Thompson sampling (Agrawal and Goyal 2013), discounted (Raj and Kalyani 2017).
+  (2008), with sigma, the spread of the arm's gains, in place of their range (UCB-V, Audibert, Munos, Szepesvari 2009): few
+  children gain anything, and a bonus of the size of the range would explore for the whole run.
+- `thompson`: width from a standard normal. Gaussian Thompson sampling (Agrawal and Goyal 2013), discounted (Qi, Wang, Zhu 2023).
 - `uniform`: nothing is learned; the paper's draws.
 
-Gains are heavy-tailed and shrink as a search matures: they are cut at a high quantile of the recent ones (truncated mean,
-Bubeck, Cesa-Bianchi, Lugosi 2013) and divided by it, so no unit and no lucky find decides. Costs are divided by their mean.
-A draw whose result has not arrived counts as an average one, as in WU-UCB (Liu et al. 2020): many draws in flight spread.
+Sigma is the estimate of a normal-gamma prior: a few results with the spread of all arms are added to the arm's own.
+Gains are heavy-tailed and shrink as a search matures: they are divided by the median of the recent ones above zero and cut
+at a multiple of it (truncated mean, Bubeck, Cesa-Bianchi, Lugosi 2013), so that neither the unit nor one lucky find decides.
+Costs are divided by their mean.
+A draw whose result has not arrived counts as an average one, as in WU-UCB (Liu et al. 2020), and an arm with hardly any
+results has few in flight: the draws spread.
 A new arm starts with one imagined result a sigma above the average, and forgetting leads every arm back to it.
 
 No I/O. The state follows from the draws and results in their order, and from no random number: `drawn` and `credit` rebuild it.
@@ -37,10 +40,14 @@ Prompt = tuple[str | None, str]
 """(role or none, directive)."""
 Arm = TypeVar("Arm", bound=Hashable)
 
-_GAINS = 100
-"""So many of the last gains above zero give the scale."""
-_CUT = 0.05
-"""This share of them, the largest, is cut."""
+_GAINS = 30
+"""The median of so many gains, the last ones above zero, is the unit."""
+_MOST = 10.0
+"""A gain counts for at most so many units."""
+_PRIOR = 4.0
+"""So many results with the spread of all arms are added to an arm's own."""
+_UNTRIED = 3
+"""By merit no arm has more draws in flight than its results and these, while there are others."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +73,7 @@ class Contest:
 
 @dataclass(slots=True)
 class _Tally:
-    """The faded sums over results; a gain is in units of the scale at its time, from 0 to 1."""
+    """The faded sums over results; gains are in units of their time, see `_Scale`."""
 
     count: float = 0.0
     gain: float = 0.0
@@ -75,6 +82,10 @@ class _Tally:
     cost: float = 0.0
     pending: int = 0
     """Draws whose result has not arrived; they do not fade."""
+
+    def errors(self) -> float:
+        """Sum of the squared distances of the gains to their mean."""
+        return max(0.0, self.square - self.gain * self.gain / self.count) if self.count else 0.0
 
     def fade(self, keep: float) -> None:
         self.count *= keep
@@ -102,7 +113,6 @@ class Bandit(Generic[Arm]):
         self._policy, self._floor, self._window = policy, floor, window
         self._weights: dict[Arm, float] = {}
         self._tallies: dict[Arm, _Tally] = {}
-        self._all = _Tally()
         self._scale = _Scale()
         for arm, weight in arms.items() if isinstance(arms, Mapping) else ((arm, 1.0) for arm in arms):
             self.add(arm, weight)
@@ -124,20 +134,23 @@ class Bandit(Generic[Arm]):
 
     def remove(self, arm: Arm) -> None:
         """Not drawn any more; results that are still to come are ignored. Raises KeyError for a stranger."""
-        self._all.pending -= self._tallies.pop(arm).pending
-        del self._weights[arm]
+        del self._tallies[arm], self._weights[arm]
 
     def draw(self, rng: random.Random, forbidden: Collection[Arm] = ()) -> Arm:
-        """An arm that is not forbidden this time. It is pending until `credit` or `cancel`. Raises LookupError if none is left."""
+        """An arm that is not forbidden this time; it is pending until `credit` or `cancel`.
+
+        Raises LookupError if there is none.
+        """
         arms = [arm for arm in self._tallies if arm not in forbidden]
         if not arms:
             raise LookupError("no arm to draw")
         if self._policy == "uniform" or rng.random() < self._floor:
             arm = rng.choices(arms, [self._weights[arm] for arm in arms])[0]
         else:
-            worth = self._worth(arms, rng)
-            best = max(worth)
-            arm = rng.choice([arm for arm, value in zip(arms, worth, strict=True) if value == best])
+            arms = [a for a in arms if self._tallies[a].pending <= self._tallies[a].count + _UNTRIED] or arms
+            worth = self._worth(rng)
+            best = max(worth[arm] for arm in arms)
+            arm = rng.choice([arm for arm in arms if worth[arm] == best])
         self.drawn(arm)
         return arm
 
@@ -145,14 +158,12 @@ class Bandit(Generic[Arm]):
         """What `draw` does to the state: for draws that an earlier process made. A stranger is ignored."""
         if tally := self._tallies.get(arm):
             tally.pending += 1
-            self._all.pending += 1
 
     def cancel(self, arm: Arm) -> None:
         """The draw came to nothing and will have no result: as if it had not been."""
         tally = self._tallies.get(arm)
         if tally and tally.pending:
             tally.pending -= 1
-            self._all.pending -= 1
 
     def credit(self, arm: Arm, reward: float, cost: float) -> None:
         """The result of a draw; one that was never drawn counts as well, a stranger is ignored.
@@ -166,10 +177,9 @@ class Bandit(Generic[Arm]):
         self.cancel(arm)
         gain = self._scale.measure(reward)
         keep = 1 - 1 / (self._window * len(self._tallies))
-        for tally in (self._all, *self._tallies.values()):
+        for tally in self._tallies.values():
             tally.fade(keep)
-        for tally in (self._all, self._tallies[arm]):
-            tally.add(gain, cost)
+        self._tallies[arm].add(gain, cost)
 
     def share(self) -> dict[Arm, float]:
         """The part of the recent draws that each arm had, at least its floor: what it can expect of the next ones."""
@@ -183,31 +193,32 @@ class Bandit(Generic[Arm]):
         rest = sum(above.values())
         return {arm: self._floor * even[arm] + (1 - self._floor) * (above[arm] / rest if rest else even[arm]) for arm in had}
 
-    def _worth(self, arms: Sequence[Arm], rng: random.Random) -> list[float]:
-        """The optimistic gain for its cost of each arm: the formula at the top, with what is imagined added to what is known.
+    def _worth(self, rng: random.Random) -> dict[Arm, float]:
+        """The formula at the top for each arm, with what is imagined added to what is known.
 
-        One gain of 0 and one of 1 are always imagined among all results, so that the average and sigma are never 0.
+        Among all results, a gain of 0 and a usual one, 1, are always imagined, so that the average and sigma are never 0.
         """
-        everything, sqrt, gauss, thompson = self._all, math.sqrt, rng.gauss, self._policy == "thompson"
-        average = (everything.gain + 1) / (everything.count + 2)
-        sigma = sqrt((everything.square + 1) / (everything.count + 2) - average * average)
-        price = everything.cost / everything.count if everything.count else 1.0
-        width = sqrt(2 * math.log1p(everything.count + everything.pending))
-        start = average + sigma
-        worth = []
-        for arm in arms:
-            tally = self._tallies[arm]
+        tallies = self._tallies.values()
+        known, pending = sum([t.count for t in tallies]), sum([t.pending for t in tallies])
+        errors = [t.errors() for t in tallies]
+        average = (1.0 + sum([t.gain for t in tallies])) / (2.0 + known)
+        variance = (0.5 + sum(errors)) / (2.0 + known)
+        price = sum([t.cost for t in tallies]) / known if known else 1.0
+        start = average + math.sqrt(variance)
+        width, thompson = math.sqrt(2 * math.log(2.0 + known + pending)), self._policy == "thompson"
+        worth = {}
+        for (arm, tally), error in zip(self._tallies.items(), errors, strict=True):
             imagined = 1 + tally.pending
             n = tally.count + imagined
-            mean = (tally.gain + start + tally.pending * average) / n
-            cost = (tally.cost / price + imagined) / n
-            spread = gauss(0.0, 1.0) if thompson else width
-            worth.append(max(0.0, mean + spread * sigma / sqrt(n)) / cost)
+            mean = (tally.gain + tally.pending * average + start) / n
+            sigma_n = math.sqrt((error + _PRIOR * variance) / ((tally.count + _PRIOR) * n))
+            high = mean + (rng.gauss(0.0, 1.0) if thompson else width) * sigma_n
+            worth[arm] = high * n / (tally.cost / price + imagined) if high > 0 else 0.0
         return worth
 
 
 class _Scale:
-    """Gains in units of a large recent one, from 0 to 1."""
+    """Gains in units of a usual recent one."""
 
     def __init__(self) -> None:
         self._recent: deque[float] = deque()
@@ -226,8 +237,7 @@ class _Scale:
         insort(self._ordered, reward)
         if len(self._recent) > _GAINS:
             del self._ordered[bisect_left(self._ordered, self._recent.popleft())]
-        cut = self._ordered[-1 - int(_CUT * len(self._ordered))]
-        return min(1.0, reward / cut)
+        return min(_MOST, reward / self._ordered[len(self._ordered) // 2])
 
 
 class Competition:
