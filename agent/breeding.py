@@ -100,7 +100,7 @@ class _Calls:
         call, self._count = self._count, self._count + 1
         if known := self._memo.answers.get((self._id, call)):
             return known
-        self._gate.to_breed()
+        self._gate.to_breed(self._id)
         self._record(Asked(self._id, call, recipe.model, messages, recipe.temperature, recipe.max_tokens))
         request = Request(messages, recipe.seed + call, recipe.temperature, recipe.max_tokens)
         try:

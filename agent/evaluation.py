@@ -107,7 +107,7 @@ class Evaluation:
     def _settle(self, variant: Variant) -> Individual | Failure:
         if known := self._memo.outcomes.get(variant.id):
             return known
-        self._gate.to_evaluate()
+        self._gate.to_evaluate(variant.id)
         began = time.monotonic()
         outcome = replace(self._bench.measure(variant.birth, variant.genome), intention=variant.intention)
         self._record(Settled(outcome, time.monotonic() - began))

@@ -106,36 +106,40 @@ class Evolution:
         search: Search,
         rng: random.Random,
         record: Record,
+        *,
+        past: Memo | None = None,
         admit: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`admit` is asked before each birth; when it says no, no more children are born and those under way are finished."""
+        """`past`: what an earlier process of the run did; `admit` is asked before each birth that is not among it."""
         self.archive, self.brief, self.search, self.rng = archive, brief, search, rng
         self._prompts, self._sampling = prompts, sampling
-        self._breeding, self._evaluation, self._record, self._admit = breeding, evaluation, record, admit
+        self._breeding, self._evaluation, self._record = breeding, evaluation, record
+        self._past, self._admit = past or Memo(), admit
+        self._halted = False
         self._ids = (f"{n:04d}" for n in count(1))
 
     def generational(self) -> None:
-        """Runs all generations. Raises MachineError when a pool does."""
+        """Runs all generations, or until nothing more is admitted. Raises MachineError when a pool does."""
         s, archive = self.search, self.archive
         population = self._bring_up(self._first_population(), generation=0)
         self._close_generation(0, population, [])
         for generation in range(1, s.generations + 1):
+            if self._halted:
+                return
             pool = population or [archive.seed]
             elites = selection.elites(pool, archive.objectives, s.elites)
             parents = selection.parents(pool, archive.objectives, s.population)
-            if not self._admit():
-                return
             offspring = self._bring_up(self._vary(parents, elites), generation)
             population = list({i.id: i for i in [*elites, *offspring]}.values())
             self._close_generation(generation, population, elites)
 
-    def steady(self, slots: int, ahead: int, past: Memo) -> None:
-        """Runs until as many children are born as `generational` would bear. Raises MachineError when a pool does.
+    def steady(self, slots: int, ahead: int) -> None:
+        """Runs until as many children are born as `generational` would bear, or until nothing more is admitted.
 
-        `slots`: evaluations at once; `ahead`: at most so many more children are bred; `past`: what an earlier process did.
+        `slots`: evaluations at once; `ahead`: at most so many more children are bred. Raises MachineError when a pool does.
         """
         population, pace = Population(self.archive, self.search), Pace(slots, ahead)
-        unborn = self._unborn(population, past)
+        unborn = self._unborn(population)
         breeding: dict[Future[Variant | Failure], float] = {}
         training: set[Future[Individual | Failure]] = set()
         while True:
@@ -147,7 +151,7 @@ class Evolution:
             done, _ = wait(under_way, return_when=FIRST_COMPLETED)
             for bred in done & breeding.keys():
                 pace.bred(time.monotonic() - breeding.pop(bred))
-                if (child := _result(bred)) is None:
+                if (child := self._result(bred)) is None:
                     continue
                 if isinstance(child, Failure):
                     self._join(population, child)
@@ -157,7 +161,7 @@ class Evolution:
                     training.add(self._evaluation.submit(child))
             for trained in done & training:
                 training.remove(trained)
-                if outcome := _result(trained):
+                if outcome := self._result(trained):
                     pace.trained(outcome)
                     self._join(population, outcome)
 
@@ -168,8 +172,12 @@ class Evolution:
         if not rest:
             self._close_generation(number, population.members, population.members)
 
-    def _unborn(self, population: Population, past: Memo) -> Iterator[Birth]:
-        """What an earlier process left unfinished, then a child of the population as it stands each time one is asked for."""
+    def _unborn(self, population: Population) -> Iterator[Birth | None]:
+        """What an earlier process left unfinished, then a child of the population as it stands each time one is asked for.
+
+        None while no birth is admitted.
+        """
+        past = self._past
         for variant in past.variants.values():
             self.archive.claim(variant)
         for outcome in past.outcomes.values():
@@ -179,8 +187,8 @@ class Evolution:
             if birth.id not in past.outcomes:
                 yield birth
         for born in range(len(past.births), self.search.births):
-            if not self._admit():
-                return
+            while not self._admit():
+                yield None
             recipes = (self._mutation(self.archive.seed),) if born < self.search.first_population else self._child(population)
             birth = Birth(next(self._ids), population.joined // self.search.population, recipes)
             self._record(Drawn(birth))
@@ -227,13 +235,18 @@ class Evolution:
 
     def _bring_up(self, plans: Iterator[tuple[Recipe, ...]], generation: int) -> list[Individual]:
         """Breeds and trains all plans at once; takes the results in order of birth, so that no chance lies in timing."""
-        births = [Birth(next(self._ids), generation, recipes) for recipes in plans]
-        for birth in births:
+        births = []
+        for recipes in plans:
+            birth = Birth(next(self._ids), generation, recipes)
+            if birth.id not in self._past.births and not self._admit():
+                self._halted = True
+                break
             self._record(Drawn(birth))
+            births.append(birth)
         bred = [self._breeding.submit(birth, self._context(birth)) for birth in births]
         trained: list[Future[Individual | Failure] | Outcome] = []
         for future in bred:
-            if (child := _result(future)) is None:
+            if (child := self._result(future)) is None:
                 continue
             if isinstance(child, Failure):
                 trained.append(child)
@@ -241,11 +254,19 @@ class Evolution:
                 trained.append(self._settle(Duplicate(child.birth, twin)))
             else:
                 trained.append(self._evaluation.submit(child))
-        settled = (_result(t) if isinstance(t, Future) else t for t in trained)
+        settled = (self._result(t) if isinstance(t, Future) else t for t in trained)
         outcomes = [outcome for outcome in settled if outcome is not None]
         for outcome in outcomes:
             self.archive.add(outcome)
         return [o for o in outcomes if isinstance(o, Individual)]
+
+    def _result(self, future: Future[_T]) -> _T | None:
+        """None for work that was not begun any more."""
+        try:
+            return future.result()
+        except Halted:
+            self._halted = True
+            return None
 
     def _settle(self, outcome: Outcome) -> Outcome:
         self._record(Settled(outcome))
@@ -258,6 +279,8 @@ class Evolution:
         return Context(self.brief, self.archive.seed, individuals, recent, front)
 
     def _close_generation(self, number: int, population: Sequence[Individual], elites: Sequence[Individual]) -> None:
+        if self._halted:  # it was not finished: the resume will close it
+            return
         self._record(
             GenerationEnded(
                 number,
@@ -267,11 +290,3 @@ class Evolution:
                 self.archive.hypervolume(),
             )
         )
-
-
-def _result(future: Future[_T]) -> _T | None:
-    """None for work that was not begun any more."""
-    try:
-        return future.result()
-    except Halted:
-        return None

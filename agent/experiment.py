@@ -16,6 +16,7 @@ from typing import cast
 from agent import config as configuration
 from agent.archive import Archive
 from agent.breeding import Breeding
+from agent.budget import Budget, Guess, check
 from agent.config import Config, RunFolder
 from agent.errors import MachineError, UserError
 from agent.evaluation import Bench, Evaluation
@@ -26,7 +27,7 @@ from agent.genome import Editor, Genome, read_genome
 from agent.individual import SEED_ID, Birth, Duplicate, Failure, Individual
 from agent.journal import Journal
 from agent.lineage import Lineage, message
-from agent.llm import LanguageModel, LlmSettings, open_model
+from agent.llm import LanguageModel, LlmSettings, open_model, price
 from agent.lock import locked
 from agent.operators import Brief, Sampling
 from agent.prompting import Prompts
@@ -121,6 +122,7 @@ def _equip(config: Config, pinned: Level = "none") -> Iterator[_Equipment]:
     if not config.llm.models:
         raise UserError("No model is named: give --llm MODEL, or --llm offline to run without a key or a network.")
     isolation = _isolation(config, pinned)
+    check(config.limits, config.llm.models, lambda model: price(model, config.llm.prices))
     with ExitStack() as stack:
         settings = LlmSettings(
             api_base=config.llm.api_base, deadline_seconds=config.llm.deadline_seconds, prices=config.llm.prices
@@ -165,7 +167,9 @@ def _isolation(config: Config, pinned: Level) -> Isolation:
 def _evolve(e: _Equipment, journal: Journal, lineage: Lineage, seed: Individual, memo: Memo, watch: Watch) -> None:
     """Runs the algorithm to its end and records how it ended."""
     config = e.config
-    record = _Recorder(journal, lineage, watch, config, seed, memo)
+    budget = Budget(config.limits, slots=config.sandbox.slots, concurrency=config.llm.concurrency, guess=_guess(seed))
+    budget.recall(journal.events())
+    record = _Recorder(journal, lineage, watch, budget, config, seed, memo)
     record(RunStarted(config.model_dump(mode="json"), e.isolation.level, e.isolation.in_force))
     for outcome in (seed, *memo.outcomes.values()):
         record(Settled(outcome))  # journaled already in a resumed run; a branch that the stop prevented is made up for
@@ -173,14 +177,14 @@ def _evolve(e: _Equipment, journal: Journal, lineage: Lineage, seed: Individual,
     brief = Brief(e.task.title, e.task.facts(), config.objective_list(), config.constraint_list())
     sampling = Sampling(tuple(config.llm.models), config.llm.temperature, config.llm.max_tokens)
     repairs, concurrency = config.llm.repairs, config.llm.concurrency
-    gate = Gate()
+    gate = Gate(budget)
     breeding = Breeding(
         e.prompts, e.models, e.editor, record, memo=memo, gate=gate, repairs=repairs, concurrency=concurrency
     )
     evaluation = Evaluation(e.bench, record, memo, gate)
     rng = random.Random(config.run.seed)
     evolution = Evolution(
-        archive, brief, e.prompts, sampling, breeding, evaluation, config.search, rng, record, gate.admits
+        archive, brief, e.prompts, sampling, breeding, evaluation, config.search, rng, record, past=memo, admit=gate.admits
     )
 
     def stop(reason: str) -> None:
@@ -190,7 +194,7 @@ def _evolve(e: _Equipment, journal: Journal, lineage: Lineage, seed: Individual,
     try:
         with asked_to_stop(stop):
             if config.search.schedule == "steady":
-                evolution.steady(config.sandbox.slots, config.llm.concurrency, memo)
+                evolution.steady(config.sandbox.slots, config.llm.concurrency)
             else:
                 evolution.generational()
     except KeyboardInterrupt:
@@ -210,14 +214,28 @@ def _evolve(e: _Equipment, journal: Journal, lineage: Lineage, seed: Individual,
         told = "; ".join(f"{count} times: {reason}" for reason, count in reasons.most_common(3))
         record(RunEnded("failed", f"nothing could be trained; {told}"))
         raise MachineError(f"No variant could be trained; most frequent reasons: {told}")
-    record(RunEnded("finished", ""))
+    record(RunEnded("finished", gate.ceiling))
+
+
+def _guess(seed: Individual) -> Guess:
+    """What one child will cost, before the first: an evaluation as long as the seed's."""
+    return Guess(evaluation_seconds=sum(seed.evidence.seconds.values()))
 
 
 class _Recorder:
     """Journal first, then the branch, then the eyes: the order in which an event becomes true. One event at a time."""
 
-    def __init__(self, journal: Journal, lineage: Lineage, watch: Watch, config: Config, seed: Individual, memo: Memo) -> None:
-        self._journal, self._lineage, self._watch = journal, lineage, watch
+    def __init__(
+        self,
+        journal: Journal,
+        lineage: Lineage,
+        watch: Watch,
+        budget: Budget,
+        config: Config,
+        seed: Individual,
+        memo: Memo,
+    ) -> None:
+        self._journal, self._lineage, self._watch, self._budget = journal, lineage, watch, budget
         self._objectives, self._seed = config.objective_list(), seed
         self._commits = dict(memo.commits)
         self._usd: defaultdict[str, float] = defaultdict(float)
@@ -226,6 +244,7 @@ class _Recorder:
     def __call__(self, event: Event) -> None:
         with self._lock:
             self._journal.record(event)
+            self._budget.see(event)
             if isinstance(event, Answered) and event.completion.usd:
                 self._usd[event.id] += event.completion.usd
             if isinstance(event, Settled) and not isinstance(event.outcome, Duplicate):

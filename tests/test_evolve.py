@@ -61,9 +61,9 @@ def run(seed=0, past=None, **search):
     prompts, sampling = Prompts.load(prompts_folder()), Sampling(("offline",))
     settings = Search(**{"generations": 6, "first_population": 12, "population": 8, "schedule": "generational", **search})
     rng = random.Random(seed)
-    evolution = Evolution(archive, brief, prompts, sampling, Breeder(), Evaluator(), settings, rng, events.append)
+    evolution = Evolution(archive, brief, prompts, sampling, Breeder(), Evaluator(), settings, rng, events.append, past=past)
     if settings.schedule == "steady":
-        evolution.steady(slots=2, ahead=4, past=past or Memo())
+        evolution.steady(slots=2, ahead=4)
     else:
         evolution.generational()
     return archive, events

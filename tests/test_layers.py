@@ -18,7 +18,7 @@ ORDER = (
     ("llm",),
     ("individual",),
     ("events", "selection"),
-    ("archive", "memory", "gate", "budget"),
+    ("archive", "memory", "competition", "gate", "budget"),
     ("operators",),
     ("breeding", "evaluation", "population"),
     ("evolve",),

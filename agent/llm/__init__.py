@@ -1,6 +1,7 @@
 """Text in, text out. The only room that imports openai and litellm, and both only when a call needs them."""
 
 from agent.llm.catalogue import LlmSettings, model_names, open_model
+from agent.llm.prices import price
 from agent.llm.protocol import (
     Completion,
     LanguageModel,
@@ -24,4 +25,5 @@ __all__ = [
     "Usage",
     "model_names",
     "open_model",
+    "price",
 ]
