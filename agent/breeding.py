@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from agent.events import Answered, Asked, Bred, Memo, Record, Settled
 from agent.gate import Gate
 from agent.genome import Editor, Genome, Violations
-from agent.genome.answer import intention
 from agent.individual import Birth, Failure, Recipe, Variant
 from agent.llm import Completion, LanguageModel, Message, Request, RequestRejected
+from agent.memory import intention
 from agent.operators import Context, operators, repair
 from agent.prompting import Prompts
 
@@ -75,7 +75,7 @@ class Breeding:
                 return completion
             genome = self._editor.apply(base, recipe.blocks, completion.text)
             if not isinstance(genome, Violations):
-                return _Edited(genome, intention(completion.text))
+                return _Edited(genome, intention(completion.text)[0])
             broken = genome
             if completion.finish_reason == "length":
                 broken = Violations(("The answer was cut off at its length limit.", *broken.reasons), broken.stage)

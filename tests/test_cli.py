@@ -47,7 +47,8 @@ def wait_until_settled(run, count):
 
 def results(run):
     """What a run is made of, without its timings."""
-    settled = {id: {k: v for k, v in data.items() if k not in ("evidence", "seconds")} for id, data in rows(run, "settled").items()}
+    timed = ("evidence", "seconds")
+    settled = {id: {k: v for k, v in data.items() if k not in timed} for id, data in rows(run, "settled").items()}
     answers = {key: data["text"] for key, data in rows(run, "answered").items()}
     generations = {key: data["population"] for key, data in rows(run, "generation").items()}
     return rows(run, "drawn"), settled, answers, generations

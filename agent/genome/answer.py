@@ -10,10 +10,8 @@ from typing import Literal
 
 MAX_CHARACTERS = 200_000
 MAX_LINE = 2_000
-MAX_INTENTION = 400
 
 _FENCE = re.compile(r"^[ ]{0,3}(?P<marks>`{3,}|~{3,})[ \t]*(?P<language>[\w+-]*)[^\n]*$", re.MULTILINE)
-_INTENTION = re.compile(r"^[ \t>*_#-]*Intention[ \t*_]*:[ \t]*(\S.*)$", re.MULTILINE | re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -44,12 +42,6 @@ def extract(answer: str, names: Collection[str]) -> str | Violations:
     if fences:
         return Violations((f"No fenced Python block of the answer defines {quoted}.",), "answer")
     return Violations((f"The answer has no fenced Python block with the complete {quoted}.",), "answer")
-
-
-def intention(answer: str) -> str:
-    """What the answer says its change is for: the last `Intention: ...` line, shortened. Hostile text."""
-    lines = _INTENTION.findall(answer[:MAX_CHARACTERS])
-    return " ".join(lines[-1].replace("**", " ").split())[:MAX_INTENTION] if lines else ""
 
 
 def compile_error(code: str) -> str | None:

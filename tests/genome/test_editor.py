@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.genome import Editor, Genome, Violations
-from agent.genome.answer import intention
 
 MODEL = '''\
 """A small model."""
@@ -213,21 +212,6 @@ def fenced(code, marks="```", language="python"):
 )
 def test_forms_of_answers(editor, reply):
     assert "return x * 0.5" in text(editor.apply(Genome({"model.py": MODEL}), ("Gate",), reply))
-
-
-@pytest.mark.parametrize(
-    ("reply", "said"),
-    [
-        ("Intention: gate by the spread.\nExpected effect: +0.01.", "gate by the spread."),
-        ("I think.\n\n**Intention:** gate  by\tthe spread.\n", "gate by the spread."),
-        ("- Intention: first thought\n\nIntention: the real one\n", "the real one"),
-        ("My intention: none", ""),
-        ("Intention:\nExpected effect: none", ""),
-        ("Intention: " + "a" * 9000, "a" * 400),
-    ],
-)
-def test_the_intention_of_an_answer(reply, said):
-    assert intention(reply) == said
 
 
 HOSTILE = {
