@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from agent.events import Answered, Asked, Bred, Memo, Record, Settled
-from agent.gate import Gate
+from agent.gate import Gate, Halted
 from agent.genome import Editor, Genome, Violations
 from agent.individual import Birth, Failure, Recipe, Variant
 from agent.llm import Completion, LanguageModel, Message, Request, RequestRejected
@@ -107,5 +107,7 @@ class _Calls:
             completion = self._models[recipe.model].complete(request)
         except RequestRejected as rejected:
             return Violations((str(rejected),), "answer")
+        except CancelledError:  # the model was closed: nobody waits for it any more
+            raise Halted from None
         self._record(Answered(self._id, call, completion))
         return completion

@@ -189,6 +189,9 @@ def _evolve(e: _Equipment, journal: Journal, lineage: Lineage, seed: Individual,
 
     def stop(reason: str) -> None:
         gate.shut(reason)
+        for model in e.models.values():
+            if model.patient:
+                model.close()
         watch(StopRequested(reason))
 
     try:

@@ -51,6 +51,8 @@ class _TooLate(Exception):
 class Command:
     """A `LanguageModel`: one process for each answer. The deadline counts all tries together."""
 
+    patient = False
+
     def __init__(self, name: str, settings: LlmSettings) -> None:
         """Raises UserError for a command that cannot be read or found. Nothing is run."""
         self.name = name

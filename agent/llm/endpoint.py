@@ -51,6 +51,8 @@ class Sender(Protocol):
 class Endpoint:
     """A `LanguageModel` over a sender. Remembers which parameters the model does not take."""
 
+    patient = False
+
     def __init__(self, name: str, sender: Sender, settings: LlmSettings) -> None:
         self.name = name
         self._sender, self._settings = sender, settings

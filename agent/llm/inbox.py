@@ -33,6 +33,8 @@ _NUMBERED = re.compile(r"\.?(\d{4,})\.(?:prompt|answer)\.")
 class Inbox:
     """A `LanguageModel` that waits, as long as it takes."""
 
+    patient = True
+
     def __init__(self, name: str, settings: LlmSettings, *, poll_seconds: float = 0.5, settle_seconds: float = 2.0) -> None:
         """Raises UserError for a folder that cannot be used. It is made when the first prompt is filed."""
         self.name = name

@@ -21,6 +21,8 @@ _FENCE = r"(?:(?!## |`{3}).*\n)*(?P<ticks>`{3,})python\n(?P<code>(?s:.*?))\n(?P=
 class OfflineModel:
     """Deterministic in the messages and the seed of a request."""
 
+    patient = False
+
     name = "offline"
 
     def complete(self, request: Request) -> Completion:

@@ -62,6 +62,8 @@ class LanguageModel(Protocol):
     """Answers from several threads at once."""
 
     name: str
+    patient: bool
+    """Waits for a person: a call that is given up costs nothing."""
 
     def complete(self, request: Request) -> Completion:
         """Raises LanguageModelDown, LanguageModelRefused, or RequestRejected."""

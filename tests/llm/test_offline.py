@@ -83,7 +83,7 @@ class Lab:
 
 
 def draw_mating(rng, a, b, seed):
-    return operators_draw.draw_mating(rng, a, b, SAMPLING)
+    return operators_draw.draw_mating(rng, a, b, seed, SAMPLING)
 
 
 def draw_thought(rng, a, b, seed):

@@ -36,8 +36,9 @@ def until(condition: Callable[[], object], seconds: float = 10.0) -> bool:
     return True
 
 
-def leftovers() -> set[str]:
-    return set(os.listdir(tempfile.gettempdir()))  # a folder for these tests alone
+def leftovers() -> list[str]:
+    """Kinds of what lies in the folder of these tests alone; a zygote that was replaced has a folder of another name."""
+    return sorted(name.rpartition("-")[0] for name in os.listdir(tempfile.gettempdir()))
 
 
 def zygote_of(box: WarmSandbox) -> int:
