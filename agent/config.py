@@ -21,6 +21,7 @@ from agent.errors import UserError
 from agent.evolve import Search
 from agent.fitness import RELATIONS, Constraint, Direction, Objective
 from agent.resources import seeds_folder
+from agent.script import place
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "paper": {
@@ -29,6 +30,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     },
 }
 """Named sets of settings. `paper`: its schedule, and the sampling that its authors used for models of their time."""
+_TASK = "image-classification"
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ class Config(_Section):
 
     preset: Literal["paper"] | None = None
     seed: SeedSection = SeedSection()
-    task: dict[str, Any] = {"name": "image-classification"}
+    task: dict[str, Any] = {"name": _TASK}
     budget: dict[str, Any] = {}
     """Of one evaluation; the task reads it."""
     objectives: dict[str, Direction] = {"accuracy": "max", "parameters": "min"}
@@ -148,20 +150,30 @@ class Config(_Section):
         return tuple(_constraint(name, text) for name, text in self.constraints.items())
 
     def to_toml(self) -> str:
-        return tomli_w.dumps(_without_none(self.model_dump(mode="json")))
+        return tomli_w.dumps(_without_none(self.model_dump(mode="json")), multiline_strings=True)
 
 
-def load(seed: str, config_file: Path | None, overrides: Mapping[str, Any], assignments: Sequence[str]) -> Config:
+def load(
+    seed: str,
+    config_file: Path | None,
+    overrides: Mapping[str, Any],
+    assignments: Sequence[str],
+    sources: Sequence[str] = (),
+) -> Config:
     """The configuration of a new run. `overrides` are nested tables from flags, `assignments` texts `key.key=value`.
 
+    `sources`: files that evolve, beside `seed` if that is one, instead of those that a `seed.toml` names.
     Raises UserError with the file and the key.
     """
-    folder, files = _seed_place(seed)
     layers: list[tuple[str, Mapping[str, Any]]] = []
-    if files is None:
-        layers.append((str(folder / "seed.toml"), _read_toml(folder / "seed.toml")))
-    else:
+    if named := place(seed, overrides.get("task", {}).get("command"), sources):
+        folder, files = named
+        if Path(seed).is_dir() and (folder / "seed.toml").is_file():
+            layers.append((str(folder / "seed.toml"), _read_toml(folder / "seed.toml")))
         layers.append((seed, {"seed": {"files": files}}))
+    else:
+        folder = _seed_folder(seed)
+        layers.append((str(folder / "seed.toml"), _read_toml(folder / "seed.toml")))
     if config_file is not None:
         layers.append((str(config_file), _read_toml(config_file)))
     layers.append(("the command line", overrides))
@@ -184,21 +196,17 @@ def read(path: Path) -> Config:
     return _validate(_read_toml(path), str(path))
 
 
-def _seed_place(seed: str) -> tuple[Path, list[str] | None]:
-    """(folder, files if a bare .py path was given). A name that is no path may be a shipped seed."""
+def _seed_folder(seed: str) -> Path:
+    """A folder with a `seed.toml`. A name that is no path may be a shipped seed."""
     path = Path(seed)
-    if path.suffix == ".py":
-        if not path.is_file():
-            raise UserError(f"There is no file {seed}.")
-        return path.parent, [path.name]
     shipped = seeds_folder() / path.name
     if not path.exists() and (shipped / "seed.toml").is_file() and path.parts[:-1] in ((), ("seeds",)):
         path = shipped
     if not path.is_dir():
         raise UserError(f"There is no seed at {seed}: give a folder with a seed.toml, or the path of a .py file.")
     if not (path / "seed.toml").is_file():
-        raise UserError(f"{path} has no seed.toml; write one, or give the path of the .py file itself.")
-    return path, None
+        raise UserError(f"{path} has no seed.toml; write one, or name the files that evolve with --source.")
+    return path
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -227,14 +235,19 @@ def _assignment(text: str) -> dict[str, Any]:
 
 
 def _merge(into: dict[str, Any], table: Mapping[str, Any]) -> None:
-    """Tables are merged, all else is replaced; but named objectives replace the earlier ones as a whole."""
+    """Tables are merged, all else is replaced; but named objectives, and a task of another name, replace the earlier ones."""
     for key, value in table.items():
-        if isinstance(value, Mapping) and key != "objectives":
-            if not isinstance(into.get(key), dict):
-                into[key] = {}
-            _merge(into[key], value)
-        else:
+        if key == "objectives" or not isinstance(value, Mapping):
             into[key] = value
+            continue
+        earlier = into.get(key)
+        if not isinstance(earlier, dict) or (key == "task" and _task_name(value, earlier) != _task_name(earlier)):
+            into[key] = {}
+        _merge(into[key], value)
+
+
+def _task_name(*tables: Mapping[str, Any]) -> Any:
+    return next((table["name"] for table in tables if "name" in table), _TASK)
 
 
 def _validate(table: Mapping[str, Any], source: str) -> Config:

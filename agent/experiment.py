@@ -8,7 +8,7 @@ import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import cast
@@ -29,6 +29,7 @@ from agent.journal import Journal
 from agent.lineage import Lineage, message
 from agent.llm import LanguageModel, LlmSettings, open_model, price
 from agent.lock import locked
+from agent.measures import settled
 from agent.operators import Brief, Sampling
 from agent.prompting import Prompts
 from agent.records import read_seed
@@ -65,7 +66,7 @@ def start(config: Config, folder: RunFolder, watch: Watch) -> None:
                 f"The seed {config.seed.folder} does not train (stage {seed.stage}): {seed.reason} Mend it first."
             )
         folder.root.mkdir(parents=True)
-        _write(folder.config, config.to_toml())
+        _write(folder.config, equipment.config.to_toml())
         with locked(folder.lock), closing(Journal(folder.journal)) as journal:
             _evolve(equipment, journal, lineage, seed, Memo(), watch)
 
@@ -82,6 +83,7 @@ def resume(folder: RunFolder, watch: Watch) -> None:
         for _, _, key, data in journal.events("settled"):
             if key == SEED_ID:
                 seed = read_seed(data, frozen)
+                seed = replace(seed, genome=replace(seed.genome, entries=equipment.genome.entries))
         seed = seed or equipment.bench.measure(Birth(SEED_ID, 0), equipment.genome)
         if isinstance(seed, Failure):
             raise MachineError(f"The seed does not train any more: {seed.reason}")
@@ -112,12 +114,12 @@ def _equip(config: Config, pinned: Level = "none") -> Iterator[_Equipment]:
     constraints = config.constraint_list()
     bounds = {c.name: c.bound for c in constraints if c.relation in ("<=", "<")}
     try:
-        task = open_task(config.task, config.budget, bounds, config.seed.files, configuration.cache_folder())
+        folder = Path(config.seed.folder)
+        task = open_task(config.task, config.budget, bounds, config.seed.files, configuration.cache_folder(), folder)
     except TaskError as error:
         raise UserError(str(error)) from error
-    for name in config.objectives:
-        if name not in task.objectives:
-            raise UserError(f"objectives.{name}: this task measures {', '.join(task.objectives)}.")
+    config = settled(config, task)
+    genome = genome if task.calls is None else replace(genome, entries=task.calls)
     prompts = Prompts.load(prompts_folder())
     if not config.llm.models:
         raise UserError("No model is named: give --llm MODEL, or --llm offline to run without a key or a network.")

@@ -50,6 +50,8 @@ class Call:
     limits: Limits
     inputs: Mapping[str, Path] = field(default_factory=dict)
     """Files that the child may read, by name: opened by the trusted side, handed over as descriptors."""
+    readable: tuple[Path, ...] = ()
+    """Real paths of files and folders that the child may read where they are, beside what every child may."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Small JSON values from the trusted side."""
     device: str = "cpu"

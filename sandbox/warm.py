@@ -195,7 +195,7 @@ class _Zygote:
 def _request(call: Call, layers: Mapping[str, bool], base: str, scratch: str, baseline: int) -> int:
     """The request as a memory file: sources can be larger than a message."""
     gpu = call.device.startswith("cuda")
-    readable = levels.readable_paths()
+    readable = [*levels.readable_paths(), *map(str, call.readable)]
     whole, listed = levels.readable_around()
     document = {
         "entry": call.entry,
@@ -210,7 +210,7 @@ def _request(call: Call, layers: Mapping[str, bool], base: str, scratch: str, ba
         "layers": dict(layers),
         "readable": readable,
         "hidden": levels.hidden_paths(),
-        "whole": whole,
+        "whole": [*whole, *map(str, call.readable)],
         "listed": listed,
         "world_readable": levels.world_readable(readable),
         "base": base,

@@ -38,6 +38,8 @@ class Genome:
     files: Mapping[str, str]
     frozen: frozenset[str] = frozenset()
     """Names of blocks that evolution must leave alone."""
+    entries: frozenset[str] = frozenset(ENTRY_POINTS)
+    """What its task calls by name. A child that was read back does not know them: ask for its `live` blocks by its seed's."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "files", MappingProxyType(dict(self.files)))
@@ -61,8 +63,11 @@ class Genome:
 
     @cached_property
     def live_blocks(self) -> tuple[Block, ...]:
+        return self.live(self.entries)
+
+    def live(self, entries: frozenset[str]) -> tuple[Block, ...]:
         """The blocks that may evolve and whose change can be measured: all of them where that cannot be told."""
-        reached = _reached(self.files.values())
+        reached = _reached(tuple(self.files.values()), entries)
         live = tuple(block for block in self.blocks if block.name.rpartition(":")[2] in reached)
         return live or self.blocks
 
@@ -75,7 +80,7 @@ class Genome:
 
     def with_files(self, files: Mapping[str, str]) -> Genome:
         """The same genome with some files replaced."""
-        return Genome({**self.files, **files}, self.frozen)
+        return Genome({**self.files, **files}, self.frozen, self.entries)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -157,7 +162,8 @@ def span(node: ast.stmt) -> tuple[int, int]:
     return min([node.lineno, *(d.lineno for d in decorators)]), node.end_lineno or node.lineno
 
 
-def _reached(texts: Iterable[str]) -> set[str]:
+@lru_cache(maxsize=1024)
+def _reached(texts: tuple[str, ...], entry_points: frozenset[str]) -> set[str]:
     """Names that the entry points or code that runs on import lead to; empty if there is no entry point.
 
     Errs on the side of life: a name is the same in every file and scope, and a string or an attribute may mean it too.
@@ -171,7 +177,7 @@ def _reached(texts: Iterable[str]) -> set[str]:
         passive = isinstance(statement, DEFINITIONS) and not statement.decorator_list
         if not passive and not isinstance(statement, ast.Import | ast.ImportFrom):
             queue.append(statement)
-    entries = [name for name in ENTRY_POINTS if name in binders]
+    entries = [name for name in entry_points if name in binders]
     reached = set(entries)
     queue += [statement for name in entries for statement in binders[name]]
     while queue:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agent.genome.genome import ENTRY_POINTS
 from agent.individual import Individual, Recipe
 from agent.operators.compare import differing, plain
 from agent.prompting import Prompts
@@ -66,7 +65,7 @@ def draw_eot(
     Both blocks are live, for a dead one has nothing to teach. None if no elite differs from the seed in such a block,
     or the parent has no other.
     """
-    changed = [(elite, [n for n in differing(elite.genome, seed.genome) if n in _live(elite)]) for elite in elites]
+    changed = [(elite, [n for n in differing(elite.genome, seed.genome) if n in _live(elite, seed)]) for elite in elites]
     candidates = [(elite, blocks) for elite, blocks in changed if blocks]
     if not candidates:
         return None
@@ -91,10 +90,10 @@ def _worth(individual: Individual, seed: Individual) -> list[str]:
     Three lines that shuffle channels hold no values and no structure to evolve; classes and what the framework calls do.
     """
     own = {block.name for block in seed.genome.all_blocks}
-    live = individual.genome.live_blocks
-    worth = [b.name for b in live if b.kind == "class" or b.name in own or plain(b.name) in ENTRY_POINTS]
+    live = individual.genome.live(seed.genome.entries)
+    worth = [b.name for b in live if b.kind == "class" or b.name in own or plain(b.name) in seed.genome.entries]
     return worth or [block.name for block in live]
 
 
-def _live(individual: Individual) -> set[str]:
-    return {block.name for block in individual.genome.live_blocks}
+def _live(individual: Individual, seed: Individual) -> set[str]:
+    return {block.name for block in individual.genome.live(seed.genome.entries)}

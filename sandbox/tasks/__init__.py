@@ -17,6 +17,16 @@ class Task(Protocol):
     """One or two sentences: what the model is for."""
     objectives: tuple[str, ...]
     """Names of the quantities it measures."""
+    directions: Mapping[str, str] = {}
+    """`max` or `min` by objective, where the task itself says it; these are a run's objectives if it names none."""
+    reported: Mapping[str, str] = {}
+    """Objectives whose value is the candidate's own word, each with the reason. All others are measured outside."""
+    calls: frozenset[str] | None = None
+    """Names that it may call on the seed's program; None: the usual entry points."""
+    sealed: bool = True
+    """Has it a test split that nothing but confirmation opens?"""
+    pins: Mapping[str, str] = {}
+    """What a later process of the run must find again; recorded in its table `[task]`, and checked when that is opened."""
 
     def facts(self) -> Mapping[str, str]:
         """What a researcher needs to decide, as label -> sentence; shown in every prompt."""
@@ -28,15 +38,30 @@ class Task(Protocol):
 
 
 def open_task(
-    task: Mapping[str, Any], budget: Mapping[str, Any], bounds: Mapping[str, float], files: tuple[str, ...], cache: Path
+    task: Mapping[str, Any],
+    budget: Mapping[str, Any],
+    bounds: Mapping[str, float],
+    files: tuple[str, ...],
+    cache: Path,
+    folder: Path = Path(),
 ) -> Task:
     """From the tables `[task]` and `[budget]`. `bounds` are upper bounds by objective, checked before training.
 
-    Raises TaskError, one sentence, for anything that cannot be.
+    `files`: the seed's, relative to its `folder`. Raises TaskError, one sentence, for anything that cannot be.
     """
-    from sandbox.tasks.image_classification import ImageClassification, Settings
-
     name = task.get("name", "image-classification")
-    if name != "image-classification":
-        raise TaskError(f"task.name: there is no task {name!r}; known: image-classification.")
-    return ImageClassification(Settings.read(task, budget, bounds.get("parameters"), files), cache)
+    if name == "image-classification":
+        from sandbox.tasks.image_classification import ImageClassification, Settings
+
+        return ImageClassification(Settings.read(task, budget, bounds.get("parameters"), files), cache)
+    if name == "script":
+        from sandbox.tasks.script.task import ScriptTask
+
+        return ScriptTask.open(task, budget, files, cache, folder)
+    if isinstance(name, str) and name.endswith(".py"):
+        from sandbox.tasks.own.task import OwnTask
+
+        return OwnTask.open(task, budget, bounds.get("parameters"), files, cache, folder)
+    raise TaskError(
+        f"task.name: there is no task {name!r}; known: image-classification, script, or the path of a task.py of your own."
+    )
