@@ -88,6 +88,7 @@ class RunEnded:
 
 Event = RunStarted | Drawn | Asked | Answered | Bred | Settled | GenerationEnded | Committed | RunEnded
 
+
 @dataclass(frozen=True)
 class StopRequested:
     """No event of the journal, which records how a run ended: what is under way will be finished first."""
@@ -97,6 +98,9 @@ class StopRequested:
 
 Record = Callable[[Event], None]
 """Called from several threads; returns when the event is safe on disk."""
+
+Watch = Callable[[Event | StopRequested], None]
+"""Sees each event after it is journaled; for the live view."""
 
 
 @dataclass(frozen=True)
