@@ -162,6 +162,7 @@ Event = (
 )
 
 
+
 @dataclass(frozen=True)
 class StopRequested:
     """No event of the journal, which records how a run ended: what is under way will be finished first."""
@@ -171,6 +172,9 @@ class StopRequested:
 
 Record = Callable[[Event], None]
 """Called from several threads; returns when the event is safe on disk."""
+
+Watch = Callable[[Event | StopRequested], None]
+"""Sees each event after it is journaled; for the live view."""
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ ORDER = (
     ("records",),
     ("journal",),
     ("lineage", "summary", "report", "dashboard", "confirmation"),
-    ("config", "lock", "signals"),
+    ("config", "lock", "signals", "recorder"),
     ("terminal", "doctor"),
     ("experiment",),
     ("cli",),
