@@ -9,12 +9,12 @@ from typing import Any
 from agent.errors import UserError
 
 
-def tables(command: str | None, metrics: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """What `--command` and `--metric` say, as `[task]` and `[objectives]`; empty without them. Raises UserError."""
+def with_script(flags: dict[str, dict[str, Any]], command: str | None, metrics: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The tables of `flags` with what `--command` and `--metric` say added to `[task]` and `[objectives]`. Raises UserError."""
     if command is None:
         if metrics:
             raise UserError('--metric names what a script prints: say with --command "python FILE" how the script is run.')
-        return {}
+        return flags
     if not metrics:
         raise UserError("--command needs at least one --metric NAME:min or NAME:max, a number that the script prints.")
     from sandbox.tasks.script.task import directions
@@ -25,7 +25,8 @@ def tables(command: str | None, metrics: Sequence[str]) -> dict[str, dict[str, A
         if not colon or way not in ("min", "max") or not name.strip():
             raise UserError(f"--metric {text!r} must have the form NAME:min or NAME:max, such as val_loss:min.")
         told[name.strip()] = way
-    return {"task": {"name": "script", "command": command, "metrics": told}, "objectives": directions(told)}
+    task = {**flags.get("task", {}), "name": "script", "command": command, "metrics": told}
+    return {**flags, "task": task, "objectives": directions(told)}
 
 
 def place(seed: str, command: str | None, sources: Sequence[str]) -> tuple[Path, list[str]] | None:

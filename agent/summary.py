@@ -14,6 +14,7 @@ from agent.genome import Genome, diff
 from agent.individual import INVALID_STAGES, SEED_ID, Birth
 from agent.journal import Journal
 from agent.records import read_birth
+from sandbox.tasks import reported
 
 Facts = dict[str, Any]
 
@@ -50,6 +51,7 @@ def status(journal: Journal, run: str, *, alive: bool) -> Facts:
         "counts": {kind: counts[kind] for kind in ("proposed", "invalid", "duplicate", "failed", "trained")},
         "failures": dict(reasons.most_common(5)),
         "objectives": config.get("objectives", {}),
+        "self_reported": reported(config.get("task", {})),
         "seed": {"fitness": dict(seed.values) if seed else None},
         "front": [
             {"id": t.id, "branch": branches.get(t.id), "fitness": dict(t.fitness.values), "intention": meant.get(t.id, "")}

@@ -23,6 +23,7 @@ from agent.events import Bred, Drawn, Event, GenerationEnded, RunStarted, Settle
 from agent.evolve import Search
 from agent.individual import INVALID_STAGES, SEED_ID, Duplicate, Failure, Individual
 from agent.prompting import clean
+from sandbox.tasks import reported
 
 Facts = Mapping[str, Any]
 
@@ -74,6 +75,10 @@ class Live:
                 search = config["search"]
                 assert isinstance(search, dict)
                 self._isolation, self._generations = isolation, Search(**search).stages
+                task = config["task"]
+                assert isinstance(task, dict)
+                for name, reason in reported(task).items():
+                    self._tell(Text(f"{name} is self-reported: {reason}", "yellow"))
             case Drawn(birth):
                 self._counts["proposed"] += 1
                 self._generation = birth.generation
@@ -150,6 +155,7 @@ def print_status(facts: Facts) -> None:
     for reason, count in facts["failures"].items():
         console.print(Text(f"  {count} x {reason[:150]}", "yellow"))
     console.print(_front_table(facts))
+    _warn(console, facts["self_reported"])
     console.print(Text(f"hypervolume {facts['hypervolume']:.4f} (the seed alone: 1)"))
 
 
@@ -176,6 +182,7 @@ def print_run(listed: list[dict[str, Any]], facts: Facts) -> None:
         table.add_row(*(Text(cell) for cell in cells), style="green" if one["id"] in on_front else "")
     console.print(table)
     console.print(_front_table(facts))
+    _warn(console, facts["self_reported"])
 
 
 def print_variant(one: Facts, facts: Facts) -> None:
@@ -190,7 +197,8 @@ def print_variant(one: Facts, facts: Facts) -> None:
     if one["fitness"]:
         seed = facts["seed"]["fitness"]
         for name, value in one["fitness"].items():
-            table.add_row(name, Text(f"{number(value)}  (seed {number(seed[name])})"))
+            mark = f"; self-reported: {reason}" if (reason := facts["self_reported"].get(name)) else ""
+            table.add_row(name, Text(f"{number(value)}  (seed {number(seed[name])}){mark}"))
         stages = ", ".join(f"{stage} {s:.2f} s" for stage, s in one["evidence"]["seconds"].items())
         memory = one["evidence"]["peak_memory"] / 2**20
         table.add_row("measured", f"{stages}; peak {memory:.0f} MiB; isolation {one['evidence']['isolation']}")
@@ -221,6 +229,14 @@ def print_doctor(facts: Facts) -> None:
             console.print(Text(f"  {key}: {_flat(value)}"), soft_wrap=True)
 
 
+def print_checks(checks: list[dict[str, Any]]) -> None:
+    """A line for each check; what it found is the author's or a candidate's text."""
+    console = _stdout()
+    for check in checks:
+        word, style = ("ok    ", "green") if check["passed"] else ("FAILED", "bold red")
+        console.print(Text(f"{word} {check['check']}: {clean(check['found'])}", style), soft_wrap=True)
+
+
 def _flat(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{k} {_flat(v)}" for k, v in value.items())
@@ -233,7 +249,8 @@ def _front_table(facts: Facts) -> Table:
     table = Table(title="front", title_justify="left", box=None, padding=(0, 2, 0, 0))
     names = list(facts["objectives"])
     for column in ("id", *names, "branch"):
-        table.add_column(column, justify="right" if column in names else "left", no_wrap=True)
+        mark = " (self-reported)" if column in facts["self_reported"] else ""
+        table.add_column(f"{column}{mark}", justify="right" if column in names else "left", no_wrap=True)
     table.add_column("last intention", no_wrap=True, overflow="ellipsis")
     rows = [(member["id"], member["fitness"], member["branch"], member["intention"]) for member in facts["front"]]
     if facts["seed"]["fitness"] and all(id != SEED_ID for id, *_ in rows):
@@ -241,6 +258,11 @@ def _front_table(facts: Facts) -> Table:
     for id, fitness, branch, intention in rows:
         table.add_row(id, *(number(fitness[n]) for n in names), Text(branch or ""), Text(clean(intention)))
     return table
+
+
+def _warn(console: Console, reported: Mapping[str, str]) -> None:
+    for name, reason in reported.items():
+        console.print(Text(f"{name} is self-reported: {reason}.", "yellow"))
 
 
 def _stdout() -> Console:

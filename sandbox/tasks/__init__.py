@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from sandbox.job import Job, Measured, Stopped
 from sandbox.sandbox import Sandbox, TaskError
 
-__all__ = ["Task", "TaskError", "open_task"]
+__all__ = ["Task", "TaskError", "open_task", "reported"]
 
 
 class Task(Protocol):
@@ -19,8 +19,6 @@ class Task(Protocol):
     """Names of the quantities it measures."""
     directions: Mapping[str, str] = {}
     """`max` or `min` by objective, where the task itself says it; these are a run's objectives if it names none."""
-    reported: Mapping[str, str] = {}
-    """Objectives whose value is the candidate's own word, each with the reason. All others are measured outside."""
     calls: frozenset[str] | None = None
     """Names that it may call on the seed's program; None: the usual entry points."""
     sealed: bool = True
@@ -65,3 +63,12 @@ def open_task(
     raise TaskError(
         f"task.name: there is no task {name!r}; known: image-classification, script, or the path of a task.py of your own."
     )
+
+
+def reported(task: Mapping[str, Any]) -> dict[str, str]:
+    """From the table `[task]` alone: the objectives that are a candidate's own word, each with the reason."""
+    if task.get("name") != "script":
+        return {}
+    from sandbox.tasks.script.task import REASON
+
+    return dict.fromkeys(task["metrics"], REASON)

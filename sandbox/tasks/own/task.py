@@ -108,11 +108,12 @@ class OwnTask(Task):
         self.objectives = (*self.file.objectives, *MEASURED)
         self.calls = self.file.calls
         self.pins = {"source": self.file.text, "data": self.splits.digest}
+        self._facts = facts(self.file, self.splits, settings)
         self._fit_files, self._smoke_files = self.splits.files(cache)
         self._scoring = threading.Lock()
 
     def facts(self) -> dict[str, str]:
-        return facts(self.file, self.splits, self.settings)
+        return self._facts
 
     def evaluate(self, job: Job, sandbox: Sandbox) -> Measured | Stopped:
         """Raises SandboxUnavailable when the machine is at fault."""
@@ -125,7 +126,7 @@ class OwnTask(Task):
         smoke = self._smoke(job, stages)
         weights = self._fit(job, stages, smoke.layout)
         values = {
-            **self._score(job.split, *self._predictions(job, stages, weights)),
+            **self.score(job.split, *self._predictions(job, stages, weights)),
             "parameters": float(smoke.layout.parameters),
             "seconds": rough(stages.seconds["fit"]),
             "peak_memory": float(stages.peak_memory),
@@ -187,7 +188,7 @@ class OwnTask(Task):
             raise Stop("predict", "The trained model predicts NaN or infinite values.", report.log)
         return values
 
-    def _score(self, split: Split, first: np.ndarray, second: np.ndarray) -> dict[str, float]:
+    def score(self, split: Split, first: np.ndarray, second: np.ndarray) -> dict[str, float]:
         """The worse of both values for each objective. Raises Stop for predictions that depend on their company."""
         import numpy as np
 

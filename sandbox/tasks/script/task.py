@@ -115,7 +115,6 @@ class ScriptTask(Task):
         self.title = settings.title
         self.objectives = (*settings.metrics, "seconds", "peak_memory")
         self.directions = directions(settings.metrics)
-        self.reported = dict.fromkeys(settings.metrics, REASON)
         self.pins = {"snapshot": project.digest}
 
     def facts(self) -> dict[str, str]:
