@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from sandbox.data import Dataset, load
 from sandbox.job import Job, Measured, Stage, Stop, Stopped
 from sandbox.sandbox import Call, Limits, Report, Sandbox, TaskError
+from sandbox.tasks import Task
 from sandbox.tasks.weights import BadWeights, Layout, canonical
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class Settings:
         )
 
 
-class ImageClassification:
+class ImageClassification(Task):
     """The task `image-classification`. Objectives: accuracy on validation images (0..1), parameters (a count)."""
 
     objectives: tuple[str, ...] = ("accuracy", "parameters")

@@ -19,6 +19,8 @@ PROJECT = "project"
 """In a call's scratch folder: the private copy of a script's project."""
 SMOKE_RESULT = 1 << 20
 """Bytes: the layout of the largest state that may be trained, as text."""
+_COUNT = re.compile(r"class (\d{1,15}) ([A-Za-z_]\w{0,63})", re.ASCII)
+_SIZES = re.compile(r"size ([A-Za-z_]\w{0,63})((?: \d{1,6}(?:x\d{1,6}){0,4}){1,12})", re.ASCII)
 
 
 class Stages:
@@ -88,8 +90,8 @@ class Smoke:
     def read(cls, report: Report, max_parameters: float | None) -> Smoke:
         """From lines as `state.tell` writes them; any other line is passed over. Raises Stop."""
         lines = report.result.decode("utf-8", "replace").split("\n")
-        counts = (re.fullmatch(r"class (\d{1,15}) ([A-Za-z_]\w{0,63})", line, re.ASCII) for line in lines)
-        shapes = (re.fullmatch(r"size ([A-Za-z_]\w{0,63})((?: \d{1,6}(?:x\d{1,6}){0,4}){1,12})", line, re.ASCII) for line in lines)
+        counts = (_COUNT.fullmatch(line) for line in lines)
+        shapes = (_SIZES.fullmatch(line) for line in lines)
         layout = Layout.read(lines)
         if not layout.tensors:
             raise Stop("smoke", "The program ended itself before its model was tried.", report.log)

@@ -45,11 +45,11 @@ def checks(
     yield _apart(opened.splits)
     yield _hidden(opened.splits)
     first = opened.evaluate(Job(sources, 0), sandbox)
+    evaluated = "the seed trains, predicts each row by itself and is scored"
     if isinstance(first, Stopped):
-        yield Check("the seed trains, predicts each row by itself and is scored", False, f"{first.stage}: {first.reason}\n{first.log}")
+        yield Check(evaluated, False, f"stopped at {first.stage}: {first.reason}\n{first.log}".strip())
         return
-    told = ", ".join(f"{name} {value:.6g}" for name, value in first.values.items())
-    yield Check("the seed trains, predicts each row by itself and is scored", True, told)
+    yield Check(evaluated, True, ", ".join(f"{name} {value:.6g}" for name, value in first.values.items()))
     again = opened.evaluate(Job(sources, 0), sandbox)
     yield _repeatable(first.values, again.values if not isinstance(again, Stopped) else {})
     yield _telling(opened, first.values)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from sandbox.sandbox import TaskError

@@ -136,11 +136,11 @@ def _title(path: Path, module: ModuleType) -> str:
 
 
 def _objectives(path: Path, module: ModuleType) -> Mapping[str, Direction]:
-    found = getattr(module, "objectives", None)
-    good = isinstance(found, dict) and found and all(isinstance(n, str) and n.isidentifier() for n in found)
-    if not good or any(direction not in ("max", "min") for direction in found.values()):  # type: ignore[union-attr]
+    found: Any = getattr(module, "objectives", None)
+    named = isinstance(found, dict) and found and all(isinstance(name, str) and name.isidentifier() for name in found)
+    if not named or any(direction not in ("max", "min") for direction in found.values()):
         raise TaskError(f'{path}: name what score returns and which way is better: objectives = {{"error": "min"}}.')
-    return cast(dict[str, Direction], dict(found))  # type: ignore[call-overload]
+    return cast(dict[str, Direction], dict(found))
 
 
 def _output_shape(path: Path, module: ModuleType) -> tuple[int, ...]:

@@ -52,7 +52,7 @@ class Splits:
         if not isinstance(told, dict) or set(told) != set(SPLITS):
             raise TaskError(f"data() of {where} must return a dict with the keys {', '.join(SPLITS)}.")
         train = _arrays(told["train"], f"data()['train'] of {where}")
-        parts = {
+        parts: dict[Split, tuple[Part, ...]] = {
             split: tuple(_parts(told[split], f"data()[{split!r}] of {where}")) for split in SPLITS if split != "train"
         }
         if example is None:
@@ -168,12 +168,13 @@ def _noise(arrays: Arrays) -> dict[str, np.ndarray]:
     made = {}
     for name, values in arrays.items():
         shape = (min(rows, len(values)), *values.shape[1:])
-        if values.dtype.kind in "iub" and values.size:
-            low, high = int(values.min()), int(values.max())
-            made[name] = rng.integers(low, high, shape, endpoint=True).astype(values.dtype)
-        elif values.dtype.kind == "f" and values.size:
-            low, high = float(np.nanmin(values)), float(np.nanmax(values))
-            made[name] = rng.uniform(low, high, shape).astype(values.dtype)
+        kind, known = values.dtype.newbyteorder("="), values
+        if kind.kind == "f":
+            known = values[np.isfinite(values)]
+        if kind.kind in "iub" and known.size:
+            made[name] = rng.integers(known.min(), known.max(), shape, kind, endpoint=True)
+        elif kind.kind == "f" and known.size:
+            made[name] = rng.uniform(float(known.min()), float(known.max()), shape).astype(kind)
         else:
-            made[name] = np.zeros(shape, values.dtype)
+            made[name] = np.zeros(shape, kind)
     return made

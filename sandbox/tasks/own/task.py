@@ -20,7 +20,7 @@ from sandbox.sandbox import Limits, Sandbox, TaskError
 from sandbox.tasks import Task
 from sandbox.tasks.own.facts import facts
 from sandbox.tasks.own.source import TaskFile
-from sandbox.tasks.own.splits import BARE, Part, Splits
+from sandbox.tasks.own.splits import Part, Splits
 from sandbox.tasks.settings import SIZES, UNITS, quantity, refuse_unknown
 from sandbox.tasks.stages import SMOKE_RESULT, SMOKE_SECONDS, Smoke, Stages, rough
 from sandbox.tasks.weights import BadWeights, Layout, canonical

@@ -9,6 +9,7 @@ import tarfile
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from itertools import islice
 from pathlib import Path
 
 from sandbox.sandbox import TaskError
@@ -16,7 +17,7 @@ from sandbox.sandbox import TaskError
 MAX_FILES = 2000
 """As many as the scratch folder of any level can hold beside what the script writes."""
 MAX_BYTES = 64 << 20
-_LEFT_OUT = ("__pycache__", "node_modules", "runs", "wandb", "*.egg-info", "*.pyc")
+_LEFT_OUT = ("__pycache__", "node_modules", "runs", "wandb", "*.egg-info", "*.pyc", "*.pem", "*.key")
 """Beside all names that begin with a dot, where keys and histories lie, and virtual environments."""
 
 
@@ -98,13 +99,9 @@ def _kept(data: bytes, digest: str, cache: Path) -> Path:
 def _too_much(folder: Path, leave_out: Collection[str], most: int) -> str:
     """One sentence with what weighs most, from a look that ends early in a very large folder."""
     sizes: dict[str, int] = {}
-    count = 0
-    for path in _walk(folder, "", leave_out):
+    for path in islice(_walk(folder, "", leave_out), 20 * MAX_FILES):
         top = path.partition("/")[0]
         sizes[top] = sizes.get(top, 0) + (folder / path).stat().st_size
-        count += 1
-        if count >= 20 * MAX_FILES:
-            break
     heavy = ", ".join(f"{name} {size / 2**20:,.1f} MiB" for name, size in sorted(sizes.items(), key=lambda i: -i[1])[:3])
     return (
         f"{folder} is too large to be copied for every run: more than {most / 2**20:,.0f} MiB or {MAX_FILES:,} files (most in: "

@@ -167,7 +167,7 @@ def _readable(name: str, folder: Path) -> Path:
     """The real place of what a script may read without a copy: below the project's folder, or an absolute path."""
     place = (folder / name).resolve()
     if ".." in Path(name).parts:
-        raise TaskError(f"task.readable: give {name} as an absolute path, {place}, since it lies outside of the project's folder.")
+        raise TaskError(f"task.readable: {name} lies outside of the project's folder; give its absolute path, {place}.")
     if not place.exists():
         raise TaskError(f"task.readable: there is no {folder / name}.")
     if Path.home().resolve().is_relative_to(place) or folder.is_relative_to(place):
