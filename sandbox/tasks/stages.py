@@ -132,6 +132,6 @@ def explain(report: Report, limits: Limits, files: tuple[str, ...]) -> str:
     return f"The process ended early with exit code {report.status}."
 
 
-def rough(seconds: float) -> float:
-    """To two digits and whole seconds: the rest of a time is chance, and each chance would be another member of the front."""
-    return max(1.0, round(float(f"{seconds:.2g}")))
+def rough(value: float) -> float:
+    """To two digits: more of a run's time is chance, and every chance difference would be a member of the front."""
+    return float(f"{value:.2g}")

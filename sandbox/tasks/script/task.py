@@ -27,6 +27,7 @@ KEPT = 16_000
 """Characters of a failed script's output that are kept."""
 SCRATCH = 256 << 20
 """Bytes that the script may write beside the copy of its project."""
+_MEASURED = ("train_time", "memory")
 _KEYS = ("name", "title", "command", "metrics", "copy", "leave_out", "readable", "snapshot")
 
 
@@ -35,7 +36,7 @@ def directions(told: Mapping[str, str]) -> dict[str, str]:
 
     A run needs two objectives. What it costs to train is the one that is measured outside and that everybody pays.
     """
-    return {**told, "seconds": "min"} if len(told) == 1 else dict(told)
+    return {**told, "train_time": "min"} if len(told) == 1 else dict(told)
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Settings:
         told = task.get("metrics")
         if not isinstance(told, Mapping) or not told or any(way not in ("max", "min") for way in told.values()):
             raise TaskError('task.metrics is missing: name what the script prints, such as metrics = {val_loss = "min"}.')
-        if clash := sorted({"seconds", "peak_memory"} & told.keys()):
+        if clash := sorted(set(_MEASURED) & told.keys()):
             raise TaskError(f"task.metrics: {clash[0]} is measured in any case; choose another name for the script's own.")
         lists = {key: task.get(key, []) for key in ("leave_out", "readable")}
         for key, listed in lists.items():
@@ -87,7 +88,7 @@ class Settings:
 
 
 class ScriptTask(Task):
-    """The task `script`. Objectives: the script's metrics (its own word), seconds and peak_memory (measured outside)."""
+    """The task `script`. Objectives: the script's metrics (its own word), train_time and memory (measured outside)."""
 
     sealed = False
 
@@ -113,7 +114,7 @@ class ScriptTask(Task):
     def __init__(self, settings: Settings, project: Project, readable: Mapping[str, Path], files: tuple[str, ...]) -> None:
         self._settings, self._project, self._readable, self._files = settings, project, readable, files
         self.title = settings.title
-        self.objectives = (*settings.metrics, "seconds", "peak_memory")
+        self.objectives = (*settings.metrics, *_MEASURED)
         self.directions = directions(settings.metrics)
         self.pins = {"snapshot": project.digest}
 
@@ -130,7 +131,10 @@ class ScriptTask(Task):
                 f"the line that prints it. It is self-reported ({REASON}), and a person reviews every change: how it is "
                 "computed, and on which data, must stay as it is. A better number by another measurement is no improvement."
             ),
-            "Measured outside": "seconds, the time of the whole run (two digits), and peak_memory, in bytes.",
+            "Measured outside": (
+                "train_time, the seconds of the whole run, to two digits and whole seconds, and memory, its largest private memory "
+                "in MiB, to two digits; differences below a tenth may be noise."
+            ),
             "Chance": "torch, numpy and random are seeded before the program starts; EVOLVE_SEED holds the number.",
             "Limits": (
                 f"{s.seconds:g} s and {s.memory / 2**30:.3g} GiB for one run; no network, no other processes (a DataLoader works "
@@ -160,7 +164,9 @@ class ScriptTask(Task):
             "fit", "sandbox.tasks.script.inside:run", limits, inputs, options, tuple(self._readable.values())
         )
         values = metrics.read(report.log, tuple(s.metrics))
-        return stages.measured({**values, "seconds": rough(report.seconds), "peak_memory": float(report.peak_memory)})
+        # A short run's time is mostly chance, and each chance would be another member of the front.
+        whole_seconds = max(1.0, round(rough(report.seconds)))
+        return stages.measured({**values, "train_time": whole_seconds, "memory": rough(report.peak_memory / 2**20)})
 
 
 def _readable(name: str, folder: Path) -> Path:
