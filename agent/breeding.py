@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import replace
 
-from agent.events import Answered, Asked, Bred, Memo, Mended, Record, Settled
+from agent.events import Answered, Asked, Bred, Memo, Mended, Record, Rejected, Settled
 from agent.gate import Gate, Halted
 from agent.genome import Editor, Genome, Violations
 from agent.individual import Birth, Failure, Recipe, Talk, Variant
@@ -128,6 +128,7 @@ class Breeding:
             if not isinstance(edited, Violations):
                 return talk, edited
             broken = edited
+            self._record(Rejected(id, talk.calls - 1, broken.stage, broken.reasons))
             if completion.finish_reason == "length":
                 broken = Violations(("The answer was cut off at its length limit.", *broken.reasons), broken.stage)
                 talk = replace(talk, recipe=_roomier(talk.recipe))

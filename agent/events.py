@@ -48,6 +48,16 @@ class Answered:
 
 
 @dataclass(frozen=True)
+class Rejected:
+    """An answer broke the contract: it is sent back, or the child's end."""
+
+    id: str
+    call: int
+    stage: str
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Bred:
     """A child parsed and kept its contract."""
 
@@ -157,6 +167,7 @@ Event = (
     | Drawn
     | Asked
     | Answered
+    | Rejected
     | Bred
     | Mended
     | Settled

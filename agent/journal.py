@@ -30,6 +30,7 @@ from agent.events import (
     Learned,
     Memo,
     Mended,
+    Rejected,
     Repeated,
     RunEnded,
     RunStarted,
@@ -196,6 +197,8 @@ def _row(event: Event) -> tuple[str, str, dict[str, Any]]:
             return "asked", f"{id}/{call}", asked
         case Answered(id, call, completion):
             return "answered", f"{id}/{call}", write_completion(completion)
+        case Rejected(id, call, stage, reasons):
+            return "rejected", f"{id}/{call}", {"stage": stage, "reasons": list(reasons)}
         case Bred(Variant() as variant):
             return "bred", variant.id, write_variant(variant)
         case Mended(Variant() as variant, reason):

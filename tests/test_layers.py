@@ -26,6 +26,7 @@ ORDER = (
     ("evolve", "noise"),
     ("records",),
     ("journal",),
+    ("learned",),
     ("lineage", "summary", "report", "dashboard", "confirmation"),
     ("config", "lock", "signals", "recorder"),
     ("terminal", "doctor"),
