@@ -211,6 +211,21 @@ def diff(run: Path, id: str) -> None:
 
 
 @cli.command()
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@_AS_JSON
+def compare(runs: tuple[Path, ...], as_json: bool) -> None:
+    """Runs side by side: hypervolume over trained variants and over dollars, with the noise."""
+    from contextlib import ExitStack
+
+    from agent import comparison, terminal
+
+    with ExitStack() as stack:
+        journals = {str(run): stack.enter_context(_journal(_folder(run))) for run in runs}
+        facts = comparison.compare(journals)
+    _print_json(facts) if as_json else terminal.print_comparison(facts)
+
+
+@cli.command()
 @click.option("--llm", help="Also check that this model can be reached.")
 @click.option("--api-base", help="Address of an OpenAI-compatible endpoint.")
 @_AS_JSON

@@ -249,6 +249,31 @@ def print_arms(facts: Facts) -> None:
         console.print(Text(f"{name}, written in this run: {clean(text)}"), soft_wrap=True)
 
 
+def print_comparison(facts: Facts) -> None:
+    """A line for each run, and how it grew, at a tenth of the way each."""
+    console = _stdout()
+    equal = facts["equal"]
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column("run")
+    columns = ("trained", "USD", "hypervolume", f"after {equal['trained']} trained", f"after {equal['usd']:.3f} USD")
+    for column in columns:
+        table.add_column(column, justify="right")
+    table.add_column("noise (one sigma)")
+    for run in facts["runs"]:
+        noise = ", ".join(f"{name} {number(sigma)}" for name, sigma in (run["noise"] or {}).items() if sigma) or "not measured"
+        volumes = (f"{run[key]:.4f}" for key in ("hypervolume", "at_equal_trained", "at_equal_usd"))
+        table.add_row(Text(run["run"]), str(run["trained"]), f"{run['usd']:.3f}", *volumes, Text(noise))
+    console.print(table)
+    steps = sorted({round(equal["trained"] * tenth / 10) for tenth in range(11)})
+    growth = Table(box=None, padding=(0, 2, 0, 0), title="hypervolume after so many trained variants", title_justify="left")
+    growth.add_column("run")
+    for step in steps:
+        growth.add_column(str(step), justify="right")
+    for run in facts["runs"]:
+        growth.add_row(Text(run["run"]), *(f"{run['points'][step]['hypervolume']:.4f}" for step in steps))
+    console.print(growth)
+
+
 def print_diff(text: str) -> None:
     if sys.stdout.isatty():
         _stdout().print(Syntax(text, "diff", background_color="default", word_wrap=True))

@@ -146,7 +146,7 @@ def test_a_program_that_fails_the_smoke_stage_is_sent_back_once(bred):
 
 
 def test_a_resumed_process_goes_on_with_the_conversation_and_pays_nothing_twice(bred):
-    first, model, events, _ = bred(code(8))
+    first, _, events, _ = bred(code(8))
     asked, answered = (next(e for e in events if isinstance(e, kind)) for kind in (Asked, Answered))
     memo = Memo(
         answers={("0001", 0): answered.completion},

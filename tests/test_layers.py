@@ -27,7 +27,7 @@ ORDER = (
     ("records",),
     ("journal",),
     ("learned",),
-    ("lineage", "summary", "report", "dashboard", "confirmation"),
+    ("lineage", "summary", "comparison", "report", "dashboard", "confirmation"),
     ("config", "lock", "signals", "recorder"),
     ("terminal", "doctor"),
     ("experiment",),
