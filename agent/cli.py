@@ -211,6 +211,15 @@ def diff(run: Path, id: str) -> None:
 
 
 @cli.command()
+@_RUN
+def report(run: Path) -> None:
+    """Write report.html and report.md into the run folder."""
+    folder = _folder(run)
+    _report(folder)
+    click.echo(f"{folder.report}\n{folder.report_markdown}")
+
+
+@cli.command()
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @_AS_JSON
 def compare(runs: tuple[Path, ...], as_json: bool) -> None:
@@ -261,8 +270,11 @@ def _drive(folder: Any, work: Callable[[Any], None]) -> None:
             if folder.journal.is_file():
                 live.say(f"When the cause is mended, go on with:  evolve resume {folder.root}")
             raise
+        finally:
+            if folder.journal.is_file():
+                _report(folder)
     terminal.print_status(_status(folder))
-    click.echo(f"Look closer with:  evolve show {folder.root}", err=True)
+    click.echo(f"Look closer with:  evolve show {folder.root}, or open {folder.report}", err=True)
 
 
 def _detach(folder: Any, arguments: list[str]) -> None:
@@ -314,6 +326,16 @@ def _status(folder: Any) -> dict[str, Any]:
 
     with _journal(folder) as journal:
         return dict(summary.status(journal, folder.name, alive=is_locked(folder.lock)))
+
+
+def _report(folder: Any) -> None:
+    from contextlib import suppress
+
+    from agent import report as writing
+    from agent.lock import is_locked
+
+    with suppress(OSError), _journal(folder) as journal:  # a full disk must not hide how the run ended
+        writing.write(journal, folder.name, folder.report, folder.report_markdown, alive=is_locked(folder.lock))
 
 
 def _print_json(facts: Any) -> None:

@@ -59,6 +59,14 @@ class RunFolder:
         return self.root / "journal.db"
 
     @property
+    def report(self) -> Path:
+        return self.root / "report.html"
+
+    @property
+    def report_markdown(self) -> Path:
+        return self.root / "report.md"
+
+    @property
     def log(self) -> Path:
         return self.root / "run.log"
 
