@@ -215,7 +215,10 @@ def diff(run: Path, id: str) -> None:
 def report(run: Path) -> None:
     """Write report.html and report.md into the run folder."""
     folder = _folder(run)
-    _report(folder)
+    try:
+        _report(folder)
+    except OSError as error:
+        raise MachineError(f"The report cannot be written: {error}.") from error
     click.echo(f"{folder.report}\n{folder.report_markdown}")
 
 
@@ -257,6 +260,8 @@ def _experiment() -> Any:
 
 def _drive(folder: Any, work: Callable[[Any], None]) -> None:
     """Runs with the live view, then says what came of it and how to go on."""
+    from contextlib import suppress
+
     from agent import terminal
 
     with terminal.Live(folder.name) as live:
@@ -272,7 +277,8 @@ def _drive(folder: Any, work: Callable[[Any], None]) -> None:
             raise
         finally:
             if folder.journal.is_file():
-                _report(folder)
+                with suppress(OSError):  # a full disk must not hide how the run ended
+                    _report(folder)
     terminal.print_status(_status(folder))
     click.echo(f"Look closer with:  evolve show {folder.root}, or open {folder.report}", err=True)
 
@@ -329,12 +335,10 @@ def _status(folder: Any) -> dict[str, Any]:
 
 
 def _report(folder: Any) -> None:
-    from contextlib import suppress
-
     from agent import report as writing
     from agent.lock import is_locked
 
-    with suppress(OSError), _journal(folder) as journal:  # a full disk must not hide how the run ended
+    with _journal(folder) as journal:
         writing.write(journal, folder.name, folder.report, folder.report_markdown, alive=is_locked(folder.lock))
 
 
