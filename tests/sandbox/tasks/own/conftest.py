@@ -79,7 +79,7 @@ def open_own(tmp_path, cache):
     def open_it(text=TASK, files=("model.py",), bounds=None, recorded=None, **budget):
         (tmp_path / "task.py").write_text(text)
         table = {"name": "task.py", **(recorded or {})}
-        return open_task(table, {"steps": 30, "time_limit": "20s", **budget}, bounds or {}, files, cache, tmp_path)
+        return open_task(table, {"steps": 30, "time_limit": "60s", **budget}, bounds or {}, files, cache, tmp_path)
 
     return open_it
 
