@@ -132,8 +132,8 @@ class ScriptTask(Task):
                 "computed, and on which data, must stay as it is. A better number by another measurement is no improvement."
             ),
             "Measured outside": (
-                "train_time, the seconds of the whole run, to two digits and whole seconds, and memory, its largest private memory "
-                "in MiB, to two digits; differences below a tenth may be noise."
+                "train_time, the seconds of the whole run, to two digits and whole seconds, and memory, its largest private "
+                "memory in MiB, to two digits; differences below a tenth may be noise."
             ),
             "Chance": "torch, numpy and random are seeded before the program starts; EVOLVE_SEED holds the number.",
             "Limits": (
