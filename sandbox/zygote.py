@@ -20,7 +20,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from sandbox import scratch, worker
+from sandbox import pages, scratch, worker
 from sandbox.isolation import linux
 from sandbox.worker import NOBODY, becomes_nobody
 
@@ -41,6 +41,7 @@ def main() -> None:
     gc.collect()
     gc.freeze()
     gc.disable()  # a collection would touch, and so copy, the pages that all children share
+    pages.collapse()
     baseline = _resident(os.getpid(), *_OWN)
     _say(channel, {"ready": True, "baseline": baseline})
     ahead = "--cold" not in sys.argv
