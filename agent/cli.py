@@ -65,7 +65,7 @@ def cli() -> None:
 @click.option("--gpu-hours", type=float, help="GPU time of all evaluations together.")
 @click.option("--variants", type=int, help="Children that are drawn at most, whatever becomes of them.")
 @click.option("--schedule", help="steady (default): no slot waits; generational: the paper's loop, exactly repeatable.")
-@click.option("--slots", type=int, help="Evaluations at once.")
+@click.option("--slots", metavar="N|N/gpu|cpu:N", help="Trainings at once; with GPUs there, N of them share these.")
 @click.option("--seed", "chance", type=int, help="Seed of all chance in the search.")
 @click.option("--dataset", help="Data set of the task, such as digits.")
 @click.option("--unsafe-no-sandbox", is_flag=True, help="Run generated code even if this machine cannot isolate it.")
@@ -86,7 +86,7 @@ def run(
     gpu_hours: float | None,
     variants: int | None,
     schedule: str | None,
-    slots: int | None,
+    slots: str | None,
     chance: int | None,
     dataset: str | None,
     unsafe_no_sandbox: bool,

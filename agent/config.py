@@ -25,6 +25,7 @@ from agent.learning import Credit, Recall
 from agent.plateau import Patience
 from agent.reflection import Reflections
 from agent.resources import seeds_folder
+from sandbox.devices import Layout
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "paper": {
@@ -130,12 +131,18 @@ class LlmSection(_Section):
 
 
 class SandboxSection(_Section):
-    slots: int = Field(default=1, ge=1)
-    """Evaluations at once."""
+    slots: int | str = 1
+    """Trainings at once: a number (on the GPUs if there are any), `2/gpu` for so many on each GPU, or `cpu:2`."""
     threads: int = Field(default=1, ge=1)
     """CPU threads of one evaluation."""
     unsafe_no_sandbox: bool = False
     """Run below level `contained`."""
+
+    @field_validator("slots", mode="before")
+    @classmethod
+    def _readable(cls, value: Any) -> Any:
+        layout = Layout.read(value)
+        return value if layout.where else layout.count
 
 
 class RunSection(_Section):

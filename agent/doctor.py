@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from typing import Any
@@ -41,22 +42,16 @@ def _isolation() -> Facts:
 
 
 def _devices() -> Facts:
-    import os
+    """GPUs as runs see them; CUDA stays uninitialised in this process."""
+    from sandbox.devices import gpus, memory_by_uuid, torch_has_cuda
 
-    return {"cpu_cores": len(os.sched_getaffinity(0)), "gpus": _gpus()}
-
-
-def _gpus() -> list[str]:
-    """Asked of the driver's own tool: CUDA stays uninitialised in this process."""
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
-        return []
-    query = [tool, "--query-gpu=index,name,memory.total", "--format=csv,noheader"]
-    try:
-        found = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError) as error:
-        return [f"nvidia-smi fails: {error}"]
-    return found.stdout.strip().splitlines()
+    found = gpus()
+    memory = memory_by_uuid() if found else {}
+    listed = [", ".join(part for part in (g.device, g.name, memory.get(g.uuid, g.memory)) if part) for g in found]
+    facts: Facts = {"cpu_cores": len(os.sched_getaffinity(0)), "gpus": listed}
+    if found and not torch_has_cuda():
+        facts["remedy"] = "the installed torch is built without CUDA, and trains on the CPU: install one with it"
+    return facts
 
 
 def _git() -> Facts:

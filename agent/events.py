@@ -16,6 +16,8 @@ class RunStarted:
     config: Mapping[str, object]
     isolation: str
     layers: tuple[str, ...]
+    devices: tuple[str, ...] = ()
+    """That of each slot."""
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,10 @@ from agent.resources import prompts_folder
 from agent.signals import asked_to_stop
 from agent.steering import Steering
 from sandbox import LEVELS, Level, SandboxUnavailable
+from sandbox.devices import Layout, gpus, torch_has_cuda
 from sandbox.isolation.detect import Isolation, detect
+from sandbox.lanes import Lanes
+from sandbox.stem import Stem
 from sandbox.tasks import Task, TaskError, open_task
 from sandbox.warm import WarmSandbox
 
@@ -126,6 +129,7 @@ def _equip(config: Config, pinned: Level = "none") -> Iterator[_Equipment]:
     prompts = Prompts.load(prompts_folder())
     if not config.llm.models:
         raise UserError("No model is named: give --llm MODEL, or --llm offline to run without a key or a network.")
+    devices = _devices(config)
     isolation = _isolation(config, pinned)
     check(config.limits, config.llm.models, lambda model: price(model, config.llm.prices))
     with ExitStack() as stack:
@@ -133,18 +137,32 @@ def _equip(config: Config, pinned: Level = "none") -> Iterator[_Equipment]:
             api_base=config.llm.api_base, deadline_seconds=config.llm.deadline_seconds, prices=config.llm.prices
         )
         models = {name: stack.enter_context(closing(open_model(name, settings))) for name in config.llm.models}
+        stem = stack.enter_context(closing(Stem()))
         bench = Bench(
             task,
-            lambda: WarmSandbox(isolation.level, isolation.layers),
+            Lanes(
+                isolation.level,
+                lambda: WarmSandbox(isolation.level, isolation.layers, stem=stem),
+                devices,
+                beside=max(2, min(len(devices), len(os.sched_getaffinity(0)))),
+            ),
             config.objective_list(),
             constraints,
-            slots=config.sandbox.slots,
             threads=config.sandbox.threads,
             training_seed=config.run.training_seed,
         )
         stack.callback(bench.close)
         editor = stack.enter_context(closing(Editor()))
         yield _Equipment(config, genome, task, bench, prompts, models, editor, isolation)
+
+
+def _devices(config: Config) -> tuple[str, ...]:
+    """That of each slot."""
+    layout = Layout.read(config.sandbox.slots)
+    try:
+        return layout.devices(() if layout.where == "cpu" else gpus(), usable=torch_has_cuda())
+    except TaskError as error:
+        raise UserError(str(error)) from error
 
 
 def _pinned(journal: Journal) -> Level:
@@ -174,10 +192,11 @@ def _evolve(
 ) -> None:
     """Runs the algorithm to its end and records how it ended."""
     config = e.config
-    budget = Budget(config.limits, slots=config.sandbox.slots, concurrency=config.llm.concurrency, guess=_guess(seed))
+    slots = len(e.bench.devices)
+    budget = Budget(config.limits, slots=slots, concurrency=config.llm.concurrency, guess=_guess(seed, e.bench))
     budget.recall(journal.events())
     record = Recorder(journal, lineage, watch, budget, config.objective_list(), seed, memo)
-    record(RunStarted(config.model_dump(mode="json"), e.isolation.level, e.isolation.in_force))
+    record(RunStarted(config.model_dump(mode="json"), e.isolation.level, e.isolation.in_force, e.bench.devices))
     for outcome in (seed, *memo.outcomes.values()):
         record(Settled(outcome))  # journaled already in a resumed run; a branch that the stop prevented is made up for
     repairs, concurrency = config.llm.repairs, config.llm.concurrency
@@ -209,7 +228,7 @@ def _evolve(
             )
             evolution = _evolution(e, seed, noise, breeding, evaluation, record, folder, memo, gate)
             if config.search.schedule == "steady":
-                evolution.steady(config.sandbox.slots, config.llm.concurrency)
+                evolution.steady(slots, config.llm.concurrency)
             else:
                 evolution.generational()
     except Halted:
@@ -281,9 +300,10 @@ def _thoughts(e: _Equipment) -> Thoughts | None:
     return Thoughts(e.prompts, thinking, e.config.thoughts) if thinking else None
 
 
-def _guess(seed: Individual) -> Guess:
+def _guess(seed: Individual, bench: Bench) -> Guess:
     """What one child will cost, before the first: an evaluation as long as the seed's."""
-    return Guess(evaluation_seconds=sum(seed.evidence.seconds.values()))
+    seconds = sum(seed.evidence.seconds.values())
+    return Guess(evaluation_seconds=seconds, gpu_seconds=seconds * bench.gpus(seed.evidence.device))
 
 
 def _write(path: Path, text: str) -> None:

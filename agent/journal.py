@@ -187,8 +187,9 @@ def _read_repeat(training_seed: int, data: Mapping[str, Any]) -> Repeated:
 def _row(event: Event) -> tuple[str, str, dict[str, Any]]:
     """(kind, key, data): an event is unique by kind and key."""
     match event:
-        case RunStarted(config, isolation, layers):
-            return "started", _moment(), {"config": dict(config), "isolation": isolation, "layers": list(layers)}
+        case RunStarted(config, isolation, layers, devices):
+            machine = {"isolation": isolation, "layers": list(layers), "devices": list(devices)}
+            return "started", _moment(), {"config": dict(config), **machine}
         case Drawn(birth):
             return "drawn", birth.id, write_birth(birth)
         case Asked(id, call, model, messages, temperature, max_tokens):

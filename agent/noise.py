@@ -46,7 +46,7 @@ def measure(
         record(repeated)
         return repeated
 
-    with ThreadPoolExecutor(bench.slots, thread_name_prefix="noise") as threads:
+    with ThreadPoolExecutor(len(bench.devices), thread_name_prefix="noise") as threads:
         repeats = list(threads.map(repeat, range(training_seed + 1, training_seed + 1 + trainings)))
     for repeated in repeats:
         if repeated.fitness is None:

@@ -61,6 +61,7 @@ def status(journal: Journal, run: str, *, alive: bool) -> Facts:
         "hypervolume": hypervolume,
         "spend": _spend(journal),
         "isolation": started[-1]["isolation"] if started else "none",
+        "devices": started[-1].get("devices", []) if started else [],
     }
 
 

@@ -36,6 +36,12 @@ def fitness_text(fitness: Mapping[str, float] | None) -> str:
     return "  ".join(f"{name} {number(value)}" for name, value in (fitness or {}).items())
 
 
+def slots_text(devices: Sequence[str]) -> str:
+    """`4 slots on cpu`, `2 slots on cuda:0, 2 slots on cuda:1`."""
+    told = (f"{count} slot{'s' if count > 1 else ''} on {device}" for device, count in Counter(devices).items())
+    return ", ".join(told)
+
+
 class Live:
     """Follows a run on stderr: a panel that redraws itself on a terminal, else a line for each child."""
 
@@ -46,7 +52,7 @@ class Live:
         self._breeding: set[str] = set()
         self._training: set[str] = set()
         self._generation, self._generations = 0, 0
-        self._isolation = "?"
+        self._isolation, self._slots = "?", ""
         self._hypervolume = 0.0
         self._front: list[str] = []
         self._fitness: dict[str, Mapping[str, float]] = {}
@@ -70,10 +76,11 @@ class Live:
         match event:
             case StopRequested(reason):
                 self._tell(Text(f"{reason}: finishing what is under way; once more stops at once", "bold yellow"))
-            case RunStarted(config, isolation):
+            case RunStarted(config, isolation, devices=devices):
                 search = config["search"]
                 assert isinstance(search, dict)
                 self._isolation, self._generations = isolation, Search(**search).stages
+                self._slots = slots_text(devices)
             case Drawn(birth):
                 self._counts["proposed"] += 1
                 self._generation = birth.generation
@@ -128,7 +135,7 @@ class Live:
         table.add_column("front")
         for id in [SEED_ID, *(i for i in self._front if i != SEED_ID)][:8]:
             table.add_row(Text(f"{id:>5}  {fitness_text(self._fitness.get(id))}", "green" if id != SEED_ID else ""))
-        title = f"{self._run} - {elapsed // 60}:{elapsed % 60:02d} - isolation {self._isolation}"
+        title = f"{self._run} - {elapsed // 60}:{elapsed % 60:02d} - {self._slots} - isolation {self._isolation}"
         waiting = [] if self._lines else [Text("training the seed ...", "dim")]
         return Panel(Group(head, table, *waiting, *self._lines), title=title, title_align="left")
 
@@ -146,7 +153,8 @@ def print_status(facts: Facts) -> None:
     if unknown and unknown == spend["llm_calls"]:
         usd = "price unknown"
     tokens = f"{spend['tokens_in']:,} tokens in, {spend['tokens_out']:,} out"
-    console.print(Text(f"{spend['llm_calls']} model calls, {tokens}, {usd}; isolation {facts['isolation']}"))
+    place = f"{slots_text(facts['devices'])}, isolation {facts['isolation']}"
+    console.print(Text(f"{spend['llm_calls']} model calls, {tokens}, {usd}; {place}"))
     for reason, count in facts["failures"].items():
         console.print(Text(f"  {count} x {reason[:150]}", "yellow"))
     console.print(_front_table(facts))
@@ -198,7 +206,8 @@ def print_variant(one: Facts, facts: Facts) -> None:
             table.add_row(name, Text(f"{number(value)}  (seed {number(seed[name])}{change})"))
         stages = ", ".join(f"{stage} {s:.2f} s" for stage, s in one["evidence"]["seconds"].items())
         memory = one["evidence"]["peak_memory"] / 2**20
-        table.add_row("measured", f"{stages}; peak {memory:.0f} MiB; isolation {one['evidence']['isolation']}")
+        place = f"on {one['evidence']['device']}, {one['evidence']['waited']:.2f} s of waiting not counted"
+        table.add_row("measured", f"{stages}; {place}; peak {memory:.0f} MiB; isolation {one['evidence']['isolation']}")
     console.print(Text(f"variant {one['id']}", "bold"))
     console.print(table)
     if one["log"]:

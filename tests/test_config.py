@@ -341,6 +341,7 @@ def ordered(values):
 
 probability = st.floats(0, 1)
 positive = st.integers(1, 10**6)
+slots = st.integers(1, 9999) | st.sampled_from(["2/gpu", "cpu:3"])
 configs = st.builds(
     Config,
     preset=st.sampled_from([None, "paper"]),
@@ -372,7 +373,7 @@ configs = st.builds(
         repairs=st.integers(0, 9),
         prices=st.dictionaries(text, st.tuples(st.floats(0, 1e3), st.floats(0, 1e3)), max_size=3),
     ),
-    sandbox=st.builds(SandboxSection, slots=positive, threads=positive, unsafe_no_sandbox=st.booleans()),
+    sandbox=st.builds(SandboxSection, slots=slots, threads=positive, unsafe_no_sandbox=st.booleans()),
     run=st.builds(RunSection, seed=whole, training_seed=whole),
 )
 
