@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import click
 
+from agent import signals
 from agent.errors import MachineError, UserError
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -19,25 +21,34 @@ _RUN = click.argument("run", type=click.Path(path_type=Path))
 _DETACH = click.option("--detach", is_flag=True, help="Work in the background; output goes to run.log in the run folder.")
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Exit codes: 0 done, 1 the run failed, 2 the user's mistake, 130 stopped by the user."""
+    signals.begin()
+    signals.end(_exit_code())
+
+
+def _exit_code() -> int:
     try:
-        code = cli.main(standalone_mode=False)
+        cli.main(standalone_mode=False)
     except click.ClickException as error:
         error.show()
-        code = 2
+        return 2
     except UserError as error:
         click.echo(f"Error: {error}", err=True)
-        code = 2
+        return 2
     except MachineError as error:
         click.echo(f"Failed: {error}", err=True)
-        code = 1
+        return 1
     except (KeyboardInterrupt, click.Abort):
-        code = 130
+        return signals.INTERRUPTED
     except BrokenPipeError:  # the reader of our output has gone (`evolve show | head`)
-        code = 0
-        sys.stderr.close()
-    sys.exit(code)
+        return 0
+    except SystemExit as exit:
+        return int(exit.code or 0)
+    except Exception:  # the outermost edge: a fault of ours
+        traceback.print_exc()
+        return 1
+    return 0
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
