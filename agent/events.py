@@ -6,14 +6,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from agent.individual import Birth, Failure, Individual, Outcome, Variant
-from agent.llm import Completion, Message
+from agent.llm import Completion, Message, ModelRests, ModelReturned
 
 
 @dataclass(frozen=True)
 class RunStarted:
+    """By one process: the first of a run, or one that goes on with it."""
+
     config: Mapping[str, object]
     isolation: str
     layers: tuple[str, ...]
+    basis: Mapping[str, str] = field(default_factory=dict)
+    """What results rest on beside the configuration, by name, as digests."""
+    accepted: tuple[str, ...] = ()
+    """What had changed since the process before, and was accepted by the user."""
+    until_anew: bool = False
+    """The time of `limits.until` is the next one after this start, not after the run's first."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +94,20 @@ class RunEnded:
     reason: str
 
 
-Event = RunStarted | Drawn | Asked | Answered | Bred | Settled | GenerationEnded | Committed | RunEnded
+Event = (
+    RunStarted
+    | Drawn
+    | Asked
+    | Answered
+    | Bred
+    | Settled
+    | GenerationEnded
+    | Committed
+    | ModelRests
+    | ModelReturned
+    | RunEnded
+)
+
 
 @dataclass(frozen=True)
 class StopRequested:
@@ -94,6 +115,17 @@ class StopRequested:
 
     reason: str
 
+
+@dataclass(frozen=True)
+class Foretold:
+    """No event of the journal, from which it can be computed: how far the run will get."""
+
+    words: str
+    first: bool
+    """Before all but the first child are asked for."""
+
+
+Notice = StopRequested | Foretold
 
 Record = Callable[[Event], None]
 """Called from several threads; returns when the event is safe on disk."""

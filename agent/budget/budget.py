@@ -66,7 +66,7 @@ class Budget:
             self._tick()
             if isinstance(event, RunStarted) and self._began is None:
                 self._began = self._clock.seconds()
-                if self.spend.started is None:
+                if self.spend.started is None or event.until_anew:
                     self.spend.started = self._clock.wall()
             elif isinstance(event, RunEnded):
                 self._earlier, self._began = self.spend.seconds, None

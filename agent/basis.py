@@ -1,0 +1,85 @@
+"""What the results of a run rest on beside its configuration: code, prompts, seed, versions. A resume compares it."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Iterable, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+_PACKAGES = Path(__file__).resolve().parents[1]
+_CODE = ("agent", "sandbox")
+_MEASURING = ("torch", "numpy", "safetensors")
+"""Other people's packages that the numbers of a run come from."""
+_UNSET = "(not set)"
+
+
+def basis(seed_folder: Path, files: Iterable[str], prompts: Path) -> dict[str, str]:
+    """A short digest of each file that counts, by its path, and the versions of what they run on."""
+    found = {f"seed/{file}": _digest(seed_folder / file) for file in files}
+    found |= {
+        f"prompts/{path.relative_to(prompts).as_posix()}": _digest(path)
+        for path in sorted(prompts.rglob("*.md"))
+        if path.name != "README.md"  # for people
+    }
+    found |= {
+        path.relative_to(_PACKAGES).as_posix(): _digest(path)
+        for package in _CODE
+        for path in sorted((_PACKAGES / package).rglob("*.py"))
+        if "_data" not in path.parts  # seeds and prompts, in a wheel
+    }
+    versions = {name: _version(name) for name in ("guided-evolution", *_MEASURING)}
+    return found | {f"version of {name}": version for name, version in {**versions, "python": platform.python_version()}.items()}
+
+
+def differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """What changed, a line for each; nothing if it was not recorded."""
+    if not before:
+        return []
+    told = []
+    for name in sorted(before.keys() | now.keys()):
+        old, new = before.get(name), now.get(name)
+        if old != new and name.startswith("version of "):
+            told.append(f"{name}: {old} -> {new}")
+        elif old != new:
+            told.append(f"{name} {'is new' if old is None else 'is gone' if new is None else 'changed'}")
+    return told
+
+
+def settings_that_differ(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:
+    """Dotted keys of two configurations with their values, as `key: old -> new`."""
+    old, new = _flat(before), _flat(now)
+    return {
+        key: f"{key}: {old.get(key, _UNSET)} -> {new.get(key, _UNSET)}"
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key)
+    }
+
+
+def dotted(table: Mapping[str, Any]) -> set[str]:
+    """The keys of a nested table, such as `limits.hours`."""
+    return set(_flat(table))
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Without what is None, which is the same as not being there."""
+    found: dict[str, Any] = {}
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            found |= _flat(value, f"{prefix}{key}.")
+        elif value is not None:
+            found[prefix + key] = value
+    return found
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:  # run from a checkout that was not installed
+        return "unknown"
