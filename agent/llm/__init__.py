@@ -1,7 +1,7 @@
 """Text in, text out. The only room that imports openai and litellm, and both only when a call needs them."""
 
 from agent.llm.catalogue import LlmSettings, model_names, open_model
-from agent.llm.ensemble import Ensemble, ModelRests, ModelReturned, Patience
+from agent.llm.ensemble import Ensemble, ModelRests, ModelReturned, Waiting
 from agent.llm.prices import price
 from agent.llm.protocol import (
     Completion,
@@ -24,10 +24,10 @@ __all__ = [
     "Message",
     "ModelRests",
     "ModelReturned",
-    "Patience",
     "Request",
     "RequestRejected",
     "Usage",
+    "Waiting",
     "model_names",
     "open_model",
     "price",

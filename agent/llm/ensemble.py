@@ -17,7 +17,7 @@ _JITTER = 0.2
 
 
 @dataclass(frozen=True)
-class Patience:
+class Waiting:
     """With models that do not answer, each call's own retries being over."""
 
     failures: int = 3
@@ -77,11 +77,11 @@ class Ensemble:
     def __init__(
         self,
         models: Mapping[str, LanguageModel],
-        patience: Patience,
+        waiting: Waiting,
         notify: Notify = lambda notice: None,
         given_up: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._models, self._patience, self._notify, self._given_up = dict(models), patience, notify, given_up
+        self._models, self._waiting, self._notify, self._given_up = dict(models), waiting, notify, given_up
         self._states = {name: _State() for name in models}
         self._changed = threading.Condition()
         self._silent_since: float | None = None
@@ -108,7 +108,7 @@ class Ensemble:
                     raise
                 failed.add(chosen)  # it has worked before, so it is no mistake of the user's: its credit may be used up
                 last = LanguageModelDown(str(refused))
-                self._has_failed(chosen, str(refused), self._patience.longest_rest_seconds)
+                self._has_failed(chosen, str(refused), self._waiting.longest_rest_seconds)
             except RequestRejected:
                 self._has_answered(chosen)
                 raise
@@ -129,7 +129,7 @@ class Ensemble:
                     raise CancelledError
                 ready = [one for one in order if self._states[one].may_be_asked(now)]
                 fresh = [one for one in ready if one not in failed]
-                if last and not fresh and self._silent_since and now >= self._silent_since + self._patience.seconds:
+                if last and not fresh and self._silent_since and now >= self._silent_since + self._waiting.seconds:
                     raise last
                 if chosen := next(iter(ready), None):
                     state = self._states[chosen]
@@ -140,15 +140,15 @@ class Ensemble:
 
     def _has_failed(self, name: str, reason: str, named: float | None) -> None:
         """`named`: seconds for which the model asked to be left alone."""
-        now, patience = time.monotonic(), self._patience
+        now, waiting = time.monotonic(), self._waiting
         with self._changed:
             state = self._states[name]
             state.failures += 1
             self._silent_since = self._silent_since or now
             resting, tried, state.on_trial = now < state.until, state.on_trial, False
-            if not tried and (resting or (state.failures < patience.failures and named is None)):
+            if not tried and (resting or (state.failures < waiting.failures and named is None)):
                 return
-            growing = min(patience.first_rest_seconds * 2**state.rests, patience.longest_rest_seconds)
+            growing = min(waiting.first_rest_seconds * 2**state.rests, waiting.longest_rest_seconds)
             seconds = max(growing * self._chance.uniform(1 - _JITTER, 1 + _JITTER), named or 0.0)
             state.rests, state.until = state.rests + 1, now + seconds
             alone = not any(one.may_be_asked(now) for one in self._states.values())

@@ -13,13 +13,13 @@ from agent.llm import (
     LlmSettings,
     ModelRests,
     ModelReturned,
-    Patience,
+    Waiting,
     RequestRejected,
     open_model,
 )
 from tests.llm.conftest import Provider
 
-SHORT = Patience(failures=2, first_rest_seconds=0.2, longest_rest_seconds=1.0, seconds=60.0)
+SHORT = Waiting(failures=2, first_rest_seconds=0.2, longest_rest_seconds=1.0, seconds=60.0)
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def group():
     """`group("answer", "503")` gives an ensemble of a model for each behaviour, its providers, and what it announces."""
     opened = []
 
-    def build(*behaviours, patience=SHORT, given_up=lambda: False):
+    def build(*behaviours, waiting=SHORT, given_up=lambda: False):
         providers = [Provider() for _ in behaviours]
         models = {}
         for name, provider, behaviour in zip("abc", providers, behaviours, strict=False):
@@ -37,7 +37,7 @@ def group():
             models[name] = open_model(name, settings)
         opened.extend([*providers, *models.values()])
         notices = []
-        return Ensemble(models, patience, notices.append, given_up), providers, notices
+        return Ensemble(models, waiting, notices.append, given_up), providers, notices
 
     yield build
     for one in opened:
@@ -74,7 +74,7 @@ def test_rests_grow_while_the_model_stays_away(group, ask):
 
 
 def test_one_call_tries_a_model_after_its_rest_while_the_others_wait(group, ask):
-    ensemble, (only,), notices = group(["503", "slow echo"], patience=Patience(1, 0.3, 1.0))
+    ensemble, (only,), notices = group(["503", "slow echo"], waiting=Waiting(1, 0.3, 1.0))
     with ThreadPoolExecutor(8) as threads:
         calls = [threads.submit(ensemble.complete, "a", ask("0"))]
         while not notices:
@@ -102,7 +102,7 @@ def test_with_no_other_model_calls_wait_until_it_is_back(group, ask):
 
 
 def test_patience_has_an_end(group, ask):
-    ensemble, (only,), _ = group("503", patience=Patience(2, 0.1, 0.1, seconds=0.5))
+    ensemble, (only,), _ = group("503", waiting=Waiting(2, 0.1, 0.1, seconds=0.5))
     began = time.monotonic()
     with pytest.raises(LanguageModelDown, match="overloaded"):
         ensemble.complete("a", ask())
@@ -111,7 +111,7 @@ def test_patience_has_an_end(group, ask):
 
 
 def test_without_patience_a_failed_call_of_each_model_is_the_end(group, ask):
-    ensemble, providers, _ = group("503", "500", patience=Patience(seconds=0))
+    ensemble, providers, _ = group("503", "500", waiting=Waiting(seconds=0))
     with pytest.raises(LanguageModelDown):
         ensemble.complete("a", ask())
     assert [len(provider.requests) for provider in providers] == [1, 1]
