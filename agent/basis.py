@@ -7,13 +7,17 @@ import platform
 from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+
+from agent.errors import UserError
 
 _PACKAGES = Path(__file__).resolve().parents[1]
 _CODE = ("agent", "sandbox")
 _MEASURING = ("torch", "numpy", "safetensors")
 """Other people's packages that the numbers of a run come from."""
 _UNSET = "(not set)"
+_SHOWN = 12
+"""Changes that a refusal lists."""
 
 
 def basis(seed_folder: Path, files: Iterable[str], prompts: Path) -> dict[str, str]:
@@ -32,6 +36,34 @@ def basis(seed_folder: Path, files: Iterable[str], prompts: Path) -> dict[str, s
     }
     versions = {name: _version(name) for name in ("guided-evolution", *_MEASURING)}
     return found | {f"version of {name}": version for name, version in {**versions, "python": platform.python_version()}.items()}
+
+
+class Start(Protocol):
+    """Of a process of a run."""
+
+    @property
+    def config(self) -> Mapping[str, Any]: ...
+
+    @property
+    def basis(self) -> Mapping[str, str]: ...
+
+
+def changes(before: Mapping[str, Any], now: Start, said: Mapping[str, Any], accept: bool) -> tuple[str, ...]:
+    """What is not as it was at the last start, of which `before` is the journal's record, a line each.
+
+    Raises UserError if there is anything beside what was said on the command line, unless the user accepts it.
+    """
+    settings = settings_that_differ(before["config"], now.config)
+    rest = differences(before.get("basis", {}), now.basis)
+    unsaid = [line for key, line in settings.items() if key not in dotted(said)] + rest
+    if unsaid and not accept:
+        shown = "\n".join(f"  {line}" for line in unsaid[:_SHOWN])
+        more = f"\n  and {len(unsaid) - _SHOWN} more" if len(unsaid) > _SHOWN else ""
+        raise UserError(
+            f"Since this run was last worked on, this has changed:\n{shown}{more}\n"
+            "Results before and after would rest on different things. Undo it, or go on all the same with --accept-changes."
+        )
+    return (*settings.values(), *rest)
 
 
 def differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:

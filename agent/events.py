@@ -184,11 +184,18 @@ class Foretold:
     """No event of the journal, from which it can be computed: how far the run will get."""
 
     words: str
-    first: bool
-    """Before all but the first child are asked for."""
+    aloud: bool
+    """To be told, not only shown to who looks."""
 
 
-Notice = StopRequested | Foretold
+@dataclass(frozen=True)
+class Recalled:
+    """No event of this process: what an earlier one of the run did."""
+
+    outcome: Individual | Failure
+
+
+Notice = StopRequested | Foretold | Recalled
 
 Record = Callable[[Event], None]
 """Called from several threads; returns when the event is safe on disk."""

@@ -27,7 +27,10 @@ class Pilot:
             if self._landed.wait(_TICK):
                 return
 
-    def land(self) -> bool:
-        """The first child has its code, or has failed. True the first time."""
-        first, _ = not self._landed.is_set(), self._landed.set()
-        return first
+    @property
+    def landed(self) -> bool:
+        """The first child has its code, or has failed."""
+        return self._landed.is_set()
+
+    def land(self) -> None:
+        self._landed.set()

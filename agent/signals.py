@@ -36,6 +36,8 @@ class _Meaning:
     """Asks the work to come to its end; gone when that was done."""
     final = False
     """Nothing is left to be ended in good order."""
+    hurried = False
+    """The user did not want to wait."""
     code = INTERRUPTED
 
 
@@ -66,6 +68,11 @@ def asked_to_stop(stop: Stop) -> Iterator[None]:
         _meaning.stop, _meaning.final = None, True
 
 
+def hurried() -> bool:
+    """Was the work ended at once?"""
+    return _meaning.hurried
+
+
 def end(code: int) -> NoReturn:
     """To be called last: leaves the process, without waiting for threads and without a moment for stray signals."""
     _meaning.code, _meaning.final = code, True
@@ -85,5 +92,5 @@ def _handle(number: int, frame: FrameType | None) -> None:
                 os.write(2, _SHOW_CURSOR)
         os._exit(_meaning.code)
     else:
-        _meaning.final = True
+        _meaning.final = _meaning.hurried = True
         raise KeyboardInterrupt

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 ORDER = (
     ("errors",),
-    ("resources",),
+    ("resources", "pilot"),
     ("genome",),
     ("prompting", "fitness"),
     ("llm",),
@@ -21,14 +21,14 @@ ORDER = (
     ("events",),
     ("archive", "competition", "gate", "budget", "accounts"),
     ("operators",),
-    ("breeding", "evaluation", "population", "draws", "learning", "steering"),
+    ("breeding", "evaluation", "population", "draws", "learning", "steering", "outlook"),
     ("evolve", "noise"),
     ("records",),
     ("journal",),
     ("lineage", "summary", "report", "dashboard", "confirmation"),
-    ("config", "lock", "signals"),
-    ("terminal", "doctor"),
-    ("experiment",),
+    ("config", "lock", "signals", "basis"),
+    ("terminal", "doctor", "keeper", "farewell"),
+    ("experiment", "driving"),
     ("cli",),
 )
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}

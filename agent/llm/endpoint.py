@@ -118,7 +118,7 @@ class Endpoint:
 
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(lambda e: isinstance(e, Fault) and e.passing),
-            stop=tenacity.stop_any(tenacity.stop_after_attempt(s.attempts), names_too_long_a_pause),
+            stop=lambda state: state.attempt_number >= s.attempts or names_too_long_a_pause(state),
             wait=wait,
             reraise=True,
         )

@@ -13,35 +13,32 @@ from agent.llm import (
     LlmSettings,
     ModelRests,
     ModelReturned,
-    Waiting,
     RequestRejected,
+    Waiting,
     open_model,
 )
-from tests.llm.conftest import Provider
 
 SHORT = Waiting(failures=2, first_rest_seconds=0.2, longest_rest_seconds=1.0, seconds=60.0)
 
 
 @pytest.fixture
-def group():
+def group(providers):
     """`group("answer", "503")` gives an ensemble of a model for each behaviour, its providers, and what it announces."""
-    opened = []
+    models = {}
 
     def build(*behaviours, waiting=SHORT, given_up=lambda: False):
-        providers = [Provider() for _ in behaviours]
-        models = {}
-        for name, provider, behaviour in zip("abc", providers, behaviours, strict=False):
-            threading.Thread(target=provider.serve_forever, args=(0.01,), daemon=True).start()
-            provider.plays(*([behaviour] if isinstance(behaviour, str) else behaviour))
-            settings = LlmSettings(api_base=provider.url, attempts=1, deadline_seconds=20)
+        served = []
+        for name, behaviour in zip("abc", behaviours, strict=False):
+            served.append(providers())
+            served[-1].plays(*([behaviour] if isinstance(behaviour, str) else behaviour))
+            settings = LlmSettings(api_base=served[-1].url, attempts=1, deadline_seconds=20)
             models[name] = open_model(name, settings)
-        opened.extend([*providers, *models.values()])
         notices = []
-        return Ensemble(models, waiting, notices.append, given_up), providers, notices
+        return Ensemble(models, waiting, notices.append, given_up), served, notices
 
     yield build
-    for one in opened:
-        one.stop() if isinstance(one, Provider) else one.close()
+    for model in models.values():
+        model.close()
 
 
 def test_another_model_answers_at_once_in_the_name_of_one_that_is_down(group, ask):
