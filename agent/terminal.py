@@ -8,8 +8,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import IO, Any, cast
 
@@ -49,20 +48,29 @@ def fitness_text(fitness: Mapping[str, float] | None) -> str:
     return "  ".join(f"{name} {number(value)}" for name, value in (fitness or {}).items())
 
 
-class _Stderr:
+class _Unheard:
     """A stream that nobody has to read: a run outlives its terminal, and the program that its output went to."""
 
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream, self._gone = stream, False
+
     def write(self, text: str) -> int:
-        with suppress(OSError):
-            return sys.stderr.write(text)
+        if not self._gone:
+            self._trying(lambda: self._stream.write(text))
         return len(text)
 
     def flush(self) -> None:
-        with suppress(OSError):
-            sys.stderr.flush()
+        if not self._gone:
+            self._trying(self._stream.flush)
+
+    def _trying(self, act: Callable[[], object]) -> None:
+        try:
+            act()
+        except OSError:
+            self._gone = True
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(sys.stderr, name)
+        return getattr(self._stream, name)
 
 
 class Live:
@@ -70,7 +78,7 @@ class Live:
 
     def __init__(self, run: str) -> None:
         self._run, self._began = run, time.monotonic()
-        self._console = Console(file=cast(IO[str], _Stderr()))
+        self._console = Console(file=cast(IO[str], _Unheard(sys.stderr)))
         self._counts: Counter[str] = Counter()
         self._breeding: set[str] = set()
         self._training: set[str] = set()
