@@ -114,7 +114,8 @@ def test_what_is_no_address_is_the_users_mistake_and_not_repeated(said, url):
 
 
 def test_the_command_gets_the_facts_and_no_shell_reads_it(tmp_path, said, monkeypatch):
-    script = "import json, os, sys; print(json.load(sys.stdin)['state'], os.environ['EVOLVE_STATE'], sys.argv[1:], file=open('out', 'w'))"
+    facts = "json.load(sys.stdin)['state'], os.environ['EVOLVE_STATE'], sys.argv[1:]"
+    script = f"import json, os, sys; print({facts}, file=open('out', 'w'))"
     command = Command(f'{sys.executable} -c "{script}" $HOME;true', said.append)
     monkeypatch.chdir(tmp_path)
     command.run(tmp_path, last_words(FACTS, 1))
