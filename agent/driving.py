@@ -13,13 +13,13 @@ from typing import Any
 
 import click
 
+from agent import report as writing
 from agent import signals, summary, terminal
 from agent.config import RunFolder
 from agent.errors import MachineError, UserError
-from agent.events import Event, Notice
+from agent.events import Event, Notice, Watch
 from agent.farewell import Farewells
 from agent.journal import Journal
-from agent.keeper import Watch
 from agent.lock import is_locked, owner
 
 Facts = dict[str, Any]
@@ -49,6 +49,8 @@ def drive(folder: RunFolder, work: Callable[[Watch], None], farewells: Farewells
     if facts:
         with suppress(OSError):  # nobody may be there any more
             terminal.print_status(facts)
+        with suppress(OSError, MachineError):  # a full disk must not hide how the run ended
+            report(folder)
     live.say(_how_to_go_on(folder, code))
     if facts:
         farewells.tell(folder.root, facts, code)
@@ -88,6 +90,12 @@ def status(folder: RunFolder) -> Facts:
         return dict(summary.status(journal, folder.name, alive=is_locked(folder.lock)))
 
 
+def report(folder: RunFolder) -> None:
+    """Writes the report's two files."""
+    with closing(Journal(folder.journal, read_only=True)) as journal:
+        writing.write(journal, folder.name, folder.report, folder.report_markdown, alive=is_locked(folder.lock))
+
+
 def _last_facts(folder: RunFolder, live: terminal.Live) -> Facts | None:
     """None if the journal cannot be read, which may be what broke the run."""
     try:
@@ -99,7 +107,7 @@ def _last_facts(folder: RunFolder, live: terminal.Live) -> Facts | None:
 
 def _how_to_go_on(folder: RunFolder, code: int) -> str:
     if code == 0:
-        return f"Look closer with:  evolve show {folder.root}"
+        return f"Look closer with:  evolve show {folder.root}, or open {folder.report}"
     if code == signals.INTERRUPTED:
         return f"Stopped. Go on with:  evolve resume {folder.root}"
     return f"When the cause is mended, go on with:  evolve resume {folder.root}"

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import random
 import shutil
-import threading
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import count
@@ -15,7 +14,6 @@ from pathlib import Path
 from typing import Any, cast
 
 from agent import config as configuration
-from agent.accounts import Accounts
 from agent.archive import Archive
 from agent.basis import basis, changes
 from agent.breeding import Breeding
@@ -25,23 +23,25 @@ from agent.config import Config, LlmSection, RunFolder
 from agent.draws import Draws
 from agent.errors import MachineError, UserError
 from agent.evaluation import Bench, Evaluation
-from agent.events import Answered, Committed, Event, Memo, RunEnded, RunStarted, Settled
+from agent.events import Memo, RunEnded, RunStarted, Settled, Watch
 from agent.evolve import Evolution
 from agent.fitness import Noise
 from agent.gate import Gate, Halted
 from agent.genome import Editor, Genome, read_genome
-from agent.individual import SEED_ID, Birth, Duplicate, Failure, Individual
+from agent.individual import SEED_ID, Birth, Failure, Individual
 from agent.journal import Journal
-from agent.keeper import Keeper, Watch
+from agent.keeper import Keeper
 from agent.learning import Learning
-from agent.lineage import Lineage, message
+from agent.lineage import Lineage
 from agent.llm import Ensemble, LanguageModel, LlmSettings, Waiting, open_model, price
 from agent.lock import locked
 from agent.noise import measure, unknown
 from agent.operators import Brief, Sampling
 from agent.plateau import Plateau
 from agent.prompting import Prompts
+from agent.recorder import Recorder
 from agent.records import read_seed
+from agent.reflection import Thoughts
 from agent.resources import prompts_folder
 from agent.steering import Steering
 from sandbox import LEVELS, Level, SandboxUnavailable
@@ -215,7 +215,7 @@ def _evolve(
     budget = Budget(config.limits, slots=config.sandbox.slots, concurrency=config.llm.concurrency, guess=_guess(seed))
     budget.recall(journal.events())
     keeper = Keeper(budget, e.models.values(), e.bench.close, config.search.births, watch, memo)
-    record = _Recorder(journal, lineage, keeper.see, budget, config, seed, memo)
+    record = Recorder(journal, lineage, keeper.see, budget, config.objective_list(), seed, memo)
     record(begun)
     for outcome in (seed, *memo.outcomes.values()):
         record(Settled(outcome))  # journaled already in a resumed run; a branch that the stop prevented is made up for
@@ -223,9 +223,9 @@ def _evolve(
     gate, ensemble = keeper.gate, Ensemble(e.models, _waiting(config.llm), record, keeper.gives_up)
     breeding = Breeding(
         e.prompts, ensemble.members, e.editor, record,
-        memo=memo, gate=gate, repairs=config.llm.repairs, concurrency=config.llm.concurrency,
+        memo=memo, gate=gate, repairs=config.llm.repairs, redraws=config.llm.redraws, concurrency=config.llm.concurrency,
     )  # fmt: skip
-    evaluation = Evaluation(e.bench, record, memo, gate)
+    evaluation = Evaluation(e.bench, record, memo, gate, breeding)
     archive = Archive(seed, config.objective_list())
     try:
         with keeper.keeping():
@@ -250,7 +250,7 @@ def _evolve(
     _conclude(record, gate, archive)
 
 
-def _conclude(record: _Recorder, gate: Gate, archive: Archive) -> None:
+def _conclude(record: Recorder, gate: Gate, archive: Archive) -> None:
     """How a run ended that did not break. Raises KeyboardInterrupt if it was stopped, MachineError if it came to nothing."""
     if gate.stopped:
         record(RunEnded("stopped", gate.stopped))
@@ -265,7 +265,7 @@ def _conclude(record: _Recorder, gate: Gate, archive: Archive) -> None:
     record(RunEnded("finished", gate.ceiling))
 
 
-def _end(record: _Recorder, state: str, reason: str) -> None:
+def _end(record: Recorder, state: str, reason: str) -> None:
     with suppress(MachineError):  # what broke may be the journal; the error that is under way says so
         record(RunEnded(state, reason))
 
@@ -274,7 +274,7 @@ def _waiting(llm: LlmSection) -> Waiting:
     return Waiting(failures=llm.rest_after, first_rest_seconds=llm.rest_seconds, seconds=llm.patience_hours * 3600)
 
 
-def _noise(e: _Equipment, seed: Individual, memo: Memo, record: _Recorder, gate: Gate) -> Noise | None:
+def _noise(e: _Equipment, seed: Individual, memo: Memo, record: Recorder, gate: Gate) -> Noise | None:
     objectives, run = e.config.objective_list(), e.config.run
     return measure(seed, e.bench, objectives, e.config.noise.trainings, run.training_seed, memo.repeats, record, gate)
 
@@ -285,7 +285,7 @@ def _evolution(
     noise: Noise | None,
     breeding: Breeding,
     evaluation: Evaluation,
-    record: _Recorder,
+    record: Recorder,
     folder: RunFolder,
     memo: Memo,
     gate: Gate,
@@ -311,6 +311,7 @@ def _evolution(
         record,
         recall=config.memory,
         credit=config.credit if timed else replace(config.credit, usd_per_hour=0.0),
+        thoughts=_thoughts(e),
         known=memo.lessons,
     )
     steering = Steering(folder.guidance, folder.frozen, seed.genome.frozen, record)
@@ -320,52 +321,15 @@ def _evolution(
     )  # fmt: skip
 
 
+def _thoughts(e: _Equipment) -> Thoughts | None:
+    """The first model that can think is asked about the search itself; rules cannot."""
+    thinking = next((name for name in e.config.llm.models if name != "offline"), None)
+    return Thoughts(e.prompts, thinking, e.config.thoughts) if thinking else None
+
+
 def _guess(seed: Individual) -> Guess:
     """What one child will cost, before the first: an evaluation as long as the seed's."""
     return Guess(evaluation_seconds=sum(seed.evidence.seconds.values()))
-
-
-class _Recorder:
-    """Journal first, then the branch, then the eyes: the order in which an event becomes true. One event at a time."""
-
-    def __init__(
-        self,
-        journal: Journal,
-        lineage: Lineage,
-        watch: Callable[[Event], None],
-        budget: Budget,
-        config: Config,
-        seed: Individual,
-        memo: Memo,
-    ) -> None:
-        self._journal, self._lineage, self._watch, self._budget = journal, lineage, watch, budget
-        self._objectives, self._seed = config.objective_list(), seed
-        self._commits = dict(memo.commits)
-        self._usd: defaultdict[str, float] = defaultdict(float)
-        self._lock = threading.Lock()
-        self.accounts = Accounts()
-        self.accounts.recall(journal.events("answered", "settled"))
-
-    def __call__(self, event: Event) -> None:
-        with self._lock:
-            self._journal.record(event)
-            self._budget.see(event)
-            self.accounts.see(event)
-            if isinstance(event, Answered) and event.completion.usd:
-                self._usd[event.id] += event.completion.usd
-            if isinstance(event, Settled) and not isinstance(event.outcome, Duplicate):
-                self._commit(event.outcome)
-            self._watch(event)
-
-    def _commit(self, outcome: Individual | Failure) -> None:
-        if outcome.genome is None or outcome.id in self._commits:
-            return
-        parents = [self._commits[parent] for parent in outcome.birth.parents]
-        text = message(outcome, self._seed, self._objectives, self._usd[outcome.id])
-        failed = isinstance(outcome, Failure)
-        commit = self._lineage.commit(outcome.id, outcome.genome.files, parents, text, failed=failed)
-        self._commits[outcome.id] = commit.sha
-        self._journal.record(Committed(outcome.id, commit.branch, commit.sha))
 
 
 def _write(path: Path, text: str) -> None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from agent import outlook
 from agent.budget import Budget
-from agent.events import Bred, Event, Foretold, Memo, Notice, Recalled, Settled, StopRequested
+from agent.events import Bred, Event, Foretold, Memo, Recalled, Settled, StopRequested, Watch
 from agent.gate import Gate
 from agent.individual import SEED_ID, Duplicate
 from agent.llm import LanguageModel
@@ -17,10 +17,6 @@ from agent.signals import asked_to_stop
 
 _LOOK_SECONDS = 5.0
 """Between two looks at the time, at most: the wall clock may be set."""
-
-Watch = Callable[[Event | Notice], None]
-"""Sees each event after it is journaled; for the live view."""
-
 
 class Keeper:
     """Of one process of a run: holds the gate, the pilot and the time."""
