@@ -114,6 +114,12 @@ class LlmSection(_Section):
     deadline_seconds: float = Field(default=600.0, gt=0)
     """Of one answer, retries included."""
     concurrency: int = Field(default=4, ge=1)
+    rest_after: int = Field(default=3, ge=1)
+    """Calls of a model that fail in a row, all retries included; then it is left alone for a while."""
+    rest_seconds: float = Field(default=30.0, gt=0)
+    """For how long at first; it doubles, up to 15 minutes, each time that the model still fails afterwards."""
+    patience_hours: float = Field(default=12.0, ge=0)
+    """How long a run waits while no model answers at all; 0: the first call that fails ends it."""
     repairs: int = Field(default=1, ge=0)
     """How often an answer that breaks the block contract is sent back with the reason."""
     redraws: int = Field(default=1, ge=0)
@@ -229,6 +235,21 @@ def load(seed: str, config_file: Path | None, overrides: Mapping[str, Any], assi
 def read(path: Path) -> Config:
     """The configuration of a run that exists."""
     return _validate(_read_toml(path), str(path))
+
+
+def said(overrides: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
+    """What the command line says, as nested tables. Raises UserError for an assignment that has no key."""
+    merged: dict[str, Any] = {}
+    for table in (overrides, *map(_assignment, assignments)):
+        _merge(merged, table)
+    return merged
+
+
+def over(config: Config, table: Mapping[str, Any]) -> Config:
+    """The configuration with these values laid over it. Raises UserError for a key or value that cannot be."""
+    merged = _without_none(config.model_dump(mode="json"))
+    _merge(merged, table)
+    return _validate(merged, "the command line")
 
 
 def _seed_place(seed: str) -> tuple[Path, list[str] | None]:

@@ -350,7 +350,7 @@ class TestTime:
         hands.pass_(6 * 3600 - 1)
         assert budget.admits_breeding() is None
         hands.pass_(1)
-        said = "hours: 6.00 used of 8.00, of which 2.00 are kept in reserve; what comes next needs 0.00 hours"
+        said = "hours: 6.00 used of 8.00, of which 2.00 are kept in reserve"
         assert budget.admits_breeding().reason == said
         assert budget.admits_evaluation("0001").reason == said
 
@@ -432,8 +432,7 @@ class TestTime:
         assert budget.admits_breeding() is None
         hands.pass_(6 * 60)
         assert budget.admits_breeding().reason == (
-            "until: it is 06:06 and the search ends at 06:06, 10% of the time before 07:00 are kept in reserve; "
-            "what comes next needs 0.00 hours"
+            "until: it is 06:06 and the search ends at 06:06, 10% of the time before 07:00 are kept in reserve"
         )
 
     def test_the_ceiling_that_comes_first_is_the_one_that_refuses(self, hands):
@@ -790,6 +789,12 @@ class TestForecast:
         breed(budget, "0001", seconds=10)
         assert budget.forecast().seconds_per_variant == pytest.approx(20)
         assert budget.forecast().variants == 180
+
+    def test_what_the_first_answers_cost_is_taken_until_a_child_has_settled(self, hands):
+        budget = begun(hands, usd=1.0, reserve=0.0)
+        budget.see(Settled(SEED, 60.0))
+        breed(budget, "0001", usd=0.02)
+        assert (budget.forecast().usd_per_variant, budget.forecast().variants) == (0.02, 49)
 
     def test_the_ceiling_that_is_reached_first_is_named(self, hands):
         for limits, limit, variants in (
