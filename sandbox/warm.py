@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from sandbox.isolation import levels
-from sandbox.output import HeadAndTail
-from sandbox.sandbox import Call, Level, Report, SandboxUnavailable
+from sandbox.output import HeadAndTail, Lines
+from sandbox.sandbox import Call, Level, Report, SandboxUnavailable, Watch
 from sandbox.scratch import remove
-from sandbox.worker import LENGTH
+from sandbox.worker import LENGTH, STOP
 
 RECYCLE_AFTER = 300
 """Calls that one zygote serves."""
@@ -46,7 +46,7 @@ class WarmSandbox:
         self._zygote: _Zygote | None = None
         self._closed = False
 
-    def run(self, call: Call) -> Report:
+    def run(self, call: Call, watch: Watch | None = None) -> Report:
         """Raises SandboxUnavailable; the next call then starts a new zygote."""
         with self._lock:
             if self._closed:
@@ -55,9 +55,10 @@ class WarmSandbox:
                 self._replace()
             assert self._zygote is not None
             try:
-                return self._zygote.serve(call, self._layers)
-            except SandboxUnavailable:
-                self._stop()
+                return self._zygote.serve(call, self._layers, watch)
+            except BaseException as error:  # an interrupt too: the answer would come when the next call waits for its own
+                if self._zygote.serving or isinstance(error, SandboxUnavailable):
+                    self._stop()
                 raise
 
     def close(self) -> None:
@@ -83,6 +84,8 @@ class _Zygote:
 
     def __init__(self, warm: bool) -> None:
         self.calls = 0
+        self.serving = False
+        """A call was handed over, and its answer has not come."""
         self._folder = tempfile.mkdtemp(prefix="evolve-root-")  # where a private root is mounted, seen by the child only
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         environment = {
@@ -116,7 +119,7 @@ class _Zygote:
             self.close()
             raise
 
-    def serve(self, call: Call, layers: Mapping[str, bool]) -> Report:
+    def serve(self, call: Call, layers: Mapping[str, bool], watch: Watch | None) -> Report:
         self.calls += 1
         with contextlib.ExitStack() as stack:
             scratch = tempfile.mkdtemp(prefix="evolve-scratch-")
@@ -136,15 +139,17 @@ class _Zygote:
                 descriptors.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
                 sent.callback(os.close, descriptors[-1])
             try:
+                self.serving = True
                 socket.send_fds(self._channel, [b"call"], descriptors)
             except OSError as error:
                 raise SandboxUnavailable(f"the sandbox's process has died: {error}") from error
             sent.close()
             log = HeadAndTail(call.limits.log)
-            told = self._wait(log_read, log, call.limits.seconds + GRACE_SECONDS)
+            told = self._wait(log_read, log, Lines(watch) if watch else None, call.limits.seconds + GRACE_SECONDS)
+            self.serving = False
             return _report(told, log.text(), result, call, layers)
 
-    def _wait(self, log_read: int, log: HeadAndTail, seconds: float) -> dict[str, Any]:
+    def _wait(self, log_read: int, log: HeadAndTail, lines: Lines | None, seconds: float) -> dict[str, Any]:
         """Drains the log until the zygote reports the call's end; then every writer of the log is dead."""
         poll = select.poll()
         poll.register(log_read, select.POLLIN)
@@ -161,6 +166,10 @@ class _Zygote:
                 if descriptor == log_read:
                     data = os.read(log_read, 1 << 16)
                     log.add(data)
+                    if lines and not lines.add(data):
+                        lines = None
+                        with contextlib.suppress(OSError):  # if the zygote has died, the next to listen hears it
+                            self._channel.send(STOP)
                     if not data:
                         poll.unregister(log_read)
                 elif told is None:

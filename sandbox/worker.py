@@ -28,6 +28,8 @@ STATUS, FIRST_INPUT = 4, 5
 _HIGH = 256
 LENGTH = struct.Struct("<Q")
 """Heads the result: its length plus one; zero means that the entry function did not return."""
+STOP = b"stop"
+"""What the trusted side says to the zygote, instead of a call, to have the call that runs ended."""
 ENDED = struct.Struct("<iQdd")
 """What the trusted init of a pid namespace reports: wait status, peak memory in bytes, user and system seconds."""
 

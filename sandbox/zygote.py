@@ -52,6 +52,8 @@ def main() -> None:
             data = b""
         if not data:
             os._exit(0)  # the spare dies with us
+        if data == worker.STOP:
+            continue  # it came when its call had just ended
         request = _read_request(descriptors[0])
         profile = {key: request[key] for key in PROFILE}
         if spare is None or spare.profile != profile:
@@ -169,22 +171,29 @@ def _watch(pid: int, request: Mapping[str, Any], channel: socket.socket, began: 
     child = os.pidfd_open(pid)
     poll = select.poll()
     poll.register(child, select.POLLIN)
-    poll.register(channel, select.POLLHUP | select.POLLRDHUP)
+    poll.register(channel, select.POLLIN | select.POLLHUP | select.POLLRDHUP)
     try:
         while True:
             left = began + limit["seconds"] - time.monotonic()
             events = poll.poll(max(0.0, min(POLL_SECONDS, left)) * 1000)
             if any(fd == child for fd, _ in events):
                 return None
-            if events:  # the trusted side has gone
+            if events and not _asked_to_stop(channel):  # the trusted side has gone
                 _end_orphans(None)
                 os._exit(0)
-            cause = _limit_reached(pid, limit, folder, left, baseline)
+            cause = "stopped" if events else _limit_reached(pid, limit, folder, left, baseline)
             if cause:
                 _kill_all(pid)
                 return cause
     finally:
         os.close(child)
+
+
+def _asked_to_stop(channel: socket.socket) -> bool:
+    try:
+        return channel.recv(len(worker.STOP)) == worker.STOP
+    except ConnectionError:
+        return False
 
 
 def _limit_reached(pid: int, limit: Mapping[str, Any], folder: str | None, left: float, baseline: int) -> str | None:

@@ -295,6 +295,8 @@ def explain(report: Report, limits: Limits, files: tuple[str, ...]) -> str:
         return "It wrote more than its scratch folder may hold."
     if report.cause == "processes":
         return "It started processes, which is not allowed."
+    if report.cause == "stopped":
+        return "It was stopped before its end."
     if report.cause == "result":
         return "What it returned is larger than allowed: too many weights, or a forged result."
     if report.cause == "signal":

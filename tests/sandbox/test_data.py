@@ -158,10 +158,10 @@ class Spy:
         self.level, self.run_it = sandbox.level, sandbox.run
         self.calls, self.bytes = [], []
 
-    def run(self, call):
+    def run(self, call, watch=None):
         self.calls.append(call)
         self.bytes.append(b"".join(path.read_bytes() for path in call.inputs.values()))
-        return self.run_it(call)
+        return self.run_it(call, watch)
 
     def close(self):
         """The fixture closes the sandbox."""
