@@ -15,7 +15,7 @@ from agent.gate import Gate
 from agent.genome import Genome
 from agent.individual import Birth, Evidence, Failure, Individual, Variant
 from sandbox import Sandbox, SandboxUnavailable
-from sandbox.job import Job, Measured, Stopped
+from sandbox.job import Job, Measured, Progress, Stopped
 from sandbox.tasks import Task
 
 
@@ -32,12 +32,16 @@ class Bench:
         slots: int,
         threads: int = 1,
         training_seed: int = 0,
+        hear: Callable[[str, Progress], None] | None = None,
     ) -> None:
-        """`threads`: CPU threads of one evaluation. All evaluations share the training seed."""
+        """`threads`: CPU threads of one evaluation. All evaluations share the training seed.
+
+        `hear`: gets what a training says of itself on the way, with the id of its child, in that evaluation's thread.
+        """
         self.slots = slots
         self._task, self._open = task, open_sandbox
         self._objectives, self._constraints = tuple(objectives), tuple(constraints)
-        self._threads, self._training_seed = threads, training_seed
+        self._threads, self._training_seed, self._hear = threads, training_seed, hear
         self._free: queue.SimpleQueue[Sandbox | None] = queue.SimpleQueue()
         for _ in range(slots):
             self._free.put(None)
@@ -55,7 +59,7 @@ class Bench:
             if sandbox is None:
                 sandbox = self._open()
                 self._opened.append(sandbox)
-            result = self._evaluate(job, sandbox)
+            result = self._evaluate(birth.id, job, sandbox)
         except SandboxUnavailable as error:
             raise MachineError(f"The sandbox cannot run: {error}") from error
         finally:
@@ -67,11 +71,15 @@ class Bench:
         for sandbox in self._opened:
             sandbox.close()
 
-    def _evaluate(self, job: Job, sandbox: Sandbox) -> Measured | Stopped:
+    def _evaluate(self, id: str, job: Job, sandbox: Sandbox) -> Measured | Stopped:
+        def progress(told: Progress) -> None:
+            if self._hear:
+                self._hear(id, told)
+
         try:
-            return self._task.evaluate(job, sandbox)
+            return self._task.evaluate(job, sandbox, progress)
         except SandboxUnavailable:  # once more: a sandbox restarts itself; a second time it is the machine
-            return self._task.evaluate(job, sandbox)
+            return self._task.evaluate(job, sandbox, progress)
 
     def _judge(self, birth: Birth, genome: Genome, result: Measured | Stopped) -> Individual | Failure:
         if isinstance(result, Stopped):

@@ -9,6 +9,7 @@ from agent.fitness import Fitness
 from agent.individual import Birth, Failure, Individual, Outcome, Variant
 from agent.llm import Completion, Message
 from agent.memory import Lesson
+from sandbox.job import Progress
 
 
 @dataclass(frozen=True)
@@ -167,6 +168,14 @@ class StopRequested:
     """No event of the journal, which records how a run ended: what is under way will be finished first."""
 
     reason: str
+
+
+@dataclass(frozen=True)
+class Heard:
+    """No event of the journal either: what a training says of itself on the way, for whoever watches."""
+
+    id: str
+    progress: Progress
 
 
 Record = Callable[[Event], None]

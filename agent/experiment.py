@@ -23,7 +23,7 @@ from agent.config import Config, RunFolder
 from agent.draws import Draws
 from agent.errors import MachineError, UserError
 from agent.evaluation import Bench, Evaluation
-from agent.events import Answered, Committed, Event, Memo, RunEnded, RunStarted, Settled, StopRequested
+from agent.events import Answered, Committed, Event, Heard, Memo, RunEnded, RunStarted, Settled, StopRequested
 from agent.evolve import Evolution
 from agent.fitness import Noise
 from agent.gate import Gate, Halted
@@ -47,8 +47,8 @@ from sandbox.isolation.detect import Isolation, detect
 from sandbox.tasks import Task, TaskError, open_task
 from sandbox.warm import WarmSandbox
 
-Watch = Callable[[Event | StopRequested], None]
-"""Sees each event after it is journaled; for the live view."""
+Watch = Callable[[Event | StopRequested | Heard], None]
+"""Sees each event after it is journaled, and what is not journaled; for the live view."""
 
 
 def free_folder(config: Config, name: str) -> RunFolder:
@@ -64,7 +64,7 @@ def start(config: Config, folder: RunFolder, watch: Watch) -> None:
     """A new run. Raises UserError before anything is spent or written, MachineError if the run cannot go on."""
     if folder.root.exists():
         raise UserError(f"The run folder {folder.root} exists already: choose another --out, or `evolve resume` it.")
-    with _equip(config) as equipment:
+    with _equip(config, watch) as equipment:
         lineage = Lineage.open(Path(config.seed.folder), folder.root, folder.name)
         lineage.check()
         seed = equipment.bench.measure(Birth(SEED_ID, 0), equipment.genome)
@@ -83,7 +83,7 @@ def resume(folder: RunFolder, watch: Watch) -> None:
     if not folder.journal.is_file():
         raise UserError(f"{folder.root} holds no run: there is no {folder.journal.name} in it.")
     config = configuration.read(folder.config)
-    with locked(folder.lock), closing(Journal(folder.journal)) as journal, _equip(config, _pinned(journal)) as equipment:
+    with locked(folder.lock), closing(Journal(folder.journal)) as journal, _equip(config, watch, _pinned(journal)) as equipment:
         lineage = Lineage.open(Path(config.seed.folder), folder.root, folder.name)
         frozen = frozenset(config.seed.frozen)
         seed: Individual | Failure | None = None
@@ -111,7 +111,7 @@ class _Equipment:
 
 
 @contextmanager
-def _equip(config: Config, pinned: Level = "none") -> Iterator[_Equipment]:
+def _equip(config: Config, watch: Watch, pinned: Level = "none") -> Iterator[_Equipment]:
     """Raises UserError for every mistake of the user's that can be seen without spending anything.
 
     `pinned`: the level of isolation that this run began with.
@@ -120,12 +120,15 @@ def _equip(config: Config, pinned: Level = "none") -> Iterator[_Equipment]:
     constraints = config.constraint_list()
     bounds = {c.name: c.bound for c in constraints if c.relation in ("<=", "<")}
     try:
-        task = open_task(config.task, config.budget, bounds, config.seed.files, configuration.cache_folder())
+        task = open_task(
+            config.task, config.budget, bounds, config.seed.files, configuration.cache_folder(), _measured(config)
+        )
     except TaskError as error:
         raise UserError(str(error)) from error
-    for name in config.objectives:
-        if name not in task.objectives:
-            raise UserError(f"objectives.{name}: this task measures {', '.join(task.objectives)}.")
+    for table in ("objectives", "constraints"):
+        for name in getattr(config, table):
+            if name not in task.objectives:
+                raise UserError(f"{table}.{name}: this task measures {', '.join(task.objectives)}.")
     prompts = Prompts.load(prompts_folder())
     if not config.llm.models:
         raise UserError("No model is named: give --llm MODEL, or --llm offline to run without a key or a network.")
@@ -144,10 +147,16 @@ def _equip(config: Config, pinned: Level = "none") -> Iterator[_Equipment]:
             slots=config.sandbox.slots,
             threads=config.sandbox.threads,
             training_seed=config.run.training_seed,
+            hear=lambda id, progress: watch(Heard(id, progress)),
         )
         stack.callback(bench.close)
         editor = stack.enter_context(closing(Editor()))
         yield _Equipment(config, genome, task, bench, prompts, models, editor, isolation)
+
+
+def _measured(config: Config) -> frozenset[str]:
+    """Names of what has to be measured."""
+    return frozenset(config.objectives) | frozenset(config.constraints)
 
 
 def _pinned(journal: Journal) -> Level:

@@ -19,7 +19,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from agent.events import Bred, Drawn, Event, GenerationEnded, RunStarted, Settled, StopRequested
+from agent.events import Bred, Drawn, Event, GenerationEnded, Heard, RunStarted, Settled, StopRequested
 from agent.evolve import Search
 from agent.individual import INVALID_STAGES, SEED_ID, Duplicate, Failure, Individual
 from agent.prompting import clean
@@ -45,6 +45,8 @@ class Live:
         self._counts: Counter[str] = Counter()
         self._breeding: set[str] = set()
         self._training: set[str] = set()
+        self._heard: dict[str, str] = {}
+        """What each training said of itself last."""
         self._generation, self._generations = 0, 0
         self._isolation = "?"
         self._hypervolume = 0.0
@@ -66,10 +68,12 @@ class Live:
     def say(self, text: str) -> None:
         self._console.print(Text(text), soft_wrap=True)
 
-    def see(self, event: Event | StopRequested) -> None:
+    def see(self, event: Event | StopRequested | Heard) -> None:
         match event:
             case StopRequested(reason):
                 self._tell(Text(f"{reason}: finishing what is under way; once more stops at once", "bold yellow"))
+            case Heard(id, progress):
+                self._heard[id] = str(progress)
             case RunStarted(config, isolation):
                 search = config["search"]
                 assert isinstance(search, dict)
@@ -84,6 +88,7 @@ class Live:
             case Settled(outcome):
                 self._breeding.discard(outcome.id)
                 self._training.discard(outcome.id)
+                self._heard.pop(outcome.id, None)
                 self._settle(outcome)
             case GenerationEnded(number=n, front=front, hypervolume=hypervolume):
                 self._front, self._hypervolume = list(front), hypervolume
@@ -130,7 +135,8 @@ class Live:
             table.add_row(Text(f"{id:>5}  {fitness_text(self._fitness.get(id))}", "green" if id != SEED_ID else ""))
         title = f"{self._run} - {elapsed // 60}:{elapsed % 60:02d} - isolation {self._isolation}"
         waiting = [] if self._lines else [Text("training the seed ...", "dim")]
-        return Panel(Group(head, table, *waiting, *self._lines), title=title, title_align="left")
+        heard = [Text(f"{id}  {told}", "dim") for id, told in sorted(dict(self._heard).items())[:8]]
+        return Panel(Group(head, table, *waiting, *self._lines, *heard), title=title, title_align="left")
 
 
 def print_status(facts: Facts) -> None:

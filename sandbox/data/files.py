@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sandbox.data.decoding import SUFFIXES
 from sandbox.data.dataset import SPLITS, Split
+from sandbox.data.decoding import SUFFIXES
 from sandbox.sandbox import TaskError
 
 MAX_FILES = 5_000_000

@@ -40,7 +40,8 @@ def _snapshot(name: str, revision: str) -> Path | None:
     except RevisionNotFoundError:
         return None
     except GatedRepoError:
-        raise TaskError(f"task.dataset: {name} asks its users to agree to terms first: do so on the hub, and set HF_TOKEN.") from None
+        told = f"{name} asks its users to agree to terms first: do so on the hub, and set HF_TOKEN."
+        raise TaskError(f"task.dataset: {told}") from None
     except RepositoryNotFoundError:
         raise TaskError(f"task.dataset: the hub has no data set {name} (or it is private and HF_TOKEN is not set).") from None
     except LocalEntryNotFoundError:

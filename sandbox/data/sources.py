@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -50,6 +51,7 @@ def find(request: Request, cache: Path) -> Source:
     if HUB_ID.fullmatch(name):
         from sandbox.data.hub import fetched
 
+        _need("huggingface_hub")
         return open_folder(fetched(name), request, cache, f"{name} from the Hugging Face hub")
     if folder.exists():
         raise TaskError(f"task.dataset: {name} is a file; give {EXAMPLES}.")
@@ -60,6 +62,7 @@ def open_folder(folder: Path, request: Request, cache: Path, about: str) -> Sour
     from sandbox.data.files import listed
 
     found = listed(folder, request.subset)
+    _need("PIL", *(["pyarrow"] if found.parquet else []))
     if found.parquet:
         from sandbox.data.parquet import ParquetFiles
 
@@ -67,3 +70,10 @@ def open_folder(folder: Path, request: Request, cache: Path, about: str) -> Sour
     from sandbox.data.class_folders import ClassFolders
 
     return ClassFolders(folder, found.images, cache, about)
+
+
+def _need(*modules: str) -> None:
+    """Raises TaskError for a package of the extra `data` that is not installed."""
+    if missing := [name for name in modules if importlib.util.find_spec(name) is None]:
+        packages = " and ".join({"PIL": "pillow"}.get(name, name) for name in missing)
+        raise TaskError(f"task.dataset: reading it needs {packages}: pip install 'guided-evolution[data]'.")

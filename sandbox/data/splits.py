@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sandbox.data.dataset import SPLITS, Request, Split
 from sandbox.sandbox import TaskError
@@ -39,12 +39,12 @@ def numbered(
     if None in found:
         raise TaskError("task.dataset: some images have no label.")
     if names and all(isinstance(value, int) for value in found):
-        beyond = sorted(value for value in found if not 0 <= value < len(names))  # type: ignore[operator]
+        beyond = [value for value in found if isinstance(value, int) and not 0 <= value < len(names)]
         if beyond:
-            raise TaskError(f"task.dataset: there is a label {beyond[0]}, but the data names only {len(names)} classes.")
-        order: list[Hashable] = list(range(len(names)))
+            raise TaskError(f"task.dataset: there is a label {min(beyond)}, but the data names only {len(names)} classes.")
+        order: list[Any] = list(range(len(names)))
     else:
-        order = sorted(found, key=lambda value: (isinstance(value, str), value))
+        order = sorted(found, key=_rank)
         names = [str(value) for value in order] if any(isinstance(value, str) for value in order) else ()
     if len(order) < 2:
         raise TaskError("task.dataset: there is only one class, so that there is nothing to tell apart.")
@@ -79,8 +79,8 @@ def assigned(
         ends = [len(members) - sum(cuts[index:]) for index in range(len(cuts))]
         kept, *others = np.split(members, ends)
         pieces["train"].append(kept[: _least_one(len(kept), request.train_share)])
-        for split, piece in zip([s for s in pieces if s != "train"], others, strict=True):
-            pieces[split].append(piece)
+        for found, piece in zip(list(pieces.values())[1:], others, strict=True):  # `train` comes first
+            found.append(piece)
     rows: dict[Split, dict[Split, np.ndarray]] = {}
     for split in SPLITS:
         if split in pieces:
@@ -88,6 +88,10 @@ def assigned(
         else:
             rows[split] = {split: rng.permutation(len(labels[split]))}
     return rows, _absent(labels, classes, names)
+
+
+def _rank(value: Any) -> tuple[bool, Any]:
+    return isinstance(value, str), value
 
 
 def _least_one(count: int, share: float) -> int:
@@ -106,7 +110,7 @@ def _check_enough(members: int, needed: int, name: str) -> None:
 def _absent(labels: Mapping[Split, np.ndarray], classes: int, names: Sequence[str]) -> tuple[str, ...]:
     """Classes that a part of the data's own has no image of."""
     notes = []
-    for part in ("validation", "test"):
+    for part in SPLITS[1:]:
         if part in labels:
             counts = Counter(labels[part].tolist())
             if missing := [_name(names, label) for label in range(classes) if not counts[label]]:

@@ -68,7 +68,7 @@ def fit(child: Child) -> bytes:
     device = _device(child)
     _place(model, device)
     images = mapped(child.inputs["images"]).to(device)
-    labels = mapped(child.inputs["labels"]).to(device)
+    labels = torch.from_numpy(array(child.inputs["labels"])).to(device)
     curve = Training(child, module, model, images, labels).run()
     return HEADER.pack(MAGIC, len(curve), 2) + np.asarray(curve, "<f4").tobytes() + serialised(model.state_dict())
 
@@ -86,7 +86,7 @@ def predict(child: Child) -> bytes:
     _place(model, device)
     model.eval()
     view = View(options, device)
-    images = torch.from_numpy(array(child.inputs["images"]))
+    images = mapped(child.inputs["images"])
     found = []
     with torch.no_grad():
         for start in range(0, len(images), options["batch_size"]):

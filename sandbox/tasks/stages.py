@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sandbox.job import Job, Measured, Stage, Stop
-from sandbox.sandbox import Call, Limits, Report, Sandbox
+from sandbox.sandbox import Call, Limits, Report, Sandbox, Watch
 from sandbox.tasks.weights import Layout
 
 MAX_CODE = 200_000
@@ -34,7 +34,13 @@ class Stages:
             raise Stop("smoke", f"The program has {size:,} characters; {MAX_CODE:,} is the limit.")
 
     def run(
-        self, stage: Stage, entry: str, limits: Limits, inputs: Mapping[str, Path], options: Mapping[str, Any]
+        self,
+        stage: Stage,
+        entry: str,
+        limits: Limits,
+        inputs: Mapping[str, Path],
+        options: Mapping[str, Any],
+        watch: Watch | None = None,
     ) -> Report:
         """The report of a child that ended well. Raises Stop for any other, SandboxUnavailable for the machine's fault."""
         job = self._job
@@ -47,7 +53,7 @@ class Stages:
             device=job.device,
             threads=job.threads,
         )
-        report = self._sandbox.run(call)
+        report = self._sandbox.run(call, watch)
         self.seconds[stage] = self.seconds.get(stage, 0.0) + report.seconds
         self.peak_memory = max(self.peak_memory, report.peak_memory)
         self._layers = report.layers
@@ -80,7 +86,8 @@ class Smoke:
         """From lines as `state.tell` writes them; any other line is passed over. Raises Stop."""
         lines = report.result.decode("utf-8", "replace").split("\n")
         counts = (re.fullmatch(r"class (\d{1,15}) ([A-Za-z_]\w{0,63})", line, re.ASCII) for line in lines)
-        shapes = (re.fullmatch(r"size ([A-Za-z_]\w{0,63})((?: \d{1,6}(?:x\d{1,6}){0,4}){1,12})", line, re.ASCII) for line in lines)
+        size = r"size ([A-Za-z_]\w{0,63})((?: \d{1,6}(?:x\d{1,6}){0,4}){1,12})"
+        shapes = (re.fullmatch(size, line, re.ASCII) for line in lines)
         layout = Layout.read(lines)
         if not layout.tensors:
             raise Stop("smoke", "The program ended itself before its model was tried.", report.log)
@@ -105,6 +112,8 @@ def explain(report: Report, limits: Limits, files: tuple[str, ...]) -> str:
         return "It wrote more than its scratch folder may hold."
     if report.cause == "processes":
         return "It started processes, which is not allowed."
+    if report.cause == "stopped":
+        return "It was stopped before its end."
     if report.cause == "result":
         return "What it returned is larger than allowed: too many weights, or a forged result."
     if report.cause == "signal":
@@ -119,3 +128,8 @@ def explain(report: Report, limits: Limits, files: tuple[str, ...]) -> str:
     if errors:
         return f"{errors[-1].strip()[:300]}{where}."
     return f"The process ended early with exit code {report.status}."
+
+
+def rough(value: float) -> float:
+    """To two digits: more of a run's time is chance, and every chance difference would be a member of the front."""
+    return float(f"{value:.2g}")
