@@ -67,7 +67,7 @@ def cli() -> None:
 @click.option("--schedule", help="steady (default): no slot waits; generational: the paper's loop, exactly repeatable.")
 @click.option("--slots", type=int, help="Evaluations at once.")
 @click.option("--seed", "chance", type=int, help="Seed of all chance in the search.")
-@click.option("--dataset", help="Data set of the task, such as digits.")
+@click.option("--dataset", help="Data set: digits, a hub id such as uoft-cs/cifar10, or a folder of parquet files or images.")
 @click.option("--unsafe-no-sandbox", is_flag=True, help="Run generated code even if this machine cannot isolate it.")
 @_DETACH
 def run(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 ROUNDS = 3
 WANTED_SECONDS = 1.0
 """Of work in one call."""
-MAX_IMAGES = 65_536
+MAX_IMAGES = 32_768
 MAX_BYTES = 256 << 20
 
 EMPTY = """\

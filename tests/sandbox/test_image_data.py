@@ -389,6 +389,7 @@ def load_from_hub(tmp_path, **environment):
     return subprocess.run(command, env=env, capture_output=True, text=True, timeout=120).stdout.splitlines()
 
 
+@pytest.mark.slow
 def test_a_set_of_the_hub_is_fetched_once_and_read_from_its_cache_where_the_hub_is_out_of_reach(hub, tmp_path):
     found, others = load_from_hub(tmp_path, HF_ENDPOINT=hub)
     assert "sizes={'train': 32, 'validation': 8, 'test': 20}" in found
