@@ -174,14 +174,24 @@ def status(run: Path, as_json: bool, watch: bool) -> None:
 @cli.command()
 @_RUN
 @click.argument("id", required=False)
+@click.option("--lessons", is_flag=True, help="What the run has learnt, with evidence and credit.")
+@click.option("--arms", is_flag=True, help="How models, operators and prompts fared.")
 @_AS_JSON
-def show(run: Path, id: str | None, as_json: bool) -> None:
+def show(run: Path, id: str | None, lessons: bool, arms: bool, as_json: bool) -> None:
     """The front of a run, or one variant: metrics, lineage, diff, prompt, answer."""
-    from agent import summary, terminal
+    from agent import learned, summary, terminal
 
     folder = _folder(run)
+    if id is not None and (lessons or arms):
+        raise UserError("--lessons and --arms are of a whole run: leave the ID out.")
     with _journal(folder) as journal:
-        if id is not None:
+        if lessons:
+            told = learned.lessons(journal)
+            _print_json(told) if as_json else terminal.print_lessons(told, _status(folder))
+        elif arms:
+            ranked = learned.arms(journal, [member["id"] for member in _status(folder)["front"]])
+            _print_json(ranked) if as_json else terminal.print_arms(ranked)
+        elif id is not None:
             facts = summary.variant(journal, id)
             _print_json(facts) if as_json else terminal.print_variant(facts, _status(folder))
         else:
@@ -198,6 +208,30 @@ def diff(run: Path, id: str) -> None:
 
     with _journal(_folder(run)) as journal:
         terminal.print_diff(summary.variant(journal, id)["diff"])
+
+
+@cli.command()
+@_RUN
+def report(run: Path) -> None:
+    """Write report.html and report.md into the run folder."""
+    folder = _folder(run)
+    _report(folder)
+    click.echo(f"{folder.report}\n{folder.report_markdown}")
+
+
+@cli.command()
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@_AS_JSON
+def compare(runs: tuple[Path, ...], as_json: bool) -> None:
+    """Runs side by side: hypervolume over trained variants and over dollars, with the noise."""
+    from contextlib import ExitStack
+
+    from agent import comparison, terminal
+
+    with ExitStack() as stack:
+        journals = {str(run): stack.enter_context(_journal(_folder(run))) for run in runs}
+        facts = comparison.compare(journals)
+    _print_json(facts) if as_json else terminal.print_comparison(facts)
 
 
 @cli.command()
@@ -236,8 +270,11 @@ def _drive(folder: Any, work: Callable[[Any], None]) -> None:
             if folder.journal.is_file():
                 live.say(f"When the cause is mended, go on with:  evolve resume {folder.root}")
             raise
+        finally:
+            if folder.journal.is_file():
+                _report(folder)
     terminal.print_status(_status(folder))
-    click.echo(f"Look closer with:  evolve show {folder.root}", err=True)
+    click.echo(f"Look closer with:  evolve show {folder.root}, or open {folder.report}", err=True)
 
 
 def _detach(folder: Any, arguments: list[str]) -> None:
@@ -289,6 +326,16 @@ def _status(folder: Any) -> dict[str, Any]:
 
     with _journal(folder) as journal:
         return dict(summary.status(journal, folder.name, alive=is_locked(folder.lock)))
+
+
+def _report(folder: Any) -> None:
+    from contextlib import suppress
+
+    from agent import report as writing
+    from agent.lock import is_locked
+
+    with suppress(OSError), _journal(folder) as journal:  # a full disk must not hide how the run ended
+        writing.write(journal, folder.name, folder.report, folder.report_markdown, alive=is_locked(folder.lock))
 
 
 def _print_json(facts: Any) -> None:
