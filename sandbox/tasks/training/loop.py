@@ -23,8 +23,10 @@ from sandbox.tasks.training.schedules import rates_of
 
 SPEAK_SECONDS = 2.0
 """Longest silence within an epoch."""
-TIMED_STEPS = 10
+TIMED_STEPS = 30
 """Steps on a copy of the model by which the length of a training of given seconds is foreseen."""
+TIMED_SHARE = 0.1
+"""Of the seconds, after which there are no more of these steps."""
 MARGIN = 0.95
 """Share of the seconds that are left which is planned for."""
 
@@ -124,24 +126,22 @@ class Training:
     def _foreseen(self, seconds: float) -> int:
         """How many steps fit into the time, timed on a copy; so that a schedule has an end to go by."""
         model = copy.deepcopy(self._model).train()
-        optimizer, _ = optimizer_of(self._module, model, 4 * TIMED_STEPS)
+        optimizer, _ = optimizer_of(self._module, model, TIMED_STEPS)
         passes = self._passes(model, optimizer)
         state = self._generator.get_state()
-        began, timed = 0.0, 0
-        for _ in range(3):  # of a small set an epoch is few steps
-            for rows in self._shuffled():
-                if timed == TIMED_STEPS:
-                    self._settle()
-                    began = time.monotonic()
-                if timed >= 2 * TIMED_STEPS or (timed > TIMED_STEPS and self._elapsed() > seconds / 4):
-                    break
+        marks: list[float] = []
+        while len(marks) < TIMED_STEPS and self._elapsed() < TIMED_SHARE * seconds:
+            for rows in self._shuffled()[: TIMED_STEPS - len(marks)]:
                 passes(self._batch(rows), self._labels[rows])
                 optimizer.step()
-                timed += 1
-        self._settle()
+                self._settle()
+                marks.append(time.monotonic())
+                if self._elapsed() > TIMED_SHARE * seconds:
+                    break
         self._generator.set_state(state)
-        each = (time.monotonic() - (began or self._began)) / max(1, timed - TIMED_STEPS if began else timed)
-        return max(1, int(MARGIN * (seconds - self._elapsed()) / each))
+        late = marks[len(marks) // 2 :]  # in the first ones libraries make up their minds
+        each = (late[-1] - late[0]) / (len(late) - 1) if len(late) > 1 else self._elapsed()
+        return max(1, int(MARGIN * (seconds - self._elapsed()) / max(each, 1e-6)))
 
     def _settle(self) -> None:
         if self._device.type == "cuda":

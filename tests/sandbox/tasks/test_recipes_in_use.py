@@ -54,10 +54,9 @@ def test_a_plateau_ends_a_training_early(measure):
 
 
 def test_seconds_are_a_length_too(measure):
-    measured = measure(TINY + SLEEPS.format(0.01), seconds=1.5)
+    measured = measure(TINY + SLEEPS.format(0.02), seconds=2)  # a hundred steps at most, seventeen in an epoch
     assert isinstance(measured, Measured)
-    assert 1 < measured.seconds["fit"] < 6
-    assert measured.values["accuracy"] > 0.5
+    assert 1 <= len(measured.curve) <= 6
 
 
 def test_progress_is_told_after_every_epoch_and_in_a_long_one(measure):
