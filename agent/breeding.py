@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from agent.events import Answered, Asked, Bred, Memo, Record, Settled
 from agent.gate import Gate, Halted
-from agent.genome import Editor, Genome, Violations
+from agent.genome import Editor, Genome, Violations, changed_blocks
 from agent.individual import Birth, Failure, Recipe, Variant
 from agent.llm import Completion, LanguageModel, Message, Request, RequestRejected
 from agent.memory import intention
-from agent.operators import Context, operators, repair
+from agent.operators import Combining, Context, operators, repair
 from agent.prompting import Prompts
 
 
@@ -62,13 +62,18 @@ class Breeding:
                 return failure
             genome = edited.genome
             said += [edited.intention] if edited.intention else []
-        variant = Variant(birth, genome, " Then: ".join(said))
+        changed = changed_blocks(context.individuals[birth.recipes[0].parents[0]].genome, genome)
+        variant = Variant(birth, genome, " Then: ".join(said), changed)
         self._record(Bred(variant))
         return variant
 
     def _apply(self, recipe: Recipe, base: Genome, context: Context, calls: _Calls) -> _Edited | Violations:
         """One recipe: ask, edit, and send a bad answer back with what is wrong with it."""
-        messages = self._operators[recipe.operator].prompt(recipe, base, context)
+        operator = self._operators[recipe.operator]
+        if isinstance(operator, Combining):
+            combined = self._editor.apply(base, (), operator.answer(recipe, base, context))
+            return combined if isinstance(combined, Violations) else _Edited(combined, "")
+        messages = operator.prompt(recipe, base, context)
         for attempt in range(self._repairs + 1):
             completion = calls.ask(messages, recipe)
             if isinstance(completion, Violations):

@@ -109,6 +109,7 @@ class Evaluation:
             return known
         self._gate.to_evaluate(variant.id)
         began = time.monotonic()
-        outcome = replace(self._bench.measure(variant.birth, variant.genome), intention=variant.intention)
+        measured = self._bench.measure(variant.birth, variant.genome)
+        outcome = replace(measured, intention=variant.intention, changed=variant.changed)
         self._record(Settled(outcome, time.monotonic() - began))
         return outcome

@@ -21,7 +21,7 @@ from rich.text import Text
 
 from agent.events import Bred, Drawn, Event, GenerationEnded, RunStarted, Settled, StopRequested
 from agent.evolve import Search
-from agent.individual import INVALID_STAGES, SEED_ID, Duplicate, Failure, Individual
+from agent.individual import INVALID_STAGES, SEED_ID, Duplicate, Failure, Individual, listed
 from agent.prompting import clean
 
 Facts = Mapping[str, Any]
@@ -96,7 +96,8 @@ class Live:
 
     def _settle(self, outcome: Individual | Failure | Duplicate) -> None:
         birth = outcome.birth
-        born = SEED_ID if outcome.id == SEED_ID else f"{outcome.id}  {birth.operator} {', '.join(birth.blocks)}"
+        blocks = listed(birth.about(() if isinstance(outcome, Duplicate) else outcome.changed))
+        born = SEED_ID if outcome.id == SEED_ID else f"{outcome.id}  {birth.operator} {blocks}".rstrip()
         born += f" ({birth.directive})" if birth.directive else ""
         match outcome:
             case Individual(fitness=fitness, evidence=evidence):

@@ -25,7 +25,10 @@ Files = dict[str, str]
 
 
 def apply(files: Files, names: list[str], answer: str, frozen: list[str]) -> Files | Violations:
-    """The files as the answer has them, or why it cannot be used. `names` are block names, all of them in one file; none: any may change."""
+    """The files as the answer has them, or why it cannot be used.
+
+    `names`: the blocks that were asked for, all of them in one file; without any, all that are not frozen may change.
+    """
     bare = [name.rpartition(":")[2] for name in names]
     code = extract(answer, bare)
     if isinstance(code, Violations):
@@ -38,9 +41,10 @@ def apply(files: Files, names: list[str], answer: str, frozen: list[str]) -> Fil
     if reasons := tuple(reason for text in edited.values() if (reason := compile_error(text))):
         return Violations(reasons)
     if not names:
-        told = _came_to_nothing(files, edited, edited := without_unused(files, edited, frozen))
-        if told:
-            return Violations((told,), "answer")
+        kept = without_unused(files, edited, frozen)
+        if kept == files:
+            return Violations((_came_to_nothing(edited, kept),), "answer")
+        edited = kept
     if reasons := broken(files, edited, bare):
         return Violations(reasons)
     return edited
@@ -74,10 +78,8 @@ def _definitions(text: str) -> list[str]:
     return [node.name for node in ast.parse(text).body if isinstance(node, DEFINITIONS)]
 
 
-def _came_to_nothing(before: Files, edited: Files, kept: Files) -> str:
-    """Why nothing is left of the answer; empty if something is. `kept`: without what nothing uses."""
-    if kept != before:
-        return ""
+def _came_to_nothing(edited: Files, kept: Files) -> str:
+    """Why nothing is left of an answer. `kept`: without what nothing uses."""
     unused = [name for path in edited for name in _definitions(edited[path]) if name not in _definitions(kept[path])]
     if unused:
         listed = ", ".join(f"`{name}`" for name in unused)
