@@ -17,18 +17,26 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from agent.budget import Limits
+from agent.competition import Contest
 from agent.errors import UserError
 from agent.evolve import Search
 from agent.fitness import RELATIONS, Constraint, Direction, Objective
+from agent.learning import Credit, Recall
+from agent.plateau import Patience
 from agent.resources import seeds_folder
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "paper": {
-        "search": {"schedule": "generational"},
+        "search": {"schedule": "generational", "operators": {}},
         "llm": {"temperature": [0.05, 0.4], "max_tokens": [600, 1400]},
+        "contest": {"prompts": "uniform", "operators": "uniform", "models": "uniform"},
+        "memory": {"enabled": False},
+        "plateau": {"children": 0},
+        "noise": {"trainings": 0},
     },
 }
-"""Named sets of settings. `paper`: its schedule, and the sampling that its authors used for models of their time."""
+"""Named sets of settings. `paper`: its schedule, operators and rates, the sampling that its authors used for models of their
+time, and nothing that it does not have."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +60,16 @@ class RunFolder:
     @property
     def log(self) -> Path:
         return self.root / "run.log"
+
+    @property
+    def guidance(self) -> Path:
+        """Words of the user's for every prompt; read again whenever it changes."""
+        return self.root / "guidance.md"
+
+    @property
+    def frozen(self) -> Path:
+        """Names of blocks that must not evolve, a line each, instead of the configuration's; read like `guidance`."""
+        return self.root / "frozen.txt"
 
     @property
     def lock(self) -> Path:
@@ -116,6 +134,11 @@ class RunSection(_Section):
     """Of every training, so that variants differ by their code and not by luck in the batches."""
 
 
+class NoiseSection(_Section):
+    trainings: int = Field(default=3, ge=0)
+    """Of the seed before the search, each with another training seed: their spread is the unit in which changes are judged."""
+
+
 class Config(_Section):
     """Everything that a run depends on beside the seed's sources and the prompts."""
 
@@ -127,6 +150,11 @@ class Config(_Section):
     objectives: dict[str, Direction] = {"accuracy": "max", "parameters": "min"}
     constraints: dict[str, str] = {}
     search: Search = Search()
+    contest: Contest = Contest()
+    credit: Credit = Credit()
+    memory: Recall = Recall()
+    plateau: Patience = Patience()
+    noise: NoiseSection = NoiseSection()
     limits: Limits = Limits()
     """Of the whole run."""
     llm: LlmSection = LlmSection()
@@ -227,9 +255,9 @@ def _assignment(text: str) -> dict[str, Any]:
 
 
 def _merge(into: dict[str, Any], table: Mapping[str, Any]) -> None:
-    """Tables are merged, all else is replaced; but named objectives replace the earlier ones as a whole."""
+    """Tables are merged, all else is replaced; but named objectives and operators replace the earlier ones as a whole."""
     for key, value in table.items():
-        if isinstance(value, Mapping) and key != "objectives":
+        if isinstance(value, Mapping) and key not in ("objectives", "operators"):
             if not isinstance(into.get(key), dict):
                 into[key] = {}
             _merge(into[key], value)

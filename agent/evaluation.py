@@ -43,9 +43,13 @@ class Bench:
             self._free.put(None)
         self._opened: list[Sandbox] = []
 
-    def measure(self, birth: Birth, genome: Genome) -> Individual | Failure:
-        """Waits for a free slot, trains and scores. Raises MachineError if the sandbox is at fault."""
-        job = Job(dict(genome.files), self._training_seed, threads=self._threads)
+    def measure(self, birth: Birth, genome: Genome, *, training_seed: int | None = None) -> Individual | Failure:
+        """Waits for a free slot, trains and scores. Raises MachineError if the sandbox is at fault.
+
+        `training_seed`: None for the one that all variants share.
+        """
+        seed = self._training_seed if training_seed is None else training_seed
+        job = Job(dict(genome.files), seed, threads=self._threads)
         sandbox = self._free.get()
         try:
             if sandbox is None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from agent.fitness import Fitness
 from agent.individual import Birth, Failure, Individual, Outcome, Variant
 from agent.llm import Completion, Message
+from agent.memory import Lesson
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,61 @@ class Settled:
 
 
 @dataclass(frozen=True)
+class Repeated:
+    """The seed was trained once more, with another training seed: for the noise floor."""
+
+    training_seed: int
+    fitness: Fitness | None
+    """None: it failed this time."""
+    reason: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What a settled child teaches."""
+
+    lesson: Lesson
+
+
+@dataclass(frozen=True)
+class Generalised:
+    """An LLM rewrote insights that proved themselves as one that is shorter and more general."""
+
+    id: str
+    sources: tuple[str, ...]
+    text: str
+
+
+@dataclass(frozen=True)
+class DirectiveWritten:
+    """An LLM rewrote a directive: it competes with the others from now on, in this run only."""
+
+    name: str
+    text: str
+    origin: str
+    """The directive that it was made of."""
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """The search changed its own ways, and why."""
+
+    number: int
+    level: int
+    """How far beyond the usual: see `plateau`."""
+    reason: str
+
+
+@dataclass(frozen=True)
+class Steered:
+    """The user changed `guidance` or `frozen` while it runs."""
+
+    what: str
+    text: str
+
+
+@dataclass(frozen=True)
 class GenerationEnded:
     number: int
     population: tuple[str, ...]
@@ -86,7 +143,25 @@ class RunEnded:
     reason: str
 
 
-Event = RunStarted | Drawn | Asked | Answered | Bred | Settled | GenerationEnded | Committed | RunEnded
+Event = (
+    RunStarted
+    | Drawn
+    | Asked
+    | Answered
+    | Bred
+    | Settled
+    | Repeated
+    | Learned
+    | Generalised
+    | DirectiveWritten
+    | Adapted
+    | Steered
+    | GenerationEnded
+    | Committed
+    | RunEnded
+)
+
+
 
 @dataclass(frozen=True)
 class StopRequested:
@@ -97,6 +172,9 @@ class StopRequested:
 
 Record = Callable[[Event], None]
 """Called from several threads; returns when the event is safe on disk."""
+
+Watch = Callable[[Event | StopRequested], None]
+"""Sees each event after it is journaled; for the live view."""
 
 
 @dataclass(frozen=True)
@@ -109,3 +187,9 @@ class Memo:
     births: Mapping[str, Birth] = field(default_factory=dict)
     commits: Mapping[str, str] = field(default_factory=dict)
     """Commit by id."""
+    lessons: Mapping[str, Lesson] = field(default_factory=dict)
+    """By the child's id."""
+    repeats: Mapping[int, Repeated] = field(default_factory=dict)
+    """By training seed."""
+    history: tuple[Birth | Outcome | Generalised | DirectiveWritten, ...] = ()
+    """What was drawn, settled, generalised and written, in that order: a birth stands for its being drawn."""

@@ -18,34 +18,40 @@ The same decisions without waiting for the slowest of a generation, `steady`:
         breed so many children of the population as it stands that no evaluation slot will have to wait
         when a child is trained: population <- SPEA-2(population + child)
 
+Beyond the paper, in both: where `operators` are weighed, a child is made by one of them, drawn by what each brought so far;
+prompts tell lessons of earlier children; and every result is learned from (`learning`).
+
 Morris, Jurado, Zutty: "LLM Guided Evolution - The Automation of Models Advancing Models", GECCO 2024, algorithms 1, 2.
 """
 
 from __future__ import annotations
 
-import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Literal, Protocol, TypeVar
 
 from agent import selection
 from agent.archive import Archive
+from agent.draws import Draws
 from agent.events import Drawn, GenerationEnded, Memo, Record, Settled
 from agent.gate import Halted
 from agent.individual import Birth, Duplicate, Failure, Individual, Outcome, Recipe, Variant
-from agent.operators import Brief, Context, Sampling, draw_eot, draw_mating, draw_mutation
+from agent.learning import Learning
+from agent.operators import Brief, Context
 from agent.population import Pace, Population
-from agent.prompting import Prompts
+from agent.steering import Steering
 
 _T = TypeVar("_T")
+
+OPERATORS: Mapping[str, float] = {"mutate": 0.5, "eot": 0.25, "mate": 0.25}
 
 
 @dataclass(frozen=True)
 class Search:
-    """The rates of the search; the defaults are the paper's."""
+    """The rates of the search; numbers are the paper's."""
 
     generations: int = 30
     first_population: int = 32
@@ -57,6 +63,12 @@ class Search:
     p_mate: float = 0.35
     p_mutate: float = 0.8
     p_eot: float = 0.25
+    operators: Mapping[str, float] = field(default_factory=lambda: dict(OPERATORS))
+    """Which operators make children, with their shares before any result is known; empty: the paper's three rates above."""
+    roles: bool = True
+    """Whether prompts play roles."""
+    strategy: Literal["evolution", "random-sampling", "best-of-n"] = "evolution"
+    """The controls: independent children of the seed; children of the best one so far alone."""
     recent: int = 8
     """How many of the last evaluations a prompt shows."""
     schedule: Literal["generational", "steady"] = "steady"
@@ -72,6 +84,10 @@ class Search:
                 raise ValueError(f"{name} must be at least 1")
         if self.generations < 0 or self.recent < 0:
             raise ValueError("generations and recent cannot be negative")
+        if unknown := sorted(self.operators.keys() - OPERATORS.keys()):
+            raise ValueError(f"there is no operator {unknown[0]!r}; known: {', '.join(OPERATORS)}")
+        if self.operators and not (min(self.operators.values()) >= 0 and 0 < sum(self.operators.values()) < float("inf")):
+            raise ValueError("the shares of operators are finite and not negative, and some are above 0")
 
     @property
     def births(self) -> int:
@@ -99,23 +115,24 @@ class Evolution:
         self,
         archive: Archive,
         brief: Brief,
-        prompts: Prompts,
-        sampling: Sampling,
+        draws: Draws,
         breeding: Breeding,
         evaluation: Evaluation,
+        learning: Learning,
         search: Search,
-        rng: random.Random,
         record: Record,
         *,
+        steering: Steering | None = None,
         past: Memo | None = None,
         admit: Callable[[], bool] = lambda: True,
     ) -> None:
         """`past`: what an earlier process of the run did; `admit` is asked before each birth that is not among it."""
-        self.archive, self.brief, self.search, self.rng = archive, brief, search, rng
-        self._prompts, self._sampling = prompts, sampling
+        self.archive, self.brief, self.search, self.rng = archive, brief, search, draws.rng
+        self._draws, self._learning, self._steering = draws, learning, steering
         self._breeding, self._evaluation, self._record = breeding, evaluation, record
         self._past, self._admit = past or Memo(), admit
         self._halted = False
+        self._begun = 0
         self._ids = (f"{n:04d}" for n in count(1))
 
     def generational(self) -> None:
@@ -128,7 +145,7 @@ class Evolution:
                 return
             pool = population or [archive.seed]
             elites = selection.elites(pool, archive.objectives, s.elites)
-            parents = selection.parents(pool, archive.objectives, s.population)
+            parents = self._parents(pool) or selection.parents(pool, archive.objectives, s.population)
             offspring = self._bring_up(self._vary(parents, elites), generation)
             population = list({i.id: i for i in [*elites, *offspring]}.values())
             self._close_generation(generation, population, elites)
@@ -168,6 +185,7 @@ class Evolution:
     def _join(self, population: Population, outcome: Outcome) -> None:
         """Every `search.population` results count as a generation in the journal."""
         population.join(outcome)
+        self._learning.settled(outcome)
         number, rest = divmod(population.joined, self.search.population)
         if not rest:
             self._close_generation(number, population.members, population.members)
@@ -180,69 +198,102 @@ class Evolution:
         past = self._past
         for variant in past.variants.values():
             self.archive.claim(variant)
-        for outcome in past.outcomes.values():
-            population.join(outcome)
+        settled = set()
+        for event in past.history:
+            if isinstance(event, Individual | Failure | Duplicate):
+                settled.add(event.id)
+                population.join(event)
+                self._learning.settled(event)
+            else:
+                self._learning.again(event)
         for birth in past.births.values():
             next(self._ids)
-            if birth.id not in past.outcomes:
+            if birth.id not in settled:
                 yield birth
         for born in range(len(past.births), self.search.births):
             while not self._admit():
                 yield None
-            recipes = (self._mutation(self.archive.seed),) if born < self.search.first_population else self._child(population)
-            birth = Birth(next(self._ids), population.joined // self.search.population, recipes)
-            self._record(Drawn(birth))
-            yield birth
+            self._look()
+            first = born < self.search.first_population
+            recipes = (self._draws.mutation(self._seen(self.archive.seed)),) if first else self._child(population)
+            yield self._born(recipes, population.joined // self.search.population)
 
     def _child(self, population: Population) -> tuple[Recipe, ...]:
-        parents = population.parents()
-        parent, partner = self.rng.choice(parents), self.rng.choice(parents)
-        mated = parent is not partner and self.rng.random() < self.search.p_mate
-        return self._recipes(parent, partner if mated else None, population.thinkers()) or (self._mutation(parent),)
+        everyone = list(self.archive.individuals.values())
+        alone = self._parents(population.members)
+        parents = alone or self._draws.plateau.parents(self.rng, population.parents(), everyone)
+        thinkers = () if alone else population.thinkers()
+        parent, partner = self._seen(self.rng.choice(parents)), self._seen(self.rng.choice(parents))
+        if self.search.operators:
+            return (self._draws.contested(parent, partner, thinkers),)
+        mated = parent.id != partner.id and self.rng.random() < self.search.p_mate
+        return self._recipes(parent, partner if mated else None, thinkers) or (self._draws.mutation(parent),)
+
+    def _parents(self, pool: Sequence[Individual]) -> Sequence[Individual]:
+        """The one that the controls breed from; none in an evolution."""
+        seed = self.archive.seed
+        match self.search.strategy:
+            case "random-sampling":
+                return [seed]
+            case "best-of-n":
+                return selection.elites([seed, *(i for i in pool if i.id != seed.id)], self.archive.objectives, 1)
+        return []
 
     def _first_population(self) -> Iterator[tuple[Recipe, ...]]:
         for _ in range(self.search.first_population):
-            yield (self._mutation(self.archive.seed),)
+            yield (self._draws.mutation(self._seen(self.archive.seed)),)
 
     def _vary(self, parents: Sequence[Individual], elites: Sequence[Individual]) -> Iterator[tuple[Recipe, ...]]:
         """The recipes of each offspring; a child without any recipe is its parent and is not born again."""
         s, rng = self.search, self.rng
-        thinkers = selection.elites(elites, self.archive.objectives, s.eot_elites)
+        alone = s.strategy != "evolution"
+        thinkers = [] if alone else selection.elites(elites, self.archive.objectives, s.eot_elites)
         cycled = [parents[i % len(parents)] for i in range(s.population)]
         rng.shuffle(cycled)
         for pair in (cycled[i : i + 2] for i in range(0, len(cycled), 2)):
-            mated = len(pair) == 2 and rng.random() < s.p_mate
+            mated = len(pair) == 2 and not alone and rng.random() < s.p_mate
             for parent, partner in zip(pair, reversed(pair), strict=True):
-                if recipes := self._recipes(parent, partner if mated else None, thinkers):
+                parent, partner = self._seen(parent), self._seen(partner)
+                if s.operators:
+                    yield (self._draws.contested(parent, partner, thinkers),)
+                elif recipes := self._recipes(parent, partner if mated else None, thinkers):
                     yield recipes
 
     def _recipes(
         self, parent: Individual, partner: Individual | None, thinkers: Sequence[Individual]
     ) -> tuple[Recipe, ...]:
         """Mated if there is a partner, then mutated with `p_mutate`, by Evolution of Thought with `p_eot`."""
-        s, rng = self.search, self.rng
-        recipes = [draw_mating(rng, parent, partner, self.archive.seed, self._sampling)] if partner else []
+        s, rng, draws = self.search, self.rng, self._draws
+        recipes = [draws.mating(parent, partner)] if partner else []
         if rng.random() < s.p_mutate:
             think = rng.random() < s.p_eot
-            recipes.append((think and self._thought(parent, thinkers)) or self._mutation(parent))
+            recipes.append((think and draws.thought(parent, thinkers)) or draws.mutation(parent))
         return tuple(recipe for recipe in recipes if recipe)
 
-    def _mutation(self, parent: Individual) -> Recipe:
-        return draw_mutation(self.rng, parent, self.archive.seed, self._prompts, self._sampling)
+    def _born(self, recipes: tuple[Recipe, ...], generation: int) -> Birth:
+        parent = self.archive.individuals[recipes[0].parents[0]]
+        birth = Birth(next(self._ids), generation, recipes, self._learning.lessons_for(recipes, parent))
+        self._record(Drawn(birth))
+        return birth
 
-    def _thought(self, parent: Individual, elites: Sequence[Individual]) -> Recipe | None:
-        return draw_eot(self.rng, parent, elites, self.archive.seed, self._sampling)
+    def _look(self) -> None:
+        if self._steering:
+            self._steering.look()
+
+    def _seen(self, individual: Individual) -> Individual:
+        """As the user wants it seen now."""
+        return self._steering.seen(individual) if self._steering else individual
 
     def _bring_up(self, plans: Iterator[tuple[Recipe, ...]], generation: int) -> list[Individual]:
         """Breeds and trains all plans at once; takes the results in order of birth, so that no chance lies in timing."""
-        births = []
+        self._look()
+        births: list[Birth] = []
         for recipes in plans:
-            birth = Birth(next(self._ids), generation, recipes)
-            if birth.id not in self._past.births and not self._admit():
+            if len(births) + self._begun >= len(self._past.births) and not self._admit():
                 self._halted = True
                 break
-            self._record(Drawn(birth))
-            births.append(birth)
+            births.append(self._born(recipes, generation))
+        self._begun += len(births)
         bred = [self._breeding.submit(birth, self._context(birth)) for birth in births]
         trained: list[Future[Individual | Failure] | Outcome] = []
         for future in bred:
@@ -258,6 +309,7 @@ class Evolution:
         outcomes = [outcome for outcome in settled if outcome is not None]
         for outcome in outcomes:
             self.archive.add(outcome)
+            self._learning.settled(outcome)
         return [o for o in outcomes if isinstance(o, Individual)]
 
     def _result(self, future: Future[_T]) -> _T | None:
@@ -274,9 +326,10 @@ class Evolution:
 
     def _context(self, birth: Birth) -> Context:
         named = {id for r in birth.recipes for id in (*r.parents, r.elite) if id}
-        individuals = {id: self.archive.individuals[id] for id in sorted(named)}
+        individuals = {id: self._seen(self.archive.individuals[id]) for id in sorted(named)}
         recent, front = self.archive.recent(self.search.recent), tuple(self.archive.front())
-        return Context(self.brief, self.archive.seed, individuals, recent, front)
+        lessons, guidance = self._learning.told(birth), self._steering.guidance if self._steering else ""
+        return Context(self.brief, self.archive.seed, individuals, recent, front, lessons, guidance)
 
     def _close_generation(self, number: int, population: Sequence[Individual], elites: Sequence[Individual]) -> None:
         if self._halted:  # it was not finished: the resume will close it

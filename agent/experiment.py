@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import random
-import threading
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import cast
@@ -17,30 +16,35 @@ from agent import config as configuration
 from agent.archive import Archive
 from agent.breeding import Breeding
 from agent.budget import Budget, Guess, check
+from agent.competition import Competition
 from agent.config import Config, RunFolder
+from agent.draws import Draws
 from agent.errors import MachineError, UserError
 from agent.evaluation import Bench, Evaluation
-from agent.events import Answered, Committed, Event, Memo, RunEnded, RunStarted, Settled, StopRequested
+from agent.events import Memo, RunEnded, RunStarted, Settled, StopRequested, Watch
 from agent.evolve import Evolution
-from agent.gate import Gate
+from agent.fitness import Noise
+from agent.gate import Gate, Halted
 from agent.genome import Editor, Genome, read_genome
-from agent.individual import SEED_ID, Birth, Duplicate, Failure, Individual
+from agent.individual import SEED_ID, Birth, Failure, Individual
 from agent.journal import Journal
-from agent.lineage import Lineage, message
+from agent.learning import Learning
+from agent.lineage import Lineage
 from agent.llm import LanguageModel, LlmSettings, open_model, price
 from agent.lock import locked
+from agent.noise import measure, unknown
 from agent.operators import Brief, Sampling
+from agent.plateau import Plateau
 from agent.prompting import Prompts
+from agent.recorder import Recorder
 from agent.records import read_seed
 from agent.resources import prompts_folder
 from agent.signals import asked_to_stop
+from agent.steering import Steering
 from sandbox import LEVELS, Level, SandboxUnavailable
 from sandbox.isolation.detect import Isolation, detect
 from sandbox.tasks import Task, TaskError, open_task
 from sandbox.warm import WarmSandbox
-
-Watch = Callable[[Event | StopRequested], None]
-"""Sees each event after it is journaled; for the live view."""
 
 
 def free_folder(config: Config, name: str) -> RunFolder:
@@ -67,7 +71,7 @@ def start(config: Config, folder: RunFolder, watch: Watch) -> None:
         folder.root.mkdir(parents=True)
         _write(folder.config, config.to_toml())
         with locked(folder.lock), closing(Journal(folder.journal)) as journal:
-            _evolve(equipment, journal, lineage, seed, Memo(), watch)
+            _evolve(equipment, folder, journal, lineage, seed, Memo(), watch)
 
 
 def resume(folder: RunFolder, watch: Watch) -> None:
@@ -85,7 +89,7 @@ def resume(folder: RunFolder, watch: Watch) -> None:
         seed = seed or equipment.bench.measure(Birth(SEED_ID, 0), equipment.genome)
         if isinstance(seed, Failure):
             raise MachineError(f"The seed does not train any more: {seed.reason}")
-        _evolve(equipment, journal, lineage, seed, journal.memo(frozen), watch)
+        _evolve(equipment, folder, journal, lineage, seed, journal.memo(frozen), watch)
 
 
 @dataclass(frozen=True)
@@ -164,28 +168,23 @@ def _isolation(config: Config, pinned: Level) -> Isolation:
     )
 
 
-def _evolve(e: _Equipment, journal: Journal, lineage: Lineage, seed: Individual, memo: Memo, watch: Watch) -> None:
+def _evolve(
+    e: _Equipment, folder: RunFolder, journal: Journal, lineage: Lineage, seed: Individual, memo: Memo, watch: Watch
+) -> None:
     """Runs the algorithm to its end and records how it ended."""
     config = e.config
     budget = Budget(config.limits, slots=config.sandbox.slots, concurrency=config.llm.concurrency, guess=_guess(seed))
     budget.recall(journal.events())
-    record = _Recorder(journal, lineage, watch, budget, config, seed, memo)
+    record = Recorder(journal, lineage, watch, budget, config.objective_list(), seed, memo)
     record(RunStarted(config.model_dump(mode="json"), e.isolation.level, e.isolation.in_force))
     for outcome in (seed, *memo.outcomes.values()):
         record(Settled(outcome))  # journaled already in a resumed run; a branch that the stop prevented is made up for
-    archive = Archive(seed, config.objective_list())
-    brief = Brief(e.task.title, e.task.facts(), config.objective_list(), config.constraint_list())
-    sampling = Sampling(tuple(config.llm.models), config.llm.temperature, config.llm.max_tokens)
     repairs, concurrency = config.llm.repairs, config.llm.concurrency
     gate = Gate(budget)
     breeding = Breeding(
         e.prompts, e.models, e.editor, record, memo=memo, gate=gate, repairs=repairs, concurrency=concurrency
     )
     evaluation = Evaluation(e.bench, record, memo, gate)
-    rng = random.Random(config.run.seed)
-    evolution = Evolution(
-        archive, brief, e.prompts, sampling, breeding, evaluation, config.search, rng, record, past=memo, admit=gate.admits
-    )
 
     def stop(reason: str) -> None:
         gate.shut(reason)
@@ -196,10 +195,23 @@ def _evolve(e: _Equipment, journal: Journal, lineage: Lineage, seed: Individual,
 
     try:
         with asked_to_stop(stop):
+            noise = measure(
+                seed,
+                e.bench,
+                config.objective_list(),
+                config.noise.trainings,
+                config.run.training_seed,
+                memo.repeats,
+                record,
+                gate,
+            )
+            evolution = _evolution(e, seed, noise, breeding, evaluation, record, folder, memo, gate)
             if config.search.schedule == "steady":
                 evolution.steady(config.sandbox.slots, config.llm.concurrency)
             else:
                 evolution.generational()
+    except Halted:
+        pass  # before the search began
     except KeyboardInterrupt:
         record(RunEnded("stopped", gate.stopped or "stopped by the user"))
         raise
@@ -212,57 +224,57 @@ def _evolve(e: _Equipment, journal: Journal, lineage: Lineage, seed: Individual,
     if gate.stopped:
         record(RunEnded("stopped", gate.stopped))
         raise KeyboardInterrupt
-    if len(archive.individuals) == 1:
-        reasons = Counter(f.reason for f in archive.recent(10**9) if isinstance(f, Failure))
+    if len(evolution.archive.individuals) == 1:
+        reasons = Counter(f.reason for f in evolution.archive.recent(10**9) if isinstance(f, Failure))
         told = "; ".join(f"{count} times: {reason}" for reason, count in reasons.most_common(3))
         record(RunEnded("failed", f"nothing could be trained; {told}"))
         raise MachineError(f"No variant could be trained; most frequent reasons: {told}")
     record(RunEnded("finished", gate.ceiling))
 
 
+def _evolution(
+    e: _Equipment,
+    seed: Individual,
+    noise: Noise | None,
+    breeding: Breeding,
+    evaluation: Evaluation,
+    record: Recorder,
+    folder: RunFolder,
+    memo: Memo,
+    gate: Gate,
+) -> Evolution:
+    """The algorithm with all that it draws from and learns by."""
+    config, objectives = e.config, e.config.objective_list()
+    archive = Archive(seed, objectives)
+    brief = Brief(e.task.title, e.task.facts(), objectives, config.constraint_list(), noise)
+    sampling = Sampling(tuple(config.llm.models), config.llm.temperature, config.llm.max_tokens)
+    roles = e.prompts.roles if config.search.roles else ()
+    competition = Competition(config.contest, roles, e.prompts.directives, config.search.operators, config.llm.models)
+    plateau = Plateau(config.plateau)
+    draws = Draws(random.Random(config.run.seed), seed, e.prompts, sampling, competition, plateau)
+    # Costs hold times: a run that is to be repeated exactly cannot learn from them.
+    timed = config.search.schedule == "steady"
+    learning = Learning(
+        archive,
+        noise or unknown(seed, objectives),
+        competition,
+        plateau,
+        record.accounts,
+        record,
+        recall=config.memory,
+        credit=config.credit if timed else replace(config.credit, usd_per_hour=0.0),
+        known=memo.lessons,
+    )
+    steering = Steering(folder.guidance, folder.frozen, seed.genome.frozen, record)
+    return Evolution(
+        archive, brief, draws, breeding, evaluation, learning, config.search, record,
+        steering=steering, past=memo, admit=gate.admits,
+    )  # fmt: skip
+
+
 def _guess(seed: Individual) -> Guess:
     """What one child will cost, before the first: an evaluation as long as the seed's."""
     return Guess(evaluation_seconds=sum(seed.evidence.seconds.values()))
-
-
-class _Recorder:
-    """Journal first, then the branch, then the eyes: the order in which an event becomes true. One event at a time."""
-
-    def __init__(
-        self,
-        journal: Journal,
-        lineage: Lineage,
-        watch: Watch,
-        budget: Budget,
-        config: Config,
-        seed: Individual,
-        memo: Memo,
-    ) -> None:
-        self._journal, self._lineage, self._watch, self._budget = journal, lineage, watch, budget
-        self._objectives, self._seed = config.objective_list(), seed
-        self._commits = dict(memo.commits)
-        self._usd: defaultdict[str, float] = defaultdict(float)
-        self._lock = threading.Lock()
-
-    def __call__(self, event: Event) -> None:
-        with self._lock:
-            self._journal.record(event)
-            self._budget.see(event)
-            if isinstance(event, Answered) and event.completion.usd:
-                self._usd[event.id] += event.completion.usd
-            if isinstance(event, Settled) and not isinstance(event.outcome, Duplicate):
-                self._commit(event.outcome)
-            self._watch(event)
-
-    def _commit(self, outcome: Individual | Failure) -> None:
-        if outcome.genome is None or outcome.id in self._commits:
-            return
-        parents = [self._commits[parent] for parent in outcome.birth.parents]
-        text = message(outcome, self._seed, self._objectives, self._usd[outcome.id])
-        failed = isinstance(outcome, Failure)
-        commit = self._lineage.commit(outcome.id, outcome.genome.files, parents, text, failed=failed)
-        self._commits[outcome.id] = commit.sha
-        self._journal.record(Committed(outcome.id, commit.branch, commit.sha))
 
 
 def _write(path: Path, text: str) -> None:

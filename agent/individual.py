@@ -54,6 +54,8 @@ class Birth:
     id: str
     generation: int
     recipes: tuple[Recipe, ...] = ()
+    lessons: tuple[str, ...] = ()
+    """Ids of the lessons that its prompts tell."""
 
     @property
     def parents(self) -> tuple[str, ...]:

@@ -16,26 +16,35 @@ from typing import Any
 
 from agent.errors import MachineError
 from agent.events import (
+    Adapted,
     Answered,
     Asked,
     Bred,
     Committed,
+    DirectiveWritten,
     Drawn,
     Event,
+    Generalised,
     GenerationEnded,
+    Learned,
     Memo,
+    Repeated,
     RunEnded,
     RunStarted,
     Settled,
+    Steered,
 )
-from agent.individual import Duplicate, Failure, Individual, Variant
+from agent.fitness import Fitness
+from agent.individual import Birth, Duplicate, Failure, Individual, Outcome, Variant
 from agent.records import (
     read_birth,
     read_completion,
+    read_lesson,
     read_outcome,
     read_variant,
     write_birth,
     write_completion,
+    write_lesson,
     write_outcome,
     write_variant,
 )
@@ -62,6 +71,12 @@ CREATE VIEW IF NOT EXISTS llm_calls AS
            json_extract(a.data, '$.seconds') AS seconds, json_extract(q.data, '$.messages') AS prompt,
            json_extract(a.data, '$.text') AS answer
     FROM events a JOIN events q ON q.kind = 'asked' AND q.key = a.key WHERE a.kind = 'answered';
+CREATE VIEW IF NOT EXISTS lessons AS
+    SELECT seq, time, key AS id, json_extract(data, '$.operator') AS operator, json_extract(data, '$.blocks') AS blocks,
+           json_extract(data, '$.verdict') AS verdict, json_extract(data, '$.effects') AS effects,
+           json_extract(data, '$.intention') AS intention, json_extract(data, '$.insight') AS insight,
+           json_extract(data, '$.reason') AS reason, json_extract(data, '$.change') AS change
+    FROM events WHERE kind = 'learned';
 """
 
 
@@ -119,22 +134,35 @@ class Journal:
             key: read_variant(data, births[key], frozen) for _, _, key, data in self.events("bred") if key in births
         }
         outcomes: dict[str, Individual | Failure] = {}
-        for _, _, key, data in self.events("settled"):
-            if data["outcome"] == "seed":
-                continue
-            outcome = read_outcome(data, births[key], variants.get(key))
-            if not isinstance(outcome, Duplicate):
-                outcomes[key] = outcome
+        history: list[Birth | Outcome | Generalised | DirectiveWritten] = []
+        for _, kind, key, data in self.events("drawn", "settled", "generalised", "directive"):
+            if kind == "drawn":
+                history.append(births[key])
+            elif kind == "generalised":
+                history.append(Generalised(key, tuple(data["sources"]), data["text"]))
+            elif kind == "directive":
+                history.append(DirectiveWritten(key, data["text"], data["origin"]))
+            elif data["outcome"] != "seed":
+                history.append(outcome := read_outcome(data, births[key], variants.get(key)))
+                if not isinstance(outcome, Duplicate):
+                    outcomes[key] = outcome
         answers = {}
         for _, _, key, data in self.events("answered"):
             id, _, call = key.partition("/")
             answers[id, int(call)] = read_completion(data)
         commits = {key: data["commit"] for _, _, key, data in self.events("committed")}
-        return Memo(answers, variants, outcomes, births, commits)
+        lessons = {key: read_lesson(data) for _, _, key, data in self.events("learned")}
+        repeats = {int(key): _read_repeat(int(key), data) for _, _, key, data in self.events("repeated")}
+        return Memo(answers, variants, outcomes, births, commits, lessons, repeats, tuple(history))
 
     def close(self) -> None:
         with self._lock:
             self._db.close()
+
+
+def _read_repeat(training_seed: int, data: Mapping[str, Any]) -> Repeated:
+    fitness = Fitness(data["fitness"]) if data["fitness"] else None
+    return Repeated(training_seed, fitness, data["reason"], data["seconds"])
 
 
 def _row(event: Event) -> tuple[str, str, dict[str, Any]]:
@@ -155,6 +183,19 @@ def _row(event: Event) -> tuple[str, str, dict[str, Any]]:
         case Settled(outcome, seconds, gpus):
             held = {} if seconds is None else {"seconds": seconds, "gpus": gpus}
             return "settled", outcome.id, {**write_outcome(outcome), **held}
+        case Repeated(training_seed, fitness, reason, seconds):
+            values = dict(fitness.values) if fitness else None
+            return "repeated", str(training_seed), {"fitness": values, "reason": reason, "seconds": seconds}
+        case Learned(lesson):
+            return "learned", lesson.id, write_lesson(lesson)
+        case Generalised(id, sources, text):
+            return "generalised", id, {"sources": list(sources), "text": text}
+        case DirectiveWritten(name, text, origin):
+            return "directive", name, {"text": text, "origin": origin}
+        case Adapted(number, level, reason):
+            return "adapted", str(number), {"level": level, "reason": reason}
+        case Steered(what, text):
+            return "steered", _moment(), {"what": what, "text": text}
         case GenerationEnded(number, population, elites, front, hypervolume):
             sets = {"population": list(population), "elites": list(elites), "front": list(front)}
             return "generation", str(number), {**sets, "hypervolume": hypervolume}

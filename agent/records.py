@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 from agent.fitness import Fitness
 from agent.genome import Genome
 from agent.individual import SEED_ID, Birth, Duplicate, Evidence, Failure, Individual, Outcome, Recipe, Variant
 from agent.llm import Completion, Usage
+from agent.memory import Lesson
 
 Json = dict[str, Any]
 
 
 def write_birth(birth: Birth) -> Json:
     recipes = [asdict(recipe) for recipe in birth.recipes]
-    return {"id": birth.id, "generation": birth.generation, "operator": birth.operator, "recipes": recipes}
+    told = {"lessons": list(birth.lessons)} if birth.lessons else {}
+    return {"id": birth.id, "generation": birth.generation, "operator": birth.operator, "recipes": recipes, **told}
 
 
 def read_birth(data: Json) -> Birth:
     recipes = tuple(Recipe(**{**r, "parents": tuple(r["parents"]), "blocks": tuple(r["blocks"])}) for r in data["recipes"])
-    return Birth(data["id"], data["generation"], recipes)
+    return Birth(data["id"], data["generation"], recipes, tuple(data.get("lessons", ())))
 
 
 def write_completion(completion: Completion) -> Json:
@@ -75,6 +77,15 @@ def read_outcome(data: Json, birth: Birth, variant: Variant | None) -> Outcome:
 def read_seed(data: Json, frozen: frozenset[str]) -> Individual:
     fitness, evidence = Fitness(data["fitness"]), _read_evidence(data["evidence"])
     return Individual(Birth(SEED_ID, 0), Genome(data["files"], frozen), fitness, evidence)
+
+
+def write_lesson(lesson: Lesson) -> Json:
+    data = {f.name: getattr(lesson, f.name) for f in fields(lesson)}
+    return {**data, "effects": dict(lesson.effects), "gains": dict(lesson.gains)}
+
+
+def read_lesson(data: Json) -> Lesson:
+    return Lesson(**{**data, **{name: tuple(data[name]) for name in ("blocks", "kinds", "shown")}})
 
 
 def _write_evidence(evidence: Evidence) -> Json:

@@ -6,17 +6,24 @@ from concurrent.futures import Future
 
 import pytest
 
+from agent.accounts import Accounts
 from agent.archive import Archive
+from agent.competition import Competition, Contest
+from agent.draws import Draws
 from agent.events import Drawn, GenerationEnded, Memo, Settled
 from agent.evolve import Evolution, Search
-from agent.fitness import Fitness, Objective
+from agent.fitness import Fitness, Noise, Objective
 from agent.genome import Genome
 from agent.individual import SEED_ID, Birth, Duplicate, Evidence, Failure, Individual, Variant
+from agent.learning import Credit, Learning
 from agent.operators import Brief, Sampling
+from agent.plateau import Patience, Plateau
 from agent.population import Pace
 from agent.prompting import Prompts
 from agent.resources import prompts_folder
 
+PAPER = {"operators": {}}
+CONTEST = Contest(prompts="uniform", operators="uniform", models="uniform")
 OBJECTIVES = (Objective("accuracy", "max"), Objective("parameters", "min"))
 SOURCE = "WIDTH = 1\n\n\ndef width():\n    return 100\n\n\ndef rate():\n    return 50\n"
 
@@ -58,15 +65,24 @@ def run(seed=0, past=None, **search):
     genome = Genome({"model.py": SOURCE})
     archive = Archive(Individual(Birth(SEED_ID, 0), genome, measured(genome)), OBJECTIVES)
     brief = Brief("A number.", {}, OBJECTIVES)
-    prompts, sampling = Prompts.load(prompts_folder()), Sampling(("offline",))
-    settings = Search(**{"generations": 6, "first_population": 12, "population": 8, "schedule": "generational", **search})
-    rng = random.Random(seed)
-    evolution = Evolution(archive, brief, prompts, sampling, Breeder(), Evaluator(), settings, rng, events.append, past=past)
+    usual = {"generations": 6, "first_population": 12, "population": 8, "schedule": "generational", **PAPER}
+    settings = Search(**{**usual, **search})
+    evolution = evolution_of(archive, brief, settings, events.append, Breeder(), seed, past)
     if settings.schedule == "steady":
         evolution.steady(slots=2, ahead=4)
     else:
         evolution.generational()
     return archive, events
+
+
+def evolution_of(archive, brief, settings, record, breeder, seed=0, past=None):
+    prompts, sampling, plateau = Prompts.load(prompts_folder()), Sampling(("offline",)), Plateau(Patience(0))
+    weights = settings.operators or {"mutate": 1}
+    competition = Competition(CONTEST, prompts.roles, prompts.directives, weights, sampling.models)
+    draws = Draws(random.Random(seed), archive.seed, prompts, sampling, competition, plateau)
+    noise = Noise({o.name: 0.0 for o in OBJECTIVES}, dict(archive.seed.fitness.values))
+    learning = Learning(archive, noise, competition, plateau, Accounts(), record, credit=Credit(usd_per_hour=0))
+    return Evolution(archive, brief, draws, breeder, Evaluator(), learning, settings, record, past=past)
 
 
 def births(events):
@@ -144,12 +160,10 @@ def test_a_run_in_which_all_fail_goes_on_from_the_seed():
 
     genome = Genome({"model.py": SOURCE})
     archive = Archive(Individual(Birth(SEED_ID, 0), genome, measured(genome)), OBJECTIVES)
-    prompts, sampling = Prompts.load(prompts_folder()), Sampling(("offline",))
     events = []
     settings = Search(generations=2, first_population=3, population=4)
     brief = Brief("A number.", {}, OBJECTIVES)
-    rng = random.Random(0)
-    Evolution(archive, brief, prompts, sampling, Barren(), Evaluator(), settings, rng, events.append).generational()
+    evolution_of(archive, brief, settings, events.append, Barren()).generational()
     assert list(archive.individuals) == [SEED_ID]
     assert max(b.generation for b in births(events)) == 2
 
@@ -187,7 +201,8 @@ def test_steady_takes_up_what_an_earlier_process_left():
     context = type("Context", (), {"individuals": {SEED_ID: seed}})
     variants = {b.id: breeder.submit(b, context).result() for b in first[:3]}
     outcomes = {id: evaluator.submit(variants[id]).result() for id in list(variants)[:2]}
-    past = Memo(variants=variants, outcomes=outcomes, births={b.id: b for b in first})
+    history = (*first, *outcomes.values())
+    past = Memo(variants=variants, outcomes=outcomes, births={b.id: b for b in first}, history=history)
     archive, events = run(schedule="steady", past=past)
     assert [b.id for b in births(events)] == [f"{n:04d}" for n in range(5, 61)]
     assert set(outcomes) <= set(archive.individuals)

@@ -66,4 +66,4 @@ def _section(prompt: str, heading: str) -> str | None:
 
 def _told(deed: str, imports: str, source: str) -> str:
     code = f"{imports}\n\n\n{source.strip()}" if imports else source.strip()
-    return f"Intention: {deed}.\nExpected effect: unknown; rules do not predict.\n\n{fence(code, 'python')}\n"
+    return f"Intention: {deed}.\nExpected effect: unknown.\n\n{fence(code, 'python')}\n"

@@ -180,6 +180,8 @@ class Memory:
             shelf[:] = [*sorted(old[: CANDIDATES - NEWEST], key=lambda e: e.order), *shelf[-NEWEST:]]
 
     def _evidence(self, lesson: Lesson) -> float:
+        if lesson.effects and lesson.reason:  # a program that was known: it says what not to try again, and no more
+            return NEUTRAL_EVIDENCE
         if not lesson.effects:
             return FAILED_EVIDENCE if lesson.verdict == "failed" else NEUTRAL_EVIDENCE
         certain = [o.name for o in self._objectives if not self._noise.within(o, lesson.effects[o.name])]

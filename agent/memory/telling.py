@@ -27,7 +27,7 @@ def render(lesson: Lesson, objectives: Sequence[Objective], noise: Noise) -> str
         lines.append(f"Insight: {quote(lesson.insight, SAID_LIMIT)}")
     elif lesson.intention:
         lines.append(f"Intention: {quote(lesson.intention, SAID_LIMIT)}")
-    if lesson.expected and lesson.effects:
+    if lesson.effects and lesson.expected.strip(". ").lower() not in ("", "unknown"):
         lines.append(f"Expected: {quote(lesson.expected, EXPECTED_LIMIT)}")
     if change := _spans(lesson.change):
         lines.append(f"Change: {change}")
@@ -39,7 +39,8 @@ def render(lesson: Lesson, objectives: Sequence[Objective], noise: Noise) -> str
 def _outcome(lesson: Lesson, objectives: Sequence[Objective], noise: Noise) -> str:
     if not lesson.effects:
         return quote(lesson.reason) if lesson.reason else "not measured"
-    return ", ".join(f"{o.name} {amount(o, lesson.effects[o.name], noise)}" for o in objectives)
+    told = ", ".join(f"{o.name} {amount(o, lesson.effects[o.name], noise)}" for o in objectives)
+    return f"{told}; {quote(lesson.reason)}" if lesson.reason else told
 
 
 def amount(objective: Objective, change: float, noise: Noise) -> str:

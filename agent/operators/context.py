@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from agent.fitness import Constraint, Objective
+from agent.fitness import Constraint, Noise, Objective
 from agent.genome import Genome
 from agent.individual import Failure, Individual, Recipe
 from agent.llm import Message
@@ -22,6 +22,8 @@ class Brief:
     """What a researcher needs to decide, as label -> sentence: data, schedule, loss, limits, scoring, ..."""
     objectives: tuple[Objective, ...]
     constraints: tuple[Constraint, ...] = ()
+    noise: Noise | None = None
+    """How far trainings of the seed lie apart, where that was measured."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,10 @@ class Context:
     """The last evaluations, oldest first."""
     front: tuple[Individual, ...] = ()
     """What nothing measured so far dominates, best first in the first objective."""
+    lessons: Mapping[str, str] = field(default_factory=dict)
+    """What earlier changes taught, by id, in words: Markdown list items, clean of control characters, hostile all the same."""
+    guidance: str = ""
+    """What the user says meanwhile."""
 
 
 class Operator(Protocol):

@@ -8,9 +8,10 @@ from types import MappingProxyType
 from agent.fitness import Fitness, Objective
 from agent.genome import Genome
 from agent.individual import INVALID_STAGES, SEED_ID, Failure, Individual
+from agent.memory.telling import amount
 from agent.operators.compare import differing
 from agent.operators.context import Context
-from agent.prompting import Prompts, quote
+from agent.prompting import Prompts, fence, quote
 
 FRONT = 8
 """How many members of the front a prompt lists at most, beside those whose code it shows."""
@@ -18,6 +19,8 @@ INTENTION = 240
 """Characters of an intention."""
 RECENT = 8
 """How many of the last evaluations a prompt lists at most."""
+LAST_LINES = 2
+"""Of a failure's output."""
 SHARES = 12
 """How many blocks' parameters a prompt lists at most: their names are what the candidate says."""
 
@@ -45,16 +48,19 @@ def situation(
         parameters=_shares(figures.evidence.parameters_by_block),
         sizes=_sizes(figures.evidence.sizes_by_block),
         seconds=_seconds(figures.evidence.seconds),
-        curve=_curve(figures.evidence.curve),
+        curve=_curve(figures.evidence.curve, figures.fitness),
         edited=names(differing(base, parent.genome)),
+        memory=f"{figures.evidence.peak_memory / 2**20:,.0f} MiB" if figures.evidence.peak_memory else "",
+        noise=_noise(context),
+        lessons="\n\n".join(context.lessons.values()),
+        guidance=fence(context.guidance, "text") if context.guidance else "",
         recent=_bullets(_recent(context, listed.keys())),
     )
 
 
 def measured(individual: Individual, context: Context) -> str:
     """In words, with the change against the seed: `accuracy 0.9334 (+0.0082), parameters 518,126 (same)`."""
-    against = None if individual.id == SEED_ID else context.seed.fitness
-    return _fitness(individual.fitness, context.brief.objectives, against)
+    return _fitness(individual.fitness, context, None if individual.id == SEED_ID else context.seed.fitness)
 
 
 def names(blocks: Iterable[str]) -> str:
@@ -70,7 +76,7 @@ def _standing(part: str, one: Individual, context: Context) -> str:
     changed = differing(one.genome, context.seed.genome)
     known = {block for recipe in one.birth.recipes for block in recipe.blocks}
     earlier = f". Differs from the seed in {names(changed)}" if set(changed) - known else ""
-    return f"{part} `{one.id}`".strip() + f"{front} ({_deeds(one)}): {measured(one, context)}{_meant(one)}{earlier}"
+    return f"{part} `{one.id}`".strip() + f"{front} ({_deeds(one)}): {measured(one, context)}{_meant(one, context)}{earlier}"
 
 
 def _deeds(child: Individual | Failure) -> str:
@@ -82,8 +88,10 @@ def _deeds(child: Individual | Failure) -> str:
     return ", then ".join(deeds)
 
 
-def _meant(child: Individual | Failure) -> str:
-    return f". Intention: {quote(child.intention, INTENTION)}" if child.intention else ""
+def _meant(child: Individual | Failure, context: Context) -> str:
+    """Nothing for those whose lesson is told: it says so too."""
+    told = not child.intention or child.id in context.lessons
+    return "" if told else f". Intention: {quote(child.intention, INTENTION)}"
 
 
 def _spread(front: Sequence[Individual]) -> Sequence[Individual]:
@@ -94,13 +102,19 @@ def _spread(front: Sequence[Individual]) -> Sequence[Individual]:
 
 def _recent(context: Context, shown: Collection[str]) -> list[str]:
     """What failed before any of its code ran says nothing of networks."""
-    told = [c for c in context.recent if not (isinstance(c, Failure) and c.stage in INVALID_STAGES) and c.id not in shown]
-    return [f"`{child.id}` ({_deeds(child)}): {_outcome(child, context)}{_meant(child)}" for child in told[-RECENT:]]
+    told = [
+        child
+        for child in context.recent
+        if not (isinstance(child, Failure) and child.stage in INVALID_STAGES) and child.id not in {*shown, *context.lessons}
+    ]
+    return [f"`{child.id}` ({_deeds(child)}): {_outcome(child, context)}{_meant(child, context)}" for child in told[-RECENT:]]
 
 
 def _outcome(child: Individual | Failure, context: Context) -> str:
     if isinstance(child, Failure):
-        return f"failed at {child.stage}: {quote(child.reason)}"
+        last = " ".join(child.log.split("\n")[-LAST_LINES:]).strip()
+        tail = f", last output {quote(last)}" if last and last not in child.reason else ""
+        return f"failed at {child.stage}: {quote(child.reason)}{tail}"
     return measured(child, context)
 
 
@@ -108,11 +122,32 @@ def _bullets(lines: Iterable[str]) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
-def _fitness(fitness: Fitness, objectives: Sequence[Objective], against: Fitness | None) -> str:
+def _fitness(fitness: Fitness, context: Context, against: Fitness | None) -> str:
     return ", ".join(
-        f"{o.name} {_number(fitness[o.name])}" + (f" ({_change(fitness[o.name], against[o.name])})" if against else "")
-        for o in objectives
+        f"{o.name} {_number(fitness[o.name])}"
+        + (f" ({_change(fitness[o.name], against[o.name])}{_sigmas(o, fitness, against, context)})" if against else "")
+        for o in context.brief.objectives
     )
+
+
+def _sigmas(objective: Objective, fitness: Fitness, against: Fitness, context: Context) -> str:
+    """The change in units of the noise, where there is some: `, +2.1 sigma`."""
+    noise, change = context.brief.noise, fitness[objective.name] - against[objective.name]
+    if noise is None or not noise.sigma[objective.name] or not change:
+        return ""
+    return f", {amount(objective, change, noise)}"
+
+
+def _noise(context: Context) -> str:
+    """`accuracy 0.0035 (mean 0.983), parameters none`: one sigma of each objective."""
+    noise = context.brief.noise
+    if noise is None or not any(noise.sigma.values()):
+        return ""
+    told = []
+    for o in context.brief.objectives:
+        sigma = noise.sigma[o.name]
+        told.append(f"{o.name} {_rough(sigma)} (mean {_number(noise.reference[o.name])})" if sigma else f"{o.name} none")
+    return ", ".join(told)
 
 
 def _number(value: float) -> str:
@@ -155,11 +190,13 @@ def _seconds(stages: Mapping[str, float]) -> str:
     return f"{_rough(sum(stages.values()))} s ({each})" if stages else ""
 
 
-def _curve(rows: Sequence[tuple[float, ...]]) -> str:
-    """First, middle and last epoch: enough to see whether it still learns, has settled or overfits."""
+def _curve(rows: Sequence[tuple[float, ...]], fitness: Fitness) -> str:
+    """First, middle and last epoch: enough to see whether it still learns, has settled or overfits; and by how much."""
     chosen = sorted({0, len(rows) // 2, len(rows) - 1}) if rows else []
     told = []
     for epoch in chosen:
         loss, *accuracy = rows[epoch][:2]
         told.append(f"epoch {epoch + 1} loss {loss:.3g}" + "".join(f", accuracy {share:.3g}" for share in accuracy))
+    if chosen and len(rows[-1]) > 1 and "accuracy" in fitness.values:
+        told.append(f"at the end, training minus validation accuracy is {rows[-1][1] - fitness['accuracy']:+.2g}")
     return "; ".join(told)

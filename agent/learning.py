@@ -1,0 +1,156 @@
+"""What a search learns of each result: lessons for the next prompts, credit for what was drawn, and when to be bolder.
+
+The only edge that points back: from measurements to the next draws. No I/O but the record; the state follows from the
+results in their order, so that a resumed run arrives at the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from agent.accounts import Account, Accounts
+from agent.archive import Archive
+from agent.competition import Competition
+from agent.events import Adapted, DirectiveWritten, Generalised, Learned, Record
+from agent.fitness import Noise
+from agent.individual import Birth, Duplicate, Failure, Individual, Outcome, Recipe
+from agent.memory import Lesson, Memory, kinds_in, lesson_of
+from agent.plateau import Plateau
+
+_LEAST_COST = 1e-6
+"""Dollars: something that costs nothing would be worth infinitely much."""
+
+
+@dataclass(frozen=True)
+class Recall:
+    """Of the memory, for a prompt."""
+
+    enabled: bool = True
+    characters: int = 3_000
+    """Of the lessons in one prompt."""
+
+    __pydantic_config__ = {"extra": "forbid"}
+
+    def __post_init__(self) -> None:
+        if self.characters < 0:
+            raise ValueError("characters cannot be negative")
+
+
+@dataclass(frozen=True)
+class Credit:
+    """How a child's worth to the bandits is counted."""
+
+    gain: Literal["hypervolume", "parent"] = "hypervolume"
+    """Growth of the hypervolume, or the gain over the first parent in units of the noise."""
+    usd_per_hour: float = 1.0
+    """What an hour of evaluating and of waiting for answers counts for, beside what was paid; 0: every child costs the same."""
+
+    __pydantic_config__ = {"extra": "forbid"}
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.usd_per_hour < float("inf"):
+            raise ValueError("usd_per_hour cannot be negative")
+
+
+class Learning:
+    """For one thread, the one that draws."""
+
+    def __init__(
+        self,
+        archive: Archive,
+        noise: Noise,
+        competition: Competition,
+        plateau: Plateau,
+        accounts: Accounts,
+        record: Record,
+        *,
+        recall: Recall = Recall(),
+        credit: Credit = Credit(),
+        known: Mapping[str, Lesson] | None = None,
+    ) -> None:
+        """`known`: lessons that an earlier process of the run drew up already."""
+        self.memory = Memory(archive.objectives, noise)
+        self._archive, self._noise = archive, noise
+        self._competition, self._plateau, self._accounts, self._record = competition, plateau, accounts, record
+        self._recall, self._credit, self._known = recall, credit, known or {}
+        self._volume = archive.hypervolume()
+        self._adapted = 0
+
+    def lessons_for(self, recipes: Sequence[Recipe], parent: Individual) -> tuple[str, ...]:
+        """Ids of the lessons that the prompts of a child with these recipes should tell."""
+        if not self._recall.enabled or not recipes:
+            return ()
+        blocks = tuple(dict.fromkeys(name for recipe in recipes for name in recipe.blocks))
+        sources = [block.source for block in parent.genome.all_blocks if block.name in blocks]
+        kinds = [kind for source in sources for kind in kinds_in(source)]
+        directive = next((recipe.directive for recipe in recipes if recipe.directive), None)
+        lessons = self.memory.recall(blocks, kinds, directive, self._recall.characters)
+        return tuple(lesson.id for lesson in lessons)
+
+    def told(self, birth: Birth) -> dict[str, str]:
+        """The lessons of a birth in words, by id."""
+        return {id: self.memory.render(self.memory[id]) for id in birth.lessons}
+
+    def again(self, event: Birth | Generalised | DirectiveWritten) -> None:
+        """What an earlier process of the run drew or wrote."""
+        match event:
+            case Birth(recipes=recipes):
+                for recipe in recipes:
+                    self._competition.drawn(recipe)
+            case Generalised(sources=sources, text=text):
+                self.memory.rewrite(sources, text)
+            case DirectiveWritten(name=name):
+                self.compete(name)
+
+    def compete(self, directive: str) -> None:
+        """A new directive, in every role."""
+        roles = dict.fromkeys(role for role, _ in self._competition.prompts.arms)
+        for role in roles:
+            self._competition.prompts.add((role, directive))
+
+    def settled(self, outcome: Outcome) -> None:
+        """A child's end, which the archive has seen already."""
+        account = self._accounts.take(outcome.id)
+        lesson = self._lesson(outcome, account)
+        volume = self._archive.hypervolume()
+        grown, self._volume = volume - self._volume, volume
+        worth = max(0.0, grown) if self._credit.gain == "hypervolume" else _over_parent(lesson)
+        for recipe in outcome.birth.recipes:
+            self._competition.settled(recipe, worth, self._cost(account))
+        if lesson is not None and self._recall.enabled:
+            self.memory.learn(lesson)
+            self._record(Learned(lesson))
+        if why := self._plateau.see(grown > 0):
+            self._adapted += 1
+            self._record(Adapted(self._adapted, self._plateau.level, why))
+
+    def _lesson(self, outcome: Outcome, account: Account) -> Lesson | None:
+        if known := self._known.get(outcome.id):
+            return known
+        measured: Individual | Failure
+        if isinstance(outcome, Duplicate):
+            twin = self._archive.individuals.get(outcome.twin)
+            if twin is None:  # it failed, or is still being measured: nothing is known of this program
+                return None
+            measured = replace(twin, birth=outcome.birth)
+        else:
+            measured = outcome
+        parent = self._archive.individuals[outcome.birth.recipes[0].parents[0]]
+        objectives = self._archive.objectives
+        lesson = lesson_of(measured, parent, account.answer, outcome.birth.lessons, objectives, self._noise)
+        same = f"the same program as {outcome.twin}" if isinstance(outcome, Duplicate) else ""
+        return replace(lesson, reason=same) if same else lesson
+
+    def _cost(self, account: Account) -> float:
+        """Dollars."""
+        if not self._credit.usd_per_hour:
+            return 1.0
+        return max(_LEAST_COST, account.usd + account.seconds / 3600 * self._credit.usd_per_hour)
+
+
+def _over_parent(lesson: Lesson | None) -> float:
+    return max(0.0, sum(lesson.gains.values())) if lesson and lesson.verdict in ("helped", "mixed") else 0.0
+
+

@@ -1,0 +1,62 @@
+"""The noise floor of a run: the seed is trained again with other training seeds, and their spread is the unit of change."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from agent.errors import UserError
+from agent.evaluation import Bench
+from agent.events import Record, Repeated
+from agent.fitness import Noise, Objective
+from agent.gate import Gate
+from agent.individual import Failure, Individual
+
+
+def measure(
+    seed: Individual,
+    bench: Bench,
+    objectives: Sequence[Objective],
+    trainings: int,
+    training_seed: int,
+    past: Mapping[int, Repeated],
+    record: Record,
+    gate: Gate,
+) -> Noise | None:
+    """None if the noise is not to be measured; what an earlier process of the run measured is not repeated.
+
+    `trainings`: how many, with the training seeds that follow on `training_seed`, with which all variants are trained.
+    Raises UserError if the seed trains by luck only, Halted if the user stops the run meanwhile.
+    """
+    if not trainings:
+        return None
+
+    def repeat(number: int) -> Repeated:
+        if known := past.get(number):
+            return known
+        gate.to_evaluate(seed.id)
+        began = time.monotonic()
+        outcome = bench.measure(seed.birth, seed.genome, training_seed=number)
+        seconds = time.monotonic() - began
+        if isinstance(outcome, Failure):
+            repeated = Repeated(number, None, outcome.reason, seconds)
+        else:
+            repeated = Repeated(number, outcome.fitness, "", seconds)
+        record(repeated)
+        return repeated
+
+    with ThreadPoolExecutor(bench.slots, thread_name_prefix="noise") as threads:
+        repeats = list(threads.map(repeat, range(training_seed + 1, training_seed + 1 + trainings)))
+    for repeated in repeats:
+        if repeated.fitness is None:
+            raise UserError(
+                f"The seed trains with training seed {training_seed} and fails with {repeated.training_seed}: "
+                f"{repeated.reason} Mend it first, or leave the noise unmeasured with --set noise.trainings=0."
+            )
+    return Noise.of([seed.fitness, *(r.fitness for r in repeats if r.fitness)], objectives)
+
+
+def unknown(seed: Individual, objectives: Sequence[Objective]) -> Noise:
+    """Where the noise was not measured, every change counts as one."""
+    return Noise({o.name: 0.0 for o in objectives}, {o.name: seed.fitness[o.name] for o in objectives})
