@@ -4,7 +4,7 @@ from agent.genome.answer import Violations
 from agent.genome.changes import alike, changed_blocks
 from agent.genome.editor import Editor
 from agent.genome.genome import Block, Genome, diff, read_genome
-from agent.genome.outline import callers, signatures
+from agent.genome.outline import callers, heads, signatures
 
 __all__ = [
     "Block",
@@ -15,6 +15,7 @@ __all__ = [
     "callers",
     "changed_blocks",
     "diff",
+    "heads",
     "read_genome",
     "signatures",
 ]
