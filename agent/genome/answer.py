@@ -28,18 +28,21 @@ def extract(answer: str, names: Collection[str] = ()) -> str | Violations:
     """The code that defines the wanted blocks: of several fences the last that defines one, else the only Python fence.
 
     Without names, all that defines anything, fence below fence (but for sketches that do not compile): an answer may hold
-    one for each file. A fence that the answer does not close (it was cut) is taken as it is; text without any fence is
-    taken as code if it defines something wanted and compiles.
+    one for each file. A fence that the answer does not close (it was cut) is taken as it is where one block is wanted,
+    since a piece of it would not compile or define it. Text without any fence is taken as code if it defines something
+    wanted and compiles.
     """
     text = answer.replace("\r\n", "\n")
     if len(text) > MAX_CHARACTERS:
         return Violations((f"The answer has {len(text):,} characters; {MAX_CHARACTERS:,} is the limit.",), "answer")
-    fences = _fences(text)
+    fences, closed = _fences(text)
     one_of = "|".join(map(re.escape, names))
     wanted = re.compile(rf"^(?:async\s+def|def|class)\s+(?:{one_of})\b", re.MULTILINE) if names else _ANYTHING
     defining = [code for code in fences if wanted.search(code)]
     if defining and names:
         return defining[-1]
+    if defining and not closed:
+        return Violations(("The last fence of the answer is not closed: it seems to be cut off.",), "answer")
     if defining:
         return "\n\n\n".join([*(code for code in defining[:-1] if compile_error(code) is None), defining[-1]])
     if not fences and wanted.search(text) and compile_error(text) is None:
@@ -76,8 +79,8 @@ def compile_error(code: str) -> str | None:
     return None
 
 
-def _fences(text: str) -> list[str]:
-    """The contents of the fenced blocks whose language is Python or unnamed."""
+def _fences(text: str) -> tuple[list[str], bool]:
+    """The contents of the fenced blocks whose language is Python or unnamed; and whether the last one is closed."""
     found, opened = [], None
     for mark in _FENCE.finditer(text):
         if opened is None:
@@ -87,4 +90,4 @@ def _fences(text: str) -> list[str]:
             opened = None
     if opened is not None:
         found.append((opened["language"].lower(), text[opened.end() + 1 :]))
-    return [code for language, code in found if language in ("", "python", "py", "python3")]
+    return [code for language, code in found if language in ("", "python", "py", "python3")], opened is None

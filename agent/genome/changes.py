@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ast
-
-from agent.genome.genome import Block, Genome, without_docstrings
+from agent.genome.genome import Block, Genome, meanings
 
 
 def changed_blocks(old: Genome, new: Genome) -> tuple[str, ...]:
@@ -19,8 +17,4 @@ def changed_blocks(old: Genome, new: Genome) -> tuple[str, ...]:
 
 def alike(a: Block, b: Block) -> bool:
     """They do the same: comments, docstrings and spacing aside."""
-    return a.source == b.source or _meaning(a) == _meaning(b)
-
-
-def _meaning(block: Block) -> str:
-    return ast.dump(without_docstrings(ast.parse(block.source)))
+    return a.source == b.source or meanings(a.source) == meanings(b.source)

@@ -12,7 +12,7 @@ import libcst as cst
 from libcst.metadata import Assignment, GlobalScope, MetadataWrapper, ScopeProvider
 
 from agent.genome.calls import failing_calls
-from agent.genome.genome import DEFINITIONS, ENTRY_POINTS, bound_names, mentioned, reached, without_docstrings
+from agent.genome.genome import DEFINITIONS, ENTRY_POINTS, bound_names, meanings, mentioned, reached
 from agent.genome.order import too_early
 
 _Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
@@ -37,7 +37,7 @@ def broken(before: Mapping[str, str], after: Mapping[str, str], names: Collectio
     for path in (path for path in after if after[path] != before[path]):
         old, new = _definitions(before[path]), _definitions(after[path])
         for name in names or sorted(old.keys() & new.keys()):
-            if name in old and _meaning(old[name]) != _meaning(new[name]):
+            if name in old and ast.dump(old[name]) != ast.dump(new[name]):
                 users = [] if names else _users(name, outside)
                 if names or users or name in ENTRY_POINTS:
                     reasons += _told(_changes(name, old[name], new[name], attributes, users), users)
@@ -55,18 +55,14 @@ def _definitions(text: str) -> dict[str, _Definition]:
     return {node.name: node for node in ast.parse(text).body if isinstance(node, _Definition)}
 
 
-def _meaning(node: ast.stmt) -> str:
-    return ast.dump(without_docstrings(ast.parse(ast.unparse(node))))
-
-
 def _unchanged(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[ast.stmt]:
     """The statements that an edit left as they were and that matter: what nothing leads to has no call sites."""
     alive = reached(after.values())
     for path, text in after.items():
-        old = {_meaning(node) for node in ast.parse(before[path]).body}
-        for node in ast.parse(text).body:
+        old = set(meanings(before[path]))
+        for node, meaning in zip(ast.parse(text).body, meanings(text), strict=True):
             dead = alive and isinstance(node, DEFINITIONS) and node.name not in alive
-            if not dead and _meaning(node) in old:
+            if not dead and meaning in old:
                 yield node
 
 

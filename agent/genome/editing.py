@@ -12,18 +12,20 @@ from collections.abc import Collection, Sequence
 import libcst as cst
 
 from agent.genome.answer import Violations
-from agent.genome.genome import DEFINITIONS, ENTRY_POINTS, bound_names, is_value
+from agent.genome.genome import DEFINITIONS, ENTRY_POINTS, bound_names, is_value, meanings
 from agent.genome.splicing import Edit, spliced
 from agent.genome.statements import (
     Definition,
     bindings,
     first_line,
+    imported_as,
     is_assignment,
     is_demonstration,
     is_future,
     is_import,
     meaning,
     names_of,
+    omissions,
     read_names,
 )
 
@@ -37,7 +39,7 @@ def edit(
     program's constants. What repeats an existing statement is ignored. Both texts have passed the gates.
     """
     standing = {name: node for node in ast.parse(source).body if _may_be_meant(node) for name in bound_names(node)}
-    known = {meaning(statement) for statement in cst.parse_module(source).body}
+    known = {(one,) for one in meanings(source)}
     given = {name for statement in answer if isinstance(statement, Definition) for name in names_of(statement)}
     reasons = [f"The answer does not define `{name}`." for name in names if not free and name not in given]
     statements: list[cst.BaseStatement] = []
@@ -51,8 +53,11 @@ def edit(
             reasons.append(f"Top-level code with side effects is not allowed: `{first_line(statement)}`.")
         else:
             statements.append(statement)
+    statements = _last_of_each(statements)
+    for name in [name for statement in statements for name in omissions(statement)]:
+        reasons.append(f"The body of `{name}` is left out (`...`): write it in full, or leave out what stays as it is.")
     edits: list[Edit] = []
-    for statement in _wanted(_last_of_each(statements), {*standing, *ENTRY_POINTS}):
+    for statement in _wanted(statements, {*standing, *ENTRY_POINTS}):
         bound = names_of(statement)
         targets = [standing[name] for name in sorted(bound) if name in standing]
         if targets and (reason := _forbidden(statement, bound, targets, names, free)):
@@ -112,16 +117,17 @@ def _new_imports(
     source: str, answer: Sequence[cst.BaseStatement], edits: Sequence[Edit], *, every: bool
 ) -> list[cst.BaseStatement]:
     """The answer's imports that bring a name which the file does not have; without `every`, those that its edits read."""
-    body = cst.parse_module(source).body
-    have = {binding for statement in body if is_import(statement) for binding in bindings(statement)}
-    own = {name for node in ast.parse(source).body if _may_be_meant(node) for name in bound_names(node)}
+    body = ast.parse(source).body
+    have = {name for node in body if isinstance(node, ast.Import | ast.ImportFrom) for name in imported_as(node)}
+    own = {name for node in body if _may_be_meant(node) for name in bound_names(node)}
     own = own.union(*(names_of(edit.statement) for edit in edits))
     read = set[str]().union(*(read_names(edit.statement) for edit in edits))
     fresh: list[cst.BaseStatement] = []
     for statement in answer:
         if not is_import(statement) or bindings(statement) <= have:
             continue
-        if every or is_future(statement) or (names_of(statement) & read and not names_of(statement) <= own):
+        names = names_of(statement)
+        if every or is_future(statement) or "*" in names or (names & read and not names <= own):
             have |= bindings(statement)
             fresh.append(statement)
     return fresh

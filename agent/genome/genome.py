@@ -136,6 +136,12 @@ def without_docstrings(tree: ast.Module) -> ast.Module:
     return tree
 
 
+@lru_cache(maxsize=256)
+def meanings(text: str) -> tuple[str, ...]:
+    """Of each top-level statement: equal for those that differ only in comments, docstrings and spacing."""
+    return tuple(ast.dump(without_docstrings(ast.Module([node], []))) for node in ast.parse(text).body)
+
+
 def bound_names(statement: ast.stmt) -> set[str]:
     """What a top-level statement makes available under which names."""
     if isinstance(statement, DEFINITIONS):

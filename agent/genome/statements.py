@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import libcst as cst
 
-from agent.genome.genome import bound_names, is_value, without_docstrings
+from agent.genome.genome import DEFINITIONS, bound_names, is_value, meanings
 
 Definition = cst.ClassDef | cst.FunctionDef
 
@@ -21,9 +21,21 @@ def first_line(statement: cst.BaseStatement) -> str:
     return next(line for line in text_of(statement).splitlines() if line.strip() and not line.startswith("#"))[:120]
 
 
-def meaning(statement: cst.CSTNode) -> str:
+def meaning(statement: cst.CSTNode) -> tuple[str, ...]:
     """Equal for statements that differ only in comments, docstrings and spacing."""
-    return ast.dump(without_docstrings(ast.parse(text_of(statement))))
+    return meanings(text_of(statement))
+
+
+def omissions(statement: cst.CSTNode) -> list[str]:
+    """The functions and classes in it, itself included, whose body is `...` where code should be."""
+    return [
+        node.name
+        for node in ast.walk(ast.parse(text_of(statement)))
+        if isinstance(node, DEFINITIONS)
+        and isinstance(last := node.body[-1], ast.Expr)
+        and isinstance(last.value, ast.Constant)
+        and last.value.value is ...
+    ]
 
 
 def names_of(statement: cst.CSTNode) -> set[str]:
@@ -82,8 +94,13 @@ def read_names(node: cst.CSTNode) -> set[str]:
 
 def bindings(statement: cst.CSTNode) -> set[str]:
     """`import a.b`, `import a as x`, `from m import y`: what each makes available, with where it comes from."""
+    return imported_as(ast.parse(text_of(statement)))
+
+
+def imported_as(tree: ast.AST) -> set[str]:
+    """The same of all imports in a tree."""
     found = set()
-    for node in ast.walk(ast.parse(text_of(statement))):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found |= {f"{alias.asname or alias.name}={alias.name}" for alias in node.names}
         elif isinstance(node, ast.ImportFrom):

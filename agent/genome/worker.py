@@ -42,8 +42,8 @@ def apply(files: Files, names: list[str], answer: str, frozen: list[str]) -> Fil
         return Violations(reasons)
     if not names:
         kept = without_unused(files, edited, frozen)
-        if kept == files:
-            return Violations((_came_to_nothing(edited, kept),), "answer")
+        if reason := _idle(files, edited, kept):
+            return Violations((reason,), "answer")
         edited = kept
     if reasons := broken(files, edited, bare):
         return Violations(reasons)
@@ -74,17 +74,26 @@ def _several(files: Files, code: str, frozen: list[str]) -> Files | Violations:
     return Violations(tuple(reasons)) if reasons else edited
 
 
+def _idle(before: Files, edited: Files, kept: Files) -> str:
+    """Why an answer would not do what it is meant to; empty if it does. `kept`: what is left without what nothing uses.
+
+    A function that nothing uses is dropped in silence; a class is what the answer is about.
+    """
+    told = []
+    for path, text in edited.items():
+        new = {*_definitions(text)} - {*_definitions(before[path])} - {*_definitions(kept[path])}
+        told += [f"`{name}`" for name in _definitions(text) if name in new and (kept == before or name in _classes(text))]
+    if told:
+        return f"Nothing in the program uses {', '.join(told)}: change what is to use it as well, or leave it out."
+    return "The answer changes nothing: every definition in it stands in the program already." if kept == before else ""
+
+
 def _definitions(text: str) -> list[str]:
     return [node.name for node in ast.parse(text).body if isinstance(node, DEFINITIONS)]
 
 
-def _came_to_nothing(edited: Files, kept: Files) -> str:
-    """Why nothing is left of an answer. `kept`: without what nothing uses."""
-    unused = [name for path in edited for name in _definitions(edited[path]) if name not in _definitions(kept[path])]
-    if unused:
-        listed = ", ".join(f"`{name}`" for name in unused)
-        return f"Nothing in the program uses {listed}: the answer must also change what is to use it."
-    return "The answer changes nothing: every definition in it stands in the program already."
+def _classes(text: str) -> list[str]:
+    return [node.name for node in ast.parse(text).body if isinstance(node, ast.ClassDef)]
 
 
 def main() -> None:

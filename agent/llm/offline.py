@@ -49,10 +49,7 @@ def _answer(messages: tuple[Message, ...], seed: int) -> str:
     if block is None:
         return _whole(prompt, rng)
     before, after = _section(prompt, r"The seed's `[^`]+`"), _section(prompt, r"The elite's `[^`]+`")
-    if before and after:
-        change_or_none = transfer(before, after, block, rng)
-    else:
-        change_or_none = mutate(block, _directive(prompt), rng)
+    change_or_none = transfer(before, after, block, rng) if before and after else mutate(block, _directive(prompt), rng)
     if change_or_none is None:
         return _told("leave the block as it is: no rule fits it", "", block)
     return _told(change_or_none.told, change_or_none.imports, change_or_none.source)
