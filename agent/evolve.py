@@ -42,6 +42,7 @@ from agent.individual import Birth, Duplicate, Failure, Individual, Outcome, Rec
 from agent.learning import Learning
 from agent.operators import Brief, Context
 from agent.population import Pace, Population
+from agent.reflection import Question
 from agent.steering import Steering
 
 _T = TypeVar("_T")
@@ -103,6 +104,8 @@ class Search:
 class Breeding(Protocol):
     def submit(self, birth: Birth, context: Context) -> Future[Variant | Failure]: ...
 
+    def ask(self, question: Question) -> Future[str]: ...
+
 
 class Evaluation(Protocol):
     def submit(self, variant: Variant) -> Future[Individual | Failure]: ...
@@ -153,33 +156,41 @@ class Evolution:
     def steady(self, slots: int, ahead: int) -> None:
         """Runs until as many children are born as `generational` would bear, or until nothing more is admitted.
 
-        `slots`: evaluations at once; `ahead`: at most so many more children are bred. Raises MachineError when a pool does.
+        `slots`: trainings at once; `ahead`: at most so many children are bred at once. Raises MachineError when a pool does.
         """
         population, pace = Population(self.archive, self.search), Pace(slots, ahead)
         unborn = self._unborn(population)
         breeding: dict[Future[Variant | Failure], float] = {}
-        training: set[Future[Individual | Failure]] = set()
+        asking: dict[Future[str], Question] = {}
+        training: dict[Future[Individual | Failure], float] = {}
         while True:
             while pace.wants(len(breeding), len(training)) and (birth := next(unborn, None)):
                 breeding[self._breeding.submit(birth, self._context(birth))] = time.monotonic()
-            if not breeding and not training:
+            for question in () if self._halted else self._learning.questions():
+                asking[self._breeding.ask(question)] = question
+            if not breeding and not training and not asking:
                 return
-            under_way: list[Future[Any]] = [*breeding, *training]
+            under_way: list[Future[Any]] = [*breeding, *training, *asking]
             done, _ = wait(under_way, return_when=FIRST_COMPLETED)
             for bred in done & breeding.keys():
                 pace.bred(time.monotonic() - breeding.pop(bred))
                 if (child := self._result(bred)) is None:
                     continue
                 if isinstance(child, Failure):
+                    pace.settled(child)
                     self._join(population, child)
                 elif twin := self.archive.claim(child):
-                    self._join(population, self._settle(Duplicate(child.birth, twin)))
+                    duplicate = self._settle(Duplicate(child.birth, twin))
+                    pace.settled(duplicate)
+                    self._join(population, duplicate)
                 else:
-                    training.add(self._evaluation.submit(child))
-            for trained in done & training:
-                training.remove(trained)
+                    training[self._evaluation.submit(child)] = time.monotonic()
+            for answered in done & asking.keys():
+                self._learning.answered(asking.pop(answered), self._result(answered))
+            for trained in done & training.keys():
+                seconds = time.monotonic() - training.pop(trained)
                 if outcome := self._result(trained):
-                    pace.trained(outcome)
+                    pace.settled(outcome, seconds)
                     self._join(population, outcome)
 
     def _join(self, population: Population, outcome: Outcome) -> None:
@@ -328,12 +339,16 @@ class Evolution:
         named = {id for r in birth.recipes for id in (*r.parents, r.elite) if id}
         individuals = {id: self._seen(self.archive.individuals[id]) for id in sorted(named)}
         recent, front = self.archive.recent(self.search.recent), tuple(self.archive.front())
-        lessons, guidance = self._learning.told(birth), self._steering.guidance if self._steering else ""
-        return Context(self.brief, self.archive.seed, individuals, recent, front, lessons, guidance)
+        learning, guidance = self._learning, self._steering.guidance if self._steering else ""
+        told, written, met = learning.told(birth), learning.written, self.archive.met()
+        return Context(self.brief, self.archive.seed, individuals, recent, front, told, guidance, written, met)
 
     def _close_generation(self, number: int, population: Sequence[Individual], elites: Sequence[Individual]) -> None:
         if self._halted:  # it was not finished: the resume will close it
             return
+        if self.search.schedule == "generational":
+            for question in self._learning.questions():
+                self._learning.answered(question, self._result(self._breeding.ask(question)))
         self._record(
             GenerationEnded(
                 number,

@@ -11,6 +11,7 @@ from typing import Literal
 
 from agent.fitness import Fitness
 from agent.genome import Genome
+from agent.llm import Message
 
 SEED_ID = "seed"
 
@@ -88,7 +89,7 @@ class Evidence:
     """What the trusted side observed of one evaluation beside the fitness: for prompts and reports, never for selection."""
 
     seconds: Mapping[str, float] = field(default_factory=dict)
-    """Wall time of each stage."""
+    """Wall time of each stage: its own, without that of waiting."""
     peak_memory: int = 0
     """Bytes, the largest of the stages."""
     curve: tuple[tuple[float, ...], ...] = ()
@@ -99,6 +100,27 @@ class Evidence:
     """What instances of each block return for one image, such as 12x16x16, in the order of the calls."""
     isolation: str = "none"
     layers: tuple[str, ...] = ()
+    device: str = "cpu"
+    """On which it was trained: `cpu`, or `cuda:N`."""
+    waited: float = 0.0
+    """Seconds that it was ready to go on and waited for a slot, or for room beside the slots."""
+
+
+@dataclass(frozen=True)
+class Talk:
+    """The conversation that a variant came of, as long as it may have to go on."""
+
+    recipe: Recipe
+    base: Genome
+    """What the answer is edited into."""
+    messages: tuple[Message, ...]
+    """As they were sent last."""
+    answer: str = ""
+    """To them; hostile text."""
+    calls: int = 0
+    """Of the child so far."""
+    mended: int = 0
+    """How often a variant of it was sent back from the smoke stage."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +131,7 @@ class Variant:
     genome: Genome
     intention: str = ""
     """What its answers said that the change is for: one line, hostile text."""
+    talk: Talk | None = field(default=None, compare=False, repr=False)
     changed: tuple[str, ...] = ()
     """The blocks that do something else than in its first parent, or are new."""
 

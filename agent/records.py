@@ -43,7 +43,7 @@ def write_variant(variant: Variant) -> Json:
 
 
 def read_variant(data: Json, birth: Birth, frozen: frozenset[str]) -> Variant:
-    return Variant(birth, Genome(data["files"], frozen), data.get("intention", ""), tuple(data.get("changed", ())))
+    return Variant(birth, Genome(data["files"], frozen), data.get("intention", ""), changed=tuple(data.get("changed", ())))
 
 
 def write_outcome(outcome: Outcome) -> Json:

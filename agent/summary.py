@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter, defaultdict
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from agent import selection
+from agent import learned, outlook, selection
 from agent.errors import UserError
 from agent.evolve import Search
 from agent.fitness import Fitness, Objective
@@ -38,6 +40,7 @@ def status(journal: Journal, run: str, *, alive: bool) -> Facts:
             reasons[f"{data['stage']}: {data['reason']}"] += 1
     config = started[-1]["config"] if started else {}
     seed, front, hypervolume = _front(journal, config)
+    noise = learned.noise(journal)
     branches = {key: data["branch"] for _, _, key, data in journal.events("committed")}
     meant = {key: data.get("intention", "") for _, _, key, data in journal.events("bred")}
     return {
@@ -51,13 +54,18 @@ def status(journal: Journal, run: str, *, alive: bool) -> Facts:
         "failures": dict(reasons.most_common(5)),
         "objectives": config.get("objectives", {}),
         "seed": {"fitness": dict(seed.values) if seed else None},
+        "noise": {"sigma": dict(noise.sigma), "mean": dict(noise.reference)} if noise else None,
+        "plateau": next((d["level"] for _, _, _, d in reversed(list(journal.events("adapted")))), 0),
         "front": [
             {"id": t.id, "branch": branches.get(t.id), "fitness": dict(t.fitness.values), "intention": meant.get(t.id, "")}
             for t in front
         ],
         "hypervolume": hypervolume,
         "spend": _spend(journal),
+        "forecast": _forecast(journal, config) if alive and config else None,
+        "waiting": _waiting(journal) if alive else [],
         "isolation": started[-1]["isolation"] if started else "none",
+        "devices": started[-1].get("devices", []) if started else [],
     }
 
 
@@ -97,7 +105,7 @@ def variant(journal: Journal, id: str) -> Facts:
 def changes(journal: Journal, id: str) -> str:
     """The unified diff of a child against the seed; empty if the child never parsed."""
     files: dict[str, dict[str, str]] = {}
-    for _, _, key, data in journal.events("bred"):
+    for _, _, key, data in journal.events("bred", "mended"):
         files[key] = data["files"]
     seed = next((data["files"] for _, _, key, data in journal.events("settled") if key == SEED_ID), None)
     if seed is None or id not in files:
@@ -157,6 +165,27 @@ def _front(journal: Journal, config: Facts) -> tuple[Fitness | None, list[_Train
     return seed, front, selection.hypervolume([t.fitness for t in front], objectives, seed)
 
 
+def _forecast(journal: Journal, config: Facts) -> Facts:
+    """How far a run that works will get."""
+    rows = journal.events("started", "ended", "drawn", "asked", "answered", "bred", "settled")
+    found = outlook.from_journal(rows, config, Search(**config["search"]).births, time.time())
+    return {**outlook.facts(found), "words": outlook.words(found)}
+
+
+def _waiting(journal: Journal) -> list[Facts]:
+    """The models that this process leaves alone for a while, and until when by the local clock."""
+    resting: dict[str, Facts] = {}
+    for moment, kind, _, data in journal.events("started", "rests", "returned"):
+        if kind == "started":
+            resting.clear()
+        elif kind == "returned":
+            resting.pop(data["model"], None)
+        else:
+            until = datetime.fromtimestamp(moment + data["seconds"])
+            resting[data["model"]] = {"model": data["model"], "until": f"{until:%H:%M:%S}", "reason": data["reason"]}
+    return list(resting.values())
+
+
 def _spend(journal: Journal) -> Facts:
     calls = [data for _, _, _, data in journal.events("answered")]
     seconds, begun = 0.0, None
@@ -165,7 +194,7 @@ def _spend(journal: Journal) -> Facts:
         if kind == "started":
             begun = moment
         elif begun is not None:
-            seconds += moment - max(begun, previous)
+            seconds += max(0.0, moment - max(begun, previous))  # the wall clock may have been set back
         previous = moment
     return {
         "usd": sum(c["usd"] or 0.0 for c in calls),

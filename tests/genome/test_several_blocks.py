@@ -211,7 +211,7 @@ def test_text_without_a_fence_is_code_if_it_compiles(editor):
         (fenced(f"{SCALE}\ntorch.manual_seed(0)"), "contract", "side effects"),
         (fenced(f"{SCALE}\nGate.ratio = 4"), "contract", "side effects"),
         (fenced("def scale(x, factor=2.0):\n    return np.abs(x)"), "contract", "`np` is not defined"),
-        (fenced("import not_there\ndef scale(x, factor=2.0):\n    return not_there.f(x)"), "contract", "`not_there` is not installed"),
+        (fenced("import not_there\ndef scale(x, factor=2.0):\n    return not_there.f(x)"), "contract", "`not_there` is not inst"),
         (fenced("from math import *\ndef scale(x, factor=2.0):\n    return x"), "contract", "Star imports"),
         (fenced("def scale(x, factor, power):\n    return x"), "contract", "`Net` calls `scale(self.gate(x))`"),
         (fenced("def Gate(channels, ratio=3):\n    return None"), "contract", "`Gate` must stay a class: `Net` still uses it"),

@@ -60,12 +60,12 @@ def test_every_choice_is_as_likely_and_none_is_a_copy(person):
     seed = person(SEED_ID)
     a = person("a", ("x): return x", "x): return -x"), ("return 1", "return 2"), ("gate(x)\n", "gate(x) + 1\n"))
     rng = random.Random(1)
-    drawn = [draw_splice(rng, a, seed, seed) for _ in range(3000)]
+    drawn = [draw_splice(rng, a, seed, seed) for _ in range(900)]
     counts = {blocks: sum(r.blocks == blocks for r in drawn) for blocks in {r.blocks for r in drawn}}
     assert set(counts) == {
         ("gate",), ("Net",), ("build_optimizer",), ("gate", "Net"), ("gate", "build_optimizer"), ("Net", "build_optimizer"),
     }  # fmt: skip
-    assert max(counts.values()) < 1.3 * min(counts.values())
+    assert max(counts.values()) < 1.5 * min(counts.values())
     assert {(r.operator, r.parents, r.model, r.directive) for r in drawn} == {("splice", ("a", SEED_ID), "", None)}
 
 
@@ -140,8 +140,8 @@ def runs(genome):
         return False
 
 
-@pytest.mark.parametrize("name", ["tiny_cnn", pytest.param("exquisitenet_v2", marks=pytest.mark.slow)])
-def test_most_children_of_real_parents_run_and_each_is_new(person, prompts, editor, name):
+@pytest.mark.parametrize(("name", "tries"), [("tiny_cnn", 8), pytest.param("exquisitenet_v2", 16, marks=pytest.mark.slow)])
+def test_most_children_of_real_parents_run_and_each_is_new(person, prompts, editor, name, tries):
     """Parents: the seed, changed step by step by rules."""
     genome = read_genome(seeds_folder() / name, ["model.py"], ["build_model"])
     seed = replace(person(SEED_ID), genome=genome)
@@ -155,18 +155,18 @@ def test_most_children_of_real_parents_run_and_each_is_new(person, prompts, edit
         if child != genome:
             parents.append(replace(seed, birth=replace(seed.birth, id=f"{len(parents):04}"), genome=child))
     outcomes = []
-    for _ in range(12):
+    for _ in range(tries):
         a, b = rng.sample(parents, 2)
         if recipe := draw_splice(rng, a, b, seed):
             child = spliced(editor, prompts, recipe, a, b)
             assert child not in (a.genome, b.genome)
             assert isinstance(child, Violations) or {*recipe.blocks} <= {*changed_blocks(a.genome, child)}
             outcomes.append(isinstance(child, Genome) and runs(child))
-    assert len(outcomes) >= 8
+    assert len(outcomes) >= tries // 2
     assert sum(outcomes) / len(outcomes) >= 0.8  # measured: all of 94
 
 
 def test_rules_over_several_blocks_change_two_or_three(person):
     genome = read_genome(seeds_folder() / "exquisitenet_v2", ["model.py"], ["build_model"])
-    told = [revise(genome, "complex", random.Random(n)).told.count("in `") for n in range(10)]
+    told = [revise(genome, "complex", random.Random(n)).told.count("in `") for n in range(5)]
     assert set(told) == {2, 3}
