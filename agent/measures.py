@@ -18,9 +18,11 @@ def settled(config: Config, task: Task) -> Config:
     if task.pins:
         changes["task"] = {**config.task, **task.pins}
     config = config.model_copy(update=changes) if changes else config
+    for table in ("objectives", "constraints"):
+        for name in getattr(config, table):
+            if name not in task.objectives:
+                raise UserError(f"{table}.{name}: this task measures {', '.join(task.objectives)}.")
     for name, direction in config.objectives.items():
-        if name not in task.objectives:
-            raise UserError(f"objectives.{name}: this task measures {', '.join(task.objectives)}.")
         if task.directions.get(name, direction) != direction:
             raise UserError(f'objectives.{name} = "{direction}": the task itself says "{task.directions[name]}".')
     if len(config.objectives) < 2:

@@ -45,7 +45,8 @@ def _facts(journal: Journal, run: str, alive: bool) -> dict[str, Any]:
     status = summary.status(journal, run, alive=alive)
     points = comparison.points(journal) if status["seed"]["fitness"] else []
     diffs = {member["id"]: summary.changes(journal, member["id"]) for member in status["front"]}
-    lessons = [one for one in learned.lessons(journal) if sum(one["gains"].values()) > 1]
+    lessons = [one for one in learned.lessons(journal) if one["verdict"] in ("helped", "mixed")]
+    lessons = [one for one in lessons if sum(one["gains"].values()) > 0]
     lessons.sort(key=lambda one: -sum(one["gains"].values()))
     trained = [
         one["fitness"] for one in summary.variants(journal) if one["fitness"] is not None and len(status["objectives"]) >= 2
@@ -171,7 +172,7 @@ def _said(lesson: Facts) -> str:
 
 
 def _gains(lesson: Facts) -> str:
-    return ", ".join(f"{name} {gain:+.1f}" for name, gain in lesson["gains"].items())
+    return ", ".join(f"{name} {gain:+.1f}" for name, gain in lesson["gains"].items() if round(gain, 1))
 
 
 def _growth(points: Sequence[Facts]) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from sandbox.job import Job, Measured, Stopped
+from sandbox.job import Job, Measured, Progress, Stopped
 from sandbox.sandbox import Sandbox, TaskError
 
 __all__ = ["Task", "TaskError", "open_task", "reported"]
@@ -24,14 +24,18 @@ class Task(Protocol):
     sealed: bool = True
     """Has it a test split that nothing but confirmation opens?"""
     pins: Mapping[str, str] = {}
-    """What a later process of the run must find again; recorded in its table `[task]`, and checked when that is opened."""
+    """Added to the table `[task]` of a run, so that a later process of it opens the same."""
+    basis: Mapping[str, str] = {}
+    """What its measurements rest on beside the code, by name: a text or a digest. Recorded, and compared by a resume."""
 
     def facts(self) -> Mapping[str, str]:
         """What a researcher needs to decide, as label -> sentence; shown in every prompt."""
         ...
 
-    def evaluate(self, job: Job, sandbox: Sandbox) -> Measured | Stopped:
-        """Raises SandboxUnavailable when the machine is at fault."""
+    def evaluate(
+        self, job: Job, sandbox: Sandbox, progress: Callable[[Progress], None] | None = None
+    ) -> Measured | Stopped:
+        """Raises SandboxUnavailable when the machine is at fault. `progress` may be called on the way, in this thread."""
         ...
 
 
@@ -41,17 +45,22 @@ def open_task(
     bounds: Mapping[str, float],
     files: tuple[str, ...],
     cache: Path,
+    wanted: Collection[str] = (),
     folder: Path = Path(),
 ) -> Task:
     """From the tables `[task]` and `[budget]`. `bounds` are upper bounds by objective, checked before training.
 
-    `files`: the seed's, relative to its `folder`. Raises TaskError, one sentence, for anything that cannot be.
+    `wanted`: names of all that is to be measured; without a name it may be left out, but for what costs nothing.
+    `files`: the seed's, relative to its `folder`.
+
+    Raises TaskError, one sentence, for anything that cannot be.
     """
     name = task.get("name", "image-classification")
     if name == "image-classification":
-        from sandbox.tasks.image_classification import ImageClassification, Settings
+        from sandbox.tasks.image_classification import ImageClassification
+        from sandbox.tasks.image_settings import Settings
 
-        return ImageClassification(Settings.read(task, budget, bounds.get("parameters"), files), cache)
+        return ImageClassification(Settings.read(task, budget, bounds, files, wanted), cache)
     if name == "script":
         from sandbox.tasks.script.task import ScriptTask
 

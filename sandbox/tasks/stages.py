@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sandbox.job import Job, Measured, Stage, Stop
-from sandbox.sandbox import Call, Limits, Report, Sandbox
+from sandbox.sandbox import Call, Limits, Report, Sandbox, Watch
 from sandbox.tasks.weights import Layout
 
 MAX_CODE = 200_000
@@ -19,8 +19,6 @@ PROJECT = "project"
 """In a call's scratch folder: the private copy of a script's project."""
 SMOKE_RESULT = 1 << 20
 """Bytes: the layout of the largest state that may be trained, as text."""
-_COUNT = re.compile(r"class (\d{1,15}) ([A-Za-z_]\w{0,63})", re.ASCII)
-_SIZES = re.compile(r"size ([A-Za-z_]\w{0,63})((?: \d{1,6}(?:x\d{1,6}){0,4}){1,12})", re.ASCII)
 
 
 class Stages:
@@ -44,6 +42,7 @@ class Stages:
         limits: Limits,
         inputs: Mapping[str, Path],
         options: Mapping[str, Any],
+        watch: Watch | None = None,
         readable: tuple[Path, ...] = (),
     ) -> Report:
         """The report of a child that ended well. Raises Stop for any other, SandboxUnavailable for the machine's fault."""
@@ -57,8 +56,9 @@ class Stages:
             readable=readable,
             device=job.device,
             threads=job.threads,
+            slot=stage == "fit",
         )
-        report = self._sandbox.run(call)
+        report = self._sandbox.run(call, watch)
         self.seconds[stage] = self.seconds.get(stage, 0.0) + report.seconds
         self.peak_memory = max(self.peak_memory, report.peak_memory)
         self._layers = report.layers
@@ -90,8 +90,9 @@ class Smoke:
     def read(cls, report: Report, max_parameters: float | None) -> Smoke:
         """From lines as `state.tell` writes them; any other line is passed over. Raises Stop."""
         lines = report.result.decode("utf-8", "replace").split("\n")
-        counts = (_COUNT.fullmatch(line) for line in lines)
-        shapes = (_SIZES.fullmatch(line) for line in lines)
+        counts = (re.fullmatch(r"class (\d{1,15}) ([A-Za-z_]\w{0,63})", line, re.ASCII) for line in lines)
+        size = r"size ([A-Za-z_]\w{0,63})((?: \d{1,6}(?:x\d{1,6}){0,4}){1,12})"
+        shapes = (re.fullmatch(size, line, re.ASCII) for line in lines)
         layout = Layout.read(lines)
         if not layout.tensors:
             raise Stop("smoke", "The program ended itself before its model was tried.", report.log)
@@ -116,6 +117,8 @@ def explain(report: Report, limits: Limits, files: tuple[str, ...]) -> str:
         return "It wrote more than its scratch folder may hold."
     if report.cause == "processes":
         return "It started processes, which is not allowed."
+    if report.cause == "stopped":
+        return "It was stopped before its end."
     if report.cause == "result":
         return "What it returned is larger than allowed: too many weights, or a forged result."
     if report.cause == "signal":

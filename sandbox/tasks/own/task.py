@@ -9,13 +9,13 @@ from __future__ import annotations
 import math
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sandbox.data import Split
-from sandbox.job import Job, Measured, Stop, Stopped
+from sandbox.job import Job, Measured, Progress, Stop, Stopped
 from sandbox.sandbox import Limits, Report, Sandbox, TaskError
 from sandbox.tasks import Task
 from sandbox.tasks.own.facts import facts
@@ -59,7 +59,7 @@ class Settings:
     def read(
         cls, task: Mapping[str, Any], budget: Mapping[str, Any], max_parameters: float | None, files: tuple[str, ...]
     ) -> Settings:
-        refuse_unknown("task", task, ("name", "entry", "source", "data"))
+        refuse_unknown("task", task, ("name", "entry"))
         entry = task.get("entry", files[0])
         if entry not in files:
             raise TaskError(f"task.entry: {entry} is not among the seed's files ({', '.join(files)}).")
@@ -86,28 +86,25 @@ class OwnTask(Task):
         cache: Path,
         folder: Path,
     ) -> OwnTask:
-        return cls(folder / task["name"], Settings.read(task, budget, max_parameters, files), cache, task)
+        return cls(folder, task["name"], Settings.read(task, budget, max_parameters, files), cache)
 
-    def __init__(self, path: Path, settings: Settings, cache: Path, recorded: Mapping[str, Any]) -> None:
-        """Calls `data()`, and writes what enters sandboxes into `cache`. `recorded`: what a run began with.
+    def __init__(self, folder: Path, name: str, settings: Settings, cache: Path) -> None:
+        """Calls `data()` of the file of that name in the seed's folder, and writes what enters sandboxes into `cache`.
 
         Raises TaskError.
         """
+        path = folder / name
         self.file = TaskFile.load(path)
-        if recorded.get("source", self.file.text) != self.file.text:
-            raise TaskError(f"{path} was changed since the run began, and scores would not compare: restore it, or start anew.")
         if clash := sorted(self.file.objectives.keys() & MEASURED.keys()):
             raise TaskError(f"{path}: {clash[0]} is measured in any case; give the objective another name.")
         example = self.file.call("example") if hasattr(self.file.module, "example") else None
         self.splits = Splits.read(self.file.call("data"), example, str(path))
-        if recorded.get("data", self.splits.digest) != self.splits.digest:
-            raise TaskError(f"data() of {path} returns other values than when the run began: scores would not compare.")
         self.settings = settings
         self.title = self.file.title
         self.directions = {**self.file.objectives, "parameters": "min"}
         self.objectives = (*self.file.objectives, *MEASURED)
         self.calls = self.file.calls
-        self.pins = {"source": self.file.text, "data": self.splits.digest}
+        self.basis = {f"seed/{name}": self.file.text, f"data of {name}": self.splits.digest}
         self._facts = facts(self.file, self.splits, settings)
         self._fit_files, self._smoke_files = self.splits.files(cache)
         self._scoring = threading.Lock()
@@ -115,8 +112,10 @@ class OwnTask(Task):
     def facts(self) -> dict[str, str]:
         return self._facts
 
-    def evaluate(self, job: Job, sandbox: Sandbox) -> Measured | Stopped:
-        """Raises SandboxUnavailable when the machine is at fault."""
+    def evaluate(
+        self, job: Job, sandbox: Sandbox, progress: Callable[[Progress], None] | None = None
+    ) -> Measured | Stopped:
+        """Raises SandboxUnavailable when the machine is at fault. Says nothing on the way."""
         try:
             return self._evaluate(job, Stages(job, sandbox))
         except Stop as stop:

@@ -5,12 +5,12 @@ One stage: the script runs in a child process in a private copy of its project. 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sandbox.job import Job, Measured, Stop, Stopped
+from sandbox.job import Job, Measured, Progress, Stop, Stopped
 from sandbox.sandbox import Limits, Sandbox, TaskError
 from sandbox.tasks import Task
 from sandbox.tasks.script import metrics
@@ -102,13 +102,10 @@ class ScriptTask(Task):
             looked = " or ".join(settings.command.candidates())
             raise TaskError(f"task.command: {settings.text!r} cannot be run: there is no {looked} in {folder}.")
         readable = {name: _readable(name, folder.resolve()) for name in settings.readable}
-        began = task.get("snapshot")
-        project = Project.find(began, cache) if began else None
+        project = Project.find(str(task.get("snapshot", "")), cache)  # what the run began with, if it is still there
         if project is None:
             leave_out = (*settings.leave_out, *(name.rstrip("/") for name in readable))
             project = Project.pack(folder.resolve(), files, leave_out, settings.copy, cache)
-            if began and project.digest != began:
-                raise TaskError(f"The files in {folder} were changed since the run began, and results would not compare.")
         return cls(settings, project, readable, files)
 
     def __init__(self, settings: Settings, project: Project, readable: Mapping[str, Path], files: tuple[str, ...]) -> None:
@@ -117,6 +114,7 @@ class ScriptTask(Task):
         self.objectives = (*settings.metrics, *_MEASURED)
         self.directions = directions(settings.metrics)
         self.pins = {"snapshot": project.digest}
+        self.basis = {"the project's other files": project.digest}
 
     def facts(self) -> dict[str, str]:
         s = self._settings
@@ -142,8 +140,10 @@ class ScriptTask(Task):
             ),
         }
 
-    def evaluate(self, job: Job, sandbox: Sandbox) -> Measured | Stopped:
-        """Raises SandboxUnavailable when the machine is at fault."""
+    def evaluate(
+        self, job: Job, sandbox: Sandbox, progress: Callable[[Progress], None] | None = None
+    ) -> Measured | Stopped:
+        """Raises SandboxUnavailable when the machine is at fault. Says nothing on the way."""
         try:
             return self._evaluate(job, Stages(job, sandbox))
         except Stop as stop:
@@ -161,7 +161,7 @@ class ScriptTask(Task):
         }
         inputs = {"project": self._project.archive}
         report = stages.run(
-            "fit", "sandbox.tasks.script.inside:run", limits, inputs, options, tuple(self._readable.values())
+            "fit", "sandbox.tasks.script.inside:run", limits, inputs, options, readable=tuple(self._readable.values())
         )
         values = metrics.read(report.log, tuple(s.metrics))
         # A short run's time is mostly chance, and each chance would be another member of the front.

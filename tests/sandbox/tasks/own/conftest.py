@@ -76,10 +76,10 @@ def model_text():
 def open_own(tmp_path, cache):
     """Opens a task with that text; keywords go into `[budget]`."""
 
-    def open_it(text=TASK, files=("model.py",), bounds=None, recorded=None, **budget):
+    def open_it(text=TASK, files=("model.py",), bounds=None, **budget):
         (tmp_path / "task.py").write_text(text)
-        table = {"name": "task.py", **(recorded or {})}
-        return open_task(table, {"steps": 30, "time_limit": "60s", **budget}, bounds or {}, files, cache, tmp_path)
+        settings = {"steps": 30, "time_limit": "60s", **budget}
+        return open_task({"name": "task.py"}, settings, bounds or {}, files, cache, folder=tmp_path)
 
     return open_it
 
