@@ -11,6 +11,8 @@ from collections.abc import Collection, Iterable
 import libcst as cst
 from libcst.metadata import Assignment, GlobalScope, MetadataWrapper, ScopeProvider
 
+from agent.genome.syntax import parse
+
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 _MODULE_NAMES = {"__name__", "__file__", "__doc__", "__all__", "__package__", "__spec__"}
@@ -19,7 +21,7 @@ _MODULE_NAMES = {"__name__", "__file__", "__doc__", "__all__", "__package__", "_
 def broken(before: str, after: str, names: Collection[str], other_files: Iterable[str] = ()) -> tuple[str, ...]:
     """What the edit of the blocks `names` breaks, one sentence each; empty if the contract holds."""
     old, new = _definitions(before), _definitions(after)
-    used = {node.attr for text in (before, *other_files) for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Attribute)}
+    used = {node.attr for text in (before, *other_files) for node in ast.walk(parse(text)) if isinstance(node, ast.Attribute)}
     reasons: list[str] = []
     for name in names:
         if isinstance(old[name], ast.ClassDef) != isinstance(new[name], ast.ClassDef):
@@ -32,7 +34,7 @@ def broken(before: str, after: str, names: Collection[str], other_files: Iterabl
 
 def _definitions(text: str) -> dict[str, ast.ClassDef | _Function]:
     found = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    return {node.name: node for node in ast.parse(text).body if isinstance(node, found)}
+    return {node.name: node for node in parse(text).body if isinstance(node, found)}
 
 
 def _signature_changes(
@@ -110,7 +112,7 @@ def _imports_that_fail(before: str, after: str) -> list[str]:
 def _imported(text: str) -> set[str]:
     """Top-level packages, and `*` for a star import."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(parse(text)):
         if isinstance(node, ast.Import):
             found |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom):

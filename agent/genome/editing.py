@@ -14,6 +14,7 @@ import libcst as cst
 
 from agent.genome.answer import Violations
 from agent.genome.genome import DEFINITIONS, ENTRY_POINTS, source_lines, span, without_docstrings
+from agent.genome.syntax import parse
 
 _Definition = cst.ClassDef | cst.FunctionDef
 
@@ -76,7 +77,7 @@ def _spliced(
 ) -> str:
     """Each block in its place, the helpers before the first of them, the imports below those of the file's head."""
     lines = source_lines(source)
-    tree = ast.parse(source)
+    tree = parse(source)
     pieces: list[tuple[int, int, str]] = []  # lines [start, stop) and what stands there instead
     nodes = {node.name: node for node in tree.body if isinstance(node, DEFINITIONS) and node.name in blocks}
     for name, node in nodes.items():
@@ -135,7 +136,7 @@ def _same(a: cst.CSTNode, b: cst.CSTNode) -> bool:
 
 
 def _meaning(node: cst.CSTNode) -> str:
-    return ast.dump(without_docstrings(ast.parse(_text(node))))
+    return ast.dump(without_docstrings(parse(_text(node))))
 
 
 def _small(statement: cst.CSTNode) -> Sequence[cst.BaseSmallStatement]:
@@ -164,7 +165,7 @@ def _is_assignment(statement: cst.CSTNode) -> bool:
     small = _small(statement)
     if not small or not all(isinstance(s, cst.Assign | cst.AnnAssign) for s in small):
         return False
-    places = ast.walk(ast.parse(_text(statement)))
+    places = ast.walk(parse(_text(statement)))
     return not any(isinstance(p, ast.Attribute | ast.Subscript) and isinstance(p.ctx, ast.Store) for p in places)
 
 
@@ -195,7 +196,7 @@ def _assigned_names(statements: Sequence[cst.CSTNode]) -> set[str]:
     found: set[str] = set()
     for statement in statements:
         if _is_assignment(statement):
-            for node in ast.walk(ast.parse(_text(statement))):
+            for node in ast.walk(parse(_text(statement))):
                 if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
                     found.add(node.id)
     return found
@@ -216,7 +217,7 @@ def _read_names(node: cst.CSTNode) -> set[str]:
 def _bindings(statement: cst.CSTNode) -> set[str]:
     """`import a.b`, `import a as x`, `from m import y`: what each makes available, with where it comes from."""
     found = set()
-    for node in ast.walk(ast.parse(_text(statement))):
+    for node in ast.walk(parse(_text(statement))):
         if isinstance(node, ast.Import):
             found |= {f"{alias.asname or alias.name}={alias.name}" for alias in node.names}
         elif isinstance(node, ast.ImportFrom):

@@ -6,6 +6,7 @@ import ast
 from collections.abc import Container
 
 from agent.genome.genome import DEFINITIONS, Genome
+from agent.genome.syntax import parse
 
 
 def signatures(genome: Genome, without: Container[str] = ()) -> str:
@@ -14,7 +15,7 @@ def signatures(genome: Genome, without: Container[str] = ()) -> str:
     several = len(genome.files) > 1
     for path, text in genome.files.items():
         lines = [f"# {path}"] if several else []
-        for node in ast.parse(text).body:
+        for node in parse(text).body:
             if isinstance(node, DEFINITIONS):
                 name = f"{path}:{node.name}" if several else node.name
                 if name not in without:
@@ -35,7 +36,7 @@ def callers(genome: Genome, name: str, without: Container[str] = (), limit: int 
             continue
         lines = block.source.splitlines()
         numbers = sorted(
-            {n.lineno for n in ast.walk(ast.parse(block.source)) if isinstance(n, ast.Name) and n.id == bare}
+            {n.lineno for n in ast.walk(parse(block.source)) if isinstance(n, ast.Name) and n.id == bare}
         )
         if numbers:
             parts += [f"# in {block.name}", *(lines[n - 1].strip() for n in numbers)]
