@@ -102,7 +102,7 @@ def cli() -> None:
 @click.option("--schedule", help="steady (default): no slot waits; generational: the paper's loop, exactly repeatable.")
 @click.option("--slots", metavar="N|N/gpu|cpu:N", help="Trainings at once; with GPUs there, N of them share these.")
 @click.option("--seed", "chance", type=int, help="Seed of all chance in the search.")
-@click.option("--dataset", help="Data set of the task, such as digits.")
+@click.option("--dataset", help="Data set: digits, a hub id such as uoft-cs/cifar10, or a folder of parquet files or images.")
 @click.option("--unsafe-no-sandbox", is_flag=True, help="Run generated code even if this machine cannot isolate it.")
 @_farewell
 @_DETACH

@@ -229,6 +229,7 @@ def load(seed: str, config_file: Path | None, overrides: Mapping[str, Any], assi
         _merge(merged, table)
         _validate(merged, source)  # after each source, so that a mistake is blamed on the file it stands in
     merged.setdefault("seed", {})["folder"] = str(folder.resolve())
+    _settle_dataset(merged.get("task", {}), folder)
     return _validate(merged, seed)
 
 
@@ -278,6 +279,19 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} cannot be read: {error}.") from error
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{path} is not valid TOML: {error}.") from error
+
+
+def _settle_dataset(task: dict[str, Any], folder: Path) -> None:
+    """A data set that is a folder is named by its whole path, so that a resume from elsewhere finds it.
+
+    Paths are relative to the working folder, else to the seed's. A bare name is one of the embedded sets.
+    """
+    name = task.get("dataset")
+    if isinstance(name, str) and (os.sep in name or name.startswith((".", "~"))):
+        for path in (Path(name).expanduser(), folder / name):
+            if path.is_dir():
+                task["dataset"] = str(path.resolve())
+                return
 
 
 def _assignment(text: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from pathlib import Path
 from typing import Any
 
 from agent.config import cache_folder
@@ -85,6 +86,12 @@ def _llm(name: str | None, api_base: str | None) -> Facts:
 
 
 def _disk() -> Facts:
-    """Free space where runs and decoded data sets go."""
+    """Free space where runs go, and the data sets that are decoded."""
     free = shutil.disk_usage(".").free
-    return {"free_gib": round(free / 2**30, 1), "enough": free > 2**30, "cache": str(cache_folder())}
+    cache = cache_folder()
+    kept = {path.parent.name: _size(path.parent) for path in sorted(cache.glob("*/facts.json"))}
+    return {"free_gib": round(free / 2**30, 1), "enough": free > 2**30, "cache": str(cache), "data_sets": kept}
+
+
+def _size(folder: Path) -> str:
+    return f"{sum(path.stat().st_size for path in folder.rglob('*') if path.is_file()) / 2**20:.1f} MiB"

@@ -16,7 +16,7 @@ from agent.gate import Gate
 from agent.genome import Genome
 from agent.individual import Birth, Evidence, Failure, Individual, Variant
 from sandbox import SandboxUnavailable
-from sandbox.job import Job, Measured, Stopped
+from sandbox.job import Job, Measured, Progress, Stopped
 from sandbox.lanes import Lanes, Seat
 from sandbox.tasks import Task
 
@@ -47,13 +47,17 @@ class Bench:
         *,
         threads: int = 1,
         training_seed: int = 0,
+        hear: Callable[[str, Progress], None] | None = None,
     ) -> None:
-        """`threads`: CPU threads of one evaluation. All evaluations share the training seed."""
+        """`threads`: CPU threads of one evaluation. All evaluations share the training seed.
+
+        `hear`: gets what a training says of itself on the way, with the id of its child, in that evaluation's thread.
+        """
         self.devices = lanes.slots.devices
         """That of each slot."""
         self._task, self._lanes = task, lanes
         self._objectives, self._constraints = tuple(objectives), tuple(constraints)
-        self._threads, self._training_seed = threads, training_seed
+        self._threads, self._training_seed, self._hear = threads, training_seed, hear
 
     def measure(self, birth: Birth, genome: Genome, *, training_seed: int | None = None) -> Individual | Failure:
         """Waits for a free slot, trains and scores. Raises MachineError if the sandbox is at fault.
@@ -76,7 +80,7 @@ class Bench:
         seat = self._lanes.seat(admit)
         began = time.monotonic()
         try:
-            result = self._task.evaluate(job, seat)
+            result = self._task.evaluate(job, seat, self._progress_of(birth.id))
         except SandboxUnavailable as error:
             raise MachineError(f"The sandbox cannot run: {error}") from error
         seconds = time.monotonic() - began - seat.waited
@@ -89,6 +93,13 @@ class Bench:
     def close(self) -> None:
         """Ends what is running, and every sandbox."""
         self._lanes.close()
+
+    def _progress_of(self, id: str) -> Callable[[Progress], None]:
+        def progress(told: Progress) -> None:
+            if self._hear:
+                self._hear(id, told)
+
+        return progress
 
     def _judge(self, birth: Birth, genome: Genome, result: Measured | Stopped, seat: Seat) -> Individual | Failure:
         if isinstance(result, Stopped):
@@ -160,7 +171,7 @@ class Evaluation:
                 waited = time.monotonic() - ready
                 timed = self._bench.timed(variant.birth, variant.genome, admit=admit)
             seconds += timed.seconds
-            outcome = replace(timed.outcome, intention=variant.intention)
+            outcome = replace(timed.outcome, intention=variant.intention, changed=variant.changed)
             if isinstance(outcome, Individual):
                 evidence = replace(outcome.evidence, waited=outcome.evidence.waited + waited)
                 return Timed(replace(outcome, evidence=evidence), seconds, timed.gpus)
@@ -168,5 +179,5 @@ class Evaluation:
             if mended is None:
                 return Timed(outcome, seconds, timed.gpus)
             if isinstance(mended, Failure):
-                return Timed(replace(mended, intention=variant.intention), seconds, timed.gpus)
+                return Timed(replace(mended, intention=variant.intention, changed=variant.changed), seconds, timed.gpus)
             variant, ready = mended, time.monotonic()

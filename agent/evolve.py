@@ -47,7 +47,7 @@ from agent.steering import Steering
 
 _T = TypeVar("_T")
 
-OPERATORS: Mapping[str, float] = {"mutate": 0.5, "eot": 0.25, "mate": 0.25}
+OPERATORS: Mapping[str, float] = {"mutate": 0.3, "rewrite": 0.25, "eot": 0.2, "mate": 0.15, "splice": 0.1}
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from agent.config import Config, LlmSection, RunFolder
 from agent.draws import Draws
 from agent.errors import MachineError, UserError
 from agent.evaluation import Bench, Evaluation
-from agent.events import Memo, RunEnded, RunStarted, Settled, Watch
+from agent.events import Heard, Memo, RunEnded, RunStarted, Settled, Watch
 from agent.evolve import Evolution
 from agent.fitness import Noise
 from agent.gate import Gate, Halted
@@ -66,7 +66,7 @@ def start(config: Config, folder: RunFolder, watch: Watch) -> None:
     """A new run. Raises UserError before anything is spent or written, MachineError if the run cannot go on."""
     if folder.root.exists():
         raise UserError(f"The run folder {folder.root} exists already: choose another --out, or `evolve resume` it.")
-    with _equip(config) as equipment:
+    with _equip(config, watch) as equipment:
         lineage = Lineage.open(Path(config.seed.folder), folder.root, folder.name)
         lineage.check()
         seed = equipment.bench.measure(Birth(SEED_ID, 0), equipment.genome)
@@ -87,7 +87,7 @@ def resume(folder: RunFolder, watch: Watch, said: Mapping[str, Any] | None = Non
     if not folder.journal.is_file():
         raise UserError(f"{folder.root} holds no run: there is no {folder.journal.name} in it.")
     config = configuration.over(configuration.read(folder.config), said or {})
-    with locked(folder.lock), closing(Journal(folder.journal)) as journal, _equip(config, _pinned(journal)) as equipment:
+    with locked(folder.lock), closing(Journal(folder.journal)) as journal, _equip(config, watch, _pinned(journal)) as equipment:
         begun = equipment.begin()
         before = [data for _, _, _, data in journal.events("started")]
         accepted = changes(before[-1], begun, said or {}, accept) if before else ()
@@ -143,7 +143,7 @@ class _Equipment:
 
 
 @contextmanager
-def _equip(config: Config, pinned: Level = "none") -> Iterator[_Equipment]:
+def _equip(config: Config, watch: Watch, pinned: Level = "none") -> Iterator[_Equipment]:
     """Raises UserError for every mistake of the user's that can be seen without spending anything.
 
     `pinned`: the level of isolation that this run began with.
@@ -152,12 +152,15 @@ def _equip(config: Config, pinned: Level = "none") -> Iterator[_Equipment]:
     constraints = config.constraint_list()
     bounds = {c.name: c.bound for c in constraints if c.relation in ("<=", "<")}
     try:
-        task = open_task(config.task, config.budget, bounds, config.seed.files, configuration.cache_folder())
+        task = open_task(
+            config.task, config.budget, bounds, config.seed.files, configuration.cache_folder(), _measured(config)
+        )
     except TaskError as error:
         raise UserError(str(error)) from error
-    for name in config.objectives:
-        if name not in task.objectives:
-            raise UserError(f"objectives.{name}: this task measures {', '.join(task.objectives)}.")
+    for table in ("objectives", "constraints"):
+        for name in getattr(config, table):
+            if name not in task.objectives:
+                raise UserError(f"{table}.{name}: this task measures {', '.join(task.objectives)}.")
     prompts = Prompts.load(prompts_folder())
     if not config.llm.models:
         raise UserError("No model is named: give --llm MODEL, or --llm offline to run without a key or a network.")
@@ -182,6 +185,7 @@ def _equip(config: Config, pinned: Level = "none") -> Iterator[_Equipment]:
             constraints,
             threads=config.sandbox.threads,
             training_seed=config.run.training_seed,
+            hear=lambda id, progress: watch(Heard(id, progress)),
         )
         stack.callback(bench.close)
         editor = stack.enter_context(closing(Editor()))
@@ -195,6 +199,11 @@ def _devices(config: Config) -> tuple[str, ...]:
         return layout.devices(() if layout.where == "cpu" else gpus(), usable=torch_has_cuda())
     except TaskError as error:
         raise UserError(str(error)) from error
+
+
+def _measured(config: Config) -> frozenset[str]:
+    """Names of what has to be measured."""
+    return frozenset(config.objectives) | frozenset(config.constraints)
 
 
 def _pinned(journal: Journal) -> Level:

@@ -25,6 +25,7 @@ from agent.events import (
     Event,
     Foretold,
     GenerationEnded,
+    Heard,
     Notice,
     Recalled,
     RunStarted,
@@ -32,7 +33,7 @@ from agent.events import (
     StopRequested,
 )
 from agent.evolve import Search
-from agent.individual import INVALID_STAGES, SEED_ID, Duplicate, Failure, Individual, Outcome
+from agent.individual import INVALID_STAGES, SEED_ID, Duplicate, Failure, Individual, Outcome, listed
 from agent.llm import ModelRests, ModelReturned
 from agent.prompting import clean
 
@@ -88,6 +89,8 @@ class Live:
         self._counts: Counter[str] = Counter()
         self._breeding: set[str] = set()
         self._training: set[str] = set()
+        self._heard: dict[str, str] = {}
+        """What each training said of itself last."""
         self._generation, self._generations = 0, 0
         self._isolation, self._slots = "?", ""
         self._hypervolume = 0.0
@@ -127,6 +130,8 @@ class Live:
             case ModelReturned(model):
                 self._resting.pop(model, None)
                 self._tell(Text(f"{model} answers again", "bold"))
+            case Heard(id, progress):
+                self._heard[id] = str(progress)
             case RunStarted():
                 search = event.config["search"]
                 assert isinstance(search, dict)
@@ -147,6 +152,7 @@ class Live:
             case Settled(outcome):
                 self._breeding.discard(outcome.id)
                 self._training.discard(outcome.id)
+                self._heard.pop(outcome.id, None)
                 self._settle(outcome)
             case GenerationEnded(number=n, front=front, hypervolume=hypervolume):
                 self._front, self._hypervolume = list(front), hypervolume
@@ -170,7 +176,8 @@ class Live:
     def _settle(self, outcome: Outcome) -> None:
         self._count(outcome)
         birth = outcome.birth
-        born = SEED_ID if outcome.id == SEED_ID else f"{outcome.id}  {birth.operator} {', '.join(birth.blocks)}"
+        blocks = listed(birth.about(() if isinstance(outcome, Duplicate) else outcome.changed))
+        born = SEED_ID if outcome.id == SEED_ID else f"{outcome.id}  {birth.operator} {blocks}".rstrip()
         born += f" ({birth.directive})" if birth.directive else ""
         match outcome:
             case Individual(fitness=fitness, evidence=evidence):
@@ -200,9 +207,9 @@ class Live:
         title = f"{self._run} - {elapsed // 60}:{elapsed % 60:02d} - {self._slots} - isolation {self._isolation}"
         waiting = [] if self._lines else [Text("training the seed ...", "dim")]
         forecast = [Text(f"forecast: {self._forecast}", "dim")] if self._forecast else []
-        return Panel(
-            Group(head, *forecast, *self._rests(), table, *waiting, *self._lines), title=title, title_align="left"
-        )
+        heard = [Text(f"{id}  {told}", "dim") for id, told in sorted(dict(self._heard).items())[:8]]
+        words = [*waiting, *self._lines, *heard]
+        return Panel(Group(head, *forecast, *self._rests(), table, *words), title=title, title_align="left")
 
     def _rests(self) -> list[Text]:
         """A line for each model that is left alone."""

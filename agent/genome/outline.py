@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Container
 
-from agent.genome.genome import DEFINITIONS, Genome
+from agent.genome.genome import DEFINITIONS, Block, Genome
 from agent.genome.syntax import parse
 
 
@@ -24,6 +24,11 @@ def signatures(genome: Genome, without: Container[str] = ()) -> str:
                 lines.append(ast.unparse(node))
         parts.append("\n".join(lines))
     return "\n\n".join(parts)
+
+
+def heads(block: Block) -> str:
+    """The block's signature, and those of a class's methods."""
+    return "\n".join(line for node in parse(block.source).body for line in _heads(node, ""))
 
 
 def callers(genome: Genome, name: str, without: Container[str] = (), limit: int = 12) -> str:

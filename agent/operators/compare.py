@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from agent.genome import Block, Genome
+from agent.genome import Block, Genome, alike
 from agent.genome.genome import bound_names
 from agent.genome.syntax import parse
 
@@ -19,8 +19,7 @@ def differing(a: Genome, b: Genome) -> tuple[str, ...]:
         for block in a.blocks
         if block.name in theirs
         and block.kind == theirs[block.name].kind
-        and block.source != theirs[block.name].source
-        and _meaning(block) != _meaning(theirs[block.name])
+        and not alike(block, theirs[block.name])
     )
 
 
@@ -61,11 +60,3 @@ def _top_level(text: str) -> dict[str, ast.stmt]:
 
 def _names(node: ast.AST) -> set[str]:
     return {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)}
-
-
-def _meaning(block: Block) -> str:
-    tree = parse(block.source)
-    for node in ast.walk(tree):
-        if isinstance(node, _DEFINITIONS) and ast.get_docstring(node, clean=False) is not None:
-            node.body = node.body[1:]
-    return ast.dump(tree)
