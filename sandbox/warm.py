@@ -7,7 +7,6 @@ import fcntl
 import json
 import os
 import select
-import shutil
 import socket
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sandbox.isolation import levels
+from sandbox.isolation import cgroup, levels
 from sandbox.output import HeadAndTail, Lines
 from sandbox.sandbox import Call, Level, Report, SandboxUnavailable, Watch
 from sandbox.scratch import remove
@@ -86,35 +85,32 @@ class _Zygote:
         self.calls = 0
         self.serving = False
         """A call was handed over, and its answer has not come."""
-        self._folder = tempfile.mkdtemp(prefix="evolve-root-")  # where a private root is mounted, seen by the child only
+        self._folder = tempfile.mkdtemp(prefix="evolve-sandbox-")
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        environment = {
-            "PATH": "/usr/bin:/bin",
-            "LANG": "C.UTF-8",
-            "PYTHONPATH": os.pathsep.join([str(_PACKAGE.parent), *levels.package_folders()]),
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "OMP_WAIT_POLICY": "PASSIVE",
-            "OPENBLAS_NUM_THREADS": "1",
-            "OMP_NUM_THREADS": "1",
-            "HOME": "/nonexistent",
-            "TORCHINDUCTOR_CACHE_DIR": "/nonexistent",
-        }
+        place = _memory_file("place", _place(self._folder))
         how = ([], []) if warm else (["-S"], ["--cold"])  # without torch there is no need to look for packages either
-        command = [sys.executable, "-P", "-s", *how[0], "-m", "sandbox.zygote", str(theirs.fileno()), *how[1]]
+        descriptors = [str(theirs.fileno()), str(place)]
+        command = [sys.executable, "-P", "-s", *how[0], "-m", "sandbox.zygote", *descriptors, *how[1]]
         try:
             self._process = subprocess.Popen(
-                command, env=environment, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, cwd="/", start_new_session=True
+                command,
+                env=_environment(warm),
+                pass_fds=[theirs.fileno(), place],
+                stdin=subprocess.DEVNULL,
+                cwd="/",
+                start_new_session=True,
             )
         except OSError as error:
             ours.close()
-            os.rmdir(self._folder)
+            remove(self._folder)
             raise SandboxUnavailable(f"the sandbox's process cannot be started: {error}") from error
         finally:
+            os.close(place)
             theirs.close()
         self._channel = ours
         ours.settimeout(START_SECONDS)
         try:
-            self._baseline = int(self._hear()["baseline"])
+            self._hear()
         except SandboxUnavailable:
             self.close()
             raise
@@ -122,25 +118,23 @@ class _Zygote:
     def serve(self, call: Call, layers: Mapping[str, bool], watch: Watch | None) -> Report:
         self.calls += 1
         with contextlib.ExitStack() as stack:
-            scratch = tempfile.mkdtemp(prefix="evolve-scratch-")
-            stack.callback(remove, scratch)
             log_read, log_write = os.pipe2(os.O_CLOEXEC)
-            result = os.memfd_create("result", os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC)
-            descriptors = [_request(call, layers, self._folder, scratch, self._baseline), log_write, result]
             stack.callback(os.close, log_read)
             sent = stack.enter_context(contextlib.ExitStack())
-            for descriptor in descriptors:
-                if descriptor != result:
-                    sent.callback(os.close, descriptor)
+            sent.callback(os.close, log_write)
+            result = os.memfd_create("result", os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC)
             stack.callback(os.close, result)
             os.ftruncate(result, LENGTH.size + call.limits.result)
             fcntl.fcntl(result, fcntl.F_ADD_SEALS, _SEALS)  # the child can neither grow it nor cut it under our hands
+            request = _memory_file("request", _request(call))
+            sent.callback(os.close, request)
+            descriptors = [request, log_write, result]
             for path in call.inputs.values():
                 descriptors.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
                 sent.callback(os.close, descriptors[-1])
             try:
                 self.serving = True
-                socket.send_fds(self._channel, [b"call"], descriptors)
+                socket.send_fds(self._channel, [json.dumps(_order(call, layers)).encode()], descriptors)
             except OSError as error:
                 raise SandboxUnavailable(f"the sandbox's process has died: {error}") from error
             sent.close()
@@ -198,38 +192,75 @@ class _Zygote:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        remove(self._folder)  # the zygote does it too, unless it was killed
 
 
-def _request(call: Call, layers: Mapping[str, bool], base: str, scratch: str, baseline: int) -> int:
-    """The request as a memory file: sources can be larger than a message."""
-    gpu = call.device.startswith("cuda")
+def _environment(warm: bool) -> dict[str, str]:
+    """Of the zygote, and so of all that it forks: nothing of the trusted side's own."""
+    kept = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}  # some interpreters need it
+    # Python's objects in malloc's heap, and that in huge pages: a fork then copies a sixth of the page tables.
+    huge = {"PYTHONMALLOC": "malloc", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"} if warm else {}
+    return kept | huge | {
+        "PATH": "/usr/bin:/bin",
+        "LANG": "C.UTF-8",
+        "PYTHONPATH": os.pathsep.join([str(_PACKAGE.parent), *levels.package_folders()]),
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "OPENBLAS_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+        "HOME": "/nonexistent",
+        "TORCHINDUCTOR_CACHE_DIR": "/nonexistent",
+    }
+
+
+def _place(folder: str) -> dict[str, Any]:
+    """What of this machine all calls are to see, and where the zygote may put things."""
+    root = os.path.join(folder, "root")  # where a private root is mounted, seen by the child only
+    os.mkdir(root)
+    os.chmod(folder, 0o711)  # a child that has become nobody must reach its scratch in it
     readable = levels.readable_paths()
     whole, listed = levels.readable_around()
-    document = {
-        "entry": call.entry,
-        "sources": dict(call.sources),
-        "inputs": list(call.inputs),
-        "options": dict(call.options),
-        "limits": {k: getattr(call.limits, k) for k in ("seconds", "memory", "result", "scratch")},
-        "device": "cuda:0" if gpu else "cpu",
-        "gpu": gpu,
-        "devices": levels.gpu_devices(call.device) if gpu else [],
-        "threads": call.threads,
-        "layers": dict(layers),
+    return {
+        "folder": folder,
+        "root": root,
         "readable": readable,
         "hidden": levels.hidden_paths(),
         "whole": whole,
         "listed": listed,
-        "world_readable": levels.world_readable(readable),
-        "base": base,
-        "baseline": baseline,
-        "scratch_bytes": call.limits.scratch,
-        "scratch": scratch,
+        "world_readable": levels.world_readable([*readable, root]),
+        "cgroup": cgroup.delegated(),
     }
-    descriptor = os.memfd_create("request", os.MFD_CLOEXEC)
+
+
+def _order(call: Call, layers: Mapping[str, bool]) -> dict[str, Any]:
+    """What the zygote is told of a call: nothing in it comes from a candidate."""
+    gpu = call.device.startswith("cuda")
+    return {
+        "layers": dict(layers),
+        "gpu": gpu,
+        "devices": levels.gpu_devices(call.device) if gpu else [],
+        "scratch_bytes": call.limits.scratch,
+        "limits": {key: getattr(call.limits, key) for key in ("seconds", "memory", "scratch")},
+    }
+
+
+def _request(call: Call) -> dict[str, Any]:
+    """What the child is told."""
+    return {
+        "entry": call.entry,
+        "sources": dict(call.sources),
+        "inputs": list(call.inputs),
+        "options": dict(call.options),
+        "device": "cuda:0" if call.device.startswith("cuda") else "cpu",  # it sees no other
+        "threads": call.threads,
+    }
+
+
+def _memory_file(name: str, document: Mapping[str, Any]) -> int:
+    """A document of any size, as a descriptor to hand over."""
+    descriptor = os.memfd_create(name, os.MFD_CLOEXEC)
     with open(descriptor, "wb", closefd=False) as file:
         file.write(json.dumps(document).encode("utf-8", "surrogatepass"))
+    os.lseek(descriptor, 0, os.SEEK_SET)
     return descriptor
 
 

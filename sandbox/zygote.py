@@ -1,14 +1,15 @@
 """The warm process: torch is imported here once, and each call is a fork of it. One call at a time.
 
-Started by the trusted side with a clean environment: `python -m sandbox.zygote SOCKET`. It holds no secret and no label.
-It stays single-threaded (a fork of a multi-threaded process can hang) and never touches CUDA. It also is the watchdog:
-time, memory, scratch and processes of a call are seen from here, where the candidate has no say.
+Started by the trusted side with a clean environment: `python -m sandbox.zygote SOCKET PLACE`. It holds no secret and no label,
+and reads nothing that a candidate wrote. It stays single-threaded (a fork of a multi-threaded process can hang) and never
+touches CUDA. It also watches each call to its end.
 """
 
 from __future__ import annotations
 
 import contextlib
 import gc
+import itertools
 import json
 import os
 import select
@@ -20,80 +21,95 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from sandbox import scratch, worker
-from sandbox.isolation import linux
-from sandbox.worker import NOBODY, becomes_nobody
+from sandbox import scratch, watchdog, worker
+from sandbox.isolation import cgroup, linux
 
 POLL_SECONDS = 0.02
-MANY = 4
-"""Above this many processes shared pages are divided among them; else they would be counted once for each."""
-MAX_PROCESSES = 16
-MAX_THREADS = 1024
-"""Of all processes together; a training on the largest machines has a few hundred."""
 
 
 def main() -> None:
     channel = socket.socket(fileno=int(sys.argv[1]))
-    if "--cold" not in sys.argv:
+    with open(int(sys.argv[2])) as file:
+        place = dict(json.load(file))
+    ahead = "--cold" not in sys.argv
+    if ahead:
         _warm_up()
+        gc.collect()
+        gc.freeze()
+        gc.disable()  # a collection would touch, and so copy, the pages that all children share
+    sys.dont_write_bytecode = True  # from here on, unread code could be what is imported
     linux.adopt_orphans()
     linux.set_dumpable(False)
-    gc.collect()
-    gc.freeze()
-    gc.disable()  # a collection would touch, and so copy, the pages that all children share
-    baseline = _resident(os.getpid(), *_OWN)
-    _say(channel, {"ready": True, "baseline": baseline})
-    ahead = "--cold" not in sys.argv
+    baseline = watchdog.resident(os.getpid(), *watchdog.OWN)
+    _say(channel, {"ready": True})
     spare: Worker | None = None
-    while True:
-        try:
-            data, descriptors, _, _ = socket.recv_fds(channel, 1 << 16, 128)
-        except ConnectionError:
-            data = b""
-        if not data:
-            os._exit(0)  # the spare dies with us
-        if data == worker.STOP:
-            continue  # it came when its call had just ended
-        request = _read_request(descriptors[0])
-        profile = {key: request[key] for key in PROFILE}
+    while order := _next(channel):
+        told, descriptors = order
+        profile = {key: told[key] for key in PROFILE}
         if spare is None or spare.profile != profile:
             if spare is not None:
                 spare.end()
-            spare = Worker(profile)
+            spare = Worker(profile, place)
         serving, spare = spare, None
-        if becomes_nobody(profile):
-            os.chown(request["scratch"], NOBODY, NOBODY)
         began = time.monotonic()
-        serving.hand_over(descriptors)
+        serving.hand_over({**told, "baseline": baseline}, descriptors)
         if ahead:
-            spare = Worker(profile)  # made ready while this call runs
-        _say(channel, _serve(serving, request, channel, began, baseline, spare))
+            spare = Worker(profile, place)  # made ready while this call runs
+        _say(channel, _serve(serving, told["limits"], channel, began, baseline, spare))
+    if spare is not None:
+        spare.end()
+    scratch.remove(place["folder"])
+    os._exit(0)
 
 
-PROFILE = ("layers", "readable", "hidden", "world_readable", "devices", "gpu", "base", "scratch_bytes")
-"""What of a request a worker takes on before the call has come."""
+def _next(channel: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
+    """The next call as the trusted side says it, with its descriptors; None when that side has gone."""
+    while True:
+        try:
+            data, descriptors, _, _ = socket.recv_fds(channel, worker.MAX_ORDER, 128)
+        except ConnectionError:
+            return None
+        if not data:
+            return None
+        if data != worker.STOP:  # that came when its call had just ended
+            return dict(json.loads(data)), descriptors
+
+
+PROFILE = ("layers", "devices", "gpu", "scratch_bytes")
+"""What of a call a worker takes on before the call has come."""
+_NUMBERS = itertools.count()
 
 
 class Worker:
     """A forked process that is ready for one call of its profile, or says why it cannot be."""
 
-    def __init__(self, profile: dict[str, Any]) -> None:
+    def __init__(self, profile: dict[str, Any], place: Mapping[str, Any]) -> None:
         threads = os.listdir("/proc/self/task")
         assert len(threads) == 1, f"the zygote must be single-threaded before a fork, and has {len(threads)} threads"
         self.profile = profile
+        number = next(_NUMBERS)
+        self.scratch = None if profile["layers"]["namespaces"] else f"{place['folder']}/scratch-{number}"
+        if self.scratch:
+            os.mkdir(self.scratch, 0o700)
+            if worker.becomes_nobody(profile, place):
+                os.chown(self.scratch, worker.NOBODY, worker.NOBODY)
+        self.group = cgroup.make(place["cgroup"], f"evolve-{os.getpid()}-{number}") if place["cgroup"] else None
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._status, status = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         zygote = os.getpid()
         self.pid = os.fork()
         if self.pid == 0:
-            worker.live(profile, theirs, status, zygote)
+            worker.live(profile, {**place, "scratch": self.scratch, "cgroup": self.group}, theirs, status, zygote)
         theirs.close()
         os.close(status)
 
-    def hand_over(self, descriptors: list[int]) -> None:
+    def hand_over(self, order: Mapping[str, Any], descriptors: list[int]) -> None:
         """`descriptors`: request, log, result, inputs; closed here. What kept the worker from getting ready goes to the log."""
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has died before; `_serve` sees how
-            socket.send_fds(self._channel, [b"call"], descriptors)
+        if self.group:
+            memory = order["limits"]["memory"] + order["limits"]["scratch"]
+            cgroup.limit(self.group, memory, watchdog.MAX_THREADS + watchdog.MAX_PROCESSES)
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has died before; `reap` sees how
+            socket.send_fds(self._channel, [json.dumps(order).encode()], descriptors)
         self._log = os.dup(descriptors[1])
         for descriptor in descriptors:
             os.close(descriptor)
@@ -102,8 +118,7 @@ class Worker:
         """A spare that is not needed any more."""
         os.kill(self.pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)
-        self._channel.close()
-        os.close(self._status)
+        self._close()
 
     def reap(self) -> tuple[int, int, float]:
         """(wait status, peak memory in bytes, CPU seconds) of the process that ran the candidate. Waits for its end."""
@@ -115,11 +130,21 @@ class Worker:
             cpu = user + system
         if _has_data(self._channel.fileno()):
             with contextlib.suppress(ConnectionResetError):
-                os.write(self._log, self._channel.recv(1 << 16))
+                os.write(self._log, self._channel.recv(worker.MAX_ORDER))
+        return status, peak, cpu
+
+    def leave_nothing(self) -> None:
+        """After the call has ended: no stray in its group, and nothing that it was given."""
         os.close(self._log)
+        self._close()
+
+    def _close(self) -> None:
         os.close(self._status)
         self._channel.close()
-        return status, peak, cpu
+        if self.group:
+            cgroup.remove(self.group)
+        if self.scratch:
+            scratch.remove(self.scratch)
 
 
 def _warm_up() -> None:
@@ -139,22 +164,20 @@ def _warm_up() -> None:
     torch.nn.functional.cross_entropy(model(torch.zeros(1, 1, 2, 2)).mean((2, 3)), torch.zeros(1, dtype=torch.long)).backward()
     optimizer.step()
     schedule.step()
-
-
-def _read_request(descriptor: int) -> dict[str, Any]:
-    with open(descriptor, "rb", closefd=False) as file:
-        file.seek(0)
-        return dict(json.load(file))
+    assert not torch.cuda.is_initialized(), "CUDA cannot be used in a fork of a process that has initialised it"
 
 
 def _serve(
-    serving: Worker, request: dict[str, Any], channel: socket.socket, began: float, baseline: int, spare: Worker | None
+    serving: Worker, limits: Mapping[str, Any], channel: socket.socket, began: float, baseline: int, spare: Worker | None
 ) -> dict[str, Any]:
     """Watches the call to its end, leaves no process of it behind; what was measured."""
-    cause = _watch(serving.pid, request, channel, began, baseline)
+    cause = _watch(serving, limits, channel, began, baseline)
     status, peak, cpu = serving.reap()
+    if cause is None and serving.group and cgroup.ran_out_of_memory(serving.group):
+        cause = "memory"
     seconds = time.monotonic() - began
-    _end_orphans(spare)
+    watchdog.end_orphans(spare.pid if spare else None)
+    serving.leave_nothing()
     return {
         "cause": cause or ("signal" if os.WIFSIGNALED(status) else "exit"),
         "status": os.waitstatus_to_exitcode(status),
@@ -164,120 +187,25 @@ def _serve(
     }
 
 
-def _watch(pid: int, request: Mapping[str, Any], channel: socket.socket, began: float, baseline: int) -> str | None:
+def _watch(serving: Worker, limits: Mapping[str, Any], channel: socket.socket, began: float, baseline: int) -> str | None:
     """Waits for the end of the call, or kills it at a limit and says which."""
-    limit = request["limits"]
-    folder = None if request["layers"]["namespaces"] else request["scratch"]  # a tmpfs of fixed size limits itself
-    child = os.pidfd_open(pid)
+    child = os.pidfd_open(serving.pid)
     poll = select.poll()
     poll.register(child, select.POLLIN)
     poll.register(channel, select.POLLIN | select.POLLHUP | select.POLLRDHUP)
     try:
         while True:
-            left = began + limit["seconds"] - time.monotonic()
+            left = began + limits["seconds"] - time.monotonic()
             events = poll.poll(max(0.0, min(POLL_SECONDS, left)) * 1000)
-            if any(fd == child for fd, _ in events):
+            if any(descriptor == child for descriptor, _ in events):
                 return None
-            if events and not _asked_to_stop(channel):  # the trusted side has gone
-                _end_orphans(None)
-                os._exit(0)
-            cause = "stopped" if events else _limit_reached(pid, limit, folder, left, baseline)
+            # Whatever comes on the channel: that the call is to be stopped, or that the trusted side has gone. `_next` takes it.
+            cause = "stopped" if events else watchdog.limit_reached(serving.pid, limits, serving.scratch, left, baseline)
             if cause:
-                _kill_all(pid)
+                watchdog.kill_all(serving.pid)
                 return cause
     finally:
         os.close(child)
-
-
-def _asked_to_stop(channel: socket.socket) -> bool:
-    try:
-        return channel.recv(len(worker.STOP)) == worker.STOP
-    except ConnectionError:
-        return False
-
-
-def _limit_reached(pid: int, limit: Mapping[str, Any], folder: str | None, left: float, baseline: int) -> str | None:
-    if left <= 0:
-        return "timeout"
-    tree = _tree(pid)
-    if len(tree) > MAX_PROCESSES or sum(len(_threads(process)) for process in tree) > MAX_THREADS:
-        return "processes"
-    if _memory(tree, baseline) > limit["memory"]:
-        return "memory"
-    if folder is not None and scratch.is_over(folder, limit["scratch"]):
-        return "disk"
-    return None
-
-
-def _kill_all(pid: int) -> None:
-    """The call's first process and everything below it; who escapes into orphanage comes to us."""
-    for process in reversed(_tree(pid)):
-        try:
-            os.kill(process, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
-
-
-def _end_orphans(spare: Worker | None) -> None:
-    """Children of the zygote after a call, but for the spare, are that call's strays, re-parented to us: none may stay."""
-    kept = spare.pid if spare else None
-    while strays := _tree(os.getpid(), without=kept)[1:]:
-        for process in strays:
-            try:
-                os.kill(process, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
-        for process in strays:  # never wait for one: it may not be a child of ours yet
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(process, os.WNOHANG)
-        time.sleep(0.001)
-
-
-def _tree(pid: int, without: int | None = None) -> list[int]:
-    """The process and its descendants, but for `without` and its own."""
-    found, waiting = [], [pid]
-    while waiting:
-        process = waiting.pop()
-        found.append(process)
-        try:
-            for thread in _threads(process):
-                with open(f"/proc/{process}/task/{thread}/children") as file:
-                    waiting += (child for child in map(int, file.read().split()) if child != without)
-        except OSError:
-            continue  # it has just ended
-    return found
-
-
-def _threads(process: int) -> list[str]:
-    try:
-        return os.listdir(f"/proc/{process}/task")
-    except OSError:
-        return []
-
-
-# Page tables count: memory that is only read has no resident page of its own, but a table.
-_OWN = ("status", ("RssAnon:", "RssShmem:", "VmSwap:", "VmPTE:"))
-_SHARE = ("smaps_rollup", ("Pss_Anon:", "Pss_Shmem:", "SwapPss:"))
-
-
-def _memory(processes: list[int], baseline: int) -> int:
-    """Bytes that the call has taken beyond what it shares with the zygote, whose pages each fork shows as its own."""
-    if len(processes) > MANY:
-        return sum(_resident(process, *_SHARE) for process in processes) - baseline
-    return sum(max(0, _resident(process, *_OWN) - baseline) for process in processes)
-
-
-def _resident(process: int, name: str, keys: tuple[str, ...]) -> int:
-    """Bytes. A process whose first thread has ended shows its memory only in the other threads."""
-    for thread in _threads(process):
-        try:
-            with open(f"/proc/{process}/task/{thread}/{name}") as file:
-                values = [int(line.split()[1]) for line in file if line.startswith(keys)]
-        except OSError:
-            continue
-        if values:
-            return sum(values) * 1024
-    return 0
 
 
 def _has_data(descriptor: int) -> bool:
@@ -285,10 +213,8 @@ def _has_data(descriptor: int) -> bool:
 
 
 def _say(channel: socket.socket, facts: Mapping[str, Any]) -> None:
-    try:
+    with contextlib.suppress(OSError):  # the trusted side has gone: `_next` will see it too
         channel.send(json.dumps(facts).encode())
-    except (BrokenPipeError, ConnectionError):
-        os._exit(0)
 
 
 if struct.calcsize("P") != 8:

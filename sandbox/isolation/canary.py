@@ -22,7 +22,7 @@ def attempt(child: Child) -> bytes:
     attempts: dict[str, Callable[[], object]] = {
         "read": lambda: _read(secret, pid),
         "write": lambda: Path(secret).with_name("written").write_bytes(b"x"),
-        "connect": lambda: socket.create_connection(("127.0.0.1", port), timeout=1).close(),
+        "connect": lambda: socket.socket().connect(("127.0.0.1", port)),
         "signal": lambda: os.kill(pid, 0),
         "fork": _fork,
     }
