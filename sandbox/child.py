@@ -45,7 +45,7 @@ def module_name(path: str) -> str:
 
 
 class _Sources:
-    """Finds and loads modules from a mapping of relative paths to texts: nothing is written to disk, tracebacks show the lines."""
+    """Imports modules from a mapping of relative paths to texts: nothing is written to disk, tracebacks show the lines."""
 
     def __init__(self, sources: Mapping[str, str]) -> None:
         self._texts = {module_name(path): (path, text) for path, text in sources.items()}
