@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import random
-import threading
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from itertools import count
@@ -14,7 +13,6 @@ from pathlib import Path
 from typing import cast
 
 from agent import config as configuration
-from agent.accounts import Accounts
 from agent.archive import Archive
 from agent.breeding import Breeding
 from agent.budget import Budget, Guess, check
@@ -23,22 +21,24 @@ from agent.config import Config, RunFolder
 from agent.draws import Draws
 from agent.errors import MachineError, UserError
 from agent.evaluation import Bench, Evaluation
-from agent.events import Answered, Committed, Event, Memo, RunEnded, RunStarted, Settled, StopRequested
+from agent.events import Memo, RunEnded, RunStarted, Settled, StopRequested, Watch
 from agent.evolve import Evolution
 from agent.fitness import Noise
 from agent.gate import Gate, Halted
 from agent.genome import Editor, Genome, read_genome
-from agent.individual import SEED_ID, Birth, Duplicate, Failure, Individual
+from agent.individual import SEED_ID, Birth, Failure, Individual
 from agent.journal import Journal
 from agent.learning import Learning
-from agent.lineage import Lineage, message
+from agent.lineage import Lineage
 from agent.llm import LanguageModel, LlmSettings, open_model, price
 from agent.lock import locked
 from agent.noise import measure, unknown
 from agent.operators import Brief, Sampling
 from agent.plateau import Plateau
 from agent.prompting import Prompts
+from agent.recorder import Recorder
 from agent.records import read_seed
+from agent.reflection import Thoughts
 from agent.resources import prompts_folder
 from agent.signals import asked_to_stop
 from agent.steering import Steering
@@ -46,9 +46,6 @@ from sandbox import LEVELS, Level, SandboxUnavailable
 from sandbox.isolation.detect import Isolation, detect
 from sandbox.tasks import Task, TaskError, open_task
 from sandbox.warm import WarmSandbox
-
-Watch = Callable[[Event | StopRequested], None]
-"""Sees each event after it is journaled; for the live view."""
 
 
 def free_folder(config: Config, name: str) -> RunFolder:
@@ -179,16 +176,17 @@ def _evolve(
     config = e.config
     budget = Budget(config.limits, slots=config.sandbox.slots, concurrency=config.llm.concurrency, guess=_guess(seed))
     budget.recall(journal.events())
-    record = _Recorder(journal, lineage, watch, budget, config, seed, memo)
+    record = Recorder(journal, lineage, watch, budget, config.objective_list(), seed, memo)
     record(RunStarted(config.model_dump(mode="json"), e.isolation.level, e.isolation.in_force))
     for outcome in (seed, *memo.outcomes.values()):
         record(Settled(outcome))  # journaled already in a resumed run; a branch that the stop prevented is made up for
     repairs, concurrency = config.llm.repairs, config.llm.concurrency
     gate = Gate(budget)
     breeding = Breeding(
-        e.prompts, e.models, e.editor, record, memo=memo, gate=gate, repairs=repairs, concurrency=concurrency
-    )
-    evaluation = Evaluation(e.bench, record, memo, gate)
+        e.prompts, e.models, e.editor, record,
+        memo=memo, gate=gate, repairs=repairs, redraws=config.llm.redraws, concurrency=concurrency,
+    )  # fmt: skip
+    evaluation = Evaluation(e.bench, record, memo, gate, breeding)
 
     def stop(reason: str) -> None:
         gate.shut(reason)
@@ -242,7 +240,7 @@ def _evolution(
     noise: Noise | None,
     breeding: Breeding,
     evaluation: Evaluation,
-    record: _Recorder,
+    record: Recorder,
     folder: RunFolder,
     memo: Memo,
     gate: Gate,
@@ -267,6 +265,7 @@ def _evolution(
         record,
         recall=config.memory,
         credit=config.credit if timed else replace(config.credit, usd_per_hour=0.0),
+        thoughts=_thoughts(e),
         known=memo.lessons,
     )
     steering = Steering(folder.guidance, folder.frozen, seed.genome.frozen, record)
@@ -276,52 +275,15 @@ def _evolution(
     )  # fmt: skip
 
 
+def _thoughts(e: _Equipment) -> Thoughts | None:
+    """The first model that can think is asked about the search itself; rules cannot."""
+    thinking = next((name for name in e.config.llm.models if name != "offline"), None)
+    return Thoughts(e.prompts, thinking, e.config.thoughts) if thinking else None
+
+
 def _guess(seed: Individual) -> Guess:
     """What one child will cost, before the first: an evaluation as long as the seed's."""
     return Guess(evaluation_seconds=sum(seed.evidence.seconds.values()))
-
-
-class _Recorder:
-    """Journal first, then the branch, then the eyes: the order in which an event becomes true. One event at a time."""
-
-    def __init__(
-        self,
-        journal: Journal,
-        lineage: Lineage,
-        watch: Watch,
-        budget: Budget,
-        config: Config,
-        seed: Individual,
-        memo: Memo,
-    ) -> None:
-        self._journal, self._lineage, self._watch, self._budget = journal, lineage, watch, budget
-        self._objectives, self._seed = config.objective_list(), seed
-        self._commits = dict(memo.commits)
-        self._usd: defaultdict[str, float] = defaultdict(float)
-        self._lock = threading.Lock()
-        self.accounts = Accounts()
-        self.accounts.recall(journal.events("answered", "settled"))
-
-    def __call__(self, event: Event) -> None:
-        with self._lock:
-            self._journal.record(event)
-            self._budget.see(event)
-            self.accounts.see(event)
-            if isinstance(event, Answered) and event.completion.usd:
-                self._usd[event.id] += event.completion.usd
-            if isinstance(event, Settled) and not isinstance(event.outcome, Duplicate):
-                self._commit(event.outcome)
-            self._watch(event)
-
-    def _commit(self, outcome: Individual | Failure) -> None:
-        if outcome.genome is None or outcome.id in self._commits:
-            return
-        parents = [self._commits[parent] for parent in outcome.birth.parents]
-        text = message(outcome, self._seed, self._objectives, self._usd[outcome.id])
-        failed = isinstance(outcome, Failure)
-        commit = self._lineage.commit(outcome.id, outcome.genome.files, parents, text, failed=failed)
-        self._commits[outcome.id] = commit.sha
-        self._journal.record(Committed(outcome.id, commit.branch, commit.sha))
 
 
 def _write(path: Path, text: str) -> None:

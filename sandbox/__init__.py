@@ -4,9 +4,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sandbox.sandbox import LEVELS, Call, Level, Limits, Report, Sandbox, SandboxUnavailable, TaskError, Watch
+    from sandbox.sandbox import LEVELS, Call, Level, Limits, Report, Sandbox, SandboxUnavailable, TaskError, Turn, Watch
 
-__all__ = ["LEVELS", "Call", "Level", "Limits", "Report", "Sandbox", "SandboxUnavailable", "TaskError", "Watch"]
+__all__ = ["LEVELS", "Call", "Level", "Limits", "Report", "Sandbox", "SandboxUnavailable", "TaskError", "Turn", "Watch"]
 
 
 def __getattr__(name: str) -> object:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -12,8 +13,12 @@ Level = Literal["full", "contained", "reduced", "none"]
 LEVELS: tuple[Level, ...] = ("full", "contained", "reduced", "none")
 """Best first."""
 
-Cause = Literal["exit", "signal", "timeout", "memory", "disk", "processes", "result", "stopped"]
-"""Why the child ended, as the trusted side saw it: by itself (`exit`, `signal`), at a limit, or `stopped` by a `Watch`."""
+Cause = Literal["exit", "signal", "timeout", "memory", "disk", "processes", "result", "stopped", "device"]
+"""Why the child ended, as the trusted side saw it: by itself (`exit`, `signal`), at a limit, `stopped` by a `Watch`, or
+because its `device`, a GPU, had no memory left or failed."""
+
+Turn = AbstractContextManager[object]
+"""Something that a call waits for, holds while the candidate's code runs, and gives back."""
 
 Watch = Callable[[str], bool]
 """Is handed a line of a call's output; False ends the call. See `Sandbox.run`."""
@@ -56,8 +61,10 @@ class Call:
     options: Mapping[str, Any] = field(default_factory=dict)
     """Small JSON values from the trusted side."""
     device: str = "cpu"
-    """`cpu` or `cuda:N`."""
+    """`cpu` or `cuda:N`, the GPU with the device node /dev/nvidiaN. In lanes, the slot decides."""
     threads: int = 1
+    slot: bool = False
+    """This call trains: among several sandboxes it holds a slot for itself. See `lanes`."""
 
 
 @dataclass(frozen=True)

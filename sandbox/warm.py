@@ -9,44 +9,51 @@ import os
 import select
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from sandbox.isolation import cgroup, levels
+from sandbox import devices, orders
+from sandbox.isolation import levels
 from sandbox.output import HeadAndTail, Lines
-from sandbox.sandbox import Call, Level, Report, SandboxUnavailable, Watch
+from sandbox.sandbox import Call, Level, Report, SandboxUnavailable, Turn, Watch
 from sandbox.scratch import remove
-from sandbox.worker import LENGTH, STOP
+from sandbox.stem import START_SECONDS, Process, Stem, spawn
+from sandbox.worker import GO, LENGTH, STOP
 
 RECYCLE_AFTER = 300
 """Calls that one zygote serves."""
-START_SECONDS = 120.0
 GRACE_SECONDS = 10.0
 """How long past a call's limit the zygote may take to stop it before it counts as broken."""
 
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
-_PACKAGE = Path(__file__).resolve().parent
 
 
 class WarmSandbox:
     """Runs each call in a fork of a zygote, under the layers of a level. Starts its zygote when it is first needed."""
 
-    def __init__(self, level: Level, layers: Mapping[str, bool] | None = None, *, warm: bool = True) -> None:
-        """`layers`: which ones in detail, where a level can be had in several ways. `warm` false: without torch."""
+    def __init__(
+        self, level: Level, layers: Mapping[str, bool] | None = None, *, warm: bool = True, stem: Stem | None = None
+    ) -> None:
+        """`layers`: which ones in detail, where a level can be had in several ways. `warm` false: without torch.
+
+        `stem`: what its zygotes are forked from; without one each is an interpreter of its own.
+        """
         self.level = level
-        self._warm = warm
+        self._warm, self._stem = warm, stem
         self._layers = dict(layers or levels.LAYERS[level])
         self._lock = threading.Lock()
         self._zygote: _Zygote | None = None
         self._closed = False
 
-    def run(self, call: Call, watch: Watch | None = None) -> Report:
-        """Raises SandboxUnavailable; the next call then starts a new zygote."""
+    def run(self, call: Call, watch: Watch | None = None, turn: Turn | None = None) -> Report:
+        """Raises SandboxUnavailable; the next call then starts a new zygote.
+
+        `turn` is entered when all is ready but for the candidate's code, which runs from then on, and left as soon as its
+        process has ended.
+        """
         with self._lock:
             if self._closed:
                 raise SandboxUnavailable("the sandbox was closed")
@@ -54,7 +61,7 @@ class WarmSandbox:
                 self._replace()
             assert self._zygote is not None
             try:
-                return self._zygote.serve(call, self._layers, watch)
+                return self._zygote.serve(call, self._layers, watch, turn)
             except BaseException as error:  # an interrupt too: the answer would come when the next call waits for its own
                 if self._zygote.serving or isinstance(error, SandboxUnavailable):
                     self._stop()
@@ -70,7 +77,7 @@ class WarmSandbox:
 
     def _replace(self) -> None:
         self._stop()
-        self._zygote = _Zygote(self._warm)
+        self._zygote = _Zygote(self._warm, self._stem)
 
     def _stop(self) -> None:
         if self._zygote is not None:
@@ -81,70 +88,65 @@ class WarmSandbox:
 class _Zygote:
     """One zygote process and the channel to it."""
 
-    def __init__(self, warm: bool) -> None:
+    def __init__(self, warm: bool, stem: Stem | None) -> None:
         self.calls = 0
         self.serving = False
         """A call was handed over, and its answer has not come."""
         self._folder = tempfile.mkdtemp(prefix="evolve-sandbox-")
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        place = _memory_file("place", _place(self._folder))
-        how = ([], []) if warm else (["-S"], ["--cold"])  # without torch there is no need to look for packages either
-        descriptors = [str(theirs.fileno()), str(place)]
-        command = [sys.executable, "-P", "-s", *how[0], "-m", "sandbox.zygote", *descriptors, *how[1]]
+        ours.settimeout(START_SECONDS)
+        self._channel = ours
         try:
-            self._process = subprocess.Popen(
-                command,
-                env=_environment(warm),
-                pass_fds=[theirs.fileno(), place],
-                stdin=subprocess.DEVNULL,
-                cwd="/",
-                start_new_session=True,
-            )
-        except OSError as error:
+            self._process: Process = stem.fork(theirs) if stem else spawn(theirs, warm=warm)
+        except SandboxUnavailable:
             ours.close()
             remove(self._folder)
-            raise SandboxUnavailable(f"the sandbox's process cannot be started: {error}") from error
+            raise
         finally:
-            os.close(place)
             theirs.close()
-        self._channel = ours
-        ours.settimeout(START_SECONDS)
         try:
+            self._send(b"place", [orders.memory_file("place", orders.place(self._folder))])
             self._hear()
         except SandboxUnavailable:
             self.close()
             raise
 
-    def serve(self, call: Call, layers: Mapping[str, bool], watch: Watch | None) -> Report:
+    def serve(self, call: Call, layers: Mapping[str, bool], watch: Watch | None, turn: Turn | None) -> Report:
         self.calls += 1
         with contextlib.ExitStack() as stack:
             log_read, log_write = os.pipe2(os.O_CLOEXEC)
             stack.callback(os.close, log_read)
-            sent = stack.enter_context(contextlib.ExitStack())
-            sent.callback(os.close, log_write)
-            result = os.memfd_create("result", os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC)
-            stack.callback(os.close, result)
-            os.ftruncate(result, LENGTH.size + call.limits.result)
-            fcntl.fcntl(result, fcntl.F_ADD_SEALS, _SEALS)  # the child can neither grow it nor cut it under our hands
-            request = _memory_file("request", _request(call))
-            sent.callback(os.close, request)
-            descriptors = [request, log_write, result]
-            for path in call.inputs.values():
-                descriptors.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
-                sent.callback(os.close, descriptors[-1])
+            descriptors = [log_write]
             try:
-                self.serving = True
-                socket.send_fds(self._channel, [json.dumps(_order(call, layers)).encode()], descriptors)
-            except OSError as error:
-                raise SandboxUnavailable(f"the sandbox's process has died: {error}") from error
-            sent.close()
+                result = os.memfd_create("result", os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC)
+                stack.callback(os.close, result)
+                os.ftruncate(result, LENGTH.size + call.limits.result)
+                fcntl.fcntl(result, fcntl.F_ADD_SEALS, _SEALS)  # the child can neither grow it nor cut it under our hands
+                descriptors = [orders.memory_file("request", orders.request(call)), log_write, os.dup(result)]
+                for path in call.inputs.values():
+                    descriptors.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+            except BaseException:
+                _close(descriptors)
+                raise
+            self.serving = True
+            self._send(json.dumps(orders.order(call, layers, held=turn is not None)).encode(), descriptors)
             log = HeadAndTail(call.limits.log)
-            told = self._wait(log_read, log, Lines(watch) if watch else None, call.limits.seconds + GRACE_SECONDS)
+            running = stack.enter_context(contextlib.ExitStack())
+            if turn is not None:
+                running.enter_context(turn)
+                self._say(GO)
+            lines = Lines(watch) if watch else None
+            told = self._wait(log_read, log, lines, call.limits.seconds + GRACE_SECONDS, running.close)
             self.serving = False
             return _report(told, log.text(), result, call, layers)
 
-    def _wait(self, log_read: int, log: HeadAndTail, lines: Lines | None, seconds: float) -> dict[str, Any]:
-        """Drains the log until the zygote reports the call's end; then every writer of the log is dead."""
+    def _wait(
+        self, log_read: int, log: HeadAndTail, lines: Lines | None, seconds: float, ended: Callable[[], None]
+    ) -> dict[str, Any]:
+        """Drains the log until the zygote reports the call's end; then every writer of the log is dead.
+
+        `ended` is called when the candidate's process is, which can be well before all that belongs to it is cleared away.
+        """
         poll = select.poll()
         poll.register(log_read, select.POLLIN)
         poll.register(self._channel, select.POLLIN)
@@ -162,13 +164,15 @@ class _Zygote:
                     log.add(data)
                     if lines and not lines.add(data):
                         lines = None
-                        with contextlib.suppress(OSError):  # if the zygote has died, the next to listen hears it
-                            self._channel.send(STOP)
+                        self._say(STOP)
                     if not data:
                         poll.unregister(log_read)
                 elif told is None:
-                    told = self._hear()
-                    poll.unregister(self._channel)
+                    news = self._hear()
+                    ended()
+                    if "cause" in news:
+                        told = news
+                        poll.unregister(self._channel)
 
     def _hear(self) -> dict[str, Any]:
         try:
@@ -178,6 +182,19 @@ class _Zygote:
         if not data:
             raise SandboxUnavailable("the sandbox's process has died")
         return dict(json.loads(data))
+
+    def _send(self, data: bytes, descriptors: Sequence[int]) -> None:
+        """The descriptors go over and are closed here."""
+        try:
+            socket.send_fds(self._channel, [data], descriptors)
+        except OSError as error:
+            raise SandboxUnavailable(f"the sandbox's process has died: {error}") from error
+        finally:
+            _close(descriptors)
+
+    def _say(self, word: bytes) -> None:
+        with contextlib.suppress(OSError):  # if the zygote has died, the next to listen hears it
+            self._channel.send(word)
 
     def end(self) -> None:
         """From another thread than the one that waits for an answer. The zygote ends its call with all strays, and itself."""
@@ -195,73 +212,9 @@ class _Zygote:
         remove(self._folder)  # the zygote does it too, unless it was killed
 
 
-def _environment(warm: bool) -> dict[str, str]:
-    """Of the zygote, and so of all that it forks: nothing of the trusted side's own."""
-    kept = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}  # some interpreters need it
-    # Python's objects in malloc's heap, and that in huge pages: a fork then copies a sixth of the page tables.
-    huge = {"PYTHONMALLOC": "malloc", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"} if warm else {}
-    return kept | huge | {
-        "PATH": "/usr/bin:/bin",
-        "LANG": "C.UTF-8",
-        "PYTHONPATH": os.pathsep.join([str(_PACKAGE.parent), *levels.package_folders()]),
-        "OMP_WAIT_POLICY": "PASSIVE",
-        "OPENBLAS_NUM_THREADS": "1",
-        "OMP_NUM_THREADS": "1",
-        "HOME": "/nonexistent",
-        "TORCHINDUCTOR_CACHE_DIR": "/nonexistent",
-    }
-
-
-def _place(folder: str) -> dict[str, Any]:
-    """What of this machine all calls are to see, and where the zygote may put things."""
-    root = os.path.join(folder, "root")  # where a private root is mounted, seen by the child only
-    os.mkdir(root)
-    os.chmod(folder, 0o711)  # a child that has become nobody must reach its scratch in it
-    readable = levels.readable_paths()
-    whole, listed = levels.readable_around()
-    return {
-        "folder": folder,
-        "root": root,
-        "readable": readable,
-        "hidden": levels.hidden_paths(),
-        "whole": whole,
-        "listed": listed,
-        "world_readable": levels.world_readable([*readable, root]),
-        "cgroup": cgroup.delegated(),
-    }
-
-
-def _order(call: Call, layers: Mapping[str, bool]) -> dict[str, Any]:
-    """What the zygote is told of a call: nothing in it comes from a candidate."""
-    gpu = call.device.startswith("cuda")
-    return {
-        "layers": dict(layers),
-        "gpu": gpu,
-        "devices": levels.gpu_devices(call.device) if gpu else [],
-        "scratch_bytes": call.limits.scratch,
-        "limits": {key: getattr(call.limits, key) for key in ("seconds", "memory", "scratch")},
-    }
-
-
-def _request(call: Call) -> dict[str, Any]:
-    """What the child is told."""
-    return {
-        "entry": call.entry,
-        "sources": dict(call.sources),
-        "inputs": list(call.inputs),
-        "options": dict(call.options),
-        "device": "cuda:0" if call.device.startswith("cuda") else "cpu",  # it sees no other
-        "threads": call.threads,
-    }
-
-
-def _memory_file(name: str, document: Mapping[str, Any]) -> int:
-    """A document of any size, as a descriptor to hand over."""
-    descriptor = os.memfd_create(name, os.MFD_CLOEXEC)
-    with open(descriptor, "wb", closefd=False) as file:
-        file.write(json.dumps(document).encode("utf-8", "surrogatepass"))
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    return descriptor
+def _close(descriptors: Iterable[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 def _report(told: Mapping[str, Any], text: str, result: int, call: Call, layers: Mapping[str, bool]) -> Report:
@@ -278,6 +231,8 @@ def _report(told: Mapping[str, Any], text: str, result: int, call: Call, layers:
         data = os.pread(result, length - 1, LENGTH.size)
         while len(data) < length - 1:
             data += os.pread(result, length - 1 - len(data), LENGTH.size + len(data))
+    if cause == "exit" and status and call.device != "cpu" and devices.failed(log):
+        cause = "device"
     return Report(
         cause=cause,
         status=status,

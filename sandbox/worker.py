@@ -1,7 +1,8 @@
 """The process of one call, from fork to exit: it takes the layers upon itself and then runs the entry function.
 
 Only the zygote calls `live`; it never returns. Descriptors: 1 and 2 the log, 3 the result (before the call has come: the
-channel to the zygote), 4 where the trusted part reports, 5 and on the inputs.
+channel to the zygote), 4 where the trusted part reports (in the candidate's process: where a call that is held waits for
+its start), 5 and on the inputs.
 """
 
 from __future__ import annotations
@@ -22,18 +23,19 @@ from sandbox.child import Child
 from sandbox.isolation import cgroup, landlock, limits, linux, namespaces, seccomp
 
 RESULT = CHANNEL = 3
-STATUS, FIRST_INPUT = 4, 5
+STATUS = START = 4
+FIRST_INPUT = 5
 _HIGH = 256
 LENGTH = struct.Struct("<Q")
 """Heads the result: its length plus one; zero means that the entry function did not return."""
 MAX_ORDER = 1 << 16
 """Bytes of what the trusted side says to the zygote of one call; what a candidate wrote is in the request, a file."""
+STOP, GO = b"stop", b"go"
+"""What the trusted side says to the zygote, instead of a call: to end the one that runs, to start the one that is held."""
 ENDED = struct.Struct("<iQdd")
 """What the trusted init of a pid namespace reports: wait status, peak memory in bytes, user and system seconds."""
 
 NOBODY = 65534
-STOP = b"stop"
-"""What it says instead to have the call that runs ended."""
 
 _FILE_SIZE = 64 << 20
 _SYSTEM_FILES = (
@@ -117,13 +119,15 @@ def _receive(channel: socket.socket) -> tuple[dict[str, Any], dict[str, Any]]:
     if not descriptors:  # the zygote has ended
         os._exit(0)
     request, log, result, *inputs = descriptors
+    told = dict(json.loads(order))
     with open(request, "rb", closefd=False) as file:
-        file.seek(0)
         document = dict(json.load(file))
     channel.detach()
     places = {0: os.open("/dev/null", os.O_RDWR), 1: log, 2: log, RESULT: result}
+    if told["held"]:
+        places[START] = inputs.pop(0)
     _arrange(places | {FIRST_INPUT + i: source for i, source in enumerate(inputs)})
-    return dict(json.loads(order)), document
+    return told, document
 
 
 def _in_namespaces(profile: Mapping[str, Any], place: Mapping[str, Any], channel: socket.socket) -> tuple[str, ...]:
@@ -209,6 +213,9 @@ def _run(order: Mapping[str, Any], request: Mapping[str, Any], scratch: Path, la
         sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115 (kept open)
         os.write(1, f"{','.join(in_force)}\n".encode())
         gc.enable()
+        if order["held"]:
+            os.read(START, 1)
+            os.close(START)
         module, _, function = request["entry"].partition(":")
         child = Child(
             sources=request["sources"],

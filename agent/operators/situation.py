@@ -76,7 +76,7 @@ def _standing(part: str, one: Individual, context: Context) -> str:
     changed = differing(one.genome, context.seed.genome)
     known = {block for recipe in one.birth.recipes for block in recipe.blocks}
     earlier = f". Differs from the seed in {names(changed)}" if set(changed) - known else ""
-    return f"{part} `{one.id}`".strip() + f"{front} ({_deeds(one)}): {measured(one, context)}{_meant(one)}{earlier}"
+    return f"{part} `{one.id}`".strip() + f"{front} ({_deeds(one)}): {measured(one, context)}{_meant(one, context)}{earlier}"
 
 
 def _deeds(child: Individual | Failure) -> str:
@@ -88,8 +88,10 @@ def _deeds(child: Individual | Failure) -> str:
     return ", then ".join(deeds)
 
 
-def _meant(child: Individual | Failure) -> str:
-    return f". Intention: {quote(child.intention, INTENTION)}" if child.intention else ""
+def _meant(child: Individual | Failure, context: Context) -> str:
+    """Nothing for those whose lesson is told: it says so too."""
+    told = not child.intention or child.id in context.lessons
+    return "" if told else f". Intention: {quote(child.intention, INTENTION)}"
 
 
 def _spread(front: Sequence[Individual]) -> Sequence[Individual]:
@@ -105,7 +107,7 @@ def _recent(context: Context, shown: Collection[str]) -> list[str]:
         for child in context.recent
         if not (isinstance(child, Failure) and child.stage in INVALID_STAGES) and child.id not in {*shown, *context.lessons}
     ]
-    return [f"`{child.id}` ({_deeds(child)}): {_outcome(child, context)}{_meant(child)}" for child in told[-RECENT:]]
+    return [f"`{child.id}` ({_deeds(child)}): {_outcome(child, context)}{_meant(child, context)}" for child in told[-RECENT:]]
 
 
 def _outcome(child: Individual | Failure, context: Context) -> str:
@@ -196,5 +198,5 @@ def _curve(rows: Sequence[tuple[float, ...]], fitness: Fitness) -> str:
         loss, *accuracy = rows[epoch][:2]
         told.append(f"epoch {epoch + 1} loss {loss:.3g}" + "".join(f", accuracy {share:.3g}" for share in accuracy))
     if chosen and len(rows[-1]) > 1 and "accuracy" in fitness.values:
-        told.append(f"at the end {rows[-1][1] - fitness['accuracy']:+.3f} above the accuracy on validation images")
+        told.append(f"at the end, training minus validation accuracy is {rows[-1][1] - fitness['accuracy']:+.2g}")
     return "; ".join(told)

@@ -275,6 +275,7 @@ class _Evaluation:
             },
             device=job.device,
             threads=job.threads,
+            slot=stage == "fit",
         )
         report = self._sandbox.run(call)
         self._seconds[stage] = self._seconds.get(stage, 0.0) + report.seconds

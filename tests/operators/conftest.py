@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 import pytest
 
 from agent import config
-from agent.fitness import Fitness
+from agent.fitness import Fitness, Noise
 from agent.genome import Genome, read_genome
 from agent.individual import SEED_ID, Birth, Evidence, Failure, Individual, Recipe
+from agent.memory import Memory, lesson_of
 from agent.operators import Brief, Context, operators
 from agent.prompting import Prompts
 from agent.resources import prompts_folder, seeds_folder
@@ -59,6 +60,14 @@ class Branch{n}(nn.Module):
         return x + self.weight * F.silu(self.norm(self.point(self.depth(x))))
 '''
 
+ANSWER = """\
+Intention: {intention}
+Expected effect: accuracy +0.005.
+
+```python
+pass
+```"""
+
 
 @dataclass(frozen=True)
 class Scene:
@@ -76,7 +85,7 @@ class Scene:
         return operators(self.prompts)[operator].prompt(recipe, base, self.context)
 
     def with_recent(self, *recent):
-        return replace(self, context=replace(self.context, recent=recent))
+        return replace(self, context=replace(self.context, recent=recent, lessons={}))
 
 
 def recipe_of(operator, parents, **choices):
@@ -181,7 +190,16 @@ def _half_way(prompts, brief, genome):
         "It ran longer than its limit of 120 s.",
     )
     individuals = {one.id: one for one in (seed, gated, driven, narrow)}
-    return Scene(prompts, Context(brief, seed, individuals, (gated, driven, shapes, slow, narrow), (gated, driven, narrow)))
+    noise = Noise({"accuracy": 0.0042, "parameters": 0.0}, {"accuracy": 0.9361, "parameters": 518126.0})
+    memory = Memory(brief.objectives, noise)
+    for child in (gated, driven, shapes, slow):
+        parent = individuals[child.birth.recipes[0].parents[0]]
+        said = ANSWER.format(intention=child.intention or "widen it.")
+        memory.learn(lesson_of(child, parent, said, (), brief.objectives, noise))
+    told = {lesson.id: memory.render(lesson) for lesson in memory.recall(("SELN",), ("LayerNorm",), "complex", 3000)}
+    recent, front = (gated, driven, shapes, slow, narrow), (gated, driven, narrow)
+    guidance = "Deployment is on a microcontroller: no attention, please. `SELN` may go altogether."
+    return Scene(prompts, Context(replace(brief, noise=noise), seed, individuals, recent, front, told, guidance))
 
 
 @pytest.fixture(scope="session")

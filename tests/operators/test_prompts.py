@@ -156,11 +156,16 @@ def test_the_prompt_says_what_a_researcher_must_know(half_way):
         "`DFSEB` 409,536 (79%)",
         "call after call: `FCT` 12x16x16; `DFSEB` 12x16x16, 48x8x8; `ExquisiteNetV2` 10.",
         "Seed: accuracy 0.9352, parameters 518,126\n",
-        'Parent `0004`, on the front (mutation "significant" of `SELN`): accuracy 0.9493 (+0.014), parameters 518,858 (+0.1%). '
-        "Intention: `let each gate see the spread of its channel, too.`\n",
-        "`0013`, on the front (mating of `SELN`, then mutation \"reduce size\" of `ExquisiteNetV2`): accuracy 0.9183 (-0.017), "
-        "parameters 371,204 (-28.4%). Intention: `gates of both kinds. Then: one stage less.`. Differs from the seed in `DW`\n",
-        "`0009` (Evolution of Thought of `EVE`): failed at smoke: `RuntimeError",
+        'Parent `0004`, on the front (mutation "significant" of `SELN`): accuracy 0.9493 (+0.014, +3.4 sigma), '
+        "parameters 518,858 (+0.1%)\n",
+        "(`0004`, mutation \"significant\" of `SELN`, about `Parameter`)\n"
+        "  Intention: `let each gate see the spread of its channel, too.`\n",
+        "spread by one sigma of accuracy 0.0042 (mean 0.9361), parameters none",
+        "training minus validation accuracy is -0.0027",
+        '`0013`, on the front (mating of `SELN`, then mutation "reduce size" of `ExquisiteNetV2`): '
+        "accuracy 0.9183 (-0.017, -4.0 sigma), parameters 371,204 (-28.4%). "
+        "Intention: `gates of both kinds. Then: one stage less.`. Differs from the seed in `DW`\n",
+        "- failed: `smoke: RuntimeError: The size of tensor a (48) must match the size of tensor b (12)",
         "took 15 s (smoke 0.15, fit 12, predict 2)",
         "epoch 1 loss 1.91, accuracy 0.342; epoch 3 loss 0.402, accuracy 0.881; epoch 5 loss 0.197, accuracy 0.947",
     ):
