@@ -101,7 +101,10 @@ def _serve_calls(channel: socket.socket, ahead: bool) -> None:
 
 
 def _warm_up() -> None:
-    """Everything that a training imports late, so that no child pays for it; nothing that starts a thread."""
+    """What a training imports late, so that no child pays for it; nothing that starts a thread or wakes a GPU.
+
+    So no gradient and no step of an optimizer: a torch that was built with CUDA asks the driver for its devices in both.
+    """
     import importlib
     import linecache  # noqa: F401 (tracebacks need it)
 
@@ -113,11 +116,11 @@ def _warm_up() -> None:
     torch.set_num_threads(1)
     model = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 1), torch.nn.BatchNorm2d(2), torch.nn.SiLU())
     optimizer = torch.optim.AdamW(model.parameters())  # the first optimizer imports a second of torch
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=2)
-    torch.nn.functional.cross_entropy(model(torch.zeros(1, 1, 2, 2)).mean((2, 3)), torch.zeros(1, dtype=torch.long)).backward()
-    optimizer.step()
-    schedule.step()
-    assert not torch.cuda.is_initialized(), "a fork of a process that has initialised CUDA cannot use it"
+    torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=2)
+    torch.nn.functional.cross_entropy(model(torch.zeros(1, 1, 2, 2)).mean((2, 3)), torch.zeros(1, dtype=torch.long))
+    with os.scandir("/proc/self/fd") as opened:
+        links = [os.readlink(entry.path) for entry in opened]
+    assert not any("nvidia" in link for link in links), "a fork of a process that has initialised CUDA cannot use it"
 
 
 def _serve(
