@@ -145,7 +145,8 @@ def _in_namespaces(profile: Mapping[str, Any], place: Mapping[str, Any], channel
     linux.die_with_parent()
     linux.set_dumpable(False)
     # Only a GPU's driver writes there, the names of its threads. Without Landlock, root could change the kernel's settings.
-    proc = namespaces.mount_proc(root, writable=profile["gpu"] and profile["layers"]["landlock"])
+    settings_are_safe = profile["layers"]["landlock"] or os.geteuid() != 0
+    proc = namespaces.mount_proc(root, writable=profile["gpu"] and settings_are_safe)
     namespaces.change_root(root)
     worker = os.fork()
     if worker == 0:
@@ -195,11 +196,11 @@ def _with_landlock(profile: Mapping[str, Any], place: Mapping[str, Any]) -> int:
     listed = [] if scratch is None else place["listed"]
     if profile["gpu"] and scratch is not None:
         readable += _GPU_FILES
-    task = [f"{own}/task"] if profile["gpu"] else []  # the driver names its threads there
+    named = [f"{own}/task"] if profile["gpu"] else []  # if the driver cannot name its threads it does not start
     writable = [namespaces.SCRATCH, "/dev/shm"] if scratch is None else [scratch]
-    devices = ["/dev/null", *profile["devices"], *task]
+    devices = ["/dev/null", *profile["devices"]]
     # A tmpfs of fixed size needs no watching; an ordinary folder is watched by what is to be seen in it.
-    return landlock.restrict(readable, writable, devices, listed, removable=scratch is None)
+    return landlock.restrict(readable, writable, devices, listed, named, removable=scratch is None)
 
 
 def _run(order: Mapping[str, Any], request: Mapping[str, Any], scratch: Path, layers: tuple[str, ...]) -> None:
