@@ -118,16 +118,17 @@ def _from_driver(driver: Path, nodes: Path) -> tuple[Gpu, ...]:
 
 def _from_tool() -> tuple[Gpu, ...]:
     """Where the driver tells nothing: in some containers and virtual machines."""
-    found = []
-    for line in told_by_tool("index,name,uuid,memory.total"):
-        number, name, uuid, memory = (part.strip() for part in line.split(",", 3))
-        if number.isdigit():
-            found.append(Gpu(int(number), name, uuid, memory))
-    return tuple(found)
+    told = _ask_tool("index,name,uuid,memory.total")
+    return tuple(Gpu(int(number), name, uuid, memory) for number, name, uuid, memory in told if number.isdigit())
 
 
-def told_by_tool(fields: str) -> list[str]:
-    """A line for each GPU from the driver's own tool; none if it is not there or fails."""
+def memory_by_uuid() -> dict[str, str]:
+    """How much each GPU has, such as 81559 MiB, where the driver's tool is there to say so."""
+    return {row[0]: row[1] for row in _ask_tool("uuid,memory.total")}
+
+
+def _ask_tool(fields: str) -> list[list[str]]:
+    """A row for each GPU from `nvidia-smi`; none if it is not there or fails."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return []
@@ -136,7 +137,8 @@ def told_by_tool(fields: str) -> list[str]:
         told = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True).stdout
     except (OSError, subprocess.SubprocessError):
         return []
-    return [line for line in told.splitlines() if line.count(",") >= fields.count(",")]
+    rows = ([part.strip() for part in line.split(",")] for line in told.splitlines())
+    return [row for row in rows if len(row) == fields.count(",") + 1]
 
 
 def _visible(found: Sequence[Gpu], wanted: str) -> tuple[Gpu, ...]:

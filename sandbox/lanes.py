@@ -114,7 +114,7 @@ class Seat:
                 self.waited += waited
                 return lane.run(replace(call, device=self.device), watch)
         with closing(_Slot(self, slots, self._admit)) as slot:
-            self.device = slots.devices[0] if len(slots.devices) == 1 else slot.take()
+            self.device = slots.only or slot.take()
             with self._lanes.lane(self.device) as lane:
                 return lane.run(replace(call, device=self.device), watch, slot)
 

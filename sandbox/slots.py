@@ -19,6 +19,8 @@ class Slots:
 
     def __init__(self, devices: Sequence[str], beside: int) -> None:
         """`devices`: that of each slot, `cpu` or `cuda:N`; `beside`: how many calls that do not train may run at once."""
+        self.devices = tuple(devices)
+        """That of each slot."""
         self._size = Counter(devices)
         self._taken: Counter[str] = Counter()
         self._users: Counter[str] = Counter()
@@ -33,15 +35,13 @@ class Slots:
         self._closed = False
 
     @property
-    def devices(self) -> tuple[str, ...]:
-        return tuple(self._size)
+    def only(self) -> str | None:
+        """The device, if there is but one."""
+        return self.devices[0] if len(self._size) == 1 else None
 
-    def __len__(self) -> int:
-        return self._size.total()
-
-    def size(self, device: str) -> int:
-        """How many slots it has."""
-        return self._size[device]
+    def gpus(self, device: str) -> float:
+        """How many GPUs a training on this device holds: a share of one that has several slots."""
+        return 1 / self._size[device] if device != "cpu" and self._size[device] else 0.0
 
     def take(self) -> tuple[str, float]:
         """(device, seconds waited) of a free slot; who came first gets the first one."""

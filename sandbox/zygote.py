@@ -101,10 +101,7 @@ def _serve_calls(channel: socket.socket, ahead: bool) -> None:
 
 
 def _warm_up() -> None:
-    """What a training imports late, so that no child pays for it; nothing that starts a thread or wakes a GPU.
-
-    So no gradient and no step of an optimizer: a torch that was built with CUDA asks the driver for its devices in both.
-    """
+    """Everything that a training imports late, so that no child pays for it; nothing that starts a thread."""
     import importlib
     import linecache  # noqa: F401 (tracebacks need it)
 
@@ -116,8 +113,12 @@ def _warm_up() -> None:
     torch.set_num_threads(1)
     model = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 1), torch.nn.BatchNorm2d(2), torch.nn.SiLU())
     optimizer = torch.optim.AdamW(model.parameters())  # the first optimizer imports a second of torch
-    torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=2)
-    torch.nn.functional.cross_entropy(model(torch.zeros(1, 1, 2, 2)).mean((2, 3)), torch.zeros(1, dtype=torch.long))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=2)
+    loss = torch.nn.functional.cross_entropy(model(torch.zeros(1, 1, 2, 2)).mean((2, 3)), torch.zeros(1, dtype=torch.long))
+    if not os.path.exists("/dev/nvidiactl"):  # what follows counts the GPUs, and so would wake CUDA's driver
+        loss.backward()
+        optimizer.step()
+        schedule.step()
     with os.scandir("/proc/self/fd") as opened:
         links = [os.readlink(entry.path) for entry in opened]
     assert not any("nvidia" in link for link in links), "a fork of a process that has initialised CUDA cannot use it"
