@@ -43,10 +43,10 @@ def spawn(channel: socket.socket, *flags: str, warm: bool = True) -> Process:
     Raises SandboxUnavailable.
     """
     environment = {
+        **{name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ},  # some interpreters need it
         "PATH": "/usr/bin:/bin",
         "LANG": "C.UTF-8",
         "PYTHONPATH": os.pathsep.join([str(_PACKAGE.parent), *levels.package_folders()]),
-        "PYTHONDONTWRITEBYTECODE": "1",
         "OMP_WAIT_POLICY": "PASSIVE",
         "OPENBLAS_NUM_THREADS": "1",
         "OMP_NUM_THREADS": "1",

@@ -5,6 +5,7 @@ Trusted code: it only tries, and harms nothing where it succeeds.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import socket
@@ -14,6 +15,7 @@ from pathlib import Path
 from sandbox.child import Child
 
 ALLOWED = "allowed"
+WORKS = "works"
 
 
 def attempt(child: Child) -> bytes:
@@ -22,7 +24,7 @@ def attempt(child: Child) -> bytes:
     attempts: dict[str, Callable[[], object]] = {
         "read": lambda: _read(secret, pid),
         "write": lambda: Path(secret).with_name("written").write_bytes(b"x"),
-        "connect": lambda: socket.create_connection(("127.0.0.1", port), timeout=1).close(),
+        "connect": lambda: socket.socket().connect(("127.0.0.1", port)),
         "signal": lambda: os.kill(pid, 0),
         "fork": _fork,
     }
@@ -50,3 +52,31 @@ def _fork() -> None:
     if pid == 0:
         os._exit(0)
     os.waitpid(pid, 0)
+
+
+def cuda(child: Child) -> bytes:
+    """JSON of the same form for the GPU of the call: `cuda` is `works: ...` or `fails: ...`. Options: `others` (device nodes)."""
+    told = {"cuda": _use_cuda()}
+    for node in child.options["others"]:
+        told[node] = _tried(lambda node=node: os.close(os.open(node, os.O_RDWR)))
+    return json.dumps(told).encode()
+
+
+def _use_cuda() -> str:
+    """By the driver's own library, as far as a context and some memory: that nvidia-smi works proves nothing."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError as error:
+        return f"fails: {error}"
+    count, device, context, memory = ctypes.c_int(), ctypes.c_int(), ctypes.c_void_p(), ctypes.c_uint64()
+    for name, *arguments in (
+        ("cuInit", ctypes.c_uint(0)),
+        ("cuDeviceGetCount", ctypes.byref(count)),
+        ("cuDeviceGet", ctypes.byref(device), ctypes.c_int(0)),
+        ("cuDevicePrimaryCtxRetain", ctypes.byref(context), device),
+        ("cuCtxSetCurrent", context),
+        ("cuMemAlloc_v2", ctypes.byref(memory), ctypes.c_size_t(1 << 20)),
+    ):
+        if code := getattr(driver, name)(*arguments):
+            return f"fails: {name} gives CUDA error {code}"
+    return f"{WORKS}: {count.value} device{'s' if count.value != 1 else ''} seen"
