@@ -28,9 +28,9 @@ ORDER = (
     ("journal",),
     ("learned",),
     ("lineage", "summary", "comparison", "dashboard", "confirmation"),
-    ("report",),
+    ("report", "script"),
     ("config", "lock", "signals", "basis", "recorder"),
-    ("terminal", "doctor", "keeper", "farewell"),
+    ("terminal", "doctor", "keeper", "farewell", "measures", "authoring"),
     ("experiment", "driving"),
     ("cli",),
 )
