@@ -58,8 +58,12 @@ def cuda(child: Child) -> bytes:
     """JSON of the same form for the GPU of the call: `cuda` is `works: ...` or `fails: ...`. Options: `others` (device nodes)."""
     told = {"cuda": _use_cuda()}
     for node in child.options["others"]:
-        told[node] = _tried(lambda node=node: os.close(os.open(node, os.O_RDWR)))
+        told[node] = _tried(partial(_open, node))
     return json.dumps(told).encode()
+
+
+def _open(node: str) -> None:
+    os.close(os.open(node, os.O_RDWR))
 
 
 def _use_cuda() -> str:
