@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from agent.errors import MachineError, UserError
 from agent.fitness import Objective
-from agent.individual import SEED_ID, Failure, Individual
+from agent.individual import SEED_ID, Failure, Individual, listed
 from agent.prompting import clean
 
 if TYPE_CHECKING:
@@ -184,10 +184,11 @@ def message(
 ) -> str:
     """What a reviewer reads first, then trailers for programs."""
     birth = outcome.birth
-    what = "" if birth.id == SEED_ID else f" {birth.operator} {', '.join(birth.blocks)}:"
-    trailers = {"Variant": outcome.id, "Operator": birth.operator, "Block": ", ".join(birth.blocks)}
+    blocks = birth.about(outcome.changed)
+    what = "" if birth.id == SEED_ID else f" {birth.operator} {listed(blocks)}".rstrip() + ":"
+    trailers = {"Variant": outcome.id, "Operator": birth.operator, "Block": listed(blocks)}
     trailers |= {"Role": birth.role or "", "Directive": birth.directive or ""}
-    trailers["Model"] = ", ".join(dict.fromkeys(r.model for r in birth.recipes))
+    trailers["Model"] = ", ".join(dict.fromkeys(r.model for r in birth.recipes if r.model))
     if isinstance(outcome, Failure):
         subject = f"{outcome.id}:{what} failed at {outcome.stage}"
         # Indented: at the margin, a line of `---` would end the message for git and lift trailers out of the reason.
