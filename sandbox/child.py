@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import importlib
 import importlib.machinery
-import linecache
 import sys
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 
-class Child(NamedTuple):
+class Child:
     """What an entry function is called with. It returns the bytes of the result.
 
-    No dataclass, because importing those takes a third of a cold start.
+    No dataclass: importing those takes a third of a cold start.
     """
 
     sources: Mapping[str, str]
@@ -31,6 +30,18 @@ class Child(NamedTuple):
     scratch: Path
     """An empty folder that may be written to; gone after the call. Without a root of one's own, files in it stay: they
     can be cut, but neither removed nor renamed."""
+
+    def __init__(
+        self,
+        sources: Mapping[str, str],
+        inputs: Mapping[str, int],
+        options: Mapping[str, Any],
+        device: str,
+        threads: int,
+        scratch: Path,
+    ) -> None:
+        self.sources, self.inputs, self.options = sources, inputs, options
+        self.device, self.threads, self.scratch = device, threads, scratch
 
     def module(self, path: str = "model.py") -> ModuleType:
         """Imports the candidate's file; whatever it raises at import comes through."""
@@ -62,6 +73,8 @@ class _Sources:
         """As usual."""
 
     def get_source(self, fullname: str) -> str:
+        import linecache
+
         path, text = self._texts.get(fullname, (fullname, ""))
         linecache.cache[path] = (len(text), None, text.splitlines(keepends=True), path)
         return text
