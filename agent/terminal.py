@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import IO, Any, cast
 
@@ -380,20 +380,11 @@ def print_diff(text: str) -> None:
         sys.stdout.write(text)
 
 
-def print_doctor(facts: Facts) -> None:
+def print_doctor(lines: Iterable[str]) -> None:
+    """Topics stand at the margin."""
     console = _stdout()
-    for topic, found in facts.items():
-        console.print(Text(topic, "bold"))
-        for key, value in found.items() if isinstance(found, Mapping) else [("", found)]:
-            console.print(Text(f"  {key}: {_flat(value)}"), soft_wrap=True)
-
-
-def _flat(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{k} {_flat(v)}" for k, v in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(map(_flat, value)) or "none"
-    return str(value)
+    for line in lines:
+        console.print(Text(line, "" if line.startswith(" ") else "bold"), soft_wrap=True)
 
 
 def _front_table(facts: Facts, most: int | None = None) -> Table:

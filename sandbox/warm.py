@@ -15,9 +15,10 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from sandbox import devices, orders
+from sandbox import orders
 from sandbox.isolation import levels
 from sandbox.output import HeadAndTail, Lines
+from sandbox.reports import report
 from sandbox.sandbox import Call, Level, Report, SandboxUnavailable, Turn, Watch
 from sandbox.scratch import remove
 from sandbox.stem import START_SECONDS, Process, Stem, spawn
@@ -138,7 +139,7 @@ class _Zygote:
             lines = Lines(watch) if watch else None
             told = self._wait(log_read, log, lines, call.limits.seconds + GRACE_SECONDS, running.close)
             self.serving = False
-            return _report(told, log.text(), result, call, layers)
+            return report(told, log.text(), result, call, layers)
 
     def _wait(
         self, log_read: int, log: HeadAndTail, lines: Lines | None, seconds: float, ended: Callable[[], None]
@@ -215,39 +216,3 @@ class _Zygote:
 def _close(descriptors: Iterable[int]) -> None:
     for descriptor in descriptors:
         os.close(descriptor)
-
-
-def _report(told: Mapping[str, Any], text: str, result: int, call: Call, layers: Mapping[str, bool]) -> Report:
-    head, _, log = text.partition("\n")
-    in_force = tuple(name for name in head.split(",") if name)
-    cause, status = told["cause"], told["status"]
-    if cause in ("exit", "signal"):
-        _check_layers(in_force, layers, text)
-    (length,) = LENGTH.unpack(os.pread(result, LENGTH.size, 0))
-    data = b""
-    if length > call.limits.result + 1:
-        cause = "result" if cause == "exit" else cause
-    elif length and cause == "exit" and status == 0:
-        data = os.pread(result, length - 1, LENGTH.size)
-        while len(data) < length - 1:
-            data += os.pread(result, length - 1 - len(data), LENGTH.size + len(data))
-    if cause == "exit" and status and call.device != "cpu" and devices.failed(log):
-        cause = "device"
-    return Report(
-        cause=cause,
-        status=status,
-        seconds=told["seconds"],
-        cpu_seconds=told["cpu_seconds"],
-        peak_memory=told["peak_memory"],
-        result=data,
-        log=log,
-        layers=in_force,
-    )
-
-
-def _check_layers(in_force: Sequence[str], layers: Mapping[str, bool], text: str) -> None:
-    """The child says what it took upon itself before any candidate code ran; less than asked for is the machine's fault."""
-    words = {name.split(" ")[0] for name in in_force}
-    missing = [name for name, wanted in layers.items() if wanted and name not in words]
-    if missing:
-        raise SandboxUnavailable(f"the layer {missing[0]} could not be set up: {text.strip()[-400:]}")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import time
 from collections.abc import Mapping
@@ -24,17 +25,20 @@ _LISTS_CHILDREN = os.path.exists(f"/proc/self/task/{os.getpid()}/children")
 
 # Page tables count: memory that is only read has no resident page of its own, but a table.
 OWN = ("status", ("RssAnon:", "RssShmem:", "VmSwap:", "VmPTE:"))
+_SHARED = re.compile(r"^(\w+)-(\w+) ..-s .*/dev/zero \(deleted\)$", re.MULTILINE)
 _SHARE = ("smaps_rollup", ("Pss_Anon:", "Pss_Shmem:", "SwapPss:"))
 
 
-def limit_reached(pid: int, limit: Mapping[str, Any], folder: str | None, left: float, baseline: int) -> str | None:
+def limit_reached(pid: int, order: Mapping[str, Any], folder: str | None, left: float) -> str | None:
     """The cause for which the call of process `pid` has to be ended, if any. `left`: seconds of its time."""
+    limit = order["limits"]
     if left <= 0:
         return "timeout"
     tree = processes_of(pid)
     if len(tree) > MAX_PROCESSES or sum(len(_threads(process)) for process in tree) > MAX_THREADS:
         return "processes"
-    if _memory(tree, baseline) > limit["memory"]:
+    hidden = sum(map(_mapped_and_shared, tree)) if order["gpu"] else 0  # else there are no such pages: seccomp
+    if max(_memory(tree, order["baseline"]), hidden) > limit["memory"]:
         return "memory"
     if folder is not None and scratch.is_over(folder, limit["scratch"]):
         return "disk"
@@ -102,6 +106,16 @@ def _memory(processes: list[int], baseline: int) -> int:
     if len(processes) > MANY:
         return sum(resident(process, *_SHARE) for process in processes) - baseline
     return sum(max(0, resident(process, *OWN) - baseline) for process in processes)
+
+
+def _mapped_and_shared(process: int) -> int:
+    """Bytes of memory that is shared and has no file: it stays in use, resident nowhere, when its pages are let go of."""
+    try:
+        with open(f"/proc/{process}/maps") as file:
+            spans = _SHARED.findall(file.read())
+    except OSError:
+        return 0
+    return sum(int(end, 16) - int(start, 16) for start, end in spans)
 
 
 def resident(process: int, name: str, keys: tuple[str, ...]) -> int:

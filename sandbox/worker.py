@@ -59,7 +59,7 @@ def live(profile: Mapping[str, Any], place: Mapping[str, Any], channel: socket.s
             channel.send(_told()[-4000:].encode())
             raise
         order, request = _receive(channel)
-        _run(order, request, Path(place["scratch"] or namespaces.SCRATCH), layers)
+        run(order, request, Path(place["scratch"] or namespaces.SCRATCH), layers)
     except BaseException:  # the edge of the process: what happened goes to the log, and nothing comes after
         os.write(2, _told().encode())
     finally:
@@ -98,13 +98,13 @@ def _detach(channel: socket.socket, status: int, zygote: int) -> socket.socket:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     null = os.open("/dev/null", os.O_RDWR)
-    _arrange({0: null, 1: null, 2: null, CHANNEL: channel.detach(), STATUS: status})
+    arrange({0: null, 1: null, 2: null, CHANNEL: channel.detach(), STATUS: status})
     os.environ.clear()
     os.environ.update({"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "OMP_WAIT_POLICY": "PASSIVE"})
     return socket.socket(fileno=CHANNEL)
 
 
-def _arrange(wanted: Mapping[int, int]) -> None:
+def arrange(wanted: Mapping[int, int]) -> None:
     """Exactly these descriptors: number -> what is to be there. Upwards first, so that none is overwritten too early."""
     high = {number: os.dup2(source, _HIGH + number, inheritable=False) for number, source in wanted.items()}
     os.closerange(0, _HIGH)
@@ -126,7 +126,7 @@ def _receive(channel: socket.socket) -> tuple[dict[str, Any], dict[str, Any]]:
     places = {0: os.open("/dev/null", os.O_RDWR), 1: log, 2: log, RESULT: result}
     if told["held"]:
         places[START] = inputs.pop(0)
-    _arrange(places | {FIRST_INPUT + i: source for i, source in enumerate(inputs)})
+    arrange(places | {FIRST_INPUT + i: source for i, source in enumerate(inputs)})
     return told, document
 
 
@@ -203,7 +203,7 @@ def _with_landlock(profile: Mapping[str, Any], place: Mapping[str, Any]) -> int:
     return landlock.restrict(readable, writable, devices, listed, named, removable=scratch is None)
 
 
-def _run(order: Mapping[str, Any], request: Mapping[str, Any], scratch: Path, layers: tuple[str, ...]) -> None:
+def run(order: Mapping[str, Any], request: Mapping[str, Any], scratch: Path, layers: tuple[str, ...]) -> None:
     """Takes the limits of the call, then hands over to code that nobody has read. Never returns."""
     code = 1
     try:

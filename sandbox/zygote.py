@@ -164,7 +164,6 @@ def _hold(serving: Worker, channel: socket.socket) -> str | None:
 
 def _watch(serving: Worker, order: Mapping[str, Any], channel: socket.socket, began: float) -> str | None:
     """Waits for the end of the call, or kills it at a limit or when asked to, and says which."""
-    limits, baseline = order["limits"], order["baseline"]
     child = os.pidfd_open(serving.pid)
     poll = select.poll()
     poll.register(child, select.POLLIN)
@@ -173,7 +172,7 @@ def _watch(serving: Worker, order: Mapping[str, Any], channel: socket.socket, be
         poll.register(serving.status, select.POLLIN)
     try:
         while True:
-            left = began + limits["seconds"] - time.monotonic()
+            left = began + order["limits"]["seconds"] - time.monotonic()
             found = {descriptor for descriptor, _ in poll.poll(max(0.0, min(POLL_SECONDS, left)) * 1000)}
             if child in found:
                 return None
@@ -181,7 +180,7 @@ def _watch(serving: Worker, order: Mapping[str, Any], channel: socket.socket, be
                 poll.unregister(serving.status)
                 _say(channel, {"ended": True})
             cause = "stopped" if channel.fileno() in found and _word(channel) != worker.GO else None
-            cause = cause or watchdog.limit_reached(serving.pid, limits, serving.scratch, left, baseline)
+            cause = cause or watchdog.limit_reached(serving.pid, order, serving.scratch, left)
             if cause:
                 watchdog.kill_all(serving.pid)
                 return cause

@@ -10,6 +10,7 @@ import json
 import os
 import socket
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from sandbox.child import Child
@@ -18,16 +19,29 @@ ALLOWED = "allowed"
 WORKS = "works"
 
 
+TRIED = {
+    "read": "read a file of the user's",
+    "environment": "read the environment of the process that holds the keys",
+    "write": "write a file beside it",
+    "connect": "connect to a port of this machine",
+    "signal": "signal the process that holds the keys",
+    "fork": "start a process",
+}
+"""What `attempt` tries, by name."""
+
+
 def attempt(child: Child) -> bytes:
     """JSON: canary -> `refused: ...` or `allowed`. Options: `secret` (a file), `port` (of a listener), `pid` (a process)."""
     secret, port, pid = child.options["secret"], child.options["port"], child.options["pid"]
     attempts: dict[str, Callable[[], object]] = {
-        "read": lambda: _read(secret, pid),
+        "read": lambda: Path(secret).read_bytes(),
+        "environment": lambda: Path(f"/proc/{pid}/environ").read_bytes(),
         "write": lambda: Path(secret).with_name("written").write_bytes(b"x"),
         "connect": lambda: socket.socket().connect(("127.0.0.1", port)),
         "signal": lambda: os.kill(pid, 0),
         "fork": _fork,
     }
+    assert attempts.keys() == TRIED.keys()
     return json.dumps({name: _tried(deed) for name, deed in attempts.items()}).encode()
 
 
@@ -37,14 +51,6 @@ def _tried(deed: Callable[[], object]) -> str:
     except OSError as error:
         return f"refused: {error.strerror or error}"
     return ALLOWED
-
-
-def _read(secret: str, pid: int) -> None:
-    """The file, or the environment of the process: neither may be readable."""
-    try:
-        Path(secret).read_bytes()
-    except OSError:
-        Path(f"/proc/{pid}/environ").read_bytes()
 
 
 def _fork() -> None:
@@ -58,7 +64,7 @@ def cuda(child: Child) -> bytes:
     """JSON of the same form for the GPU of the call: `cuda` is `works: ...` or `fails: ...`. Options: `others` (device nodes)."""
     told = {"cuda": _use_cuda()}
     for node in child.options["others"]:
-        told[node] = _tried(lambda node=node: os.close(os.open(node, os.O_RDWR)))
+        told[node] = _tried(partial(os.open, node, os.O_RDWR))
     return json.dumps(told).encode()
 
 
