@@ -406,12 +406,12 @@ def print_checks(checks: list[dict[str, Any]]) -> None:
 
 def _front_table(facts: Facts, most: int | None = None) -> Table:
     """`most`: rows that there is room for."""
-    table = Table(title="front", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    table = Table(title="front", title_justify="left", box=None, padding=(0, 2, 0, 0), expand=True)
     names = list(facts["objectives"])
     for column in ("id", *names, "branch"):
         mark = " (self-reported)" if column in facts["self_reported"] else ""
         table.add_column(f"{column}{mark}", justify="right" if column in names else "left", no_wrap=True)
-    table.add_column("last intention", no_wrap=True, overflow="ellipsis")
+    table.add_column("last intention", no_wrap=True, overflow="ellipsis", ratio=1)  # takes what the others leave
     rows = [(member["id"], member["fitness"], member["branch"], member["intention"]) for member in facts["front"]]
     if facts["seed"]["fitness"] and all(id != SEED_ID for id, *_ in rows):
         rows.append((SEED_ID, facts["seed"]["fitness"], "(where it began)", ""))
