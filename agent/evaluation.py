@@ -83,6 +83,8 @@ class Bench:
             result = self._task.evaluate(job, seat, self._progress_of(birth.id))
         except SandboxUnavailable as error:
             raise MachineError(f"The sandbox cannot run: {error}") from error
+        except OSError as error:  # no room for what is handed in, no descriptor left, data that has gone
+            raise MachineError(f"An evaluation cannot be made: {error}") from error
         seconds = time.monotonic() - began - seat.waited
         return Timed(self._judge(birth, genome, result, seat), seconds, self.gpus(seat.device))
 
@@ -171,7 +173,7 @@ class Evaluation:
                 waited = time.monotonic() - ready
                 timed = self._bench.timed(variant.birth, variant.genome, admit=admit)
             seconds += timed.seconds
-            outcome = replace(timed.outcome, intention=variant.intention)
+            outcome = replace(timed.outcome, intention=variant.intention, changed=variant.changed)
             if isinstance(outcome, Individual):
                 evidence = replace(outcome.evidence, waited=outcome.evidence.waited + waited)
                 return Timed(replace(outcome, evidence=evidence), seconds, timed.gpus)
@@ -179,5 +181,5 @@ class Evaluation:
             if mended is None:
                 return Timed(outcome, seconds, timed.gpus)
             if isinstance(mended, Failure):
-                return Timed(replace(mended, intention=variant.intention), seconds, timed.gpus)
+                return Timed(replace(mended, intention=variant.intention, changed=variant.changed), seconds, timed.gpus)
             variant, ready = mended, time.monotonic()
