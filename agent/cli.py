@@ -304,7 +304,7 @@ def doctor(llm: str | None, api_base: str | None, as_json: bool) -> None:
     from agent import terminal
 
     facts = examination.examine(llm, api_base)
-    _print_json(facts) if as_json else terminal.print_doctor(facts)
+    _print_json(facts) if as_json else terminal.print_doctor(examination.lines(facts))
     if not examination.healthy(facts):
         sys.exit(1)
 

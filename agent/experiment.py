@@ -46,12 +46,11 @@ from agent.reflection import Thoughts
 from agent.resources import prompts_folder
 from agent.steering import Steering
 from sandbox import LEVELS, Level, SandboxUnavailable
-from sandbox.devices import Layout, gpus, torch_has_cuda
-from sandbox.isolation.detect import Isolation, detect
+from sandbox.devices import Layout, cores, gpus, torch_has_cuda
+from sandbox.isolation.detect import Isolation, detect, gpu_trouble
 from sandbox.lanes import Lanes
-from sandbox.stem import Stem
+from sandbox.opening import open_sandbox, open_stem
 from sandbox.tasks import Task, TaskError, open_task
-from sandbox.warm import WarmSandbox
 
 
 def free_folder(config: Config, name: str) -> RunFolder:
@@ -171,20 +170,23 @@ def _equip(config: Config, watch: Watch, pinned: Level = "none") -> Iterator[_Eq
         raise UserError("No model is named: give --llm MODEL, or --llm offline to run without a key or a network.")
     devices = _devices(config)
     isolation = _isolation(config, pinned)
+    if trouble := gpu_trouble(isolation, devices):
+        raise UserError(trouble)
     check(config.limits, config.llm.models, lambda model: price(model, config.llm.prices))
     with ExitStack() as stack:
         settings = LlmSettings(
             api_base=config.llm.api_base, deadline_seconds=config.llm.deadline_seconds, prices=config.llm.prices
         )
         models = {name: stack.enter_context(closing(open_model(name, settings))) for name in config.llm.models}
-        stem = stack.enter_context(closing(Stem()))
+        if (stem := open_stem()) is not None:
+            stack.callback(stem.close)
         bench = Bench(
             task,
             Lanes(
                 isolation.level,
-                lambda: WarmSandbox(isolation.level, isolation.layers, stem=stem),
+                lambda: open_sandbox(isolation.level, isolation.layers, stem=stem),
                 devices,
-                beside=max(2, min(len(devices), len(os.sched_getaffinity(0)))),
+                beside=max(2, min(len(devices), cores())),
             ),
             config.objective_list(),
             constraints,

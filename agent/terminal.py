@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import IO, Any, cast
 
@@ -389,12 +389,11 @@ def print_diff(text: str) -> None:
         sys.stdout.write(text)
 
 
-def print_doctor(facts: Facts) -> None:
+def print_doctor(lines: Iterable[str]) -> None:
+    """Topics stand at the margin."""
     console = _stdout()
-    for topic, found in facts.items():
-        console.print(Text(topic, "bold"))
-        for key, value in found.items() if isinstance(found, Mapping) else [("", found)]:
-            console.print(Text(f"  {key}: {_flat(value)}"), soft_wrap=True)
+    for line in lines:
+        console.print(Text(line, "" if line.startswith(" ") else "bold"), soft_wrap=True)
 
 
 def print_checks(checks: list[dict[str, Any]]) -> None:
@@ -405,22 +404,14 @@ def print_checks(checks: list[dict[str, Any]]) -> None:
         console.print(Text(f"{word} {check['check']}: {clean(check['found'])}", style), soft_wrap=True)
 
 
-def _flat(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{k} {_flat(v)}" for k, v in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(map(_flat, value)) or "none"
-    return str(value)
-
-
 def _front_table(facts: Facts, most: int | None = None) -> Table:
     """`most`: rows that there is room for."""
-    table = Table(title="front", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    table = Table(title="front", title_justify="left", box=None, padding=(0, 2, 0, 0), expand=True)
     names = list(facts["objectives"])
     for column in ("id", *names, "branch"):
         mark = " (self-reported)" if column in facts["self_reported"] else ""
         table.add_column(f"{column}{mark}", justify="right" if column in names else "left", no_wrap=True)
-    table.add_column("last intention", no_wrap=True, overflow="ellipsis")
+    table.add_column("last intention", no_wrap=True, overflow="ellipsis", ratio=1)  # takes what the others leave
     rows = [(member["id"], member["fitness"], member["branch"], member["intention"]) for member in facts["front"]]
     if facts["seed"]["fitness"] and all(id != SEED_ID for id, *_ in rows):
         rows.append((SEED_ID, facts["seed"]["fitness"], "(where it began)", ""))

@@ -24,7 +24,8 @@ def wheel(tmp_path_factory):
 
 def test_a_wheel_carries_prompts_and_seeds_and_the_licence(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
-    shipped = [p for folder in ("prompts", "seeds") for p in (ROOT / folder).rglob("*") if p.suffix in (".md", ".py", ".toml", ".txt")]
+    every = [p for folder in ("prompts", "seeds") for p in (ROOT / folder).rglob("*")]
+    shipped = [p for p in every if p.suffix in (".md", ".py", ".toml", ".txt")]
     assert len(shipped) > 20
     assert {f"agent/_data/{p.relative_to(ROOT).as_posix()}" for p in shipped} <= names
     assert [n for n in names if n.endswith("licenses/LICENSE")]

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from agent.errors import UserError
+from agent.genome.syntax import parse
 
 DEFINITIONS = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
@@ -88,7 +89,7 @@ class Genome:
         """Equal for sources that differ only in comments, docstrings and spacing, under one version of Python."""
         digest = hashlib.sha256()
         for path, text in sorted(self.files.items()):
-            digest.update(f"{path}\0{ast.dump(without_docstrings(ast.parse(text)))}\0".encode("utf-8", "replace"))
+            digest.update(f"{path}\0{ast.dump(without_docstrings(parse(text)))}\0".encode("utf-8", "replace"))
         return digest.hexdigest()
 
 
@@ -101,7 +102,7 @@ def read_genome(folder: Path, files: Sequence[str], frozen: Iterable[str] = ()) 
             raise UserError(f"The seed's file {name} lies outside of {folder}.")
         try:
             texts[name] = path.read_bytes().decode("utf-8")  # bytes: line endings stay as they are
-            ast.parse(texts[name])
+            parse(texts[name])
         except FileNotFoundError:
             raise UserError(f"The seed's file {path} does not exist.") from None
         except UnicodeDecodeError:
@@ -145,7 +146,7 @@ def without_docstrings(tree: ast.Module) -> ast.Module:
 @lru_cache(maxsize=256)
 def meanings(text: str) -> tuple[str, ...]:
     """Of each top-level statement: equal for those that differ only in comments, docstrings and spacing."""
-    return tuple(ast.dump(without_docstrings(ast.Module([node], []))) for node in ast.parse(text).body)
+    return tuple(ast.dump(without_docstrings(ast.Module([node], []))) for node in parse(text).body)
 
 
 def bound_names(statement: ast.stmt) -> set[str]:
@@ -183,7 +184,7 @@ def reached(
     """
     binders: dict[str, list[ast.stmt]] = {}
     queue: list[ast.stmt] = []
-    for statement in (statement for text in texts for statement in ast.parse(text).body):
+    for statement in (statement for text in texts for statement in parse(text).body):
         for name in bound_names(statement):
             binders.setdefault(name, []).append(statement)
         # Importing a name is not using it; a decorator runs on import and may enter its class into a table.
@@ -227,7 +228,7 @@ def mentioned(statement: ast.stmt) -> set[str]:
 def _blocks(path: str, text: str, several: bool) -> tuple[Block, ...]:
     lines = source_lines(text)
     found = []
-    for node in ast.parse(text).body:
+    for node in parse(text).body:
         if isinstance(node, DEFINITIONS):
             first, last = span(node)
             while first > 1 and lines[first - 2].startswith("#"):
