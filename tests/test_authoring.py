@@ -3,13 +3,17 @@
 import json
 import shutil
 import sqlite3
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from agent import authoring
+from agent.config import Config
 from agent.errors import UserError
+from agent.measures import settled
 from sandbox.isolation import landlock
+from sandbox.tasks import open_task
 from sandbox.tasks.own.check import checks
 from sandbox.warm import WarmSandbox
 
@@ -41,6 +45,21 @@ def test_the_template_is_written_passes_its_check_and_is_left_alone(evolve, tmp_
 def test_a_seed_without_a_task_file_has_nothing_to_check():
     with pytest.raises(UserError, match="has the task 'image-classification'; a task of its own is a file"):
         authoring.check_task(str(ROOT / "seeds/tiny_cnn"))
+
+
+def test_objectives_are_those_of_the_task_file_unless_others_are_named(cache):
+    table = tomllib.loads((SEED / "seed.toml").read_text())
+    task = open_task(table["task"], table["budget"], {}, ("model.py",), cache, folder=SEED)
+    assert settled(Config(), task).objectives == {"rmse": "min", "parameters": "min"}
+    named = {"rmse": "min", "train_time": "min"}
+    assert settled(Config(objectives=named), task).objectives == named
+    for wrong, told in (
+        ({"objectives": {"rmse": "max", "parameters": "min"}}, 'objectives.rmse = "max": the task itself says "min"'),
+        ({"objectives": {"rmse": "min", "accuracy": "max"}}, "objectives.accuracy: this task measures rmse, parameters"),
+        ({"constraints": {"latency": "<= 3"}}, "constraints.latency: this task measures rmse, parameters"),
+    ):
+        with pytest.raises(UserError, match=told):
+            settled(Config(**wrong), task)
 
 
 EVALUATED = "the seed trains, predicts each row by itself and is scored"
