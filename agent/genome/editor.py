@@ -36,8 +36,10 @@ class Editor:
             return Violations((f"The answer has {len(answer):,} characters; {MAX_CHARACTERS:,} is the limit.",), "answer")
         request = {"files": dict(genome.files), "names": list(blocks), "answer": answer.encode("utf-8", "replace").decode()}
         with self._lock:
-            line = self._exchange(json.dumps(request).encode() + b"\n")
-        if line is None:
+            line = self._exchange(sent := json.dumps(request).encode() + b"\n")
+            if line == b"":  # somebody else may have killed the child; an answer that does so does it twice
+                line = self._exchange(sent)
+        if not line:
             return Violations((f"The code could not be parsed within {self._seconds:g} seconds; write it more simply.",))
         told = json.loads(line)
         if "reasons" in told:
@@ -49,7 +51,7 @@ class Editor:
             self._stop()
 
     def _exchange(self, request: bytes) -> bytes | None:
-        """One line there, one line back; None if the child died or took too long (it is replaced at the next call)."""
+        """One line there, one line back; nothing if the child died, None if it took too long. Then it is replaced."""
         if self._child is not None and self._child.poll() is not None:
             self._stop()  # it died between two edits: not this answer's fault
         child = self._child or self._start()
@@ -59,7 +61,7 @@ class Editor:
             child.stdin.flush()
         except BrokenPipeError:
             self._stop()
-            return None
+            return b""
         line = bytearray()
         with selectors.DefaultSelector() as selector:
             selector.register(child.stdout, selectors.EVENT_READ)
@@ -70,7 +72,8 @@ class Editor:
                 if line.endswith(b"\n"):
                     return bytes(line)
                 if not piece:
-                    break
+                    self._stop()
+                    return b""
         self._stop()
         return None
 
