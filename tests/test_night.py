@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks.kill import descendants, kind_of
+from tests.benchmarks.kill import copy_fast_seed, descendants, kind_of
 from tests.benchmarks.loopback import LoopbackLLM
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -28,12 +28,6 @@ PRICES = '--set=llm.prices."openai/loopback"=[1.0, 5.0]'
 def settings(**more):
     chosen = {**FAST, "search.generations": 1, **{key.replace("__", "."): value for key, value in more.items()}}
     return [part for key, value in chosen.items() for part in ("--set", f"{key}={value}")]
-
-
-def copy_seed(folder):
-    shutil.copytree(ROOT / "seeds/tiny_cnn", folder, ignore=shutil.ignore_patterns("__pycache__"))
-    toml = folder / "seed.toml"
-    toml.write_text("\n".join(line for line in toml.read_text().splitlines() if not line.startswith("epochs")))
 
 
 def events(run, kind):
@@ -81,7 +75,7 @@ def model(llm):
 @pytest.fixture
 def start(cache, tmp_path):
     """Starts the command in the background, in a folder with a seed."""
-    copy_seed(tmp_path / "seed")
+    copy_fast_seed(tmp_path)
     started = []
 
     def begin(*arguments, env=None, **options):
@@ -263,7 +257,7 @@ def test_without_patience_a_provider_that_is_down_ends_the_run_which_can_be_resu
 
 @pytest.mark.slow
 def test_a_closed_terminal_ends_nothing(cache, tmp_path):
-    copy_seed(tmp_path / "seed")
+    copy_fast_seed(tmp_path)
     environment = {**os.environ, "EVOLVE_CACHE": str(cache), "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "agent.cli", "run", "seed", "--llm", "offline", "--out", "run", *settings()]
     pid, terminal = pty.fork()
@@ -368,4 +362,13 @@ def test_a_few_rounds_of_kill_minus_9_lose_nothing_and_pay_nothing_twice():
     done, figures = play("kill", "--rounds", 5, "--variants", 20)
     assert figures["faults"] == []
     assert sum(figures["kills"].values()) >= 5
+    assert done.returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_calls_that_fail_and_evaluations_that_die_leave_the_counts_right():
+    done, figures = play("chaos", "--variants", 24)
+    assert figures["faults"] == []
+    assert sum(figures["outcomes"].values()) == 24
     assert done.returncode == 0

@@ -155,6 +155,13 @@ class Run:
         return sqlite3.connect(f"file:{self.folder / 'journal.db'}?mode=ro", uri=True)
 
 
+def copy_fast_seed(home: Path) -> None:
+    """A seed that says nothing of its epochs: the runs say how many steps."""
+    shutil.copytree(ROOT / "seeds/tiny_cnn", home / "seed", ignore=shutil.ignore_patterns("__pycache__"))
+    toml = home / "seed/seed.toml"
+    toml.write_text("\n".join(line for line in toml.read_text().splitlines() if not line.startswith("epochs")))
+
+
 def prompt_of(asked: dict) -> str:
     return fingerprint([{"role": m["role"], "content": m["text"]} for m in asked["messages"]])
 
@@ -212,9 +219,7 @@ def wait_for_the_moment(run: Run, chance: random.Random) -> bool:
 
 
 def play(rounds: int, variants: int, chance: random.Random, home: Path) -> dict[str, object]:
-    shutil.copytree(ROOT / "seeds/tiny_cnn", home / "seed", ignore=shutil.ignore_patterns("__pycache__"))
-    toml = home / "seed/seed.toml"
-    toml.write_text("\n".join(line for line in toml.read_text().splitlines() if not line.startswith("epochs")))
+    copy_fast_seed(home)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OPENAI_API_KEY": "loopback", "EVOLVE_CACHE": str(home / "cache")}
     server, began = LoopbackLLM(), time.monotonic()
     unbroken = Run(home, "unbroken", "generational", variants, server, environment)
