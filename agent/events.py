@@ -9,6 +9,7 @@ from agent.fitness import Fitness
 from agent.individual import Birth, Failure, Individual, Outcome, Variant
 from agent.llm import Completion, Message, ModelRests, ModelReturned
 from agent.memory import Lesson
+from sandbox.job import Progress
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,8 @@ class RunStarted:
     config: Mapping[str, object]
     isolation: str
     layers: tuple[str, ...]
+    devices: tuple[str, ...] = ()
+    """That of each slot."""
     basis: Mapping[str, str] = field(default_factory=dict)
     """What results rest on beside the configuration, by name, as digests."""
     accepted: tuple[str, ...] = ()
@@ -217,13 +220,21 @@ class Recalled:
     outcome: Individual | Failure
 
 
-Notice = StopRequested | Foretold | Recalled
+@dataclass(frozen=True)
+class Heard:
+    """No event of the journal either: what a training says of itself on the way, for whoever watches."""
+
+    id: str
+    progress: Progress
+
+
+Notice = StopRequested | Foretold | Recalled | Heard
 
 Record = Callable[[Event], None]
 """Called from several threads; returns when the event is safe on disk."""
 
 Watch = Callable[[Event | Notice], None]
-"""Sees each event after it is journaled; for the live view."""
+"""Sees each event after it is journaled, and what is not journaled; for the live view."""
 
 
 @dataclass(frozen=True)

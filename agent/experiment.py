@@ -23,7 +23,7 @@ from agent.config import Config, LlmSection, RunFolder
 from agent.draws import Draws
 from agent.errors import MachineError, UserError
 from agent.evaluation import Bench, Evaluation
-from agent.events import Memo, RunEnded, RunStarted, Settled, Watch
+from agent.events import Heard, Memo, RunEnded, RunStarted, Settled, Watch
 from agent.evolve import Evolution
 from agent.fitness import Noise
 from agent.gate import Gate, Halted
@@ -35,6 +35,7 @@ from agent.learning import Learning
 from agent.lineage import Lineage
 from agent.llm import Ensemble, LanguageModel, LlmSettings, Waiting, open_model, price
 from agent.lock import locked
+from agent.measures import settled
 from agent.noise import measure, unknown
 from agent.operators import Brief, Sampling
 from agent.plateau import Plateau
@@ -45,9 +46,11 @@ from agent.reflection import Thoughts
 from agent.resources import prompts_folder
 from agent.steering import Steering
 from sandbox import LEVELS, Level, SandboxUnavailable
-from sandbox.isolation.detect import Isolation, detect
+from sandbox.devices import Layout, cores, gpus, torch_has_cuda
+from sandbox.isolation.detect import Isolation, detect, gpu_trouble
+from sandbox.lanes import Lanes
+from sandbox.opening import open_sandbox, open_stem
 from sandbox.tasks import Task, TaskError, open_task
-from sandbox.warm import WarmSandbox
 
 
 def free_folder(config: Config, name: str) -> RunFolder:
@@ -63,7 +66,7 @@ def start(config: Config, folder: RunFolder, watch: Watch) -> None:
     """A new run. Raises UserError before anything is spent or written, MachineError if the run cannot go on."""
     if folder.root.exists():
         raise UserError(f"The run folder {folder.root} exists already: choose another --out, or `evolve resume` it.")
-    with _equip(config) as equipment:
+    with _equip(config, watch) as equipment:
         lineage = Lineage.open(Path(config.seed.folder), folder.root, folder.name)
         lineage.check()
         seed = equipment.bench.measure(Birth(SEED_ID, 0), equipment.genome)
@@ -71,7 +74,7 @@ def start(config: Config, folder: RunFolder, watch: Watch) -> None:
             raise UserError(
                 f"The seed {config.seed.folder} does not train (stage {seed.stage}): {seed.reason} Mend it first."
             )
-        _found(folder, config)
+        _found(folder, equipment.config)
         with locked(folder.lock), closing(Journal(folder.journal)) as journal:
             _evolve(equipment, folder, journal, lineage, seed, Memo(), watch, equipment.begin())
 
@@ -84,7 +87,7 @@ def resume(folder: RunFolder, watch: Watch, said: Mapping[str, Any] | None = Non
     if not folder.journal.is_file():
         raise UserError(f"{folder.root} holds no run: there is no {folder.journal.name} in it.")
     config = configuration.over(configuration.read(folder.config), said or {})
-    with locked(folder.lock), closing(Journal(folder.journal)) as journal, _equip(config, _pinned(journal)) as equipment:
+    with locked(folder.lock), closing(Journal(folder.journal)) as journal, _equip(config, watch, _pinned(journal)) as equipment:
         begun = equipment.begin()
         before = [data for _, _, _, data in journal.events("started")]
         accepted = changes(before[-1], begun, said or {}, accept) if before else ()
@@ -92,16 +95,15 @@ def resume(folder: RunFolder, watch: Watch, said: Mapping[str, Any] | None = Non
         if said:
             _write(folder.config, config.to_toml())
         lineage = Lineage.open(Path(config.seed.folder), folder.root, folder.name)
-        frozen = frozenset(config.seed.frozen)
         seed: Individual | Failure | None = None
         for _, _, key, data in journal.events("settled"):
             if key == SEED_ID:
-                seed = read_seed(data, frozen)
+                seed = read_seed(data, equipment.genome)
         seed = seed or equipment.bench.measure(Birth(SEED_ID, 0), equipment.genome)
         if isinstance(seed, Failure):
             raise MachineError(f"The seed does not train any more: {seed.reason}")
         begun = replace(begun, accepted=accepted, until_anew=anew)
-        _evolve(equipment, folder, journal, lineage, seed, journal.memo(frozen), watch, begun)
+        _evolve(equipment, folder, journal, lineage, seed, journal.memo(equipment.genome), watch, begun)
 
 
 def _found(folder: RunFolder, config: Config) -> None:
@@ -134,12 +136,14 @@ class _Equipment:
     isolation: Isolation
 
     def begin(self) -> RunStarted:
-        rests_on = basis(Path(self.config.seed.folder), self.config.seed.files, prompts_folder())
-        return RunStarted(self.config.model_dump(mode="json"), self.isolation.level, self.isolation.in_force, rests_on)
+        files = basis(Path(self.config.seed.folder), self.config.seed.files, prompts_folder())
+        rests_on = {**files, **self.task.basis}
+        settings, isolation = self.config.model_dump(mode="json"), self.isolation
+        return RunStarted(settings, isolation.level, isolation.in_force, self.bench.devices, rests_on)
 
 
 @contextmanager
-def _equip(config: Config, pinned: Level = "none") -> Iterator[_Equipment]:
+def _equip(config: Config, watch: Watch, pinned: Level = "none") -> Iterator[_Equipment]:
     """Raises UserError for every mistake of the user's that can be seen without spending anything.
 
     `pinned`: the level of isolation that this run began with.
@@ -148,34 +152,65 @@ def _equip(config: Config, pinned: Level = "none") -> Iterator[_Equipment]:
     constraints = config.constraint_list()
     bounds = {c.name: c.bound for c in constraints if c.relation in ("<=", "<")}
     try:
-        task = open_task(config.task, config.budget, bounds, config.seed.files, configuration.cache_folder())
+        task = open_task(
+            config.task,
+            config.budget,
+            bounds,
+            config.seed.files,
+            configuration.cache_folder(),
+            _measured(config),
+            Path(config.seed.folder),
+        )
     except TaskError as error:
         raise UserError(str(error)) from error
-    for name in config.objectives:
-        if name not in task.objectives:
-            raise UserError(f"objectives.{name}: this task measures {', '.join(task.objectives)}.")
+    config = settled(config, task)
+    genome = genome if task.calls is None else replace(genome, entries=task.calls)
     prompts = Prompts.load(prompts_folder())
     if not config.llm.models:
         raise UserError("No model is named: give --llm MODEL, or --llm offline to run without a key or a network.")
+    devices = _devices(config)
     isolation = _isolation(config, pinned)
+    if trouble := gpu_trouble(isolation, devices):
+        raise UserError(trouble)
     check(config.limits, config.llm.models, lambda model: price(model, config.llm.prices))
     with ExitStack() as stack:
         settings = LlmSettings(
             api_base=config.llm.api_base, deadline_seconds=config.llm.deadline_seconds, prices=config.llm.prices
         )
         models = {name: stack.enter_context(closing(open_model(name, settings))) for name in config.llm.models}
+        if (stem := open_stem()) is not None:
+            stack.callback(stem.close)
         bench = Bench(
             task,
-            lambda: WarmSandbox(isolation.level, isolation.layers),
+            Lanes(
+                isolation.level,
+                lambda: open_sandbox(isolation.level, isolation.layers, stem=stem),
+                devices,
+                beside=max(2, min(len(devices), cores())),
+            ),
             config.objective_list(),
             constraints,
-            slots=config.sandbox.slots,
             threads=config.sandbox.threads,
             training_seed=config.run.training_seed,
+            hear=lambda id, progress: watch(Heard(id, progress)),
         )
         stack.callback(bench.close)
         editor = stack.enter_context(closing(Editor()))
         yield _Equipment(config, genome, task, bench, prompts, models, editor, isolation)
+
+
+def _devices(config: Config) -> tuple[str, ...]:
+    """That of each slot."""
+    layout = Layout.read(config.sandbox.slots)
+    try:
+        return layout.devices(() if layout.where == "cpu" else gpus(), usable=torch_has_cuda())
+    except TaskError as error:
+        raise UserError(str(error)) from error
+
+
+def _measured(config: Config) -> frozenset[str]:
+    """Names of what has to be measured."""
+    return frozenset(config.objectives) | frozenset(config.constraints)
 
 
 def _pinned(journal: Journal) -> Level:
@@ -212,7 +247,8 @@ def _evolve(
 ) -> None:
     """Runs the algorithm to its end and records how it ended."""
     config = e.config
-    budget = Budget(config.limits, slots=config.sandbox.slots, concurrency=config.llm.concurrency, guess=_guess(seed))
+    slots = len(e.bench.devices)
+    budget = Budget(config.limits, slots=slots, concurrency=config.llm.concurrency, guess=_guess(seed, e.bench))
     budget.recall(journal.events())
     keeper = Keeper(budget, e.models.values(), e.bench.close, config.search.births, watch, memo)
     record = Recorder(journal, lineage, keeper.see, budget, config.objective_list(), seed, memo)
@@ -232,7 +268,7 @@ def _evolve(
             noise = _noise(e, seed, memo, record, gate)
             evolution = _evolution(e, archive, noise, breeding, evaluation, record, folder, memo, gate)
             if config.search.schedule == "steady":
-                evolution.steady(config.sandbox.slots, config.llm.concurrency)
+                evolution.steady(slots, config.llm.concurrency)
             else:
                 evolution.generational()
     except Halted:
@@ -327,9 +363,10 @@ def _thoughts(e: _Equipment) -> Thoughts | None:
     return Thoughts(e.prompts, thinking, e.config.thoughts) if thinking else None
 
 
-def _guess(seed: Individual) -> Guess:
+def _guess(seed: Individual, bench: Bench) -> Guess:
     """What one child will cost, before the first: an evaluation as long as the seed's."""
-    return Guess(evaluation_seconds=sum(seed.evidence.seconds.values()))
+    seconds = sum(seed.evidence.seconds.values())
+    return Guess(evaluation_seconds=seconds, gpu_seconds=seconds * bench.gpus(seed.evidence.device))
 
 
 def _write(path: Path, text: str) -> None:

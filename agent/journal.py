@@ -38,6 +38,7 @@ from agent.events import (
     Steered,
 )
 from agent.fitness import Fitness
+from agent.genome import Genome
 from agent.individual import Birth, Duplicate, Failure, Individual, Outcome, Variant
 from agent.llm import Message, ModelRests, ModelReturned
 from agent.records import (
@@ -131,11 +132,11 @@ class Journal:
         for moment, kind, key, data in rows:
             yield moment, kind, key, json.loads(data)
 
-    def memo(self, frozen: frozenset[str]) -> Memo:
-        """What was done already. `frozen` are the block names that the genomes are to treat as frozen."""
+    def memo(self, like: Genome) -> Memo:
+        """What was done already. `like`: a genome whose rules hold for all of the run."""
         births = {key: read_birth(data) for _, _, key, data in self.events("drawn")}
         variants = {
-            key: read_variant(data, births[key], frozen) for _, _, key, data in self.events("bred", "mended") if key in births
+            key: read_variant(data, births[key], like) for _, _, key, data in self.events("bred", "mended") if key in births
         }
         outcomes: dict[str, Individual | Failure] = {}
         history: list[Birth | Outcome | Generalised | DirectiveWritten] = []
@@ -188,9 +189,10 @@ def _row(event: Event) -> tuple[str, str, dict[str, Any]]:
     """(kind, key, data): an event is unique by kind and key."""
     match event:
         case RunStarted():
-            with_what = {"isolation": event.isolation, "layers": list(event.layers), "basis": dict(event.basis)}
+            with_what = {"isolation": event.isolation, "layers": list(event.layers)}
+            on_what = {"devices": list(event.devices), "basis": dict(event.basis)}
             since = {"accepted": list(event.accepted), "until_anew": event.until_anew}
-            return "started", _moment(), {"config": dict(event.config), **with_what, **since}
+            return "started", _moment(), {"config": dict(event.config), **with_what, **on_what, **since}
         case Drawn(birth):
             return "drawn", birth.id, write_birth(birth)
         case Asked(id, call, model, messages, temperature, max_tokens):

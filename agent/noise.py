@@ -46,7 +46,7 @@ def measure(
         record(repeated)
         return repeated
 
-    threads = ThreadPoolExecutor(bench.slots, thread_name_prefix="noise")
+    threads = ThreadPoolExecutor(len(bench.devices), thread_name_prefix="noise")
     try:
         repeats = list(threads.map(repeat, range(training_seed + 1, training_seed + 1 + trainings)))
     finally:

@@ -13,9 +13,10 @@ from agent.errors import UserError
 from agent.evolve import Search
 from agent.fitness import Fitness, Objective
 from agent.genome import Genome, diff
-from agent.individual import INVALID_STAGES, SEED_ID, Birth
+from agent.individual import INVALID_STAGES, SEED_ID, Birth, listed
 from agent.journal import Journal
 from agent.records import read_birth
+from sandbox.tasks import reported
 
 Facts = dict[str, Any]
 
@@ -53,6 +54,7 @@ def status(journal: Journal, run: str, *, alive: bool) -> Facts:
         "counts": {kind: counts[kind] for kind in ("proposed", "invalid", "duplicate", "failed", "trained")},
         "failures": dict(reasons.most_common(5)),
         "objectives": config.get("objectives", {}),
+        "self_reported": reported(config.get("task", {})),
         "seed": {"fitness": dict(seed.values) if seed else None},
         "noise": {"sigma": dict(noise.sigma), "mean": dict(noise.reference)} if noise else None,
         "plateau": next((d["level"] for _, _, _, d in reversed(list(journal.events("adapted")))), 0),
@@ -65,6 +67,7 @@ def status(journal: Journal, run: str, *, alive: bool) -> Facts:
         "forecast": _forecast(journal, config) if alive and config else None,
         "waiting": _waiting(journal) if alive else [],
         "isolation": started[-1]["isolation"] if started else "none",
+        "devices": started[-1].get("devices", []) if started else [],
     }
 
 
@@ -118,7 +121,9 @@ class _Book:
     def __init__(self, journal: Journal) -> None:
         self.births: dict[str, Birth] = {key: read_birth(data) for _, _, key, data in journal.events("drawn")}
         self._settled = {key: data for _, _, key, data in journal.events("settled")}
-        self._meant = {key: data.get("intention", "") for _, _, key, data in journal.events("bred")}
+        bred = {key: data for _, _, key, data in journal.events("bred")}
+        self._meant = {key: data.get("intention", "") for key, data in bred.items()}
+        self._changed = {key: data.get("changed", ()) for key, data in bred.items()}
         self._branches = {key: data["branch"] for _, _, key, data in journal.events("committed")}
         self._usd: defaultdict[str, float] = defaultdict(float)
         for _, _, key, data in journal.events("answered"):
@@ -133,7 +138,7 @@ class _Book:
             "parents": list(birth.parents),
             "generation": birth.generation,
             "operator": birth.operator,
-            "block": ", ".join(birth.blocks),
+            "block": listed(birth.about(self._changed.get(birth.id, ()))),
             "role": birth.role,
             "directive": birth.directive,
             "elite": next((r.elite for r in birth.recipes if r.elite), None),

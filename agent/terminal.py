@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import IO, Any, cast
 
@@ -25,6 +25,7 @@ from agent.events import (
     Event,
     Foretold,
     GenerationEnded,
+    Heard,
     Notice,
     Recalled,
     RunStarted,
@@ -32,9 +33,10 @@ from agent.events import (
     StopRequested,
 )
 from agent.evolve import Search
-from agent.individual import INVALID_STAGES, SEED_ID, Duplicate, Failure, Individual, Outcome
+from agent.individual import INVALID_STAGES, SEED_ID, Duplicate, Failure, Individual, Outcome, listed
 from agent.llm import ModelRests, ModelReturned
 from agent.prompting import clean
+from sandbox.tasks import reported
 
 Facts = Mapping[str, Any]
 
@@ -46,6 +48,12 @@ def number(value: float) -> str:
 
 def fitness_text(fitness: Mapping[str, float] | None) -> str:
     return "  ".join(f"{name} {number(value)}" for name, value in (fitness or {}).items())
+
+
+def slots_text(devices: Sequence[str]) -> str:
+    """`4 slots on cpu`, `2 slots on cuda:0, 2 slots on cuda:1`."""
+    told = (f"{count} slot{'s' if count > 1 else ''} on {device}" for device, count in Counter(devices).items())
+    return ", ".join(told)
 
 
 class _Unheard:
@@ -82,8 +90,10 @@ class Live:
         self._counts: Counter[str] = Counter()
         self._breeding: set[str] = set()
         self._training: set[str] = set()
+        self._heard: dict[str, str] = {}
+        """What each training said of itself last."""
         self._generation, self._generations = 0, 0
-        self._isolation = "?"
+        self._isolation, self._slots = "?", ""
         self._hypervolume = 0.0
         self._front: list[str] = []
         self._fitness: dict[str, Mapping[str, float]] = {}
@@ -121,12 +131,19 @@ class Live:
             case ModelReturned(model):
                 self._resting.pop(model, None)
                 self._tell(Text(f"{model} answers again", "bold"))
+            case Heard(id, progress):
+                self._heard[id] = str(progress)
             case RunStarted():
                 search = event.config["search"]
                 assert isinstance(search, dict)
                 self._isolation, self._generations = event.isolation, Search(**search).stages
+                self._slots = slots_text(event.devices)
                 for change in event.accepted:
                     self._tell(Text(f"changed since the last start, and accepted: {change}", "yellow"))
+                task = event.config["task"]
+                assert isinstance(task, dict)
+                for name, reason in reported(task).items():
+                    self._tell(Text(f"{name} is self-reported: {reason}", "yellow"))
             case Recalled(outcome):
                 self._counts["proposed"] += outcome.id != SEED_ID
                 self._count(outcome)
@@ -140,6 +157,7 @@ class Live:
             case Settled(outcome):
                 self._breeding.discard(outcome.id)
                 self._training.discard(outcome.id)
+                self._heard.pop(outcome.id, None)
                 self._settle(outcome)
             case GenerationEnded(number=n, front=front, hypervolume=hypervolume):
                 self._front, self._hypervolume = list(front), hypervolume
@@ -163,7 +181,8 @@ class Live:
     def _settle(self, outcome: Outcome) -> None:
         self._count(outcome)
         birth = outcome.birth
-        born = SEED_ID if outcome.id == SEED_ID else f"{outcome.id}  {birth.operator} {', '.join(birth.blocks)}"
+        blocks = listed(birth.about(() if isinstance(outcome, Duplicate) else outcome.changed))
+        born = SEED_ID if outcome.id == SEED_ID else f"{outcome.id}  {birth.operator} {blocks}".rstrip()
         born += f" ({birth.directive})" if birth.directive else ""
         match outcome:
             case Individual(fitness=fitness, evidence=evidence):
@@ -190,12 +209,12 @@ class Live:
         table.add_column("front")
         for id in [SEED_ID, *(i for i in self._front if i != SEED_ID)][:8]:
             table.add_row(Text(f"{id:>5}  {fitness_text(self._fitness.get(id))}", "green" if id != SEED_ID else ""))
-        title = f"{self._run} - {elapsed // 60}:{elapsed % 60:02d} - isolation {self._isolation}"
+        title = f"{self._run} - {elapsed // 60}:{elapsed % 60:02d} - {self._slots} - isolation {self._isolation}"
         waiting = [] if self._lines else [Text("training the seed ...", "dim")]
         forecast = [Text(f"forecast: {self._forecast}", "dim")] if self._forecast else []
-        return Panel(
-            Group(head, *forecast, *self._rests(), table, *waiting, *self._lines), title=title, title_align="left"
-        )
+        heard = [Text(f"{id}  {told}", "dim") for id, told in sorted(dict(self._heard).items())[:8]]
+        words = [*waiting, *self._lines, *heard]
+        return Panel(Group(head, *forecast, *self._rests(), table, *words), title=title, title_align="left")
 
     def _rests(self) -> list[Text]:
         """A line for each model that is left alone."""
@@ -225,9 +244,11 @@ def print_status(facts: Facts) -> None:
     if unknown and unknown == spend["llm_calls"]:
         usd = "price unknown"
     tokens = f"{spend['tokens_in']:,} tokens in, {spend['tokens_out']:,} out"
-    lines.append(Text(f"{spend['llm_calls']} model calls, {tokens}, {usd}; isolation {facts['isolation']}"))
+    place = f"{slots_text(facts['devices'])}, isolation {facts['isolation']}"
+    lines.append(Text(f"{spend['llm_calls']} model calls, {tokens}, {usd}; {place}"))
     for reason, count in facts["failures"].items():
         lines.append(Text(f"  {count} x {clean(reason)[:150]}", "yellow"))
+    lines += _warnings(facts["self_reported"])
     if noise := facts["noise"]:
         told = ", ".join(f"{name} {number(sigma) if sigma else 'none'}" for name, sigma in noise["sigma"].items())
         lines.append(Text(f"noise, one sigma of the seed over training seeds: {told}"))
@@ -262,6 +283,8 @@ def print_run(listed: list[dict[str, Any]], facts: Facts) -> None:
         table.add_row(*(Text(cell) for cell in cells), style="green" if one["id"] in on_front else "")
     console.print(table)
     console.print(_front_table(facts))
+    for line in _warnings(facts["self_reported"]):
+        console.print(line)
 
 
 def print_variant(one: Facts, facts: Facts) -> None:
@@ -278,10 +301,12 @@ def print_variant(one: Facts, facts: Facts) -> None:
         for name, value in one["fitness"].items():
             sigma = (facts["noise"] or {"sigma": {}})["sigma"].get(name)
             change = f", {(value - seed[name]) / sigma:+.1f} sigma" if sigma else ""
-            table.add_row(name, Text(f"{number(value)}  (seed {number(seed[name])}{change})"))
+            mark = f"; self-reported: {reason}" if (reason := facts["self_reported"].get(name)) else ""
+            table.add_row(name, Text(f"{number(value)}  (seed {number(seed[name])}{change}){mark}"))
         stages = ", ".join(f"{stage} {s:.2f} s" for stage, s in one["evidence"]["seconds"].items())
         memory = one["evidence"]["peak_memory"] / 2**20
-        table.add_row("measured", f"{stages}; peak {memory:.0f} MiB; isolation {one['evidence']['isolation']}")
+        place = f"on {one['evidence']['device']}, {one['evidence']['waited']:.2f} s of waiting not counted"
+        table.add_row("measured", f"{stages}; {place}; peak {memory:.0f} MiB; isolation {one['evidence']['isolation']}")
     console.print(Text(f"variant {one['id']}", "bold"))
     console.print(table)
     if one["log"]:
@@ -364,29 +389,29 @@ def print_diff(text: str) -> None:
         sys.stdout.write(text)
 
 
-def print_doctor(facts: Facts) -> None:
+def print_doctor(lines: Iterable[str]) -> None:
+    """Topics stand at the margin."""
     console = _stdout()
-    for topic, found in facts.items():
-        console.print(Text(topic, "bold"))
-        for key, value in found.items() if isinstance(found, Mapping) else [("", found)]:
-            console.print(Text(f"  {key}: {_flat(value)}"), soft_wrap=True)
+    for line in lines:
+        console.print(Text(line, "" if line.startswith(" ") else "bold"), soft_wrap=True)
 
 
-def _flat(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{k} {_flat(v)}" for k, v in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(map(_flat, value)) or "none"
-    return str(value)
+def print_checks(checks: list[dict[str, Any]]) -> None:
+    """A line for each check; what it found is the author's or a candidate's text."""
+    console = _stdout()
+    for check in checks:
+        word, style = ("ok    ", "green") if check["passed"] else ("FAILED", "bold red")
+        console.print(Text(f"{word} {check['check']}: {clean(check['found'])}", style), soft_wrap=True)
 
 
 def _front_table(facts: Facts, most: int | None = None) -> Table:
     """`most`: rows that there is room for."""
-    table = Table(title="front", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    table = Table(title="front", title_justify="left", box=None, padding=(0, 2, 0, 0), expand=True)
     names = list(facts["objectives"])
     for column in ("id", *names, "branch"):
-        table.add_column(column, justify="right" if column in names else "left", no_wrap=True)
-    table.add_column("last intention", no_wrap=True, overflow="ellipsis")
+        mark = " (self-reported)" if column in facts["self_reported"] else ""
+        table.add_column(f"{column}{mark}", justify="right" if column in names else "left", no_wrap=True)
+    table.add_column("last intention", no_wrap=True, overflow="ellipsis", ratio=1)  # takes what the others leave
     rows = [(member["id"], member["fitness"], member["branch"], member["intention"]) for member in facts["front"]]
     if facts["seed"]["fitness"] and all(id != SEED_ID for id, *_ in rows):
         rows.append((SEED_ID, facts["seed"]["fitness"], "(where it began)", ""))
@@ -396,6 +421,10 @@ def _front_table(facts: Facts, most: int | None = None) -> Table:
     for id, fitness, branch, intention in rows[:room]:
         table.add_row(id, *(number(fitness[n]) for n in names), Text(branch or ""), Text(clean(intention)))
     return table
+
+
+def _warnings(reported: Mapping[str, str]) -> list[Text]:
+    return [Text(f"{name} is self-reported: {reason}.", "yellow") for name, reason in reported.items()]
 
 
 def _stdout() -> Console:

@@ -27,6 +27,7 @@ from agent.individual import SEED_ID, Birth, Duplicate, Evidence, Failure, Indiv
 from agent.journal import Journal
 from agent.llm import Completion, Usage
 from sandbox.job import Stopped
+from sandbox.lanes import Lanes
 
 BERLIN = ZoneInfo("Europe/Berlin")
 GENOME = Genome({"model.py": "class Net:\n    width = 8\n"})
@@ -362,10 +363,11 @@ class TestTime:
         hands.pass_(1)
         assert budget.admits_evaluation("0002").limit == "hours"
 
-    def test_an_evaluation_that_has_to_wait_for_a_slot_ends_later(self, hands):
+    def test_an_evaluation_whose_slot_gets_free_too_late_does_not_begin(self, hands):
         budget = begun(hands, hours=1.0, reserve=0.0, grace_seconds=0, slots=2)
         budget.see(Settled(SEED, 2000.0))
-        assert [budget.admits_evaluation(id) for id in ("0001", "0002")] == [None, None]
+        assert [budget.admits_evaluation(id) for id in ("0001", "0002", "0003")] == [None, None, None]
+        hands.pass_(2000)  # the third has waited for one of the first two
         assert budget.admits_evaluation("0003").limit == "hours"
 
     def test_what_is_under_way_keeps_its_slot_busy_first(self, hands):
@@ -860,7 +862,7 @@ def test_a_failed_evaluation_tells_how_long_it_took():
             return Stopped("fit", "it ran too long")
 
     events = queue.SimpleQueue()
-    evaluation = Evaluation(Bench(Slow(), object, (), (), slots=1), events.put, Memo(), Gate())
+    evaluation = Evaluation(Bench(Slow(), Lanes("none", object, ["cpu"]), (), ()), events.put, Memo(), Gate())
     outcome = evaluation.submit(Variant(Birth("0001", 0), GENOME)).result()
     settled = events.get()
     assert settled.outcome == outcome

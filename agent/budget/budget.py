@@ -112,12 +112,15 @@ class Budget:
             return refusal
 
     def admits_evaluation(self, id: str) -> Refusal | None:
-        """May this child's evaluation begin? A yes counts it as running, a no as given up."""
+        """May this child's evaluation begin, in a slot that is free? A yes counts it as running, a no as given up.
+
+        It may be asked again until its training begins: a slot can take long to get free.
+        """
         with self._lock:
             self._tick()
             s, limits = self.spend, self.limits
             others = len(s.evaluating - {id})
-            refusal = self._late((others // self._slots + 1) * s.evaluation.value) or _over(
+            refusal = self._late(s.evaluation.value) or _over(
                 "gpu_hours", limits.gpu_hours, limits.share, *_gpu_hours(s, others, 1)
             )
             if refusal:

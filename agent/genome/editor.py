@@ -30,11 +30,15 @@ class Editor:
     def apply(self, genome: Genome, blocks: tuple[str, ...], answer: str) -> Genome | Violations:
         """The genome with `blocks` replaced by what the answer defines, or why the answer cannot be used.
 
+        Without `blocks` the answer may define any of those that may evolve, and the program's constants: definitions take
+        the place of those of the same name, new ones are added, and what nothing uses any more is dropped.
         Raises MachineError if no child process can be started.
         """
         if len(answer) > MAX_CHARACTERS:
             return Violations((f"The answer has {len(answer):,} characters; {MAX_CHARACTERS:,} is the limit.",), "answer")
-        request = {"files": dict(genome.files), "names": list(blocks), "answer": answer.encode("utf-8", "replace").decode()}
+        readable = answer.encode("utf-8", "replace").decode()
+        frozen = sorted(genome.frozen)
+        request = {"files": dict(genome.files), "names": list(blocks), "answer": readable, "frozen": frozen}
         with self._lock:
             line = self._exchange(sent := json.dumps(request).encode() + b"\n")
             if line == b"":  # somebody else may have killed the child; an answer that does so does it twice

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import difflib
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from agent.errors import UserError
+from agent.genome.syntax import parse
 
 DEFINITIONS = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
@@ -38,6 +39,8 @@ class Genome:
     files: Mapping[str, str]
     frozen: frozenset[str] = frozenset()
     """Names of blocks that evolution must leave alone."""
+    entries: frozenset[str] = frozenset(ENTRY_POINTS)
+    """What its task calls by name."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "files", MappingProxyType(dict(self.files)))
@@ -62,8 +65,8 @@ class Genome:
     @cached_property
     def live_blocks(self) -> tuple[Block, ...]:
         """The blocks that may evolve and whose change can be measured: all of them where that cannot be told."""
-        reached = _reached(self.files.values())
-        live = tuple(block for block in self.blocks if block.name.rpartition(":")[2] in reached)
+        live_names = reached(self.files.values(), self.entries)
+        live = tuple(block for block in self.blocks if block.name.rpartition(":")[2] in live_names)
         return live or self.blocks
 
     def block(self, name: str) -> Block:
@@ -75,14 +78,18 @@ class Genome:
 
     def with_files(self, files: Mapping[str, str]) -> Genome:
         """The same genome with some files replaced."""
-        return Genome({**self.files, **files}, self.frozen)
+        return self.alike({**self.files, **files})
+
+    def alike(self, files: Mapping[str, str]) -> Genome:
+        """Other files under the same rules."""
+        return Genome(files, self.frozen, self.entries)
 
     @cached_property
     def fingerprint(self) -> str:
         """Equal for sources that differ only in comments, docstrings and spacing, under one version of Python."""
         digest = hashlib.sha256()
         for path, text in sorted(self.files.items()):
-            digest.update(f"{path}\0{ast.dump(without_docstrings(ast.parse(text)))}\0".encode("utf-8", "replace"))
+            digest.update(f"{path}\0{ast.dump(without_docstrings(parse(text)))}\0".encode("utf-8", "replace"))
         return digest.hexdigest()
 
 
@@ -95,7 +102,7 @@ def read_genome(folder: Path, files: Sequence[str], frozen: Iterable[str] = ()) 
             raise UserError(f"The seed's file {name} lies outside of {folder}.")
         try:
             texts[name] = path.read_bytes().decode("utf-8")  # bytes: line endings stay as they are
-            ast.parse(texts[name])
+            parse(texts[name])
         except FileNotFoundError:
             raise UserError(f"The seed's file {path} does not exist.") from None
         except UnicodeDecodeError:
@@ -136,18 +143,28 @@ def without_docstrings(tree: ast.Module) -> ast.Module:
     return tree
 
 
+@lru_cache(maxsize=256)
+def meanings(text: str) -> tuple[str, ...]:
+    """Of each top-level statement: equal for those that differ only in comments, docstrings and spacing."""
+    return tuple(ast.dump(without_docstrings(ast.Module([node], []))) for node in parse(text).body)
+
+
 def bound_names(statement: ast.stmt) -> set[str]:
     """What a top-level statement makes available under which names."""
     if isinstance(statement, DEFINITIONS):
         return {statement.name}
-    found = set()
-    for node in ast.walk(statement):
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+    found: set[str] = set()
+    queue: list[ast.AST] = [statement]
+    while queue:
+        node = queue.pop()
+        if isinstance(node, DEFINITIONS):
+            found.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             found.add(node.id)
         elif isinstance(node, ast.alias):
             found.add((node.asname or node.name).partition(".")[0])
-        elif isinstance(node, DEFINITIONS):
-            found.add(node.name)
+        elif not isinstance(node, ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp | ast.Lambda):
+            queue += ast.iter_child_nodes(node)  # the variables of a comprehension are its own
     return found
 
 
@@ -157,31 +174,43 @@ def span(node: ast.stmt) -> tuple[int, int]:
     return min([node.lineno, *(d.lineno for d in decorators)]), node.end_lineno or node.lineno
 
 
-def _reached(texts: Iterable[str]) -> set[str]:
+def reached(
+    texts: Iterable[str], entry_points: Collection[str] = ENTRY_POINTS, *, passive_values: bool = False
+) -> set[str]:
     """Names that the entry points or code that runs on import lead to; empty if there is no entry point.
 
     Errs on the side of life: a name is the same in every file and scope, and a string or an attribute may mean it too.
+    `passive_values`: giving names to values is not code that runs, such a statement counts if one of its names is reached.
     """
     binders: dict[str, list[ast.stmt]] = {}
     queue: list[ast.stmt] = []
-    for statement in (statement for text in texts for statement in ast.parse(text).body):
+    for statement in (statement for text in texts for statement in parse(text).body):
         for name in bound_names(statement):
             binders.setdefault(name, []).append(statement)
         # Importing a name is not using it; a decorator runs on import and may enter its class into a table.
         passive = isinstance(statement, DEFINITIONS) and not statement.decorator_list
-        if not passive and not isinstance(statement, ast.Import | ast.ImportFrom):
+        passive |= isinstance(statement, ast.Import | ast.ImportFrom) or (passive_values and is_value(statement))
+        if not passive:
             queue.append(statement)
-    entries = [name for name in ENTRY_POINTS if name in binders]
-    reached = set(entries)
+    entries = [name for name in entry_points if name in binders]
+    found = set(entries)
     queue += [statement for name in entries for statement in binders[name]]
     while queue:
-        for name in _mentioned(queue.pop()) - reached:
-            reached.add(name)
+        for name in mentioned(queue.pop()) - found:
+            found.add(name)
             queue += binders.get(name, ())
-    return reached if entries else set()
+    return found if entries else set()
 
 
-def _mentioned(statement: ast.stmt) -> set[str]:
+def is_value(statement: ast.stmt) -> bool:
+    """Gives names to values and does nothing else: not `Gate.width = 3` nor `TABLE["x"] = 3`, which change others."""
+    if not isinstance(statement, ast.Assign | ast.AnnAssign):
+        return False
+    return not any(isinstance(n, ast.Attribute | ast.Subscript) and isinstance(n.ctx, ast.Store) for n in ast.walk(statement))
+
+
+def mentioned(statement: ast.stmt) -> set[str]:
+    """Names that a statement may mean something by, its own included."""
     found = {statement.name} if isinstance(statement, DEFINITIONS) else set()
     for node in ast.walk(statement):
         if isinstance(node, ast.Name):
@@ -199,7 +228,7 @@ def _mentioned(statement: ast.stmt) -> set[str]:
 def _blocks(path: str, text: str, several: bool) -> tuple[Block, ...]:
     lines = source_lines(text)
     found = []
-    for node in ast.parse(text).body:
+    for node in parse(text).body:
         if isinstance(node, DEFINITIONS):
             first, last = span(node)
             while first > 1 and lines[first - 2].startswith("#"):

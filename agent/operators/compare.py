@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 
-from agent.genome import Block, Genome
+from agent.genome import Block, Genome, alike
 from agent.genome.genome import bound_names
+from agent.genome.syntax import parse
 
 _DEFINITIONS = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
@@ -18,8 +19,7 @@ def differing(a: Genome, b: Genome) -> tuple[str, ...]:
         for block in a.blocks
         if block.name in theirs
         and block.kind == theirs[block.name].kind
-        and block.source != theirs[block.name].source
-        and _meaning(block) != _meaning(theirs[block.name])
+        and not alike(block, theirs[block.name])
     )
 
 
@@ -36,7 +36,7 @@ def borrowed(block: Block, giver: Genome, taker: Genome) -> str:
     text = giver.files[block.file]
     available, missing = _top_level(text), _top_level(text).keys() - _top_level(taker.files.get(block.file, "")).keys()
     wanted: dict[int, ast.stmt] = {}
-    queue: list[ast.AST] = [ast.parse(block.source)]
+    queue: list[ast.AST] = [parse(block.source)]
     while queue:
         for name in _names(queue.pop()) & missing:
             statement = available[name]
@@ -55,16 +55,8 @@ def source_of(statement: ast.stmt, text: str) -> str:
 
 def _top_level(text: str) -> dict[str, ast.stmt]:
     """Names bound at the top of a file, each with the statement that binds it."""
-    return {name: statement for statement in ast.parse(text).body for name in bound_names(statement)}
+    return {name: statement for statement in parse(text).body for name in bound_names(statement)}
 
 
 def _names(node: ast.AST) -> set[str]:
     return {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)}
-
-
-def _meaning(block: Block) -> str:
-    tree = ast.parse(block.source)
-    for node in ast.walk(tree):
-        if isinstance(node, _DEFINITIONS) and ast.get_docstring(node, clean=False) is not None:
-            node.body = node.body[1:]
-    return ast.dump(tree)

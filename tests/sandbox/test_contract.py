@@ -70,14 +70,11 @@ def box(level: Level, sandbox) -> WarmSandbox:
     return sandbox(level)
 
 
-SLOW = pytest.mark.slow  # each starts two zygotes
-
-
-@pytest.fixture(params=["full", "contained", pytest.param("reduced", marks=SLOW), pytest.param("none", marks=SLOW)])
+@pytest.fixture(params=LEVELS)
 def own(request: pytest.FixtureRequest, sandbox) -> Iterator[WarmSandbox]:
-    """A sandbox that the test may break."""
+    """A sandbox that the test may break. One is warm, with a spare process; the others start faster without torch."""
     sandbox(request.param)  # skips what this machine cannot do
-    made = WarmSandbox(request.param)
+    made = WarmSandbox(request.param, warm=request.param == "contained")
     yield made
     made.close()
 
@@ -251,7 +248,8 @@ def main(child):
         assert "OSError" in report.log
         assert (tmp_path / "a").read_bytes() == b"first"
 
-    def test_a_model_trains_with_two_threads_and_saves_to_scratch(self, box, call) -> None:
+    @pytest.mark.parametrize("level", ["full", "contained"])
+    def test_a_model_trains_with_two_threads_and_saves_to_scratch(self, level, box, call) -> None:
         source = """
 import torch
 def main(child):
@@ -284,6 +282,72 @@ def main(child):
     return repr(seen).encode()
 """
         assert [box.run(call(source)).result for _ in range(2)] == [b"[False, False, False]"] * 2
+
+
+class TestWatch:
+    """Who runs a call can look at its output as it comes, and end it."""
+
+    def test_lines_come_while_the_call_runs_in_the_thread_that_runs_it(self, box, call) -> None:
+        source = """
+import os, time
+def main(child):
+    print("epoch 1", flush=True)
+    while not os.path.exists(child.scratch / "never"):
+        time.sleep(0.01)
+"""
+        seen: list[tuple[str, threading.Thread]] = []
+        report = box.run(call(source), lambda line: bool(seen.append((line, threading.current_thread()))))
+        assert seen == [("epoch 1", threading.current_thread())]
+        assert (report.cause, report.ok, report.result) == ("stopped", False, b"")
+        assert report.log == "epoch 1\n"
+
+    def test_no_process_is_left_of_a_call_that_was_stopped_and_the_next_one_runs(self, box, call, named, comm) -> None:
+        assert box.run(call(f"{LOOP}\nprint('here', flush=True)", options={"comm": comm}), lambda line: False).cause == "stopped"
+        assert named(comm) == []
+        for _ in range(20):  # these end by themselves just when they are stopped
+            report = box.run(call("def main(child):\n    print('line', flush=True)\n    return b'x'"), lambda line: False)
+            assert (report.cause, report.result) in (("stopped", b""), ("exit", b"x"))
+        assert box.run(call("def main(child): return b'next'")).result == b"next"
+
+    def test_lines_are_whole_cleaned_and_cut(self, box, call) -> None:
+        source = r"""
+import os, time
+def main(child):
+    accent = "é\n".encode()
+    for part in (b"one\ntw", b"o\n\n\x1b[31mred\x1b[0m\r\n", accent[:1], accent[1:], b"x" * 9000 + b"\nno end"):
+        os.write(1, part)
+        time.sleep(0.01)
+    return b""
+"""
+        seen: list[str] = []
+        assert box.run(call(source), lambda line: not seen.append(line)).ok
+        assert seen == ["one", "two", "", "[31mred[0m", "é", "x" * 500]
+
+    def test_a_flood_of_lines_is_thinned_and_drained(self, box, call) -> None:
+        source = "def main(child):\n    for i in range(200_000): print('line', i)\n    return b'done'"
+        seen: list[str] = []
+
+        def slow(line: str) -> bool:
+            seen.append(line)
+            time.sleep(0.005)
+            return True
+
+        report = box.run(call(source, seconds=60), slow)
+        assert (report.cause, report.result) == ("exit", b"done")
+        assert report.log.endswith("line 199999\n")
+        assert 1 <= len(seen) < 100 + 100 * (report.seconds + 1)
+        assert all(line.startswith("line ") for line in seen)
+
+    def test_what_a_watch_raises_ends_the_call(self, sandbox, call, named, comm) -> None:
+        box = sandbox("contained")
+
+        def fails(line: str) -> bool:
+            raise KeyboardInterrupt(line)
+
+        with pytest.raises(KeyboardInterrupt, match="here"):
+            box.run(call(f"{LOOP}\nprint('here', flush=True)", options={"comm": comm}), fails)
+        assert until(lambda: not named(comm))
+        assert box.run(call("def main(child): return b'next'")).result == b"next"
 
 
 class TestAfter:
@@ -439,16 +503,16 @@ class TestMachine:
 
     def test_a_layer_that_cannot_be_set_up_is_the_machines_fault(self, call) -> None:
         # A folder that is not there in the child cannot become its root: the namespaces then fail inside.
-        box = WarmSandbox("none", layers={"rlimits": True, "namespaces": True, "landlock": False, "seccomp": False})
+        layers = {"rlimits": True, "namespaces": True, "landlock": False, "seccomp": False}
+        box = WarmSandbox("none", layers=layers, warm=False)
         try:
             box.run(call("def main(child): return b''"))
         except SandboxUnavailable:
             box.close()
             pytest.skip("this machine has no namespaces to fail")
-        os.rmdir(box._zygote._folder)
+        os.rmdir(os.path.join(box._zygote._folder, "root"))
         with pytest.raises(SandboxUnavailable, match="could not be set up"):
-            for _ in range(3):  # the worker of the first call was made ready before
-                box.run(call("def main(child): return b''"))
+            box.run(call("def main(child): return b''"))
         box.close()
 
     def test_an_entry_that_does_not_exist_is_no_success(self, sandbox, call) -> None:
