@@ -23,7 +23,7 @@ from agent.config import Config, LlmSection, RunFolder
 from agent.draws import Draws
 from agent.errors import MachineError, UserError
 from agent.evaluation import Bench, Evaluation
-from agent.events import Heard, Memo, RunEnded, RunStarted, Settled, Watch
+from agent.events import AskedAgain, Heard, Memo, RunEnded, RunStarted, Settled, Watch
 from agent.evolve import Evolution
 from agent.fitness import Noise
 from agent.gate import Gate, Halted
@@ -94,6 +94,8 @@ def resume(folder: RunFolder, watch: Watch, said: Mapping[str, Any] | None = Non
         anew = any(change.startswith("limits.until:") for change in accepted) or "until" in (said or {}).get("limits", {})
         if said:
             _write(folder.config, config.to_toml())
+        if calls := journal.unanswered():
+            watch(AskedAgain(calls))
         lineage = Lineage.open(Path(config.seed.folder), folder.root, folder.name)
         seed: Individual | Failure | None = None
         for _, _, key, data in journal.events("settled"):

@@ -20,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from agent.events import (
+    AskedAgain,
     Bred,
     Drawn,
     Event,
@@ -144,6 +145,9 @@ class Live:
                 assert isinstance(task, dict)
                 for name, reason in reported(task).items():
                     self._tell(Text(f"{name} is self-reported: {reason}", "yellow"))
+            case AskedAgain(calls):
+                told = f"{calls} model calls were out when the last process ended: they are asked, and may be billed, again"
+                self._tell(Text(told, "yellow"))
             case Recalled(outcome):
                 self._counts["proposed"] += outcome.id != SEED_ID
                 self._count(outcome)
