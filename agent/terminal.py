@@ -77,6 +77,8 @@ class _Unheard:
             act()
         except OSError:
             self._gone = True
+        except RuntimeError:  # a signal came in the middle of a write, and its handler writes too: one of them is lost
+            pass
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
