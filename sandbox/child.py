@@ -51,8 +51,9 @@ class Child:
 
 
 def module_name(path: str) -> str:
-    """`pkg/b.py` -> `pkg.b`."""
-    return ".".join(PurePosixPath(path).with_suffix("").parts)
+    """`pkg/b.py` -> `pkg.b`, `pkg/__init__.py` -> `pkg`."""
+    parts = PurePosixPath(path).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
 
 
 class _Sources:
@@ -60,7 +61,8 @@ class _Sources:
 
     def __init__(self, sources: Mapping[str, str]) -> None:
         self._texts = {module_name(path): (path, text) for path, text in sources.items()}
-        self._packages = {name.rpartition(".")[0] for name in self._texts if "." in name}
+        folders = (parent for path in sources for parent in PurePosixPath(path).parents)
+        self._packages = {".".join(folder.parts) for folder in folders if folder.parts}
 
     def find_spec(self, fullname: str, path: object = None, target: object = None) -> importlib.machinery.ModuleSpec | None:
         if fullname not in self._texts and fullname not in self._packages:

@@ -64,7 +64,7 @@ def _fork_zygotes(channel: socket.socket) -> socket.socket:
         os.close(process)
 
 
-PROFILE = ("layers", "devices", "gpu", "scratch_bytes")
+PROFILE = ("layers", "devices", "gpu", "scratch_bytes", "readable", "world_readable")
 """What of a call a worker takes on before the call has come."""
 
 
