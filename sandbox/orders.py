@@ -33,7 +33,10 @@ def place(folder: str) -> dict[str, Any]:
 def order(call: Call, layers: Mapping[str, bool], *, held: bool) -> dict[str, Any]:
     """For the zygote: nothing in it comes from a candidate. `held`: the call is to wait for its start."""
     gpu = call.device.startswith("cuda")
+    also = [str(path) for path in call.readable]
     return {
+        "readable": also,
+        "world_readable": levels.world_readable(also),
         "layers": dict(layers),
         "gpu": gpu,
         "devices": levels.gpu_devices(call.device) if gpu else [],

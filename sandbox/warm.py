@@ -93,7 +93,11 @@ class _Zygote:
         self.calls = 0
         self.serving = False
         """A call was handed over, and its answer has not come."""
-        self._folder = tempfile.mkdtemp(prefix="evolve-sandbox-")
+        try:
+            self._folder = tempfile.mkdtemp(prefix="evolve-sandbox-")
+            place = orders.memory_file("place", orders.place(self._folder))
+        except OSError as error:
+            raise SandboxUnavailable(f"the sandbox cannot make its folder in {tempfile.gettempdir()}: {error}") from error
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.settimeout(START_SECONDS)
         self._channel = ours
@@ -101,12 +105,13 @@ class _Zygote:
             self._process: Process = stem.fork(theirs) if stem else spawn(theirs, warm=warm)
         except SandboxUnavailable:
             ours.close()
+            os.close(place)
             remove(self._folder)
             raise
         finally:
             theirs.close()
         try:
-            self._send(b"place", [orders.memory_file("place", orders.place(self._folder))])
+            self._send(b"place", [place])
             self._hear()
         except SandboxUnavailable:
             self.close()
@@ -170,6 +175,8 @@ class _Zygote:
                         poll.unregister(log_read)
                 elif told is None:
                     news = self._hear()
+                    if "broken" in news:
+                        raise SandboxUnavailable(f"the sandbox could not make a process ready: {news['broken']}")
                     ended()
                     if "cause" in news:
                         told = news

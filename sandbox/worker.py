@@ -134,7 +134,7 @@ def _in_namespaces(profile: Mapping[str, Any], place: Mapping[str, Any], channel
     """This process stays outside and waits; its child is init of the new pid namespace; its child returns from here."""
     root = place["root"]
     namespaces.enter()
-    readable = [*place["readable"], *(_GPU_FILES if profile["gpu"] else ("/sys/devices/system/cpu",))]
+    readable = [*place["readable"], *profile["readable"], *(_GPU_FILES if profile["gpu"] else ("/sys/devices/system/cpu",))]
     namespaces.build_root(root, readable, place["hidden"], profile["devices"], profile["scratch_bytes"])
     init = os.fork()
     if init:
@@ -181,7 +181,7 @@ def _unprivileged(profile: Mapping[str, Any], place: Mapping[str, Any]) -> tuple
 def becomes_nobody(profile: Mapping[str, Any], place: Mapping[str, Any]) -> bool:
     """Will the candidate run as nobody, so that its scratch folder has to be given to nobody?"""
     alone = os.geteuid() == 0 and not profile["layers"]["namespaces"]
-    return alone and _restricted(profile) and bool(place["world_readable"])
+    return alone and _restricted(profile) and bool(place["world_readable"] and profile["world_readable"])
 
 
 def _restricted(profile: Mapping[str, Any]) -> bool:
@@ -192,7 +192,7 @@ def _with_landlock(profile: Mapping[str, Any], place: Mapping[str, Any]) -> int:
     """The version of Landlock that is then in force."""
     scratch = place["scratch"]
     own = f"/proc/{os.getpid()}"
-    readable = ["/"] if scratch is None else [*place["whole"], *_SYSTEM_FILES, own]
+    readable = ["/"] if scratch is None else [*place["whole"], *profile["readable"], *_SYSTEM_FILES, own]
     listed = [] if scratch is None else place["listed"]
     if profile["gpu"] and scratch is not None:
         readable += _GPU_FILES

@@ -7,6 +7,7 @@ watches each call to its end.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import os
@@ -63,7 +64,7 @@ def _fork_zygotes(channel: socket.socket) -> socket.socket:
         os.close(process)
 
 
-PROFILE = ("layers", "devices", "gpu", "scratch_bytes")
+PROFILE = ("layers", "devices", "gpu", "scratch_bytes", "readable", "world_readable")
 """What of a call a worker takes on before the call has come."""
 
 
@@ -87,12 +88,17 @@ def _serve_calls(channel: socket.socket, ahead: bool) -> None:
         if spare is None or spare.profile != profile:
             if spare is not None:
                 spare.end()
-            spare = Worker(profile, place)
+            try:
+                spare = Worker(profile, place)
+            except OSError as error:  # no process, no descriptor or no room on the disk is left
+                _say(channel, {"broken": str(error)})
+                break
         serving, spare = spare, None
         began = time.monotonic()
         serving.hand_over(order, descriptors)
         if ahead:
-            spare = Worker(profile, place)  # made ready while this call runs
+            with contextlib.suppress(OSError):  # the next call will tell
+                spare = Worker(profile, place)  # made ready while this call runs
         _say(channel, _serve(serving, order, channel, began, spare))
     if spare is not None:
         spare.end()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import difflib
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -39,6 +39,8 @@ class Genome:
     files: Mapping[str, str]
     frozen: frozenset[str] = frozenset()
     """Names of blocks that evolution must leave alone."""
+    entries: frozenset[str] = frozenset(ENTRY_POINTS)
+    """What its task calls by name."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "files", MappingProxyType(dict(self.files)))
@@ -63,7 +65,7 @@ class Genome:
     @cached_property
     def live_blocks(self) -> tuple[Block, ...]:
         """The blocks that may evolve and whose change can be measured: all of them where that cannot be told."""
-        live_names = reached(self.files.values())
+        live_names = reached(self.files.values(), self.entries)
         live = tuple(block for block in self.blocks if block.name.rpartition(":")[2] in live_names)
         return live or self.blocks
 
@@ -76,7 +78,11 @@ class Genome:
 
     def with_files(self, files: Mapping[str, str]) -> Genome:
         """The same genome with some files replaced."""
-        return Genome({**self.files, **files}, self.frozen)
+        return self.alike({**self.files, **files})
+
+    def alike(self, files: Mapping[str, str]) -> Genome:
+        """Other files under the same rules."""
+        return Genome(files, self.frozen, self.entries)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -168,7 +174,9 @@ def span(node: ast.stmt) -> tuple[int, int]:
     return min([node.lineno, *(d.lineno for d in decorators)]), node.end_lineno or node.lineno
 
 
-def reached(texts: Iterable[str], *, passive_values: bool = False) -> set[str]:
+def reached(
+    texts: Iterable[str], entry_points: Collection[str] = ENTRY_POINTS, *, passive_values: bool = False
+) -> set[str]:
     """Names that the entry points or code that runs on import lead to; empty if there is no entry point.
 
     Errs on the side of life: a name is the same in every file and scope, and a string or an attribute may mean it too.
@@ -184,7 +192,7 @@ def reached(texts: Iterable[str], *, passive_values: bool = False) -> set[str]:
         passive |= isinstance(statement, ast.Import | ast.ImportFrom) or (passive_values and is_value(statement))
         if not passive:
             queue.append(statement)
-    entries = [name for name in ENTRY_POINTS if name in binders]
+    entries = [name for name in entry_points if name in binders]
     found = set(entries)
     queue += [statement for name in entries for statement in binders[name]]
     while queue:
