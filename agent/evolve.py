@@ -159,6 +159,7 @@ class Evolution:
         `slots`: trainings at once; `ahead`: at most so many children are bred at once. Raises MachineError when a pool does.
         """
         population, pace = Population(self.archive, self.search), Pace(slots, ahead)
+        pace.settled(self.archive.seed, self.archive.seed.evidence.total)
         unborn = self._unborn(population)
         breeding: dict[Future[Variant | Failure], float] = {}
         asking: dict[Future[str], Question] = {}

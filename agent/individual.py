@@ -105,6 +105,11 @@ class Evidence:
     waited: float = 0.0
     """Seconds that it was ready to go on and waited for a slot, or for room beside the slots."""
 
+    @property
+    def total(self) -> float:
+        """Seconds from its code to its end."""
+        return sum(self.seconds.values()) + self.waited
+
 
 @dataclass(frozen=True)
 class Talk:

@@ -42,8 +42,9 @@ def write_variant(variant: Variant) -> Json:
     return {"files": dict(genome.files), "fingerprint": genome.fingerprint, **said}
 
 
-def read_variant(data: Json, birth: Birth, frozen: frozenset[str]) -> Variant:
-    return Variant(birth, Genome(data["files"], frozen), data.get("intention", ""), changed=tuple(data.get("changed", ())))
+def read_variant(data: Json, birth: Birth, like: Genome) -> Variant:
+    """`like`: a genome whose rules hold for all of its run."""
+    return Variant(birth, like.alike(data["files"]), data.get("intention", ""), changed=tuple(data.get("changed", ())))
 
 
 def write_outcome(outcome: Outcome) -> Json:
@@ -74,9 +75,9 @@ def read_outcome(data: Json, birth: Birth, variant: Variant | None) -> Outcome:
             return replace(failure, genome=variant.genome, intention=variant.intention, changed=variant.changed)
 
 
-def read_seed(data: Json, frozen: frozenset[str]) -> Individual:
+def read_seed(data: Json, like: Genome) -> Individual:
     fitness, evidence = Fitness(data["fitness"]), _read_evidence(data["evidence"])
-    return Individual(Birth(SEED_ID, 0), Genome(data["files"], frozen), fitness, evidence)
+    return Individual(Birth(SEED_ID, 0), like.alike(data["files"]), fitness, evidence)
 
 
 def write_lesson(lesson: Lesson) -> Json:

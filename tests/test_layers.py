@@ -28,9 +28,9 @@ ORDER = (
     ("journal",),
     ("learned",),
     ("lineage", "summary", "comparison", "dashboard", "confirmation"),
-    ("report",),
+    ("report", "script"),
     ("config", "lock", "signals", "basis", "recorder"),
-    ("terminal", "doctor", "keeper", "farewell"),
+    ("terminal", "doctor", "keeper", "farewell", "measures", "authoring"),
     ("experiment", "driving"),
     ("cli",),
 )
@@ -78,6 +78,12 @@ def test_a_library_has_one_importer(library):
     users = [str(p.relative_to(ROOT)) for p in SOURCES if any(m.split(".")[0] == library for m in imports(p))]
     assert users
     assert all(user.startswith(ONLY[library]) for user in users), users
+
+
+def test_source_is_parsed_in_one_place_which_lets_one_thread_in_at_a_time():
+    calls = [str(p.relative_to(ROOT)) for p in SOURCES if "ast.parse(" in p.read_text()]
+    # An own task's file is read before any other thread is there.
+    assert calls == ["agent/genome/syntax.py", "sandbox/tasks/own/source.py"]
 
 
 def test_the_agent_never_imports_torch_and_models_are_imported_late():

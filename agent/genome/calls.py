@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from inspect import Parameter, Signature
 
 from agent.genome.genome import DEFINITIONS, bound_names
+from agent.genome.syntax import parse
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -16,7 +17,7 @@ def failing_calls(files: Mapping[str, str]) -> set[tuple[str, str, str]]:
 
     That is: calls with stars, names that mean something else inside of the caller, decorated or inherited constructors.
     """
-    body = [node for text in files.values() for node in ast.parse(text).body]
+    body = [node for text in files.values() for node in parse(text).body]
     binders = [name for node in body if not isinstance(node, ast.Import | ast.ImportFrom) for name in bound_names(node)]
     known = {
         node.name: signature

@@ -14,6 +14,7 @@ from libcst.metadata import Assignment, GlobalScope, MetadataWrapper, ScopeProvi
 from agent.genome.calls import failing_calls
 from agent.genome.genome import DEFINITIONS, ENTRY_POINTS, bound_names, meanings, mentioned, reached
 from agent.genome.order import too_early
+from agent.genome.syntax import parse
 
 _Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -52,7 +53,7 @@ def broken(before: Mapping[str, str], after: Mapping[str, str], names: Collectio
 
 
 def _definitions(text: str) -> dict[str, _Definition]:
-    return {node.name: node for node in ast.parse(text).body if isinstance(node, _Definition)}
+    return {node.name: node for node in parse(text).body if isinstance(node, _Definition)}
 
 
 def _unchanged(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[ast.stmt]:
@@ -60,7 +61,7 @@ def _unchanged(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[
     alive = reached(after.values())
     for path, text in after.items():
         old = set(meanings(before[path]))
-        for node, meaning in zip(ast.parse(text).body, meanings(text), strict=True):
+        for node, meaning in zip(parse(text).body, meanings(text), strict=True):
             dead = alive and isinstance(node, DEFINITIONS) and node.name not in alive
             if not dead and meaning in old:
                 yield node
@@ -201,7 +202,7 @@ def _imports_that_fail(before: str, after: str, local: Collection[str]) -> list[
 def _imported(text: str) -> set[str]:
     """Top-level packages, and `*` for a star import."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(parse(text)):
         if isinstance(node, ast.Import):
             found |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom):

@@ -28,6 +28,7 @@ from agent.genome.statements import (
     omissions,
     read_names,
 )
+from agent.genome.syntax import parse
 
 
 def edit(
@@ -38,7 +39,7 @@ def edit(
     The answer has to define all of them and may change nothing else. If it is `free`, it may define any of them, and the
     program's constants. What repeats an existing statement is ignored. Both texts have passed the gates.
     """
-    standing = {name: node for node in ast.parse(source).body if _may_be_meant(node) for name in bound_names(node)}
+    standing = {name: node for node in parse(source).body if _may_be_meant(node) for name in bound_names(node)}
     known = {(one,) for one in meanings(source)}
     given = {name for statement in answer if isinstance(statement, Definition) for name in names_of(statement)}
     reasons = [f"The answer does not define `{name}`." for name in names if not free and name not in given]
@@ -117,7 +118,7 @@ def _new_imports(
     source: str, answer: Sequence[cst.BaseStatement], edits: Sequence[Edit], *, every: bool
 ) -> list[cst.BaseStatement]:
     """The answer's imports that bring a name which the file does not have; without `every`, those that its edits read."""
-    body = ast.parse(source).body
+    body = parse(source).body
     have = {name for node in body if isinstance(node, ast.Import | ast.ImportFrom) for name in imported_as(node)}
     own = {name for node in body if _may_be_meant(node) for name in bound_names(node)}
     own = own.union(*(names_of(edit.statement) for edit in edits))

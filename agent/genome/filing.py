@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Mapping, Sequence
 
 import libcst as cst
@@ -10,6 +9,7 @@ import libcst as cst
 from agent.genome.answer import Violations
 from agent.genome.genome import DEFINITIONS, bound_names, is_value
 from agent.genome.statements import is_import, names_of, read_names
+from agent.genome.syntax import parse
 
 Statements = list[cst.BaseStatement]
 
@@ -24,7 +24,7 @@ def filed(files: Mapping[str, str], answer: cst.Module) -> dict[str, Statements]
         return {next(iter(files)): list(answer.body)}
     owners: dict[str, list[str]] = {}
     for path, text in files.items():
-        for node in ast.parse(text).body:
+        for node in parse(text).body:
             if isinstance(node, DEFINITIONS) or is_value(node):
                 for name in bound_names(node):
                     owners.setdefault(name, []).append(path)

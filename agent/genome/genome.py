@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import difflib
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from agent.errors import UserError
+from agent.genome.syntax import parse
 
 DEFINITIONS = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
@@ -38,6 +39,8 @@ class Genome:
     files: Mapping[str, str]
     frozen: frozenset[str] = frozenset()
     """Names of blocks that evolution must leave alone."""
+    entries: frozenset[str] = frozenset(ENTRY_POINTS)
+    """What its task calls by name."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "files", MappingProxyType(dict(self.files)))
@@ -62,7 +65,7 @@ class Genome:
     @cached_property
     def live_blocks(self) -> tuple[Block, ...]:
         """The blocks that may evolve and whose change can be measured: all of them where that cannot be told."""
-        live_names = reached(self.files.values())
+        live_names = reached(self.files.values(), self.entries)
         live = tuple(block for block in self.blocks if block.name.rpartition(":")[2] in live_names)
         return live or self.blocks
 
@@ -75,14 +78,18 @@ class Genome:
 
     def with_files(self, files: Mapping[str, str]) -> Genome:
         """The same genome with some files replaced."""
-        return Genome({**self.files, **files}, self.frozen)
+        return self.alike({**self.files, **files})
+
+    def alike(self, files: Mapping[str, str]) -> Genome:
+        """Other files under the same rules."""
+        return Genome(files, self.frozen, self.entries)
 
     @cached_property
     def fingerprint(self) -> str:
         """Equal for sources that differ only in comments, docstrings and spacing, under one version of Python."""
         digest = hashlib.sha256()
         for path, text in sorted(self.files.items()):
-            digest.update(f"{path}\0{ast.dump(without_docstrings(ast.parse(text)))}\0".encode("utf-8", "replace"))
+            digest.update(f"{path}\0{ast.dump(without_docstrings(parse(text)))}\0".encode("utf-8", "replace"))
         return digest.hexdigest()
 
 
@@ -95,7 +102,7 @@ def read_genome(folder: Path, files: Sequence[str], frozen: Iterable[str] = ()) 
             raise UserError(f"The seed's file {name} lies outside of {folder}.")
         try:
             texts[name] = path.read_bytes().decode("utf-8")  # bytes: line endings stay as they are
-            ast.parse(texts[name])
+            parse(texts[name])
         except FileNotFoundError:
             raise UserError(f"The seed's file {path} does not exist.") from None
         except UnicodeDecodeError:
@@ -139,7 +146,7 @@ def without_docstrings(tree: ast.Module) -> ast.Module:
 @lru_cache(maxsize=256)
 def meanings(text: str) -> tuple[str, ...]:
     """Of each top-level statement: equal for those that differ only in comments, docstrings and spacing."""
-    return tuple(ast.dump(without_docstrings(ast.Module([node], []))) for node in ast.parse(text).body)
+    return tuple(ast.dump(without_docstrings(ast.Module([node], []))) for node in parse(text).body)
 
 
 def bound_names(statement: ast.stmt) -> set[str]:
@@ -167,7 +174,9 @@ def span(node: ast.stmt) -> tuple[int, int]:
     return min([node.lineno, *(d.lineno for d in decorators)]), node.end_lineno or node.lineno
 
 
-def reached(texts: Iterable[str], *, passive_values: bool = False) -> set[str]:
+def reached(
+    texts: Iterable[str], entry_points: Collection[str] = ENTRY_POINTS, *, passive_values: bool = False
+) -> set[str]:
     """Names that the entry points or code that runs on import lead to; empty if there is no entry point.
 
     Errs on the side of life: a name is the same in every file and scope, and a string or an attribute may mean it too.
@@ -175,7 +184,7 @@ def reached(texts: Iterable[str], *, passive_values: bool = False) -> set[str]:
     """
     binders: dict[str, list[ast.stmt]] = {}
     queue: list[ast.stmt] = []
-    for statement in (statement for text in texts for statement in ast.parse(text).body):
+    for statement in (statement for text in texts for statement in parse(text).body):
         for name in bound_names(statement):
             binders.setdefault(name, []).append(statement)
         # Importing a name is not using it; a decorator runs on import and may enter its class into a table.
@@ -183,7 +192,7 @@ def reached(texts: Iterable[str], *, passive_values: bool = False) -> set[str]:
         passive |= isinstance(statement, ast.Import | ast.ImportFrom) or (passive_values and is_value(statement))
         if not passive:
             queue.append(statement)
-    entries = [name for name in ENTRY_POINTS if name in binders]
+    entries = [name for name in entry_points if name in binders]
     found = set(entries)
     queue += [statement for name in entries for statement in binders[name]]
     while queue:
@@ -219,7 +228,7 @@ def mentioned(statement: ast.stmt) -> set[str]:
 def _blocks(path: str, text: str, several: bool) -> tuple[Block, ...]:
     lines = source_lines(text)
     found = []
-    for node in ast.parse(text).body:
+    for node in parse(text).body:
         if isinstance(node, DEFINITIONS):
             first, last = span(node)
             while first > 1 and lines[first - 2].startswith("#"):

@@ -6,6 +6,7 @@ import ast
 import builtins
 
 from agent.genome.genome import DEFINITIONS, bound_names
+from agent.genome.syntax import parse
 
 
 def eager_names(statement: ast.stmt, *, annotations: bool = True) -> set[str]:
@@ -33,7 +34,7 @@ def eager_names(statement: ast.stmt, *, annotations: bool = True) -> set[str]:
 
 def too_early(text: str) -> set[tuple[str, str]]:
     """(who, what): a statement that reads a name of the file before it is bound, by the first name that it binds itself."""
-    body = ast.parse(text).body
+    body = parse(text).body
     lazy = any(isinstance(node, ast.ImportFrom) and node.module == "__future__" for node in body)
     first = {name: place for place, node in reversed([*enumerate(body)]) for name in bound_names(node)}
     return {

@@ -6,6 +6,7 @@ import ast
 from collections.abc import Collection, Mapping
 
 from agent.genome.genome import DEFINITIONS, ENTRY_POINTS, bound_names, is_value, mentioned, reached, source_lines, span
+from agent.genome.syntax import parse
 
 
 def without_unused(before: Mapping[str, str], after: Mapping[str, str], frozen: Collection[str]) -> dict[str, str]:
@@ -17,9 +18,9 @@ def without_unused(before: Mapping[str, str], after: Mapping[str, str], frozen: 
     alive, was_alive = reached(after.values(), passive_values=True), reached(before.values(), passive_values=True)
     if not alive:
         return dict(after)
-    known = {name for text in before.values() for node in ast.parse(text).body for name in bound_names(node)}
+    known = {name for text in before.values() for node in parse(text).body for name in bound_names(node)}
     several = len(after) > 1
-    body = [(path, node) for path, text in after.items() for node in ast.parse(text).body]
+    body = [(path, node) for path, text in after.items() for node in parse(text).body]
     unused = []
     for path, node in body:
         names = bound_names(node)
@@ -37,7 +38,7 @@ def without_unused(before: Mapping[str, str], after: Mapping[str, str], frozen: 
 def _without(text: str, nodes: Collection[ast.stmt]) -> str:
     """Their lines, the comment lines directly above and the blank lines above those go."""
     lines = source_lines(text)
-    spans = [span(node) for node in ast.parse(text).body]
+    spans = [span(node) for node in parse(text).body]
     for node in sorted(nodes, key=lambda node: node.lineno, reverse=True):
         first, last = span(node)
         if sum(start <= last and first <= stop for start, stop in spans) > 1:

@@ -13,6 +13,7 @@ import libcst as cst
 from agent.genome.genome import bound_names, source_lines, span
 from agent.genome.order import eager_names
 from agent.genome.statements import is_future, names_of, text_of
+from agent.genome.syntax import parse
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +42,7 @@ def spliced(source: str, edits: Sequence[Edit], imports: Sequence[cst.BaseStatem
     A new statement stands above the next one of the answer that has a place in the file, else below the last one that
     has; but never above what it reads while the file is imported.
     """
-    lines, tree = source_lines(source), ast.parse(source)
+    lines, tree = source_lines(source), parse(source)
     pieces: defaultdict[_Place, str] = defaultdict(str)
     bound = {name: _Place(span(node)[1], span(node)[1], _BELOW) for node in tree.body for name in bound_names(node)}
     for number, edit in enumerate(edits):
@@ -51,7 +52,7 @@ def spliced(source: str, edits: Sequence[Edit], imports: Sequence[cst.BaseStatem
             pieces[_Place(first - 1, last, _INSTEAD)] += text_of(plain) + "\n"
         else:
             text = text_of(edit.statement)
-            read = {name for node in ast.parse(text).body for name in eager_names(node)}
+            read = {name for node in parse(text).body for name in eager_names(node)}
             place = max([_place(lines, edits, number), *(bound[name] for name in read if name in bound)])
             bound |= dict.fromkeys(names_of(edit.statement), place)
             pieces[place] += f"\n\n{text}\n" if place.rank == _BELOW else f"{text}\n\n\n"

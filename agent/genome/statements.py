@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import libcst as cst
 
 from agent.genome.genome import DEFINITIONS, bound_names, is_value, meanings
+from agent.genome.syntax import parse
 
 Definition = cst.ClassDef | cst.FunctionDef
 
@@ -30,7 +31,7 @@ def omissions(statement: cst.CSTNode) -> list[str]:
     """The functions and classes in it, itself included, whose body is `...` where code should be."""
     return [
         node.name
-        for node in ast.walk(ast.parse(text_of(statement)))
+        for node in ast.walk(parse(text_of(statement)))
         if isinstance(node, DEFINITIONS)
         and isinstance(last := node.body[-1], ast.Expr)
         and isinstance(last.value, ast.Constant)
@@ -40,7 +41,7 @@ def omissions(statement: cst.CSTNode) -> list[str]:
 
 def names_of(statement: cst.CSTNode) -> set[str]:
     """What a definition or a value makes available under which names."""
-    return {name for node in ast.parse(text_of(statement)).body for name in bound_names(node)}
+    return {name for node in parse(text_of(statement)).body for name in bound_names(node)}
 
 
 def _small(statement: cst.CSTNode) -> Sequence[cst.BaseSmallStatement]:
@@ -59,7 +60,7 @@ def is_future(statement: cst.CSTNode) -> bool:
 def is_assignment(statement: cst.CSTNode) -> bool:
     """Constants and aliases; a call on the right side may have effects, but only those of making a value."""
     small = _small(statement)
-    return bool(small) and all(is_value(node) for node in ast.parse(text_of(statement)).body)
+    return bool(small) and all(is_value(node) for node in parse(text_of(statement)).body)
 
 
 def is_demonstration(statement: cst.CSTNode) -> bool:
@@ -94,7 +95,7 @@ def read_names(node: cst.CSTNode) -> set[str]:
 
 def bindings(statement: cst.CSTNode) -> set[str]:
     """`import a.b`, `import a as x`, `from m import y`: what each makes available, with where it comes from."""
-    return imported_as(ast.parse(text_of(statement)))
+    return imported_as(parse(text_of(statement)))
 
 
 def imported_as(tree: ast.AST) -> set[str]:

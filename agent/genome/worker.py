@@ -18,6 +18,7 @@ from agent.genome.editing import edit
 from agent.genome.filing import filed
 from agent.genome.genome import DEFINITIONS
 from agent.genome.pruning import without_unused
+from agent.genome.syntax import parse
 
 _MEMORY = 2 << 30
 
@@ -89,11 +90,11 @@ def _idle(before: Files, edited: Files, kept: Files) -> str:
 
 
 def _definitions(text: str) -> list[str]:
-    return [node.name for node in ast.parse(text).body if isinstance(node, DEFINITIONS)]
+    return [node.name for node in parse(text).body if isinstance(node, DEFINITIONS)]
 
 
 def _classes(text: str) -> list[str]:
-    return [node.name for node in ast.parse(text).body if isinstance(node, ast.ClassDef)]
+    return [node.name for node in parse(text).body if isinstance(node, ast.ClassDef)]
 
 
 def main() -> None:

@@ -7,6 +7,8 @@ import builtins
 import difflib
 from collections.abc import Collection
 
+from agent.genome.syntax import parse
+
 MOST = 12
 """Kinds that are named at most: a change of everything is about nothing in particular."""
 MAX_LINES = 3_000
@@ -21,7 +23,7 @@ def kinds_in(source: str, lines: Collection[int] | None = None) -> tuple[str, ..
     A line that names no kind stands for the call around it. Source that does not parse has none.
     """
     try:
-        tree = ast.parse(source)
+        tree = parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return ()
     named: list[tuple[int, int, str]] = []

@@ -6,6 +6,7 @@ import ast
 
 from agent.genome import Block, Genome, alike
 from agent.genome.genome import bound_names
+from agent.genome.syntax import parse
 
 _DEFINITIONS = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
@@ -35,7 +36,7 @@ def borrowed(block: Block, giver: Genome, taker: Genome) -> str:
     text = giver.files[block.file]
     available, missing = _top_level(text), _top_level(text).keys() - _top_level(taker.files.get(block.file, "")).keys()
     wanted: dict[int, ast.stmt] = {}
-    queue: list[ast.AST] = [ast.parse(block.source)]
+    queue: list[ast.AST] = [parse(block.source)]
     while queue:
         for name in _names(queue.pop()) & missing:
             statement = available[name]
@@ -54,7 +55,7 @@ def source_of(statement: ast.stmt, text: str) -> str:
 
 def _top_level(text: str) -> dict[str, ast.stmt]:
     """Names bound at the top of a file, each with the statement that binds it."""
-    return {name: statement for statement in ast.parse(text).body for name in bound_names(statement)}
+    return {name: statement for statement in parse(text).body for name in bound_names(statement)}
 
 
 def _names(node: ast.AST) -> set[str]:
