@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -198,7 +199,14 @@ def _equip(config: Config, watch: Watch, pinned: Level = "none") -> Iterator[_Eq
         )
         stack.callback(bench.close)
         editor = stack.enter_context(closing(Editor()))
+        threading.Thread(target=_rehearse, args=(editor, genome), daemon=True).start()
         yield _Equipment(config, genome, task, bench, prompts, models, editor, isolation)
+
+
+def _rehearse(editor: Editor, genome: Genome) -> None:
+    """An edit that comes to nothing: the first one takes the editor a second, in which the seed can train."""
+    with suppress(MachineError):  # who needs it will hear of it
+        editor.apply(genome, (), "")
 
 
 def _devices(config: Config) -> tuple[str, ...]:
