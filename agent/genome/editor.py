@@ -37,8 +37,8 @@ class Editor:
         if len(answer) > MAX_CHARACTERS:
             return Violations((f"The answer has {len(answer):,} characters; {MAX_CHARACTERS:,} is the limit.",), "answer")
         readable = answer.encode("utf-8", "replace").decode()
-        frozen = sorted(genome.frozen)
-        request = {"files": dict(genome.files), "names": list(blocks), "answer": readable, "frozen": frozen}
+        rules = {"frozen": sorted(genome.frozen), "entries": sorted(genome.entries)}
+        request = {"files": dict(genome.files), "names": list(blocks), "answer": readable, **rules}
         with self._lock:
             line = self._exchange(json.dumps(request).encode() + b"\n")
         if line is None:
