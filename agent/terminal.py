@@ -20,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from agent.events import (
+    AskedAgain,
     Bred,
     Drawn,
     Event,
@@ -76,6 +77,8 @@ class _Unheard:
             act()
         except OSError:
             self._gone = True
+        except RuntimeError:  # a signal came in the middle of a write, and its handler writes too: one of them is lost
+            pass
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -144,6 +147,9 @@ class Live:
                 assert isinstance(task, dict)
                 for name, reason in reported(task).items():
                     self._tell(Text(f"{name} is self-reported: {reason}", "yellow"))
+            case AskedAgain(calls):
+                told = f"{calls} model calls were out when the last process ended: they are asked, and may be billed, again"
+                self._tell(Text(told, "yellow"))
             case Recalled(outcome):
                 self._counts["proposed"] += outcome.id != SEED_ID
                 self._count(outcome)

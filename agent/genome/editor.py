@@ -40,8 +40,10 @@ class Editor:
         rules = {"frozen": sorted(genome.frozen), "entries": sorted(genome.entries)}
         request = {"files": dict(genome.files), "names": list(blocks), "answer": readable, **rules}
         with self._lock:
-            line = self._exchange(json.dumps(request).encode() + b"\n")
-        if line is None:
+            line = self._exchange(sent := json.dumps(request).encode() + b"\n")
+            if line == b"":  # somebody else may have killed the child; an answer that does so does it twice
+                line = self._exchange(sent)
+        if not line:
             return Violations((f"The code could not be parsed within {self._seconds:g} seconds; write it more simply.",))
         told = json.loads(line)
         if "reasons" in told:
@@ -53,7 +55,7 @@ class Editor:
             self._stop()
 
     def _exchange(self, request: bytes) -> bytes | None:
-        """One line there, one line back; None if the child died or took too long (it is replaced at the next call)."""
+        """One line there, one line back; nothing if the child died, None if it took too long. Then it is replaced."""
         if self._child is not None and self._child.poll() is not None:
             self._stop()  # it died between two edits: not this answer's fault
         child = self._child or self._start()
@@ -63,7 +65,7 @@ class Editor:
             child.stdin.flush()
         except BrokenPipeError:
             self._stop()
-            return None
+            return b""
         line = bytearray()
         with selectors.DefaultSelector() as selector:
             selector.register(child.stdout, selectors.EVENT_READ)
@@ -74,7 +76,8 @@ class Editor:
                 if line.endswith(b"\n"):
                     return bytes(line)
                 if not piece:
-                    break
+                    self._stop()
+                    return b""
         self._stop()
         return None
 

@@ -180,21 +180,19 @@ def serve(latency):
     sys.stdin.read()
 
 
-def watched(experiment):
-    """All calls of the run's sandboxes: (stage, sources, asked, report, span inside)."""
-    calls = []
+class Watched:
+    """A sandbox of the run, with everything that passed through it: (stage, sources, asked, report, span inside)."""
 
-    class Watched(experiment.WarmSandbox):
-        def run(self, call, *arguments):
-            asked = time.monotonic()
-            report = super().run(call, *arguments)
-            found = re.findall(r"^span (\S+) (\S+)$", report.log, re.MULTILINE)
-            span = (float(found[-1][0]), float(found[-1][1])) if found else None
-            calls.append((call.entry.partition(":")[2], call.sources["model.py"], asked, report, span))
-            return report
+    def __init__(self, sandbox, calls):
+        self.level, self.close, self._run, self._calls = sandbox.level, sandbox.close, sandbox.run, calls
 
-    experiment.WarmSandbox = Watched
-    return calls
+    def run(self, call, *arguments):
+        asked = time.monotonic()
+        report = self._run(call, *arguments)
+        found = re.findall(r"^span (\S+) (\S+)$", report.log, re.MULTILINE)
+        span = (float(found[-1][0]), float(found[-1][1])) if found else None
+        self._calls.append((call.entry.partition(":")[2], call.sources["model.py"], asked, report, span))
+        return report
 
 
 def run(folder, address, arguments):
@@ -214,7 +212,8 @@ def run(folder, address, arguments):
         "noise": {"trainings": 0},
     }
     config = load(str(folder / "seed"), None, settings, [])
-    calls, seen = watched(experiment), []
+    calls, seen, open_sandbox = [], [], experiment.open_sandbox
+    experiment.open_sandbox = lambda *which, **how: Watched(open_sandbox(*which, **how), calls)
     experiment.start(config, RunFolder(folder / "run"), lambda event: seen.append((time.monotonic(), event)))
     begun = next(moment for moment, event in seen if isinstance(event, RunStarted))
     return calls, begun, seen[-1][0], [event for _, event in seen]

@@ -1,6 +1,10 @@
 """Before and after, as text: what an answer makes of a file."""
 
+import os
+import signal
 import textwrap
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given, settings
@@ -285,5 +289,20 @@ def test_a_killed_child_is_replaced():
         editor._child.kill()
         editor._child.wait()
         assert "x + 2" in text(apply(editor, "def scale(x, factor=2.0):\n    return x + 2", "scale"))
+    finally:
+        editor.close()
+
+
+def test_a_child_that_is_killed_in_the_middle_of_an_edit_does_not_count_against_the_answer():
+    editor = Editor()
+    try:
+        apply(editor, "def scale(x, factor=2.0):\n    return x + 1", "scale")
+        os.kill(editor._child.pid, signal.SIGSTOP)
+        with ThreadPoolExecutor(1) as threads:
+            edit = threads.submit(apply, editor, "def scale(x, factor=2.0):\n    return x + 3", "scale")
+            while not editor._lock.locked():
+                time.sleep(0.001)
+            editor._child.kill()
+            assert "x + 3" in text(edit.result())
     finally:
         editor.close()
