@@ -195,6 +195,7 @@ def _evolve(
 
     try:
         with asked_to_stop(stop):
+            record.flush()  # before anything is spent: can git write here?
             noise = measure(
                 seed,
                 e.bench,
@@ -210,6 +211,7 @@ def _evolve(
                 evolution.steady(config.sandbox.slots, config.llm.concurrency)
             else:
                 evolution.generational()
+            record.flush()
     except Halted:
         pass  # before the search began
     except KeyboardInterrupt:
@@ -221,6 +223,7 @@ def _evolve(
     finally:
         breeding.close()
         evaluation.close()
+        record.close()
     if gate.stopped:
         record(RunEnded("stopped", gate.stopped))
         raise KeyboardInterrupt
