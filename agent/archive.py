@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from agent import selection
-from agent.fitness import Objective
+from agent.fitness import Fitness, Objective
+from agent.genome import Genome
 from agent.individual import Failure, Individual, Outcome, Variant
+from agent.novelty import Novelty
 
 
 class Archive:
@@ -16,18 +19,24 @@ class Archive:
         self.seed = seed
         self.objectives = tuple(objectives)
         self.individuals: dict[str, Individual] = {seed.id: seed}
-        self._owner_of = {seed.genome.fingerprint: seed.id}
+        self._novelty = Novelty(seed.genome, seed.id)
         self._measured: list[Individual | Failure] = []
         self._front = [seed]
 
     def claim(self, variant: Variant) -> str | None:
         """Reserves the variant's genome; the id of the child that had it before, if one had."""
-        owner = self._owner_of.setdefault(variant.genome.fingerprint, variant.id)
-        return None if owner == variant.id else owner
+        recipes = variant.birth.recipes
+        parent = self.individuals.get(recipes[0].parents[0]) if recipes else None
+        return self._novelty.claim(variant.id, variant.genome, parent.genome if parent else None)
+
+    def met(self) -> Met:
+        """What has been claimed until now, whatever is claimed later."""
+        return Met(self, self._novelty, self._novelty.count)
 
     def add(self, outcome: Outcome) -> None:
         if isinstance(outcome, Individual):
             self.individuals[outcome.id] = outcome
+            self._novelty.claim(outcome.id, outcome.genome, None)  # a mended one is not what was claimed
             self._front = selection.front([*self._front, outcome], self.objectives)
         if isinstance(outcome, Individual | Failure):
             self._measured.append(outcome)
@@ -42,3 +51,30 @@ class Archive:
     def hypervolume(self) -> float:
         """Of the front, in units of the seed (see `selection.hypervolume`)."""
         return selection.hypervolume([i.fitness for i in self.front()], self.objectives, self.seed.fitness)
+
+
+@dataclass(frozen=True)
+class Met:
+    """The genomes that were known at one moment. May be asked from several threads."""
+
+    _archive: Archive
+    _novelty: Novelty
+    _before: int
+
+    def told(self, genome: Genome, parent: Genome) -> str:
+        """In words, if this genome or nearly the same one is known: `the same program as `0007`, which measured ...`."""
+        if twin := self._novelty.twin(genome, self._before):
+            return f"the same program as `{twin}`, {self._fate(twin)}"
+        if near := self._novelty.near(genome, parent, self._before):
+            return f"nearly the same program as `{near}`, {self._fate(near)}"
+        return ""
+
+    def _fate(self, id: str) -> str:
+        one = self._archive.individuals.get(id)
+        if one is None:
+            return "which was tried already"
+        return f"which measured {_values(one.fitness, self._archive.objectives)}"
+
+
+def _values(fitness: Fitness, objectives: Sequence[Objective]) -> str:
+    return ", ".join(f"{o.name} {fitness[o.name]:.6g}" for o in objectives)

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import replace
 
-from agent.events import Answered, Asked, Bred, Memo, Record, Settled
+from agent.events import Answered, Asked, Bred, Memo, Mended, Record, Rejected, Settled
 from agent.gate import Gate, Halted
 from agent.genome import Editor, Genome, Violations
-from agent.individual import Birth, Failure, Recipe, Variant
+from agent.individual import Birth, Failure, Recipe, Talk, Variant
 from agent.llm import Completion, LanguageModel, Message, Request, RequestRejected
 from agent.memory import intention
 from agent.operators import Context, operators, repair
+from agent.operators.repair import follow_up
 from agent.prompting import Prompts
+from agent.reflection import Question
+
+HOTTER, HOTTEST = 1.3, 1.6
+"""A second draw is asked for at this multiple of the temperature, up to there; 1.0 stands for a provider's default."""
+MORE_ROOM = 2
+"""An answer that was cut off is asked for again with this many times the room."""
+_LOG = 600
+"""Characters of a candidate's last output that are sent back."""
 
 
 class Breeding:
@@ -29,79 +38,139 @@ class Breeding:
         memo: Memo,
         gate: Gate,
         repairs: int = 1,
+        redraws: int = 1,
         concurrency: int = 8,
     ) -> None:
-        """`repairs`: how often an answer that breaks the contract is sent back with the reason."""
+        """`repairs`: how often an answer that breaks the contract, or a program that fails the smoke stage, is sent back.
+
+        `redraws`: how often a program that is known, or nearly, is asked to be another.
+        """
         self._prompts, self._operators = prompts, operators(prompts)
-        self._models, self._editor = models, editor
-        self._record, self._memo, self._gate, self._repairs = record, memo, gate, repairs
+        self._editor, self._record, self._memo = editor, record, memo
+        self._calls = _Calls(models, record, memo, gate)
+        self._repairs, self._redraws = repairs, redraws
         self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="breeding")
 
     def submit(self, birth: Birth, context: Context) -> Future[Variant | Failure]:
         """The future raises MachineError if the model's provider or the machine is at fault, Halted if the gate is shut."""
         return self._threads.submit(self._bring_forth, birth, context)
 
+    def ask(self, question: Question) -> Future[str]:
+        """The answer to a question about the search itself, which no child comes of; empty if the provider rejects it."""
+        return self._threads.submit(self._answer, question)
+
+    def mend(self, variant: Variant, failure: Failure) -> Variant | Failure | None:
+        """Another try at a variant that failed the smoke stage, in the thread that found out; None if there is none left.
+
+        A failure here is that of the new answer. Raises as the future of `submit` does.
+        """
+        talk = variant.talk
+        if failure.stage != "smoke" or talk is None or talk.mended >= self._repairs:
+            return None
+        reasons = [failure.reason, *([f"Its last output: {failure.log[-_LOG:]}"] if failure.log else [])]
+        messages = repair(self._prompts, talk.messages, talk.answer, reasons)
+        talk, edited = self._edited(variant.id, replace(talk, messages=messages, mended=talk.mended + 1))
+        if isinstance(edited, Violations):
+            return Failure(variant.birth, edited.stage, " ".join(edited.reasons), genome=variant.genome)
+        mended = Variant(variant.birth, edited, intention(talk.answer)[0] or variant.intention, talk)
+        self._record(Mended(mended, failure.reason))
+        return mended
+
     def close(self) -> None:
         """Starts nothing new; calls that are under way end by themselves."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _bring_forth(self, birth: Birth, context: Context) -> Variant | Failure:
-        if known := self._memo.variants.get(birth.id):
-            return known
         settled = self._memo.outcomes.get(birth.id)
+        if known := self._memo.variants.get(birth.id):
+            return known if settled else replace(known, talk=self._recalled(known, context))
         if isinstance(settled, Failure):
             return settled
-        calls = _Calls(birth.id, self._models, self._record, self._memo, self._gate)
         genome = context.individuals[birth.recipes[0].parents[0]].genome
         said: list[str] = []
+        calls, talk = 0, None
         for recipe in birth.recipes:
-            edited = self._apply(recipe, genome, context, calls)
+            messages = self._operators[recipe.operator].prompt(recipe, genome, context)
+            talk, edited = self._new(birth.id, Talk(recipe, genome, messages, calls=calls), context)
             if isinstance(edited, Violations):
                 failure = Failure(birth, edited.stage, " ".join(edited.reasons))
                 self._record(Settled(failure))
                 return failure
-            genome = edited.genome
-            said += [edited.intention] if edited.intention else []
-        variant = Variant(birth, genome, " Then: ".join(said))
+            genome, calls = edited, talk.calls
+            said += [meant] if (meant := intention(talk.answer)[0]) else []
+        variant = Variant(birth, genome, " Then: ".join(said), talk)
         self._record(Bred(variant))
         return variant
 
-    def _apply(self, recipe: Recipe, base: Genome, context: Context, calls: _Calls) -> _Edited | Violations:
-        """One recipe: ask, edit, and send a bad answer back with what is wrong with it."""
-        messages = self._operators[recipe.operator].prompt(recipe, base, context)
+    def _new(self, id: str, talk: Talk, context: Context) -> tuple[Talk, Genome | Violations]:
+        """The edited genome; where it is known already, another one is asked for, and taken if it can be used."""
+        talk, edited = self._edited(id, talk)
+        for _ in range(self._redraws):
+            if isinstance(edited, Violations) or not (found := context.met.told(edited, talk.base) if context.met else ""):
+                break
+            messages = follow_up(talk.messages, talk.answer, self._prompts.parts["again"].fill(found=found))
+            other, redrawn = self._edited(id, replace(talk, messages=messages, recipe=_hotter(talk.recipe)))
+            if isinstance(redrawn, Violations):
+                talk = replace(talk, calls=other.calls)
+            else:
+                talk, edited = other, redrawn
+        return talk, edited
+
+    def _edited(self, id: str, talk: Talk) -> tuple[Talk, Genome | Violations]:
+        """Ask, edit, and send a bad answer back with what is wrong with it."""
         for attempt in range(self._repairs + 1):
-            completion = calls.ask(messages, recipe)
+            completion = self._calls.ask(id, talk.calls, talk.messages, talk.recipe)
+            talk = replace(talk, calls=talk.calls + 1)
             if isinstance(completion, Violations):
-                return completion
-            genome = self._editor.apply(base, recipe.blocks, completion.text)
-            if not isinstance(genome, Violations):
-                return _Edited(genome, intention(completion.text)[0])
-            broken = genome
+                return talk, completion
+            talk = replace(talk, answer=completion.text)
+            edited = self._editor.apply(talk.base, talk.recipe.blocks, completion.text)
+            if not isinstance(edited, Violations):
+                return talk, edited
+            broken = edited
+            self._record(Rejected(id, talk.calls - 1, broken.stage, broken.reasons))
             if completion.finish_reason == "length":
                 broken = Violations(("The answer was cut off at its length limit.", *broken.reasons), broken.stage)
-            if attempt < self._repairs:
-                messages = repair(self._prompts, messages, completion.text, broken.reasons)
-        return broken
+                talk = replace(talk, recipe=_roomier(talk.recipe))
+            elif attempt < self._repairs:
+                talk = replace(talk, messages=repair(self._prompts, talk.messages, completion.text, broken.reasons))
+        return talk, broken
+
+    def _answer(self, question: Question) -> str:
+        recipe = Recipe("reflect", (), (), question.model, seed=0)
+        completion = self._calls.ask(question.id, 0, question.messages, recipe)
+        return "" if isinstance(completion, Violations) else completion.text
+
+    def _recalled(self, variant: Variant, context: Context) -> Talk | None:
+        """The conversation that an earlier process had about this variant, as far as the journal tells it."""
+        told = self._memo.conversations.get(variant.id)
+        if told is None:
+            return None
+        recipes = variant.birth.recipes
+        base = context.individuals[recipes[0].parents[0]].genome if len(recipes) == 1 else variant.genome
+        return Talk(recipes[-1], base, told.messages, told.answer, told.calls, told.mended)
 
 
-@dataclass(frozen=True)
-class _Edited:
-    genome: Genome
-    intention: str
+def _hotter(recipe: Recipe) -> Recipe:
+    usual = 1.0 if recipe.temperature is None else recipe.temperature
+    return replace(recipe, temperature=round(max(usual, min(HOTTEST, HOTTER * usual)), 3))
+
+
+def _roomier(recipe: Recipe) -> Recipe:
+    return recipe if recipe.max_tokens is None else replace(recipe, max_tokens=MORE_ROOM * recipe.max_tokens)
 
 
 class _Calls:
-    """The model calls of one child, counted, so that a resumed run finds each answer that was paid for."""
+    """The model calls of all children, numbered by child, so that a resumed run finds each answer that was paid for."""
 
-    def __init__(self, id: str, models: Mapping[str, LanguageModel], record: Record, memo: Memo, gate: Gate) -> None:
-        self._id, self._models, self._record, self._memo, self._gate, self._count = id, models, record, memo, gate, 0
+    def __init__(self, models: Mapping[str, LanguageModel], record: Record, memo: Memo, gate: Gate) -> None:
+        self._models, self._record, self._memo, self._gate = models, record, memo, gate
 
-    def ask(self, messages: tuple[Message, ...], recipe: Recipe) -> Completion | Violations:
-        call, self._count = self._count, self._count + 1
-        if known := self._memo.answers.get((self._id, call)):
+    def ask(self, id: str, call: int, messages: tuple[Message, ...], recipe: Recipe) -> Completion | Violations:
+        if known := self._memo.answers.get((id, call)):
             return known
-        self._gate.to_breed(self._id)
-        self._record(Asked(self._id, call, recipe.model, messages, recipe.temperature, recipe.max_tokens))
+        self._gate.to_breed(id)
+        self._record(Asked(id, call, recipe.model, messages, recipe.temperature, recipe.max_tokens))
         request = Request(messages, recipe.seed + call, recipe.temperature, recipe.max_tokens)
         try:
             completion = self._models[recipe.model].complete(request)
@@ -109,5 +178,5 @@ class _Calls:
             return Violations((str(rejected),), "answer")
         except CancelledError:  # the model was closed: nobody waits for it any more
             raise Halted from None
-        self._record(Answered(self._id, call, completion))
+        self._record(Answered(id, call, completion))
         return completion

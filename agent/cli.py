@@ -174,14 +174,24 @@ def status(run: Path, as_json: bool, watch: bool) -> None:
 @cli.command()
 @_RUN
 @click.argument("id", required=False)
+@click.option("--lessons", is_flag=True, help="What the run has learnt, with evidence and credit.")
+@click.option("--arms", is_flag=True, help="How models, operators and prompts fared.")
 @_AS_JSON
-def show(run: Path, id: str | None, as_json: bool) -> None:
+def show(run: Path, id: str | None, lessons: bool, arms: bool, as_json: bool) -> None:
     """The front of a run, or one variant: metrics, lineage, diff, prompt, answer."""
-    from agent import summary, terminal
+    from agent import learned, summary, terminal
 
     folder = _folder(run)
+    if id is not None and (lessons or arms):
+        raise UserError("--lessons and --arms are of a whole run: leave the ID out.")
     with _journal(folder) as journal:
-        if id is not None:
+        if lessons:
+            told = learned.lessons(journal)
+            _print_json(told) if as_json else terminal.print_lessons(told, _status(folder))
+        elif arms:
+            ranked = learned.arms(journal, [member["id"] for member in _status(folder)["front"]])
+            _print_json(ranked) if as_json else terminal.print_arms(ranked)
+        elif id is not None:
             facts = summary.variant(journal, id)
             _print_json(facts) if as_json else terminal.print_variant(facts, _status(folder))
         else:
@@ -198,6 +208,21 @@ def diff(run: Path, id: str) -> None:
 
     with _journal(_folder(run)) as journal:
         terminal.print_diff(summary.variant(journal, id)["diff"])
+
+
+@cli.command()
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@_AS_JSON
+def compare(runs: tuple[Path, ...], as_json: bool) -> None:
+    """Runs side by side: hypervolume over trained variants and over dollars, with the noise."""
+    from contextlib import ExitStack
+
+    from agent import comparison, terminal
+
+    with ExitStack() as stack:
+        journals = {str(run): stack.enter_context(_journal(_folder(run))) for run in runs}
+        facts = comparison.compare(journals)
+    _print_json(facts) if as_json else terminal.print_comparison(facts)
 
 
 @cli.command()

@@ -23,12 +23,13 @@ from agent.evolve import Search
 from agent.fitness import RELATIONS, Constraint, Direction, Objective
 from agent.learning import Credit, Recall
 from agent.plateau import Patience
+from agent.reflection import Reflections
 from agent.resources import seeds_folder
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "paper": {
         "search": {"schedule": "generational", "operators": {}},
-        "llm": {"temperature": [0.05, 0.4], "max_tokens": [600, 1400]},
+        "llm": {"temperature": [0.05, 0.4], "max_tokens": [600, 1400], "redraws": 0},
         "contest": {"prompts": "uniform", "operators": "uniform", "models": "uniform"},
         "memory": {"enabled": False},
         "plateau": {"children": 0},
@@ -106,6 +107,8 @@ class LlmSection(_Section):
     concurrency: int = Field(default=4, ge=1)
     repairs: int = Field(default=1, ge=0)
     """How often an answer that breaks the block contract is sent back with the reason."""
+    redraws: int = Field(default=1, ge=0)
+    """How often a program that is known already, or nearly, is asked to be another one."""
     prices: dict[str, tuple[float, float]] = {}
     """US dollars per million tokens (in, out) by model, where the bundled table has none."""
 
@@ -154,6 +157,7 @@ class Config(_Section):
     credit: Credit = Credit()
     memory: Recall = Recall()
     plateau: Patience = Patience()
+    thoughts: Reflections = Reflections()
     noise: NoiseSection = NoiseSection()
     limits: Limits = Limits()
     """Of the whole run."""

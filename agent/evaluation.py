@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from typing import Protocol
 
 from agent.errors import MachineError
 from agent.events import Memo, Record, Settled
@@ -93,11 +94,18 @@ class Bench:
         return Individual(birth, genome, fitness, evidence)
 
 
+class Mending(Protocol):
+    def mend(self, variant: Variant, failure: Failure) -> Variant | Failure | None:
+        """Another program in the place of one that failed; a failure if it cannot be had, None if none is to be had."""
+        ...
+
+
 class Evaluation:
     """The pool over a bench: what an earlier process settled is not measured again, what is new is journaled."""
 
-    def __init__(self, bench: Bench, record: Record, memo: Memo, gate: Gate) -> None:
-        self._bench, self._record, self._memo, self._gate = bench, record, memo, gate
+    def __init__(self, bench: Bench, record: Record, memo: Memo, gate: Gate, mending: Mending | None = None) -> None:
+        """`mending`: whom a variant that fails the smoke stage is sent back to."""
+        self._bench, self._record, self._memo, self._gate, self._mending = bench, record, memo, gate, mending
         self._threads = ThreadPoolExecutor(bench.slots, thread_name_prefix="evaluation")
 
     def submit(self, variant: Variant) -> Future[Individual | Failure]:
@@ -113,6 +121,18 @@ class Evaluation:
             return known
         self._gate.to_evaluate(variant.id)
         began = time.monotonic()
-        outcome = replace(self._bench.measure(variant.birth, variant.genome), intention=variant.intention)
+        outcome = self._measured(variant)
         self._record(Settled(outcome, time.monotonic() - began))
         return outcome
+
+    def _measured(self, variant: Variant) -> Individual | Failure:
+        while True:
+            outcome = replace(self._bench.measure(variant.birth, variant.genome), intention=variant.intention)
+            if isinstance(outcome, Individual) or self._mending is None:
+                return outcome
+            mended = self._mending.mend(variant, outcome)
+            if mended is None:
+                return outcome
+            if isinstance(mended, Failure):
+                return replace(mended, intention=variant.intention)
+            variant = mended

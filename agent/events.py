@@ -48,10 +48,29 @@ class Answered:
 
 
 @dataclass(frozen=True)
+class Rejected:
+    """An answer broke the contract: it is sent back, or the child's end."""
+
+    id: str
+    call: int
+    stage: str
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Bred:
     """A child parsed and kept its contract."""
 
     variant: Variant
+
+
+@dataclass(frozen=True)
+class Mended:
+    """A variant that failed the smoke stage was sent back, and this one came."""
+
+    variant: Variant
+    reason: str
+    """What the former one failed of."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +167,9 @@ Event = (
     | Drawn
     | Asked
     | Answered
+    | Rejected
     | Bred
+    | Mended
     | Settled
     | Repeated
     | Learned
@@ -178,6 +199,16 @@ Watch = Callable[[Event | StopRequested], None]
 
 
 @dataclass(frozen=True)
+class Conversation:
+    """What the journal knows of the talk with a model about one child."""
+
+    messages: tuple[Message, ...]
+    answer: str
+    calls: int
+    mended: int
+
+
+@dataclass(frozen=True)
 class Memo:
     """What an earlier process of the same run already did: pools look here first, so that a resume repeats nothing."""
 
@@ -187,6 +218,8 @@ class Memo:
     births: Mapping[str, Birth] = field(default_factory=dict)
     commits: Mapping[str, str] = field(default_factory=dict)
     """Commit by id."""
+    conversations: Mapping[str, Conversation] = field(default_factory=dict)
+    """Of the variants that are not settled."""
     lessons: Mapping[str, Lesson] = field(default_factory=dict)
     """By the child's id."""
     repeats: Mapping[int, Repeated] = field(default_factory=dict)

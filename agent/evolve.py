@@ -42,6 +42,7 @@ from agent.individual import Birth, Duplicate, Failure, Individual, Outcome, Rec
 from agent.learning import Learning
 from agent.operators import Brief, Context
 from agent.population import Pace, Population
+from agent.reflection import Question
 from agent.steering import Steering
 
 _T = TypeVar("_T")
@@ -103,6 +104,8 @@ class Search:
 class Breeding(Protocol):
     def submit(self, birth: Birth, context: Context) -> Future[Variant | Failure]: ...
 
+    def ask(self, question: Question) -> Future[str]: ...
+
 
 class Evaluation(Protocol):
     def submit(self, variant: Variant) -> Future[Individual | Failure]: ...
@@ -158,13 +161,16 @@ class Evolution:
         population, pace = Population(self.archive, self.search), Pace(slots, ahead)
         unborn = self._unborn(population)
         breeding: dict[Future[Variant | Failure], float] = {}
+        asking: dict[Future[str], Question] = {}
         training: set[Future[Individual | Failure]] = set()
         while True:
             while pace.wants(len(breeding), len(training)) and (birth := next(unborn, None)):
                 breeding[self._breeding.submit(birth, self._context(birth))] = time.monotonic()
-            if not breeding and not training:
+            for question in () if self._halted else self._learning.questions():
+                asking[self._breeding.ask(question)] = question
+            if not breeding and not training and not asking:
                 return
-            under_way: list[Future[Any]] = [*breeding, *training]
+            under_way: list[Future[Any]] = [*breeding, *training, *asking]
             done, _ = wait(under_way, return_when=FIRST_COMPLETED)
             for bred in done & breeding.keys():
                 pace.bred(time.monotonic() - breeding.pop(bred))
@@ -176,6 +182,8 @@ class Evolution:
                     self._join(population, self._settle(Duplicate(child.birth, twin)))
                 else:
                     training.add(self._evaluation.submit(child))
+            for answered in done & asking.keys():
+                self._learning.answered(asking.pop(answered), self._result(answered))
             for trained in done & training:
                 training.remove(trained)
                 if outcome := self._result(trained):
@@ -328,12 +336,16 @@ class Evolution:
         named = {id for r in birth.recipes for id in (*r.parents, r.elite) if id}
         individuals = {id: self._seen(self.archive.individuals[id]) for id in sorted(named)}
         recent, front = self.archive.recent(self.search.recent), tuple(self.archive.front())
-        lessons, guidance = self._learning.told(birth), self._steering.guidance if self._steering else ""
-        return Context(self.brief, self.archive.seed, individuals, recent, front, lessons, guidance)
+        learning, guidance = self._learning, self._steering.guidance if self._steering else ""
+        told, written, met = learning.told(birth), learning.written, self.archive.met()
+        return Context(self.brief, self.archive.seed, individuals, recent, front, told, guidance, written, met)
 
     def _close_generation(self, number: int, population: Sequence[Individual], elites: Sequence[Individual]) -> None:
         if self._halted:  # it was not finished: the resume will close it
             return
+        if self.search.schedule == "generational":
+            for question in self._learning.questions():
+                self._learning.answered(question, self._result(self._breeding.ask(question)))
         self._record(
             GenerationEnded(
                 number,

@@ -38,6 +38,7 @@ from agent.plateau import Plateau
 from agent.prompting import Prompts
 from agent.recorder import Recorder
 from agent.records import read_seed
+from agent.reflection import Thoughts
 from agent.resources import prompts_folder
 from agent.signals import asked_to_stop
 from agent.steering import Steering
@@ -182,9 +183,10 @@ def _evolve(
     repairs, concurrency = config.llm.repairs, config.llm.concurrency
     gate = Gate(budget)
     breeding = Breeding(
-        e.prompts, e.models, e.editor, record, memo=memo, gate=gate, repairs=repairs, concurrency=concurrency
-    )
-    evaluation = Evaluation(e.bench, record, memo, gate)
+        e.prompts, e.models, e.editor, record,
+        memo=memo, gate=gate, repairs=repairs, redraws=config.llm.redraws, concurrency=concurrency,
+    )  # fmt: skip
+    evaluation = Evaluation(e.bench, record, memo, gate, breeding)
 
     def stop(reason: str) -> None:
         gate.shut(reason)
@@ -266,6 +268,7 @@ def _evolution(
         record,
         recall=config.memory,
         credit=config.credit if timed else replace(config.credit, usd_per_hour=0.0),
+        thoughts=_thoughts(e),
         known=memo.lessons,
     )
     steering = Steering(folder.guidance, folder.frozen, seed.genome.frozen, record)
@@ -273,6 +276,12 @@ def _evolution(
         archive, brief, draws, breeding, evaluation, learning, config.search, record,
         steering=steering, past=memo, admit=gate.admits,
     )  # fmt: skip
+
+
+def _thoughts(e: _Equipment) -> Thoughts | None:
+    """The first model that can think is asked about the search itself; rules cannot."""
+    thinking = next((name for name in e.config.llm.models if name != "offline"), None)
+    return Thoughts(e.prompts, thinking, e.config.thoughts) if thinking else None
 
 
 def _guess(seed: Individual) -> Guess:

@@ -11,6 +11,7 @@ from typing import Literal
 
 from agent.fitness import Fitness
 from agent.genome import Genome
+from agent.llm import Message
 
 SEED_ID = "seed"
 
@@ -93,6 +94,23 @@ class Evidence:
 
 
 @dataclass(frozen=True)
+class Talk:
+    """The conversation that a variant came of, as long as it may have to go on."""
+
+    recipe: Recipe
+    base: Genome
+    """What the answer is edited into."""
+    messages: tuple[Message, ...]
+    """As they were sent last."""
+    answer: str = ""
+    """To them; hostile text."""
+    calls: int = 0
+    """Of the child so far."""
+    mended: int = 0
+    """How often a variant of it was sent back from the smoke stage."""
+
+
+@dataclass(frozen=True)
 class Variant:
     """A child that parsed and kept its contract, not yet trained."""
 
@@ -100,6 +118,7 @@ class Variant:
     genome: Genome
     intention: str = ""
     """What its answers said that the change is for: one line, hostile text."""
+    talk: Talk | None = field(default=None, compare=False, repr=False)
 
     @property
     def id(self) -> str:

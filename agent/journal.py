@@ -12,7 +12,7 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from agent.events import (
     Asked,
     Bred,
     Committed,
+    Conversation,
     DirectiveWritten,
     Drawn,
     Event,
@@ -31,6 +32,8 @@ from agent.events import (
     GenerationEnded,
     Learned,
     Memo,
+    Mended,
+    Rejected,
     Repeated,
     RunEnded,
     RunStarted,
@@ -39,6 +42,7 @@ from agent.events import (
 )
 from agent.fitness import Fitness
 from agent.individual import Birth, Duplicate, Failure, Individual, Outcome, Variant
+from agent.llm import Message
 from agent.records import (
     read_birth,
     read_completion,
@@ -157,7 +161,7 @@ class Journal:
         """What was done already. `frozen` are the block names that the genomes are to treat as frozen."""
         births = {key: read_birth(data) for _, _, key, data in self.events("drawn")}
         variants = {
-            key: read_variant(data, births[key], frozen) for _, _, key, data in self.events("bred") if key in births
+            key: read_variant(data, births[key], frozen) for _, _, key, data in self.events("bred", "mended") if key in births
         }
         outcomes: dict[str, Individual | Failure] = {}
         history: list[Birth | Outcome | Generalised | DirectiveWritten] = []
@@ -179,7 +183,22 @@ class Journal:
         commits = {key: data["commit"] for _, _, key, data in self.events("committed")}
         lessons = {key: read_lesson(data) for _, _, key, data in self.events("learned")}
         repeats = {int(key): _read_repeat(int(key), data) for _, _, key, data in self.events("repeated")}
-        return Memo(answers, variants, outcomes, births, commits, lessons, repeats, tuple(history))
+        talks = self._conversations(variants.keys() - outcomes.keys())
+        return Memo(answers, variants, outcomes, births, commits, talks, lessons, repeats, tuple(history))
+
+    def _conversations(self, ids: Set[str]) -> dict[str, Conversation]:
+        answered: dict[str, list[str]] = {}
+        for _, _, key, data in self.events("answered"):
+            answered.setdefault(key.partition("/")[0], []).append(data["text"])
+        messages = {}
+        for _, _, key, data in self.events("asked"):
+            messages[key.partition("/")[0]] = tuple(Message(m["role"], m["text"]) for m in data["messages"])
+        mended = {key for _, _, key, _ in self.events("mended")}
+        return {
+            id: Conversation(messages[id], answered[id][-1], len(answered[id]), int(id in mended))
+            for id in ids
+            if id in answered and id in messages
+        }
 
     def close(self) -> None:
         with self._lock:
@@ -220,8 +239,12 @@ def _record(event: Event) -> tuple[str, str, dict[str, Any]]:
             return "asked", f"{id}/{call}", asked
         case Answered(id, call, completion):
             return "answered", f"{id}/{call}", write_completion(completion)
+        case Rejected(id, call, stage, reasons):
+            return "rejected", f"{id}/{call}", {"stage": stage, "reasons": list(reasons)}
         case Bred(Variant() as variant):
             return "bred", variant.id, write_variant(variant)
+        case Mended(Variant() as variant, reason):
+            return "mended", variant.id, {**write_variant(variant), "reason": reason}
         case Settled(outcome, seconds, gpus):
             held = {} if seconds is None else {"seconds": seconds, "gpus": gpus}
             return "settled", outcome.id, {**write_outcome(outcome), **held}

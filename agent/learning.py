@@ -6,7 +6,7 @@ results in their order, so that a resumed run arrives at the same.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -18,6 +18,7 @@ from agent.fitness import Noise
 from agent.individual import Birth, Duplicate, Failure, Individual, Outcome, Recipe
 from agent.memory import Lesson, Memory, kinds_in, lesson_of
 from agent.plateau import Plateau
+from agent.reflection import Question, Thoughts
 
 _LEAST_COST = 1e-6
 """Dollars: something that costs nothing would be worth infinitely much."""
@@ -68,13 +69,16 @@ class Learning:
         *,
         recall: Recall = Recall(),
         credit: Credit = Credit(),
+        thoughts: Thoughts | None = None,
         known: Mapping[str, Lesson] | None = None,
     ) -> None:
-        """`known`: lessons that an earlier process of the run drew up already."""
+        """`thoughts`: what asks LLMs about the search itself; `known`: lessons that an earlier process of the run drew up."""
         self.memory = Memory(archive.objectives, noise)
         self._archive, self._noise = archive, noise
         self._competition, self._plateau, self._accounts, self._record = competition, plateau, accounts, record
-        self._recall, self._credit, self._known = recall, credit, known or {}
+        self._recall, self._credit, self._thoughts, self._known = recall, credit, thoughts, known or {}
+        self.written: dict[str, str] = {}
+        """Directives that were written in this run."""
         self._volume = archive.hypervolume()
         self._adapted = 0
 
@@ -99,16 +103,35 @@ class Learning:
             case Birth(recipes=recipes):
                 for recipe in recipes:
                     self._competition.drawn(recipe)
-            case Generalised(sources=sources, text=text):
-                self.memory.rewrite(sources, text)
-            case DirectiveWritten(name=name):
-                self.compete(name)
+            case Generalised() | DirectiveWritten():
+                if self._thoughts:
+                    self._thoughts.again(event)
+                self._take(event)
 
-    def compete(self, directive: str) -> None:
-        """A new directive, in every role."""
+    def questions(self) -> Iterator[Question]:
+        """What is to be asked about the search itself, now."""
+        if self._thoughts and self._recall.enabled:
+            yield from self._thoughts.due(self.memory, self.written)
+
+    def answered(self, question: Question, answer: str | None) -> None:
+        """None: it was not asked any more."""
+        if answer is None or self._thoughts is None:
+            return
+        event = self._thoughts.read(question, answer)
+        self._record(event)
+        self._take(event)
+
+    def _take(self, event: Generalised | DirectiveWritten) -> None:
+        """What is empty could not be used."""
+        if not event.text:
+            return
+        if isinstance(event, Generalised):
+            self.memory.rewrite(event.sources, event.text)
+            return
+        self.written[event.name] = event.text
         roles = dict.fromkeys(role for role, _ in self._competition.prompts.arms)
         for role in roles:
-            self._competition.prompts.add((role, directive))
+            self._competition.prompts.add((role, event.name))
 
     def settled(self, outcome: Outcome) -> None:
         """A child's end, which the archive has seen already."""
@@ -122,6 +145,8 @@ class Learning:
         if lesson is not None and self._recall.enabled:
             self.memory.learn(lesson)
             self._record(Learned(lesson))
+            if self._thoughts:
+                self._thoughts.see(lesson)
         if why := self._plateau.see(grown > 0):
             self._adapted += 1
             self._record(Adapted(self._adapted, self._plateau.level, why))

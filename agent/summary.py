@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import Any
 
-from agent import selection
+from agent import learned, selection
 from agent.errors import UserError
 from agent.evolve import Search
 from agent.fitness import Fitness, Objective
@@ -38,6 +38,7 @@ def status(journal: Journal, run: str, *, alive: bool) -> Facts:
             reasons[f"{data['stage']}: {data['reason']}"] += 1
     config = started[-1]["config"] if started else {}
     seed, front, hypervolume = _front(journal, config)
+    noise = learned.noise(journal)
     branches = {key: data["branch"] for _, _, key, data in journal.events("committed")}
     meant = {key: data.get("intention", "") for _, _, key, data in journal.events("bred")}
     return {
@@ -51,6 +52,8 @@ def status(journal: Journal, run: str, *, alive: bool) -> Facts:
         "failures": dict(reasons.most_common(5)),
         "objectives": config.get("objectives", {}),
         "seed": {"fitness": dict(seed.values) if seed else None},
+        "noise": {"sigma": dict(noise.sigma), "mean": dict(noise.reference)} if noise else None,
+        "plateau": next((d["level"] for _, _, _, d in reversed(list(journal.events("adapted")))), 0),
         "front": [
             {"id": t.id, "branch": branches.get(t.id), "fitness": dict(t.fitness.values), "intention": meant.get(t.id, "")}
             for t in front
@@ -97,7 +100,7 @@ def variant(journal: Journal, id: str) -> Facts:
 def changes(journal: Journal, id: str) -> str:
     """The unified diff of a child against the seed; empty if the child never parsed."""
     files: dict[str, dict[str, str]] = {}
-    for _, _, key, data in journal.events("bred"):
+    for _, _, key, data in journal.events("bred", "mended"):
         files[key] = data["files"]
     seed = next((data["files"] for _, _, key, data in journal.events("settled") if key == SEED_ID), None)
     if seed is None or id not in files:

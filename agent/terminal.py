@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -150,6 +150,9 @@ def print_status(facts: Facts) -> None:
     for reason, count in facts["failures"].items():
         console.print(Text(f"  {count} x {reason[:150]}", "yellow"))
     console.print(_front_table(facts))
+    if noise := facts["noise"]:
+        told = ", ".join(f"{name} {number(sigma) if sigma else 'none'}" for name, sigma in noise["sigma"].items())
+        console.print(Text(f"noise, one sigma of the seed over training seeds: {told}"))
     console.print(Text(f"hypervolume {facts['hypervolume']:.4f} (the seed alone: 1)"))
 
 
@@ -190,7 +193,9 @@ def print_variant(one: Facts, facts: Facts) -> None:
     if one["fitness"]:
         seed = facts["seed"]["fitness"]
         for name, value in one["fitness"].items():
-            table.add_row(name, Text(f"{number(value)}  (seed {number(seed[name])})"))
+            sigma = (facts["noise"] or {"sigma": {}})["sigma"].get(name)
+            change = f", {(value - seed[name]) / sigma:+.1f} sigma" if sigma else ""
+            table.add_row(name, Text(f"{number(value)}  (seed {number(seed[name])}{change})"))
         stages = ", ".join(f"{stage} {s:.2f} s" for stage, s in one["evidence"]["seconds"].items())
         memory = one["evidence"]["peak_memory"] / 2**20
         table.add_row("measured", f"{stages}; peak {memory:.0f} MiB; isolation {one['evidence']['isolation']}")
@@ -204,6 +209,69 @@ def print_variant(one: Facts, facts: Facts) -> None:
     for call in one["calls"]:
         console.print(Text(f"\nprompt to {call['model']}", "bold"), Text(call["prompt"]), sep="\n", soft_wrap=True)
         console.print(Text("\nanswer", "bold"), Text(call["answer"] or "(none)"), sep="\n", soft_wrap=True)
+
+
+def print_lessons(told: Sequence[Facts], facts: Facts) -> None:
+    """A few lines for each; changes in sigma of the noise where there is noise, else in the objective's own unit."""
+    console = _stdout()
+    for one in told:
+        sigma = (facts["noise"] or {"sigma": {}})["sigma"]
+        effects = ", ".join(
+            f"{name} {change / sigma[name]:+.1f} sigma" if sigma.get(name) else f"{name} {change:+.6g}"
+            for name, change in one["effects"].items()
+        )
+        style = {"helped": "green", "hurt": "red", "failed": "yellow"}.get(one["verdict"], "")
+        about = ", ".join([*one["blocks"][:4], *one["kinds"][:4]])
+        fate = "" if one["fate"] == "alive" else f", {one['fate'] if one['fate'] == 'dead' else 'now part of ' + one['fate']}"
+        head = f"{one['id']}  {one['verdict']}  credit {one['credit']:+.1f} of {one['told']} readers{fate}  "
+        console.print(Text(f"{head}{one['operator']} {one['directive'] or ''} ({about})", style))
+        for label, text in (("measured", effects), ("reason", one["reason"]), ("said", one["insight"] or one["intention"])):
+            if text:
+                console.print(Text(f"      {label}: {clean(text)}"), soft_wrap=True)
+    if not told:
+        console.print("No lessons yet.")
+
+
+def print_arms(facts: Facts) -> None:
+    console = _stdout()
+    for kind in ("models", "operators", "prompts"):
+        table = Table(box=None, padding=(0, 2, 0, 0), title=kind, title_justify="left")
+        columns = ("children", "valid first answers", "trained", "helped", "on the front", "USD", "hours of evaluation")
+        table.add_column("")
+        for column in columns:
+            table.add_column(column, justify="right")
+        for arm in facts[kind]:
+            share = f"{arm['valid'] / arm['children']:.0%}"
+            values = (arm["children"], share, arm["trained"], arm["helped"], arm["front"])
+            table.add_row(Text(arm["name"][:60]), *map(str, values), f"{arm['usd']:.3f}", f"{arm['seconds'] / 3600:.2f}")
+        console.print(table)
+    for name, text in facts["written"].items():
+        console.print(Text(f"{name}, written in this run: {clean(text)}"), soft_wrap=True)
+
+
+def print_comparison(facts: Facts) -> None:
+    """A line for each run, and how it grew, at a tenth of the way each."""
+    console = _stdout()
+    equal = facts["equal"]
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column("run")
+    columns = ("trained", "USD", "hypervolume", f"after {equal['trained']} trained", f"after {equal['usd']:.3f} USD")
+    for column in columns:
+        table.add_column(column, justify="right")
+    table.add_column("noise (one sigma)")
+    for run in facts["runs"]:
+        noise = ", ".join(f"{name} {number(sigma)}" for name, sigma in (run["noise"] or {}).items() if sigma) or "not measured"
+        volumes = (f"{run[key]:.4f}" for key in ("hypervolume", "at_equal_trained", "at_equal_usd"))
+        table.add_row(Text(run["run"]), str(run["trained"]), f"{run['usd']:.3f}", *volumes, Text(noise))
+    console.print(table)
+    steps = sorted({round(equal["trained"] * tenth / 10) for tenth in range(11)})
+    growth = Table(box=None, padding=(0, 2, 0, 0), title="hypervolume after so many trained variants", title_justify="left")
+    growth.add_column("run")
+    for step in steps:
+        growth.add_column(str(step), justify="right")
+    for run in facts["runs"]:
+        growth.add_row(Text(run["run"]), *(f"{run['points'][step]['hypervolume']:.4f}" for step in steps))
+    console.print(growth)
 
 
 def print_diff(text: str) -> None:

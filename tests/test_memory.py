@@ -643,6 +643,8 @@ def test_a_useless_insight_does_not_die_of_the_losses_that_are_usual():
 
 def test_the_dead_stay_dead_when_their_credit_has_faded():
     memory = memory_of(made(1, insight="a"))
+    for number in range(3000, 3020):  # what is usual
+        story(memory, number, [], "neutral")
     for number in range(2, 8):
         story(memory, number, ["0001"], "hurt", gain=9)
     for number in (8, 9):  # their prompts were written before

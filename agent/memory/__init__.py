@@ -6,7 +6,7 @@ Pure: no I/O, no chance, no language model. `learn` and `rewrite` in the same or
 from agent.memory.answer import intention
 from agent.memory.kinds import kinds_in
 from agent.memory.lesson import Lesson, Verdict, lesson_of
-from agent.memory.memory import Memory
+from agent.memory.memory import Memory, Standing
 from agent.memory.telling import render
 
-__all__ = ["Lesson", "Memory", "Verdict", "intention", "kinds_in", "lesson_of", "render"]
+__all__ = ["Lesson", "Memory", "Standing", "Verdict", "intention", "kinds_in", "lesson_of", "render"]

@@ -56,12 +56,12 @@ class Ledger:
         """
         self._children += 1
         worth = worth_of(child)
+        self._usual += max(USUAL_RATE, 1 / self._children) * (worth - self._usual)  # at first the plain mean
         surplus = clip(worth - min(0.0, self._usual), MOST_WORTH)
         for account in told:
             account.credit = KEEP * self.credit(account) + surplus
             account.at, account.told = self._children, account.told + 1
             account.dead = account.dead or account.credit <= DEAD
-        self._usual += USUAL_RATE * (worth - self._usual)
 
 
 def worth_of(child: Lesson) -> float:

@@ -37,6 +37,18 @@ Shelf = tuple[str, str, bool]
 """What its lessons share: a block, a kind, a directive or nothing; its name; whether they warn (hurt or failed)."""
 
 
+@dataclass(frozen=True)
+class Standing:
+    """What a lesson is worth to its readers."""
+
+    lesson: Lesson
+    credit: float
+    told: int
+    """Children whose prompts told it."""
+    fate: str
+    """`alive`, `dead` (its readers lost too often), or the id of the insight that took its place."""
+
+
 @dataclass(slots=True, eq=False)
 class _Entry:
     lesson: Lesson
@@ -111,6 +123,14 @@ class Memory:
         A source of a general insight has the credit of that. Raises KeyError for an unknown id.
         """
         return self._ledger.credit(self._entry(id).account)
+
+    def standings(self) -> list[Standing]:
+        """All lessons, those with the most credit first."""
+        told = []
+        for id, entry in self._entries.items():
+            fate = self._heirs.get(id) or ("dead" if entry.account.dead else "alive")
+            told.append(Standing(entry.lesson, self._ledger.credit(entry.account), entry.account.told, fate))
+        return sorted(told, key=lambda s: -s.credit)
 
     def strong(self) -> tuple[Lesson, ...]:
         """Insights that proved themselves and are worth a shorter, more general form, strongest first."""

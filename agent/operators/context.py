@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from agent.archive import Met
 from agent.fitness import Constraint, Noise, Objective
 from agent.genome import Genome
 from agent.individual import Failure, Individual, Recipe
@@ -42,6 +43,10 @@ class Context:
     """What earlier changes taught, by id, in words: Markdown list items, clean of control characters, hostile all the same."""
     guidance: str = ""
     """What the user says meanwhile."""
+    written: Mapping[str, str] = field(default_factory=dict)
+    """Directives that this run wrote itself, by name."""
+    met: Met | None = None
+    """The programs that are known; None: it does not matter whether a child is new."""
 
 
 class Operator(Protocol):

@@ -34,7 +34,7 @@ class Mutate:
                 block=plain(target),
                 source=fence(base.block(target).source, "python"),
                 directive_name=recipe.directive.replace("_", " "),
-                directive=self.prompts.directives[recipe.directive],
+                directive=context.written.get(recipe.directive) or self.prompts.directives[recipe.directive],
                 rules=rules(self.prompts, recipe, base),
             ),
         )

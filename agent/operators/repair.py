@@ -16,12 +16,14 @@ def repair(
 ) -> tuple[Message, ...]:
     """`messages` as they were sent, the `answer` to them, and why it cannot be used."""
     listed = _shortened("\n".join(f"- {clean(reason).strip()}" for reason in reasons), REASONS_LIMIT)
-    return (
-        *messages,
-        # Providers refuse an empty message.
-        Message("assistant", _shortened(answer, ANSWER_LIMIT).strip() or "(no answer)"),
-        Message("user", prompts.parts["repair"].fill(reasons=fence(listed, "text"))),
-    )
+    return follow_up(messages, answer, prompts.parts["repair"].fill(reasons=fence(listed, "text")))
+
+
+def follow_up(messages: tuple[Message, ...], answer: str, reply: str) -> tuple[Message, ...]:
+    """The conversation, the answer to it, and what is said to that."""
+    # Providers refuse an empty message.
+    said = Message("assistant", _shortened(answer, ANSWER_LIMIT).strip() or "(no answer)")
+    return (*messages, said, Message("user", reply))
 
 
 def _shortened(text: str, limit: int) -> str:
