@@ -41,7 +41,7 @@ def write_variant(variant: Variant) -> Json:
 
 
 def read_variant(data: Json, birth: Birth, frozen: frozenset[str]) -> Variant:
-    return Variant(birth, Genome(data["files"], frozen), data.get("intention", ""))
+    return Variant(birth, Genome.known(data["files"], frozen, data["fingerprint"]), data.get("intention", ""))
 
 
 def write_outcome(outcome: Outcome) -> Json:

@@ -13,7 +13,8 @@ from collections.abc import Collection, Mapping, Sequence
 import libcst as cst
 
 from agent.genome.answer import Violations
-from agent.genome.genome import DEFINITIONS, ENTRY_POINTS, source_lines, span, without_docstrings
+from agent.genome.genome import ENTRY_POINTS, source_lines
+from agent.genome.statements import DEFINITIONS, span, without_docstrings
 
 _Definition = cst.ClassDef | cst.FunctionDef
 

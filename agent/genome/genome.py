@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import difflib
 import hashlib
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -13,11 +14,14 @@ from types import MappingProxyType
 from typing import Literal
 
 from agent.errors import UserError
-
-DEFINITIONS = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+from agent.genome.statements import DEFINITIONS, reached, span, statements
 
 ENTRY_POINTS = ("build_model", "build_optimizer", "augment", "loss")
 """What a task calls by name; all that a program does begins in one of these, or in code that runs on import."""
+
+
+_VERSION = f"{sys.version_info[0]}.{sys.version_info[1]}-"
+"""Of Python: another one's fingerprints are not comparable."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +66,8 @@ class Genome:
     @cached_property
     def live_blocks(self) -> tuple[Block, ...]:
         """The blocks that may evolve and whose change can be measured: all of them where that cannot be told."""
-        reached = _reached(self.files.values())
-        live = tuple(block for block in self.blocks if block.name.rpartition(":")[2] in reached)
+        names = reached(self.files.values(), ENTRY_POINTS)
+        live = tuple(block for block in self.blocks if block.name.rpartition(":")[2] in names)
         return live or self.blocks
 
     def block(self, name: str) -> Block:
@@ -77,13 +81,26 @@ class Genome:
         """The same genome with some files replaced."""
         return Genome({**self.files, **files}, self.frozen)
 
+    @classmethod
+    def known(
+        cls, files: Mapping[str, str], frozen: frozenset[str], fingerprint: str, blocks: tuple[Block, ...] | None = None
+    ) -> Genome:
+        """One whose fingerprint, and perhaps its blocks, another process worked out: they are not worked out again."""
+        genome = cls(files, frozen)
+        if fingerprint.startswith(_VERSION):
+            vars(genome)["fingerprint"] = fingerprint
+        if blocks is not None:
+            vars(genome)["all_blocks"] = blocks
+        return genome
+
     @cached_property
     def fingerprint(self) -> str:
         """Equal for sources that differ only in comments, docstrings and spacing, under one version of Python."""
         digest = hashlib.sha256()
         for path, text in sorted(self.files.items()):
-            digest.update(f"{path}\0{ast.dump(without_docstrings(ast.parse(text)))}\0".encode("utf-8", "replace"))
-        return digest.hexdigest()
+            parts = "\0".join(statement.meaning for statement in statements(text))
+            digest.update(f"{path}\0{parts}\n".encode("utf-8", "replace"))
+        return _VERSION + digest.hexdigest()
 
 
 def read_genome(folder: Path, files: Sequence[str], frozen: Iterable[str] = ()) -> Genome:
@@ -128,74 +145,7 @@ def diff(old: Genome, new: Genome) -> str:
     return "".join(parts)
 
 
-def without_docstrings(tree: ast.Module) -> ast.Module:
-    """The same tree, changed in place: a body that was only a docstring becomes `pass`."""
-    for node in ast.walk(tree):
-        if isinstance(node, (*DEFINITIONS, ast.Module)) and ast.get_docstring(node, clean=False) is not None:
-            node.body = node.body[1:] or [ast.Pass()]
-    return tree
-
-
-def bound_names(statement: ast.stmt) -> set[str]:
-    """What a top-level statement makes available under which names."""
-    if isinstance(statement, DEFINITIONS):
-        return {statement.name}
-    found = set()
-    for node in ast.walk(statement):
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            found.add(node.id)
-        elif isinstance(node, ast.alias):
-            found.add((node.asname or node.name).partition(".")[0])
-        elif isinstance(node, DEFINITIONS):
-            found.add(node.name)
-    return found
-
-
-def span(node: ast.stmt) -> tuple[int, int]:
-    """First and last line of a top-level statement, from 1, decorators included."""
-    decorators = node.decorator_list if isinstance(node, DEFINITIONS) else []
-    return min([node.lineno, *(d.lineno for d in decorators)]), node.end_lineno or node.lineno
-
-
-def _reached(texts: Iterable[str]) -> set[str]:
-    """Names that the entry points or code that runs on import lead to; empty if there is no entry point.
-
-    Errs on the side of life: a name is the same in every file and scope, and a string or an attribute may mean it too.
-    """
-    binders: dict[str, list[ast.stmt]] = {}
-    queue: list[ast.stmt] = []
-    for statement in (statement for text in texts for statement in ast.parse(text).body):
-        for name in bound_names(statement):
-            binders.setdefault(name, []).append(statement)
-        # Importing a name is not using it; a decorator runs on import and may enter its class into a table.
-        passive = isinstance(statement, DEFINITIONS) and not statement.decorator_list
-        if not passive and not isinstance(statement, ast.Import | ast.ImportFrom):
-            queue.append(statement)
-    entries = [name for name in ENTRY_POINTS if name in binders]
-    reached = set(entries)
-    queue += [statement for name in entries for statement in binders[name]]
-    while queue:
-        for name in _mentioned(queue.pop()) - reached:
-            reached.add(name)
-            queue += binders.get(name, ())
-    return reached if entries else set()
-
-
-def _mentioned(statement: ast.stmt) -> set[str]:
-    found = {statement.name} if isinstance(statement, DEFINITIONS) else set()
-    for node in ast.walk(statement):
-        if isinstance(node, ast.Name):
-            found.add(node.id)
-        elif isinstance(node, ast.Attribute):
-            found.add(node.attr)
-        elif isinstance(node, ast.alias):
-            found.add(node.name)
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            found.add(node.value)
-    return found
-
-
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=256)
 def _blocks(path: str, text: str, several: bool) -> tuple[Block, ...]:
     lines = source_lines(text)
     found = []

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Container
 
-from agent.genome.genome import DEFINITIONS, Genome
+from agent.genome.genome import Genome
+from agent.genome.statements import DEFINITIONS
 
 
 def signatures(genome: Genome, without: Container[str] = ()) -> str:

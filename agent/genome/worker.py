@@ -8,16 +8,19 @@ from __future__ import annotations
 import json
 import resource
 import sys
+from dataclasses import astuple
+from typing import Any
 
 from agent.genome.answer import Violations, compile_error, extract
 from agent.genome.contract import broken
 from agent.genome.editing import edit
+from agent.genome.genome import Genome
 
 _MEMORY = 2 << 30
 
 
-def apply(files: dict[str, str], names: list[str], answer: str) -> dict[str, str] | Violations:
-    """The changed files, or why there are none. `names` are block names; all of them in one file."""
+def apply(files: dict[str, str], names: list[str], answer: str) -> Genome | Violations:
+    """The edited program, or why there is none. `names` are block names; all of them in one file."""
     path = names[0].rpartition(":")[0] or next(iter(files))
     bare = [name.rpartition(":")[2] for name in names]
     code = extract(answer, bare)
@@ -31,7 +34,7 @@ def apply(files: dict[str, str], names: list[str], answer: str) -> dict[str, str
     if reason := compile_error(edited):
         return Violations((reason,))
     reasons = broken(files[path], edited, bare, [text for other, text in files.items() if other != path])
-    return Violations(reasons) if reasons else {path: edited}
+    return Violations(reasons) if reasons else Genome({**files, path: edited})
 
 
 def main() -> None:
@@ -39,7 +42,12 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for line in sys.stdin:
         result = apply(**json.loads(line))
-        told = {"reasons": result.reasons, "stage": result.stage} if isinstance(result, Violations) else {"files": result}
+        told: dict[str, Any]
+        if isinstance(result, Violations):
+            told = {"reasons": result.reasons, "stage": result.stage}
+        else:  # with what is worked out here, so that the other side need not parse the text again
+            told = {"files": dict(result.files), "fingerprint": result.fingerprint}
+            told["blocks"] = [astuple(block) for block in result.all_blocks]
         sys.stdout.write(json.dumps(told) + "\n")
         sys.stdout.flush()
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import ast
 
 from agent.genome import Block, Genome
-from agent.genome.genome import bound_names
-
-_DEFINITIONS = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+from agent.genome.statements import bound_names, meaning, span, statements
 
 
 def differing(a: Genome, b: Genome) -> tuple[str, ...]:
@@ -19,7 +17,7 @@ def differing(a: Genome, b: Genome) -> tuple[str, ...]:
         if block.name in theirs
         and block.kind == theirs[block.name].kind
         and block.source != theirs[block.name].source
-        and _meaning(block) != _meaning(theirs[block.name])
+        and meaning(block.source) != meaning(theirs[block.name].source)
     )
 
 
@@ -33,8 +31,11 @@ def borrowed(block: Block, giver: Genome, taker: Genome) -> str:
 
     Without them an LLM would see calls of helpers that an earlier answer brought along, and not what they do.
     """
-    text = giver.files[block.file]
-    available, missing = _top_level(text), _top_level(text).keys() - _top_level(taker.files.get(block.file, "")).keys()
+    text, base = giver.files[block.file], taker.files.get(block.file, "")
+    missing = _bound(text) - _bound(base)
+    if not missing:
+        return ""
+    available = _top_level(text)
     wanted: dict[int, ast.stmt] = {}
     queue: list[ast.AST] = [ast.parse(block.source)]
     while queue:
@@ -48,9 +49,12 @@ def borrowed(block: Block, giver: Genome, taker: Genome) -> str:
 
 def source_of(statement: ast.stmt, text: str) -> str:
     """The lines of a top-level statement, decorators included."""
-    decorators = statement.decorator_list if isinstance(statement, _DEFINITIONS) else []
-    first = min([statement.lineno, *(decorator.lineno for decorator in decorators)])
-    return "\n".join(text.splitlines()[first - 1 : statement.end_lineno])
+    first, last = span(statement)
+    return "\n".join(text.splitlines()[first - 1 : last])
+
+
+def _bound(text: str) -> set[str]:
+    return {name for statement in statements(text) for name in statement.bound}
 
 
 def _top_level(text: str) -> dict[str, ast.stmt]:
@@ -60,11 +64,3 @@ def _top_level(text: str) -> dict[str, ast.stmt]:
 
 def _names(node: ast.AST) -> set[str]:
     return {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)}
-
-
-def _meaning(block: Block) -> str:
-    tree = ast.parse(block.source)
-    for node in ast.walk(tree):
-        if isinstance(node, _DEFINITIONS) and ast.get_docstring(node, clean=False) is not None:
-            node.body = node.body[1:]
-    return ast.dump(tree)

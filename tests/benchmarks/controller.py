@@ -85,7 +85,7 @@ class Simulated:
         accuracy = 1 - 0.1 * (100_000 / parameters) ** 0.5 - 0.02 * luck.random()
         seconds = {"fit": 0.001, "predict": 0.0005}
         curve = tuple((1 / (1 + epoch), 0.5 + epoch / 20) for epoch in range(5))
-        blocks = {block.name: 1000 for block in genome.blocks}
+        blocks = dict.fromkeys(re.findall(r"^class (\w+)", text, re.M), 1000)
         evidence = Evidence(seconds, 10**8, curve, blocks, dict.fromkeys(blocks, ("12x16x16",)), "full", ("seccomp",))
         return Individual(birth, genome, Fitness({"accuracy": accuracy, "parameters": float(int(parameters))}), evidence)
 
