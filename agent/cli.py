@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
+import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import click
 
+from agent import signals
 from agent.errors import MachineError, UserError
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -17,27 +20,64 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 _AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 _RUN = click.argument("run", type=click.Path(path_type=Path))
 _DETACH = click.option("--detach", is_flag=True, help="Work in the background; output goes to run.log in the run folder.")
+_SET = click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="One setting, as in search.p_eot=0.5.")
 
 
-def main() -> None:
+def _limits(command: _Command) -> _Command:
+    """The options of what a run may spend, earlier processes of it included."""
+    for option in (
+        click.option("--hours", type=float, help="Wall time that the run may take."),
+        click.option("--until", metavar="HH:MM", help="Local time by which the run ends, such as 07:30."),
+        click.option("--usd", type=float, help="Dollars that all models together may cost."),
+        click.option("--tokens", type=int, help="Tokens of all prompts and answers together."),
+        click.option("--gpu-hours", type=float, help="GPU time of all evaluations together."),
+        click.option("--variants", type=int, help="Children that are drawn at most, whatever becomes of them."),
+    )[::-1]:
+        command = option(command)
+    return command
+
+
+def _farewell(command: _Command) -> _Command:
+    """The options of who is told of a run's end. They are kept nowhere: a resume names them again."""
+    for option in (
+        click.option(
+            "--notify", metavar="URL", envvar="EVOLVE_NOTIFY", help="Post a small JSON when the run ends or no model answers."
+        ),
+        click.option(
+            "--on-finish", metavar="COMMAND", envvar="EVOLVE_ON_FINISH", help="Start this at the end, without a shell."
+        ),
+    )[::-1]:
+        command = option(command)
+    return command
+
+
+def main() -> NoReturn:
     """Exit codes: 0 done, 1 the run failed, 2 the user's mistake, 130 stopped by the user."""
+    signals.begin()
+    signals.end(_exit_code())
+
+
+def _exit_code() -> int:
     try:
-        code = cli.main(standalone_mode=False)
+        return cli.main(standalone_mode=False) or 0
     except click.ClickException as error:
         error.show()
-        code = 2
+        return 2
     except UserError as error:
-        click.echo(f"Error: {error}", err=True)
-        code = 2
+        _mutter(f"Error: {error}")
+        return 2
     except MachineError as error:
-        click.echo(f"Failed: {error}", err=True)
-        code = 1
+        _mutter(f"Failed: {error}")
+        return 1
     except (KeyboardInterrupt, click.Abort):
-        code = 130
+        return signals.INTERRUPTED
     except BrokenPipeError:  # the reader of our output has gone (`evolve show | head`)
-        code = 0
-        sys.stderr.close()
-    sys.exit(code)
+        return 0
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0
+    except Exception:  # the outermost edge: a fault of ours
+        traceback.print_exc()
+        return 1
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -55,20 +95,16 @@ def cli() -> None:
 @click.option("--api-base", help="Address of an OpenAI-compatible endpoint.")
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder; default runs/<seed>-<n>.")
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="TOML file over the seed's own.")
-@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="One setting, as in search.p_eot=0.5.")
+@_SET
 @click.option("--generations", type=int, help="Generations after the first population.")
 @click.option("--population", type=int, help="Offspring of each generation.")
-@click.option("--hours", type=float, help="Wall time that the run may take.")
-@click.option("--until", metavar="HH:MM", help="Local time by which the run ends, such as 07:30.")
-@click.option("--usd", type=float, help="Dollars that all models together may cost.")
-@click.option("--tokens", type=int, help="Tokens of all prompts and answers together.")
-@click.option("--gpu-hours", type=float, help="GPU time of all evaluations together.")
-@click.option("--variants", type=int, help="Children that are drawn at most, whatever becomes of them.")
+@_limits
 @click.option("--schedule", help="steady (default): no slot waits; generational: the paper's loop, exactly repeatable.")
-@click.option("--slots", type=int, help="Evaluations at once.")
+@click.option("--slots", metavar="N|N/gpu|cpu:N", help="Trainings at once; with GPUs there, N of them share these.")
 @click.option("--seed", "chance", type=int, help="Seed of all chance in the search.")
-@click.option("--dataset", help="Data set of the task, such as digits.")
+@click.option("--dataset", help="Data set: digits, a hub id such as uoft-cs/cifar10, or a folder of parquet files or images.")
 @click.option("--unsafe-no-sandbox", is_flag=True, help="Run generated code even if this machine cannot isolate it.")
+@_farewell
 @_DETACH
 def run(
     seed: str,
@@ -79,18 +115,15 @@ def run(
     assignments: tuple[str, ...],
     generations: int | None,
     population: int | None,
-    hours: float | None,
-    until: str | None,
-    usd: float | None,
-    tokens: int | None,
-    gpu_hours: float | None,
-    variants: int | None,
     schedule: str | None,
-    slots: int | None,
+    slots: str | None,
     chance: int | None,
     dataset: str | None,
     unsafe_no_sandbox: bool,
+    notify: str | None,
+    on_finish: str | None,
     detach: bool,
+    **limits: Any,
 ) -> None:
     """Start a run from SEED: a folder with a seed.toml, or a .py file."""
     from agent.config import RunFolder, load
@@ -98,33 +131,49 @@ def run(
 
     flags: dict[str, dict[str, Any]] = {
         "llm": {"models": model_names(llm) if any(llm) else None, "api_base": api_base},
-        "limits": {
-            "hours": hours, "until": until, "usd": usd, "tokens": tokens, "gpu_hours": gpu_hours, "variants": variants
-        },
+        "limits": limits,
         "search": {"generations": generations, "population": population, "schedule": schedule},
         "sandbox": {"slots": slots, "unsafe_no_sandbox": unsafe_no_sandbox or None},
         "run": {"seed": chance},
         "task": {"dataset": dataset},
     }
-    given = {table: {k: v for k, v in keys.items() if v is not None} for table, keys in flags.items()}
-    config = load(seed, config_file, {t: keys for t, keys in given.items() if keys}, assignments)
+    config = load(seed, config_file, _given(flags), assignments)
     folder = RunFolder(out) if out else _experiment().free_folder(config, Path(seed).stem)
+    farewells = _farewells(notify, on_finish)
     if detach:
-        _detach(folder, [*(a for a in sys.argv[1:] if a != "--detach"), *([] if out else ["--out", str(folder.root)])])
+        _driving().detach(folder, [*(a for a in sys.argv[1:] if a != "--detach"), *([] if out else ["--out", str(folder.root)])])
     else:
-        _drive(folder, lambda watch: _experiment().start(config, folder, watch))
+        _driving().drive(folder, lambda watch: _experiment().start(config, folder, watch), farewells)
 
 
 @cli.command()
 @_RUN
+@_SET
+@_limits
+@click.option("--accept-changes", is_flag=True, help="Go on although code, prompts, seed or settings have changed.")
+@_farewell
 @_DETACH
-def resume(run: Path, detach: bool) -> None:
-    """Go on with a run that stopped or crashed."""
+def resume(
+    run: Path,
+    assignments: tuple[str, ...],
+    accept_changes: bool,
+    notify: str | None,
+    on_finish: str | None,
+    detach: bool,
+    **limits: Any,
+) -> None:
+    """Go on with a run that stopped or crashed, or has reached a limit that is now raised.
+
+    Limits hold for the run as a whole. What --set and they change is recorded.
+    """
+    from agent.config import said
+
     folder = _folder(run)
+    changed, farewells = said(_given({"limits": limits}), assignments), _farewells(notify, on_finish)
     if detach:
-        _detach(folder, [a for a in sys.argv[1:] if a != "--detach"])
+        _driving().detach(folder, [a for a in sys.argv[1:] if a != "--detach"])
     else:
-        _drive(folder, lambda watch: _experiment().resume(folder, watch))
+        _driving().drive(folder, lambda watch: _experiment().resume(folder, watch, changed, accept=accept_changes), farewells)
 
 
 @cli.command()
@@ -143,7 +192,8 @@ def stop(run: Path, now: bool) -> None:
     if pid is None:
         raise UserError(f"No process is working on {run}.")
     for _ in range(2 if now else 1):
-        os.kill(pid, signal.SIGTERM)
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
         time.sleep(0.2)
     while owner(folder.lock) == pid:
         time.sleep(0.2)
@@ -162,7 +212,7 @@ def status(run: Path, as_json: bool, watch: bool) -> None:
 
     folder = _folder(run)
     while True:
-        facts = _status(folder)
+        facts = _driving().status(folder)
         if watch and not as_json:
             click.clear()
         _print_json(facts) if as_json else terminal.print_status(facts)
@@ -187,16 +237,16 @@ def show(run: Path, id: str | None, lessons: bool, arms: bool, as_json: bool) ->
     with _journal(folder) as journal:
         if lessons:
             told = learned.lessons(journal)
-            _print_json(told) if as_json else terminal.print_lessons(told, _status(folder))
+            _print_json(told) if as_json else terminal.print_lessons(told, _driving().status(folder))
         elif arms:
-            ranked = learned.arms(journal, [member["id"] for member in _status(folder)["front"]])
+            ranked = learned.arms(journal, [member["id"] for member in _driving().status(folder)["front"]])
             _print_json(ranked) if as_json else terminal.print_arms(ranked)
         elif id is not None:
             facts = summary.variant(journal, id)
-            _print_json(facts) if as_json else terminal.print_variant(facts, _status(folder))
+            _print_json(facts) if as_json else terminal.print_variant(facts, _driving().status(folder))
         else:
             listed = summary.variants(journal)
-            _print_json(listed) if as_json else terminal.print_run(listed, _status(folder))
+            _print_json(listed) if as_json else terminal.print_run(listed, _driving().status(folder))
 
 
 @cli.command()
@@ -208,6 +258,18 @@ def diff(run: Path, id: str) -> None:
 
     with _journal(_folder(run)) as journal:
         terminal.print_diff(summary.variant(journal, id)["diff"])
+
+
+@cli.command()
+@_RUN
+def report(run: Path) -> None:
+    """Write report.html and report.md into the run folder."""
+    folder = _folder(run)
+    try:
+        _driving().report(folder)
+    except OSError as error:
+        raise MachineError(f"The report cannot be written: {error}.") from error
+    click.echo(f"{folder.report}\n{folder.report_markdown}")
 
 
 @cli.command()
@@ -246,49 +308,28 @@ def _experiment() -> Any:
     return experiment
 
 
-def _drive(folder: Any, work: Callable[[Any], None]) -> None:
-    """Runs with the live view, then says what came of it and how to go on."""
-    from agent import terminal
+def _driving() -> Any:
+    from agent import driving
 
-    with terminal.Live(folder.name) as live:
-        try:
-            work(live.see)
-        except KeyboardInterrupt:
-            begun = folder.journal.is_file()
-            live.say(f"Stopped. Go on with:  evolve resume {folder.root}" if begun else "Stopped; nothing was begun.")
-            raise
-        except MachineError:
-            if folder.journal.is_file():
-                live.say(f"When the cause is mended, go on with:  evolve resume {folder.root}")
-            raise
-    terminal.print_status(_status(folder))
-    click.echo(f"Look closer with:  evolve show {folder.root}", err=True)
+    return driving
 
 
-def _detach(folder: Any, arguments: list[str]) -> None:
-    """The same command in a session of its own; returns when it works on the run, or with its words when it cannot."""
-    import os
-    import subprocess
-    import tempfile
-    import time
+def _given(flags: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """What the user said, of all that could be said."""
+    given = {table: {key: value for key, value in keys.items() if value is not None} for table, keys in flags.items()}
+    return {table: keys for table, keys in given.items() if keys}
 
-    from agent.lock import owner
 
-    folder.root.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, log = tempfile.mkstemp(prefix=f".{folder.name}-", suffix=".log", dir=folder.root.parent)
-    with open(descriptor, "r+") as file:
-        command = [sys.executable, "-m", "agent.cli", *arguments]
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True)
-        while process.poll() is None and owner(folder.lock) != process.pid:
-            time.sleep(0.05)
-        if process.poll():
-            file.seek(0)
-            click.echo(file.read(), err=True, nl=False)
-            os.unlink(log)
-            sys.exit(process.returncode)
-    os.replace(log, folder.log)
-    click.echo(f"Working on {folder.root} in process {process.pid}.", err=True)
-    click.echo(f"Watch with:  evolve status {folder.root} --watch\nStop with:   evolve stop {folder.root}", err=True)
+def _mutter(line: str) -> None:
+    with suppress(OSError):  # the terminal may have gone
+        click.echo(line, err=True)
+
+
+def _farewells(notify: str | None, on_finish: str | None) -> Any:
+    """Who is to be told of the end. Raises UserError for what cannot be an address or a program."""
+    from agent.farewell import Farewells
+
+    return Farewells.of(notify, on_finish, _mutter)
 
 
 def _folder(run: Path) -> Any:
@@ -306,14 +347,6 @@ def _journal(folder: Any) -> Any:
     from agent.journal import Journal
 
     return closing(Journal(folder.journal, read_only=True))
-
-
-def _status(folder: Any) -> dict[str, Any]:
-    from agent import summary
-    from agent.lock import is_locked
-
-    with _journal(folder) as journal:
-        return dict(summary.status(journal, folder.name, alive=is_locked(folder.lock)))
 
 
 def _print_json(facts: Any) -> None:

@@ -58,6 +58,16 @@ def compare(journals: Mapping[str, Journal]) -> Facts:
     }
 
 
+def points(journal: Journal) -> list[Facts]:
+    """How one run grew, in units of its own seed. Empty while the seed is not trained."""
+    started = next(iter(journal.events("started")), None)
+    config = started[3]["config"] if started else {}
+    objectives = tuple(Objective(o, direction) for o, direction in config.get("objectives", {}).items())
+    rows = _rows(journal)
+    seed = next((fitness for id, fitness, *_ in rows if id == SEED_ID), None)
+    return _points(rows, objectives, seed) if seed else []
+
+
 def _rows(journal: Journal) -> list[tuple[str, Fitness, float]]:
     """(id, fitness, dollars that all answers had cost by then) of each trained child, in order."""
     usd, rows = 0.0, []

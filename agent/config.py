@@ -25,6 +25,7 @@ from agent.learning import Credit, Recall
 from agent.plateau import Patience
 from agent.reflection import Reflections
 from agent.resources import seeds_folder
+from sandbox.devices import Layout
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "paper": {
@@ -57,6 +58,14 @@ class RunFolder:
     @property
     def journal(self) -> Path:
         return self.root / "journal.db"
+
+    @property
+    def report(self) -> Path:
+        return self.root / "report.html"
+
+    @property
+    def report_markdown(self) -> Path:
+        return self.root / "report.md"
 
     @property
     def log(self) -> Path:
@@ -105,6 +114,12 @@ class LlmSection(_Section):
     deadline_seconds: float = Field(default=600.0, gt=0)
     """Of one answer, retries included."""
     concurrency: int = Field(default=4, ge=1)
+    rest_after: int = Field(default=3, ge=1)
+    """Calls of a model that fail in a row, all retries included; then it is left alone for a while."""
+    rest_seconds: float = Field(default=30.0, gt=0)
+    """For how long at first; it doubles, up to 15 minutes, each time that the model still fails afterwards."""
+    patience_hours: float = Field(default=12.0, ge=0)
+    """How long a run waits while no model answers at all; 0: the first call that fails ends it."""
     repairs: int = Field(default=1, ge=0)
     """How often an answer that breaks the block contract is sent back with the reason."""
     redraws: int = Field(default=1, ge=0)
@@ -122,12 +137,18 @@ class LlmSection(_Section):
 
 
 class SandboxSection(_Section):
-    slots: int = Field(default=1, ge=1)
-    """Evaluations at once."""
+    slots: int | str = 1
+    """Trainings at once: a number (on the GPUs if there are any), `2/gpu` for so many on each GPU, or `cpu:2`."""
     threads: int = Field(default=1, ge=1)
     """CPU threads of one evaluation."""
     unsafe_no_sandbox: bool = False
     """Run below level `contained`."""
+
+    @field_validator("slots", mode="before")
+    @classmethod
+    def _readable(cls, value: Any) -> Any:
+        layout = Layout.read(value)
+        return value if layout.where else layout.count
 
 
 class RunSection(_Section):
@@ -208,12 +229,28 @@ def load(seed: str, config_file: Path | None, overrides: Mapping[str, Any], assi
         _merge(merged, table)
         _validate(merged, source)  # after each source, so that a mistake is blamed on the file it stands in
     merged.setdefault("seed", {})["folder"] = str(folder.resolve())
+    _settle_dataset(merged.get("task", {}), folder)
     return _validate(merged, seed)
 
 
 def read(path: Path) -> Config:
     """The configuration of a run that exists."""
     return _validate(_read_toml(path), str(path))
+
+
+def said(overrides: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
+    """What the command line says, as nested tables. Raises UserError for an assignment that has no key."""
+    merged: dict[str, Any] = {}
+    for table in (overrides, *map(_assignment, assignments)):
+        _merge(merged, table)
+    return merged
+
+
+def over(config: Config, table: Mapping[str, Any]) -> Config:
+    """The configuration with these values laid over it. Raises UserError for a key or value that cannot be."""
+    merged = _without_none(config.model_dump(mode="json"))
+    _merge(merged, table)
+    return _validate(merged, "the command line")
 
 
 def _seed_place(seed: str) -> tuple[Path, list[str] | None]:
@@ -242,6 +279,19 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} cannot be read: {error}.") from error
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{path} is not valid TOML: {error}.") from error
+
+
+def _settle_dataset(task: dict[str, Any], folder: Path) -> None:
+    """A data set that is a folder is named by its whole path, so that a resume from elsewhere finds it.
+
+    Paths are relative to the working folder, else to the seed's. A bare name is one of the embedded sets.
+    """
+    name = task.get("dataset")
+    if isinstance(name, str) and (os.sep in name or name.startswith((".", "~"))):
+        for path in (Path(name).expanduser(), folder / name):
+            if path.is_dir():
+                task["dataset"] = str(path.resolve())
+                return
 
 
 def _assignment(text: str) -> dict[str, Any]:

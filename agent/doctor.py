@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+from pathlib import Path
 from typing import Any
 
 from agent.config import cache_folder
@@ -41,22 +43,16 @@ def _isolation() -> Facts:
 
 
 def _devices() -> Facts:
-    import os
+    """GPUs as runs see them; CUDA stays uninitialised in this process."""
+    from sandbox.devices import gpus, memory_by_uuid, torch_has_cuda
 
-    return {"cpu_cores": len(os.sched_getaffinity(0)), "gpus": _gpus()}
-
-
-def _gpus() -> list[str]:
-    """Asked of the driver's own tool: CUDA stays uninitialised in this process."""
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
-        return []
-    query = [tool, "--query-gpu=index,name,memory.total", "--format=csv,noheader"]
-    try:
-        found = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError) as error:
-        return [f"nvidia-smi fails: {error}"]
-    return found.stdout.strip().splitlines()
+    found = gpus()
+    memory = memory_by_uuid() if found else {}
+    listed = [", ".join(part for part in (g.device, g.name, memory.get(g.uuid, g.memory)) if part) for g in found]
+    facts: Facts = {"cpu_cores": len(os.sched_getaffinity(0)), "gpus": listed}
+    if found and not torch_has_cuda():
+        facts["remedy"] = "the installed torch is built without CUDA, and trains on the CPU: install one with it"
+    return facts
 
 
 def _git() -> Facts:
@@ -90,6 +86,12 @@ def _llm(name: str | None, api_base: str | None) -> Facts:
 
 
 def _disk() -> Facts:
-    """Free space where runs and decoded data sets go."""
+    """Free space where runs go, and the data sets that are decoded."""
     free = shutil.disk_usage(".").free
-    return {"free_gib": round(free / 2**30, 1), "enough": free > 2**30, "cache": str(cache_folder())}
+    cache = cache_folder()
+    kept = {path.parent.name: _size(path.parent) for path in sorted(cache.glob("*/facts.json"))}
+    return {"free_gib": round(free / 2**30, 1), "enough": free > 2**30, "cache": str(cache), "data_sets": kept}
+
+
+def _size(folder: Path) -> str:
+    return f"{sum(path.stat().st_size for path in folder.rglob('*') if path.is_file()) / 2**20:.1f} MiB"

@@ -1,12 +1,12 @@
-"""Variants -> sandbox -> individuals or failures, one in each slot at a time."""
+"""Variants -> sandbox -> individuals or failures, one training in each slot at a time."""
 
 from __future__ import annotations
 
-import queue
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from agent.errors import MachineError
@@ -15,66 +15,93 @@ from agent.fitness import Constraint, Fitness, Objective
 from agent.gate import Gate
 from agent.genome import Genome
 from agent.individual import Birth, Evidence, Failure, Individual, Variant
-from sandbox import Sandbox, SandboxUnavailable
-from sandbox.job import Job, Measured, Stopped
+from sandbox import SandboxUnavailable
+from sandbox.job import Job, Measured, Progress, Stopped
+from sandbox.lanes import Lanes, Seat
 from sandbox.tasks import Task
+
+AHEAD = 2
+"""Evaluations under way for each slot: while one trains, another gets as far as it can without the slot."""
+
+
+@dataclass(frozen=True)
+class Timed:
+    """What became of one evaluation, and what it took."""
+
+    outcome: Individual | Failure
+    seconds: float
+    """Wall time without that of waiting for others."""
+    gpus: float
+    """How many it held: a share of one where a GPU has several slots."""
 
 
 class Bench:
-    """The slots: each holds one sandbox, opened when it is first needed. Measures one genome at a time in each."""
+    """Where genomes are measured, one training in each slot at a time."""
 
     def __init__(
         self,
         task: Task,
-        open_sandbox: Callable[[], Sandbox],
+        lanes: Lanes,
         objectives: Sequence[Objective],
         constraints: Sequence[Constraint],
         *,
-        slots: int,
         threads: int = 1,
         training_seed: int = 0,
+        hear: Callable[[str, Progress], None] | None = None,
     ) -> None:
-        """`threads`: CPU threads of one evaluation. All evaluations share the training seed."""
-        self.slots = slots
-        self._task, self._open = task, open_sandbox
+        """`threads`: CPU threads of one evaluation. All evaluations share the training seed.
+
+        `hear`: gets what a training says of itself on the way, with the id of its child, in that evaluation's thread.
+        """
+        self.devices = lanes.slots.devices
+        """That of each slot."""
+        self._task, self._lanes = task, lanes
         self._objectives, self._constraints = tuple(objectives), tuple(constraints)
-        self._threads, self._training_seed = threads, training_seed
-        self._free: queue.SimpleQueue[Sandbox | None] = queue.SimpleQueue()
-        for _ in range(slots):
-            self._free.put(None)
-        self._opened: list[Sandbox] = []
+        self._threads, self._training_seed, self._hear = threads, training_seed, hear
 
     def measure(self, birth: Birth, genome: Genome, *, training_seed: int | None = None) -> Individual | Failure:
         """Waits for a free slot, trains and scores. Raises MachineError if the sandbox is at fault.
 
         `training_seed`: None for the one that all variants share.
         """
+        return self.timed(birth, genome, training_seed=training_seed).outcome
+
+    def timed(
+        self,
+        birth: Birth,
+        genome: Genome,
+        *,
+        training_seed: int | None = None,
+        admit: Callable[[], None] = lambda: None,
+    ) -> Timed:
+        """As `measure`. `admit` is asked when the training has a slot; what it raises comes through."""
         seed = self._training_seed if training_seed is None else training_seed
         job = Job(dict(genome.files), seed, threads=self._threads)
-        sandbox = self._free.get()
+        seat = self._lanes.seat(admit)
+        began = time.monotonic()
         try:
-            if sandbox is None:
-                sandbox = self._open()
-                self._opened.append(sandbox)
-            result = self._evaluate(job, sandbox)
+            result = self._task.evaluate(job, seat, self._progress_of(birth.id))
         except SandboxUnavailable as error:
             raise MachineError(f"The sandbox cannot run: {error}") from error
-        finally:
-            self._free.put(sandbox)
-        return self._judge(birth, genome, result)
+        seconds = time.monotonic() - began - seat.waited
+        return Timed(self._judge(birth, genome, result, seat), seconds, self.gpus(seat.device))
+
+    def gpus(self, device: str) -> float:
+        """How many GPUs an evaluation on this device holds: a share of one that has several slots."""
+        return self._lanes.slots.gpus(device)
 
     def close(self) -> None:
         """Ends what is running, and every sandbox."""
-        for sandbox in self._opened:
-            sandbox.close()
+        self._lanes.close()
 
-    def _evaluate(self, job: Job, sandbox: Sandbox) -> Measured | Stopped:
-        try:
-            return self._task.evaluate(job, sandbox)
-        except SandboxUnavailable:  # once more: a sandbox restarts itself; a second time it is the machine
-            return self._task.evaluate(job, sandbox)
+    def _progress_of(self, id: str) -> Callable[[Progress], None]:
+        def progress(told: Progress) -> None:
+            if self._hear:
+                self._hear(id, told)
 
-    def _judge(self, birth: Birth, genome: Genome, result: Measured | Stopped) -> Individual | Failure:
+        return progress
+
+    def _judge(self, birth: Birth, genome: Genome, result: Measured | Stopped, seat: Seat) -> Individual | Failure:
         if isinstance(result, Stopped):
             return Failure(birth, result.stage, result.reason, result.log, genome)
         fitness = Fitness({o.name: result.values[o.name] for o in self._objectives})
@@ -90,6 +117,8 @@ class Bench:
             sizes_by_block=result.sizes_by_block,
             isolation=result.level,
             layers=result.layers,
+            device=seat.device,
+            waited=seat.waited,
         )
         return Individual(birth, genome, fitness, evidence)
 
@@ -101,38 +130,54 @@ class Mending(Protocol):
 
 
 class Evaluation:
-    """The pool over a bench: what an earlier process settled is not measured again, what is new is journaled."""
+    """The pool over a bench: what an earlier process settled is not measured again, what is new is journaled.
+
+    More variants are under way than there are slots: the next one has passed its smoke stage and waits when a slot gets free,
+    and what comes after a training, or while a model is asked to mend a program, holds up no other.
+    """
 
     def __init__(self, bench: Bench, record: Record, memo: Memo, gate: Gate, mending: Mending | None = None) -> None:
         """`mending`: whom a variant that fails the smoke stage is sent back to."""
         self._bench, self._record, self._memo, self._gate, self._mending = bench, record, memo, gate, mending
-        self._threads = ThreadPoolExecutor(bench.slots, thread_name_prefix="evaluation")
+        at_once = AHEAD * len(bench.devices) + 1
+        self._room = threading.BoundedSemaphore(at_once)
+        self._threads = ThreadPoolExecutor(2 * at_once, thread_name_prefix="evaluation")
 
     def submit(self, variant: Variant) -> Future[Individual | Failure]:
-        """The future raises MachineError if the machine is at fault, Halted if the gate is shut."""
-        return self._threads.submit(self._settle, variant)
+        """The future raises MachineError if the machine is at fault, Halted if the gate was shut before it trained."""
+        return self._threads.submit(self._settle, variant, time.monotonic())
 
     def close(self) -> None:
         """Starts nothing new."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _settle(self, variant: Variant) -> Individual | Failure:
+    def _settle(self, variant: Variant, ready: float) -> Individual | Failure:
         if known := self._memo.outcomes.get(variant.id):
             return known
-        self._gate.to_evaluate(variant.id)
-        began = time.monotonic()
-        outcome = self._measured(variant)
-        self._record(Settled(outcome, time.monotonic() - began))
-        return outcome
+        timed = self._measured(variant, ready)
+        self._record(Settled(timed.outcome, timed.seconds, timed.gpus))
+        return timed.outcome
 
-    def _measured(self, variant: Variant) -> Individual | Failure:
+    def _measured(self, variant: Variant, ready: float) -> Timed:
+        """`ready`: since when it could have been measured, by the monotonic clock."""
+
+        def admit() -> None:
+            self._gate.to_evaluate(variant.id)
+
+        seconds = 0.0
         while True:
-            outcome = replace(self._bench.measure(variant.birth, variant.genome), intention=variant.intention)
-            if isinstance(outcome, Individual) or self._mending is None:
-                return outcome
-            mended = self._mending.mend(variant, outcome)
+            with self._room:
+                admit()
+                waited = time.monotonic() - ready
+                timed = self._bench.timed(variant.birth, variant.genome, admit=admit)
+            seconds += timed.seconds
+            outcome = replace(timed.outcome, intention=variant.intention)
+            if isinstance(outcome, Individual):
+                evidence = replace(outcome.evidence, waited=outcome.evidence.waited + waited)
+                return Timed(replace(outcome, evidence=evidence), seconds, timed.gpus)
+            mended = self._mending.mend(variant, outcome) if self._mending else None
             if mended is None:
-                return outcome
+                return Timed(outcome, seconds, timed.gpus)
             if isinstance(mended, Failure):
-                return replace(mended, intention=variant.intention)
-            variant = mended
+                return Timed(replace(mended, intention=variant.intention), seconds, timed.gpus)
+            variant, ready = mended, time.monotonic()

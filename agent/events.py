@@ -7,15 +7,26 @@ from dataclasses import dataclass, field
 
 from agent.fitness import Fitness
 from agent.individual import Birth, Failure, Individual, Outcome, Variant
-from agent.llm import Completion, Message
+from agent.llm import Completion, Message, ModelRests, ModelReturned
 from agent.memory import Lesson
+from sandbox.job import Progress
 
 
 @dataclass(frozen=True)
 class RunStarted:
+    """By one process: the first of a run, or one that goes on with it."""
+
     config: Mapping[str, object]
     isolation: str
     layers: tuple[str, ...]
+    devices: tuple[str, ...] = ()
+    """That of each slot."""
+    basis: Mapping[str, str] = field(default_factory=dict)
+    """What results rest on beside the configuration, by name, as digests."""
+    accepted: tuple[str, ...] = ()
+    """What had changed since the process before, and was accepted by the user."""
+    until_anew: bool = False
+    """The time of `limits.until` is the next one after this start, not after the run's first."""
 
 
 @dataclass(frozen=True)
@@ -179,6 +190,8 @@ Event = (
     | Steered
     | GenerationEnded
     | Committed
+    | ModelRests
+    | ModelReturned
     | RunEnded
 )
 
@@ -191,11 +204,37 @@ class StopRequested:
     reason: str
 
 
+@dataclass(frozen=True)
+class Foretold:
+    """No event of the journal, from which it can be computed: how far the run will get."""
+
+    words: str
+    aloud: bool
+    """To be told, not only shown to who looks."""
+
+
+@dataclass(frozen=True)
+class Recalled:
+    """No event of this process: what an earlier one of the run did."""
+
+    outcome: Individual | Failure
+
+
+@dataclass(frozen=True)
+class Heard:
+    """No event of the journal either: what a training says of itself on the way, for whoever watches."""
+
+    id: str
+    progress: Progress
+
+
+Notice = StopRequested | Foretold | Recalled | Heard
+
 Record = Callable[[Event], None]
 """Called from several threads; returns when the event is safe on disk."""
 
-Watch = Callable[[Event | StopRequested], None]
-"""Sees each event after it is journaled; for the live view."""
+Watch = Callable[[Event | Notice], None]
+"""Sees each event after it is journaled, and what is not journaled; for the live view."""
 
 
 @dataclass(frozen=True)

@@ -156,13 +156,13 @@ class Evolution:
     def steady(self, slots: int, ahead: int) -> None:
         """Runs until as many children are born as `generational` would bear, or until nothing more is admitted.
 
-        `slots`: evaluations at once; `ahead`: at most so many more children are bred. Raises MachineError when a pool does.
+        `slots`: trainings at once; `ahead`: at most so many children are bred at once. Raises MachineError when a pool does.
         """
         population, pace = Population(self.archive, self.search), Pace(slots, ahead)
         unborn = self._unborn(population)
         breeding: dict[Future[Variant | Failure], float] = {}
         asking: dict[Future[str], Question] = {}
-        training: set[Future[Individual | Failure]] = set()
+        training: dict[Future[Individual | Failure], float] = {}
         while True:
             while pace.wants(len(breeding), len(training)) and (birth := next(unborn, None)):
                 breeding[self._breeding.submit(birth, self._context(birth))] = time.monotonic()
@@ -177,17 +177,20 @@ class Evolution:
                 if (child := self._result(bred)) is None:
                     continue
                 if isinstance(child, Failure):
+                    pace.settled(child)
                     self._join(population, child)
                 elif twin := self.archive.claim(child):
-                    self._join(population, self._settle(Duplicate(child.birth, twin)))
+                    duplicate = self._settle(Duplicate(child.birth, twin))
+                    pace.settled(duplicate)
+                    self._join(population, duplicate)
                 else:
-                    training.add(self._evaluation.submit(child))
+                    training[self._evaluation.submit(child)] = time.monotonic()
             for answered in done & asking.keys():
                 self._learning.answered(asking.pop(answered), self._result(answered))
-            for trained in done & training:
-                training.remove(trained)
+            for trained in done & training.keys():
+                seconds = time.monotonic() - training.pop(trained)
                 if outcome := self._result(trained):
-                    pace.trained(outcome)
+                    pace.settled(outcome, seconds)
                     self._join(population, outcome)
 
     def _join(self, population: Population, outcome: Outcome) -> None:

@@ -4,33 +4,36 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from agent import config as configuration
 from agent.archive import Archive
+from agent.basis import basis, changes
 from agent.breeding import Breeding
 from agent.budget import Budget, Guess, check
 from agent.competition import Competition
-from agent.config import Config, RunFolder
+from agent.config import Config, LlmSection, RunFolder
 from agent.draws import Draws
 from agent.errors import MachineError, UserError
 from agent.evaluation import Bench, Evaluation
-from agent.events import Memo, RunEnded, RunStarted, Settled, StopRequested, Watch
+from agent.events import Heard, Memo, RunEnded, RunStarted, Settled, Watch
 from agent.evolve import Evolution
 from agent.fitness import Noise
 from agent.gate import Gate, Halted
 from agent.genome import Editor, Genome, read_genome
 from agent.individual import SEED_ID, Birth, Failure, Individual
 from agent.journal import Journal
+from agent.keeper import Keeper
 from agent.learning import Learning
 from agent.lineage import Lineage
-from agent.llm import LanguageModel, LlmSettings, open_model, price
+from agent.llm import Ensemble, LanguageModel, LlmSettings, Waiting, open_model, price
 from agent.lock import locked
 from agent.noise import measure, unknown
 from agent.operators import Brief, Sampling
@@ -40,10 +43,12 @@ from agent.recorder import Recorder
 from agent.records import read_seed
 from agent.reflection import Thoughts
 from agent.resources import prompts_folder
-from agent.signals import asked_to_stop
 from agent.steering import Steering
 from sandbox import LEVELS, Level, SandboxUnavailable
+from sandbox.devices import Layout, gpus, torch_has_cuda
 from sandbox.isolation.detect import Isolation, detect
+from sandbox.lanes import Lanes
+from sandbox.stem import Stem
 from sandbox.tasks import Task, TaskError, open_task
 from sandbox.warm import WarmSandbox
 
@@ -61,7 +66,7 @@ def start(config: Config, folder: RunFolder, watch: Watch) -> None:
     """A new run. Raises UserError before anything is spent or written, MachineError if the run cannot go on."""
     if folder.root.exists():
         raise UserError(f"The run folder {folder.root} exists already: choose another --out, or `evolve resume` it.")
-    with _equip(config) as equipment:
+    with _equip(config, watch) as equipment:
         lineage = Lineage.open(Path(config.seed.folder), folder.root, folder.name)
         lineage.check()
         seed = equipment.bench.measure(Birth(SEED_ID, 0), equipment.genome)
@@ -69,18 +74,26 @@ def start(config: Config, folder: RunFolder, watch: Watch) -> None:
             raise UserError(
                 f"The seed {config.seed.folder} does not train (stage {seed.stage}): {seed.reason} Mend it first."
             )
-        folder.root.mkdir(parents=True)
-        _write(folder.config, config.to_toml())
+        _found(folder, config)
         with locked(folder.lock), closing(Journal(folder.journal)) as journal:
-            _evolve(equipment, folder, journal, lineage, seed, Memo(), watch)
+            _evolve(equipment, folder, journal, lineage, seed, Memo(), watch, equipment.begin())
 
 
-def resume(folder: RunFolder, watch: Watch) -> None:
-    """Goes on with a run that stopped or broke: what the journal holds is not done again."""
+def resume(folder: RunFolder, watch: Watch, said: Mapping[str, Any] | None = None, *, accept: bool = False) -> None:
+    """Goes on with a run that stopped or broke: what the journal holds is not done again.
+
+    `said`: settings that the user changes by this; any other change is refused with UserError, unless `accept`.
+    """
     if not folder.journal.is_file():
         raise UserError(f"{folder.root} holds no run: there is no {folder.journal.name} in it.")
-    config = configuration.read(folder.config)
-    with locked(folder.lock), closing(Journal(folder.journal)) as journal, _equip(config, _pinned(journal)) as equipment:
+    config = configuration.over(configuration.read(folder.config), said or {})
+    with locked(folder.lock), closing(Journal(folder.journal)) as journal, _equip(config, watch, _pinned(journal)) as equipment:
+        begun = equipment.begin()
+        before = [data for _, _, _, data in journal.events("started")]
+        accepted = changes(before[-1], begun, said or {}, accept) if before else ()
+        anew = any(change.startswith("limits.until:") for change in accepted) or "until" in (said or {}).get("limits", {})
+        if said:
+            _write(folder.config, config.to_toml())
         lineage = Lineage.open(Path(config.seed.folder), folder.root, folder.name)
         frozen = frozenset(config.seed.frozen)
         seed: Individual | Failure | None = None
@@ -90,7 +103,24 @@ def resume(folder: RunFolder, watch: Watch) -> None:
         seed = seed or equipment.bench.measure(Birth(SEED_ID, 0), equipment.genome)
         if isinstance(seed, Failure):
             raise MachineError(f"The seed does not train any more: {seed.reason}")
-        _evolve(equipment, folder, journal, lineage, seed, journal.memo(frozen), watch)
+        begun = replace(begun, accepted=accepted, until_anew=anew)
+        _evolve(equipment, folder, journal, lineage, seed, journal.memo(frozen), watch, begun)
+
+
+def _found(folder: RunFolder, config: Config) -> None:
+    """The run's folder with its configuration and an empty journal, all at once: a crash leaves a run or none."""
+    draft = RunFolder(folder.root.with_name(f".{folder.name}.{os.getpid()}"))
+    try:
+        draft.root.mkdir(parents=True)
+        draft.config.write_text(config.to_toml(), encoding="utf-8")
+        Journal(draft.journal).close()
+        os.rename(draft.root, folder.root)
+    except OSError as error:
+        if folder.root.exists():
+            raise UserError(f"Another process has just made {folder.root}: choose another --out.") from None
+        raise MachineError(f"The run folder {folder.root} cannot be made: {error}.") from error
+    finally:
+        shutil.rmtree(draft.root, ignore_errors=True)
 
 
 @dataclass(frozen=True)
@@ -106,9 +136,14 @@ class _Equipment:
     editor: Editor
     isolation: Isolation
 
+    def begin(self) -> RunStarted:
+        rests_on = basis(Path(self.config.seed.folder), self.config.seed.files, prompts_folder())
+        settings, isolation = self.config.model_dump(mode="json"), self.isolation
+        return RunStarted(settings, isolation.level, isolation.in_force, self.bench.devices, rests_on)
+
 
 @contextmanager
-def _equip(config: Config, pinned: Level = "none") -> Iterator[_Equipment]:
+def _equip(config: Config, watch: Watch, pinned: Level = "none") -> Iterator[_Equipment]:
     """Raises UserError for every mistake of the user's that can be seen without spending anything.
 
     `pinned`: the level of isolation that this run began with.
@@ -117,15 +152,19 @@ def _equip(config: Config, pinned: Level = "none") -> Iterator[_Equipment]:
     constraints = config.constraint_list()
     bounds = {c.name: c.bound for c in constraints if c.relation in ("<=", "<")}
     try:
-        task = open_task(config.task, config.budget, bounds, config.seed.files, configuration.cache_folder())
+        task = open_task(
+            config.task, config.budget, bounds, config.seed.files, configuration.cache_folder(), _measured(config)
+        )
     except TaskError as error:
         raise UserError(str(error)) from error
-    for name in config.objectives:
-        if name not in task.objectives:
-            raise UserError(f"objectives.{name}: this task measures {', '.join(task.objectives)}.")
+    for table in ("objectives", "constraints"):
+        for name in getattr(config, table):
+            if name not in task.objectives:
+                raise UserError(f"{table}.{name}: this task measures {', '.join(task.objectives)}.")
     prompts = Prompts.load(prompts_folder())
     if not config.llm.models:
         raise UserError("No model is named: give --llm MODEL, or --llm offline to run without a key or a network.")
+    devices = _devices(config)
     isolation = _isolation(config, pinned)
     check(config.limits, config.llm.models, lambda model: price(model, config.llm.prices))
     with ExitStack() as stack:
@@ -133,18 +172,38 @@ def _equip(config: Config, pinned: Level = "none") -> Iterator[_Equipment]:
             api_base=config.llm.api_base, deadline_seconds=config.llm.deadline_seconds, prices=config.llm.prices
         )
         models = {name: stack.enter_context(closing(open_model(name, settings))) for name in config.llm.models}
+        stem = stack.enter_context(closing(Stem()))
         bench = Bench(
             task,
-            lambda: WarmSandbox(isolation.level, isolation.layers),
+            Lanes(
+                isolation.level,
+                lambda: WarmSandbox(isolation.level, isolation.layers, stem=stem),
+                devices,
+                beside=max(2, min(len(devices), len(os.sched_getaffinity(0)))),
+            ),
             config.objective_list(),
             constraints,
-            slots=config.sandbox.slots,
             threads=config.sandbox.threads,
             training_seed=config.run.training_seed,
+            hear=lambda id, progress: watch(Heard(id, progress)),
         )
         stack.callback(bench.close)
         editor = stack.enter_context(closing(Editor()))
         yield _Equipment(config, genome, task, bench, prompts, models, editor, isolation)
+
+
+def _devices(config: Config) -> tuple[str, ...]:
+    """That of each slot."""
+    layout = Layout.read(config.sandbox.slots)
+    try:
+        return layout.devices(() if layout.where == "cpu" else gpus(), usable=torch_has_cuda())
+    except TaskError as error:
+        raise UserError(str(error)) from error
+
+
+def _measured(config: Config) -> frozenset[str]:
+    """Names of what has to be measured."""
+    return frozenset(config.objectives) | frozenset(config.constraints)
 
 
 def _pinned(journal: Journal) -> Level:
@@ -170,76 +229,91 @@ def _isolation(config: Config, pinned: Level) -> Isolation:
 
 
 def _evolve(
-    e: _Equipment, folder: RunFolder, journal: Journal, lineage: Lineage, seed: Individual, memo: Memo, watch: Watch
+    e: _Equipment,
+    folder: RunFolder,
+    journal: Journal,
+    lineage: Lineage,
+    seed: Individual,
+    memo: Memo,
+    watch: Watch,
+    begun: RunStarted,
 ) -> None:
     """Runs the algorithm to its end and records how it ended."""
     config = e.config
-    budget = Budget(config.limits, slots=config.sandbox.slots, concurrency=config.llm.concurrency, guess=_guess(seed))
+    slots = len(e.bench.devices)
+    budget = Budget(config.limits, slots=slots, concurrency=config.llm.concurrency, guess=_guess(seed, e.bench))
     budget.recall(journal.events())
-    record = Recorder(journal, lineage, watch, budget, config.objective_list(), seed, memo)
-    record(RunStarted(config.model_dump(mode="json"), e.isolation.level, e.isolation.in_force))
+    keeper = Keeper(budget, e.models.values(), e.bench.close, config.search.births, watch, memo)
+    record = Recorder(journal, lineage, keeper.see, budget, config.objective_list(), seed, memo)
+    record(begun)
     for outcome in (seed, *memo.outcomes.values()):
         record(Settled(outcome))  # journaled already in a resumed run; a branch that the stop prevented is made up for
-    repairs, concurrency = config.llm.repairs, config.llm.concurrency
-    gate = Gate(budget)
+    keeper.foretell()
+    gate, ensemble = keeper.gate, Ensemble(e.models, _waiting(config.llm), record, keeper.gives_up)
     breeding = Breeding(
-        e.prompts, e.models, e.editor, record,
-        memo=memo, gate=gate, repairs=repairs, redraws=config.llm.redraws, concurrency=concurrency,
+        e.prompts, ensemble.members, e.editor, record,
+        memo=memo, gate=gate, repairs=config.llm.repairs, redraws=config.llm.redraws, concurrency=config.llm.concurrency,
     )  # fmt: skip
     evaluation = Evaluation(e.bench, record, memo, gate, breeding)
-
-    def stop(reason: str) -> None:
-        gate.shut(reason)
-        for model in e.models.values():
-            if model.patient:
-                model.close()
-        watch(StopRequested(reason))
-
+    archive = Archive(seed, config.objective_list())
     try:
-        with asked_to_stop(stop):
+        with keeper.keeping():
             record.flush()  # before anything is spent: can git write here?
-            noise = measure(
-                seed,
-                e.bench,
-                config.objective_list(),
-                config.noise.trainings,
-                config.run.training_seed,
-                memo.repeats,
-                record,
-                gate,
-            )
-            evolution = _evolution(e, seed, noise, breeding, evaluation, record, folder, memo, gate)
+            noise = _noise(e, seed, memo, record, gate)
+            evolution = _evolution(e, archive, noise, breeding, evaluation, record, folder, memo, gate)
             if config.search.schedule == "steady":
-                evolution.steady(config.sandbox.slots, config.llm.concurrency)
+                evolution.steady(slots, config.llm.concurrency)
             else:
                 evolution.generational()
             record.flush()
     except Halted:
         pass  # before the search began
     except KeyboardInterrupt:
-        record(RunEnded("stopped", gate.stopped or "stopped by the user"))
+        _end(record, "stopped", gate.stopped or "stopped by the user")
         raise
-    except MachineError as error:
-        record(RunEnded("failed", str(error)))
-        raise
+    except Exception as error:  # recorded whatever it is
+        if not (gate.cut and isinstance(error, MachineError)):  # else: what was under way was ended
+            _end(record, "failed", str(error) or repr(error))
+            raise
     finally:
         breeding.close()
         evaluation.close()
         record.close()
+    _conclude(record, gate, archive)
+
+
+def _conclude(record: Recorder, gate: Gate, archive: Archive) -> None:
+    """How a run ended that did not break. Raises KeyboardInterrupt if it was stopped, MachineError if it came to nothing."""
     if gate.stopped:
         record(RunEnded("stopped", gate.stopped))
         raise KeyboardInterrupt
-    if len(evolution.archive.individuals) == 1:
-        reasons = Counter(f.reason for f in evolution.archive.recent(10**9) if isinstance(f, Failure))
-        told = "; ".join(f"{count} times: {reason}" for reason, count in reasons.most_common(3))
-        record(RunEnded("failed", f"nothing could be trained; {told}"))
-        raise MachineError(f"No variant could be trained; most frequent reasons: {told}")
+    if len(archive.individuals) == 1:
+        reasons = Counter(f"{f.stage}: {f.reason}" for f in archive.recent(10**9) if isinstance(f, Failure))
+        told = "; ".join(f"{count} x {reason}" for reason, count in reasons.most_common(3))
+        said = f"No variant was trained{f' before the end ({gate.ceiling})' if gate.ceiling else ''}"
+        said += f"; most frequent reasons: {told}" if told else ""
+        record(RunEnded("failed", said))
+        raise MachineError(said)
     record(RunEnded("finished", gate.ceiling))
+
+
+def _end(record: Recorder, state: str, reason: str) -> None:
+    with suppress(MachineError):  # what broke may be the journal; the error that is under way says so
+        record(RunEnded(state, reason))
+
+
+def _waiting(llm: LlmSection) -> Waiting:
+    return Waiting(failures=llm.rest_after, first_rest_seconds=llm.rest_seconds, seconds=llm.patience_hours * 3600)
+
+
+def _noise(e: _Equipment, seed: Individual, memo: Memo, record: Recorder, gate: Gate) -> Noise | None:
+    objectives, run = e.config.objective_list(), e.config.run
+    return measure(seed, e.bench, objectives, e.config.noise.trainings, run.training_seed, memo.repeats, record, gate)
 
 
 def _evolution(
     e: _Equipment,
-    seed: Individual,
+    archive: Archive,
     noise: Noise | None,
     breeding: Breeding,
     evaluation: Evaluation,
@@ -249,16 +323,17 @@ def _evolution(
     gate: Gate,
 ) -> Evolution:
     """The algorithm with all that it draws from and learns by."""
-    config, objectives = e.config, e.config.objective_list()
-    archive = Archive(seed, objectives)
+    config, objectives, seed = e.config, e.config.objective_list(), archive.seed
     brief = Brief(e.task.title, e.task.facts(), objectives, config.constraint_list(), noise)
     sampling = Sampling(tuple(config.llm.models), config.llm.temperature, config.llm.max_tokens)
     roles = e.prompts.roles if config.search.roles else ()
     competition = Competition(config.contest, roles, e.prompts.directives, config.search.operators, config.llm.models)
     plateau = Plateau(config.plateau)
-    draws = Draws(random.Random(config.run.seed), seed, e.prompts, sampling, competition, plateau)
     # Costs hold times: a run that is to be repeated exactly cannot learn from them.
     timed = config.search.schedule == "steady"
+    # A steady run cannot draw again what an earlier process drew, and must not draw the same for others.
+    chance = f"{config.run.seed} after {len(memo.births)}" if memo.births and timed else config.run.seed
+    draws = Draws(random.Random(chance), seed, e.prompts, sampling, competition, plateau)
     learning = Learning(
         archive,
         noise or unknown(seed, objectives),
@@ -284,9 +359,10 @@ def _thoughts(e: _Equipment) -> Thoughts | None:
     return Thoughts(e.prompts, thinking, e.config.thoughts) if thinking else None
 
 
-def _guess(seed: Individual) -> Guess:
+def _guess(seed: Individual, bench: Bench) -> Guess:
     """What one child will cost, before the first: an evaluation as long as the seed's."""
-    return Guess(evaluation_seconds=sum(seed.evidence.seconds.values()))
+    seconds = sum(seed.evidence.seconds.values())
+    return Guess(evaluation_seconds=seconds, gpu_seconds=seconds * bench.gpus(seed.evidence.device))
 
 
 def _write(path: Path, text: str) -> None:

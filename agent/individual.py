@@ -80,7 +80,7 @@ class Evidence:
     """What the trusted side observed of one evaluation beside the fitness: for prompts and reports, never for selection."""
 
     seconds: Mapping[str, float] = field(default_factory=dict)
-    """Wall time of each stage."""
+    """Wall time of each stage: its own, without that of waiting."""
     peak_memory: int = 0
     """Bytes, the largest of the stages."""
     curve: tuple[tuple[float, ...], ...] = ()
@@ -91,6 +91,10 @@ class Evidence:
     """What instances of each block return for one image, such as 12x16x16, in the order of the calls."""
     isolation: str = "none"
     layers: tuple[str, ...] = ()
+    device: str = "cpu"
+    """On which it was trained: `cpu`, or `cuda:N`."""
+    waited: float = 0.0
+    """Seconds that it was ready to go on and waited for a slot, or for room beside the slots."""
 
 
 @dataclass(frozen=True)

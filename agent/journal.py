@@ -42,7 +42,7 @@ from agent.events import (
 )
 from agent.fitness import Fitness
 from agent.individual import Birth, Duplicate, Failure, Individual, Outcome, Variant
-from agent.llm import Message
+from agent.llm import Message, ModelRests, ModelReturned
 from agent.records import (
     read_birth,
     read_completion,
@@ -229,8 +229,11 @@ def _row(event: Event) -> tuple[float, str, str, str]:
 def _record(event: Event) -> tuple[str, str, dict[str, Any]]:
     """(kind, key, data): an event is unique by kind and key."""
     match event:
-        case RunStarted(config, isolation, layers):
-            return "started", _moment(), {"config": dict(config), "isolation": isolation, "layers": list(layers)}
+        case RunStarted():
+            with_what = {"isolation": event.isolation, "layers": list(event.layers)}
+            on_what = {"devices": list(event.devices), "basis": dict(event.basis)}
+            since = {"accepted": list(event.accepted), "until_anew": event.until_anew}
+            return "started", _moment(), {"config": dict(event.config), **with_what, **on_what, **since}
         case Drawn(birth):
             return "drawn", birth.id, write_birth(birth)
         case Asked(id, call, model, messages, temperature, max_tokens):
@@ -266,6 +269,10 @@ def _record(event: Event) -> tuple[str, str, dict[str, Any]]:
             return "generation", str(number), {**sets, "hypervolume": hypervolume}
         case Committed(id, branch, commit):
             return "committed", id, {"branch": branch, "commit": commit}
+        case ModelRests(model, seconds, reason, alone):
+            return "rests", _moment(), {"model": model, "seconds": seconds, "reason": reason, "alone": alone}
+        case ModelReturned(model):
+            return "returned", _moment(), {"model": model}
         case RunEnded(state, reason):
             return "ended", _moment(), {"state": state, "reason": reason}
 

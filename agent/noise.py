@@ -46,8 +46,11 @@ def measure(
         record(repeated)
         return repeated
 
-    with ThreadPoolExecutor(bench.slots, thread_name_prefix="noise") as threads:
+    threads = ThreadPoolExecutor(len(bench.devices), thread_name_prefix="noise")
+    try:
         repeats = list(threads.map(repeat, range(training_seed + 1, training_seed + 1 + trainings)))
+    finally:
+        threads.shutdown(wait=False, cancel_futures=True)  # who stops at once does not wait for a training
     for repeated in repeats:
         if repeated.fitness is None:
             raise UserError(

@@ -8,10 +8,12 @@ from typing import Protocol
 
 from agent import selection
 from agent.archive import Archive
-from agent.individual import Individual, Outcome
+from agent.individual import Failure, Individual, Outcome
 
 _WEIGHT = 0.2
 """Of the newest measurement in a running mean."""
+_AFTER_SMOKE = ("fit", "predict", "integrity", "score")
+"""Stages of a failure that has held a slot."""
 
 
 class Sizes(Protocol):
@@ -26,7 +28,7 @@ class Sizes(Protocol):
 
 
 class Population:
-    """The best individuals so far, at most `elites` of them; draws from it are computed once for each change."""
+    """The best individuals so far, at most `elites` of them; selections from it are made once for each change."""
 
     def __init__(self, archive: Archive, sizes: Sizes) -> None:
         self.members: list[Individual] = []
@@ -41,9 +43,10 @@ class Population:
         self.joined += 1
         self._archive.add(outcome)
         if isinstance(outcome, Individual):
-            everyone = [*self.members, outcome]
+            before, everyone = self.members, [*self.members, outcome]
             self.members = selection.elites(everyone, self._archive.objectives, self._sizes.elites)
-            self._parents = self._thinkers = None
+            if self.members != before:
+                self._parents = self._thinkers = None
 
     def parents(self) -> Sequence[Individual]:
         """The NSGA-II selection; the seed while nobody else is there."""
@@ -60,31 +63,44 @@ class Population:
 
 
 class Pace:
-    """How many children to breed beyond those in evaluation, so that a slot that gets free finds one waiting."""
+    """How many children to breed beyond those that hold a slot, so that a slot that gets free finds one waiting."""
 
     def __init__(self, slots: int, most: int) -> None:
+        """`most`: children that can be bred at once."""
         self._slots, self._most = slots, most
-        self._breeding: float | None = None
+        self._breeding = self._beside = 0.0
         self._training: float | None = None
+        self._trains = 1.0
 
     def bred(self, seconds: float) -> None:
-        self._breeding = _mean(self._breeding, seconds)
+        """A child's code, or that there will be none, took so long."""
+        self._breeding = _mean(self._breeding or None, seconds)
 
-    def trained(self, outcome: Outcome) -> None:
+    def settled(self, outcome: Outcome, seconds: float = 0.0) -> None:
+        """`seconds`: from its code to its end, waiting included."""
+        trained = isinstance(outcome, Individual)
+        held = trained or (isinstance(outcome, Failure) and outcome.stage in _AFTER_SMOKE)
+        self._trains = _mean(self._trains, float(held), _WEIGHT / 4)
         if isinstance(outcome, Individual):
-            self._training = _mean(self._training, sum(outcome.evidence.seconds.values()))
+            stages = outcome.evidence.seconds
+            training = stages.get("fit", sum(stages.values()))
+            self._training = _mean(self._training, training)
+            self._beside = _mean(self._beside or None, max(0.0, seconds - outcome.evidence.waited - training))
 
-    def wants(self, breeding: int, training: int) -> bool:
+    def wants(self, breeding: int, evaluating: int) -> bool:
         """One more, while so many are being bred and so many are in evaluation or wait for it?"""
-        return breeding + max(0, training - self._slots) < self.ahead
+        return breeding < self._most and breeding + max(0, evaluating - self._slots) < self.ahead
 
     @property
     def ahead(self) -> int:
-        """slots x (time to breed / time to evaluate) + 1, as measured so far; the number of slots until then."""
-        if self._breeding is None or not self._training:
-            return min(self._slots, self._most)
-        return min(math.ceil(self._slots * self._breeding / self._training - 1e-6) + 1, self._most)
+        """slots x (time without a slot / time in one) + 1, as measured so far; the number of slots until then.
+
+        The time without one is that of breeding and of all stages but training; children that never train count in it.
+        """
+        if not self._training:
+            return self._slots
+        return math.ceil(self._slots * (self._breeding + self._beside) / self._training / self._trains - 1e-6) + 1
 
 
-def _mean(so_far: float | None, value: float) -> float:
-    return value if so_far is None else (1 - _WEIGHT) * so_far + _WEIGHT * value
+def _mean(so_far: float | None, value: float, weight: float = _WEIGHT) -> float:
+    return value if so_far is None else (1 - weight) * so_far + weight * value

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from agent.accounts import Accounts
 from agent.budget import Budget
-from agent.events import Answered, Event, Memo, RunEnded, Settled, Watch
+from agent.events import Answered, Event, Memo, RunEnded, Settled
 from agent.fitness import Objective
 from agent.individual import Duplicate, Failure, Individual
 from agent.journal import Journal
@@ -25,7 +25,7 @@ class Recorder:
         self,
         journal: Journal,
         lineage: Lineage,
-        watch: Watch,
+        watch: Callable[[Event], None],
         budget: Budget,
         objectives: Sequence[Objective],
         seed: Individual,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter, defaultdict
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from agent import learned, selection
+from agent import learned, outlook, selection
 from agent.errors import UserError
 from agent.evolve import Search
 from agent.fitness import Fitness, Objective
@@ -60,7 +62,10 @@ def status(journal: Journal, run: str, *, alive: bool) -> Facts:
         ],
         "hypervolume": hypervolume,
         "spend": _spend(journal),
+        "forecast": _forecast(journal, config) if alive and config else None,
+        "waiting": _waiting(journal) if alive else [],
         "isolation": started[-1]["isolation"] if started else "none",
+        "devices": started[-1].get("devices", []) if started else [],
     }
 
 
@@ -158,6 +163,27 @@ def _front(journal: Journal, config: Facts) -> tuple[Fitness | None, list[_Train
     return seed, front, selection.hypervolume([t.fitness for t in front], objectives, seed)
 
 
+def _forecast(journal: Journal, config: Facts) -> Facts:
+    """How far a run that works will get."""
+    rows = journal.events("started", "ended", "drawn", "asked", "answered", "bred", "settled")
+    found = outlook.from_journal(rows, config, Search(**config["search"]).births, time.time())
+    return {**outlook.facts(found), "words": outlook.words(found)}
+
+
+def _waiting(journal: Journal) -> list[Facts]:
+    """The models that this process leaves alone for a while, and until when by the local clock."""
+    resting: dict[str, Facts] = {}
+    for moment, kind, _, data in journal.events("started", "rests", "returned"):
+        if kind == "started":
+            resting.clear()
+        elif kind == "returned":
+            resting.pop(data["model"], None)
+        else:
+            until = datetime.fromtimestamp(moment + data["seconds"])
+            resting[data["model"]] = {"model": data["model"], "until": f"{until:%H:%M:%S}", "reason": data["reason"]}
+    return list(resting.values())
+
+
 def _spend(journal: Journal) -> Facts:
     calls = [data for _, _, _, data in journal.events("answered")]
     seconds, begun = 0.0, None
@@ -166,7 +192,7 @@ def _spend(journal: Journal) -> Facts:
         if kind == "started":
             begun = moment
         elif begun is not None:
-            seconds += moment - max(begun, previous)
+            seconds += max(0.0, moment - max(begun, previous))  # the wall clock may have been set back
         previous = moment
     return {
         "usd": sum(c["usd"] or 0.0 for c in calls),

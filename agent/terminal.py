@@ -8,9 +8,9 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any
+from typing import IO, Any, cast
 
 from rich.console import Console, Group
 from rich.live import Live as RichLive
@@ -19,9 +19,22 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from agent.events import Bred, Drawn, Event, GenerationEnded, RunStarted, Settled, StopRequested
+from agent.events import (
+    Bred,
+    Drawn,
+    Event,
+    Foretold,
+    GenerationEnded,
+    Heard,
+    Notice,
+    Recalled,
+    RunStarted,
+    Settled,
+    StopRequested,
+)
 from agent.evolve import Search
-from agent.individual import INVALID_STAGES, SEED_ID, Duplicate, Failure, Individual
+from agent.individual import INVALID_STAGES, SEED_ID, Duplicate, Failure, Individual, Outcome
+from agent.llm import ModelRests, ModelReturned
 from agent.prompting import clean
 
 Facts = Mapping[str, Any]
@@ -36,21 +49,57 @@ def fitness_text(fitness: Mapping[str, float] | None) -> str:
     return "  ".join(f"{name} {number(value)}" for name, value in (fitness or {}).items())
 
 
+def slots_text(devices: Sequence[str]) -> str:
+    """`4 slots on cpu`, `2 slots on cuda:0, 2 slots on cuda:1`."""
+    told = (f"{count} slot{'s' if count > 1 else ''} on {device}" for device, count in Counter(devices).items())
+    return ", ".join(told)
+
+
+class _Unheard:
+    """A stream that nobody has to read: a run outlives its terminal, and the program that its output went to."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream, self._gone = stream, False
+
+    def write(self, text: str) -> int:
+        if not self._gone:
+            self._trying(lambda: self._stream.write(text))
+        return len(text)
+
+    def flush(self) -> None:
+        if not self._gone:
+            self._trying(self._stream.flush)
+
+    def _trying(self, act: Callable[[], object]) -> None:
+        try:
+            act()
+        except OSError:
+            self._gone = True
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 class Live:
     """Follows a run on stderr: a panel that redraws itself on a terminal, else a line for each child."""
 
     def __init__(self, run: str) -> None:
         self._run, self._began = run, time.monotonic()
-        self._console = Console(stderr=True)
+        self._console = Console(file=cast(IO[str], _Unheard(sys.stderr)))
         self._counts: Counter[str] = Counter()
         self._breeding: set[str] = set()
         self._training: set[str] = set()
+        self._heard: dict[str, str] = {}
+        """What each training said of itself last."""
         self._generation, self._generations = 0, 0
-        self._isolation = "?"
+        self._isolation, self._slots = "?", ""
         self._hypervolume = 0.0
         self._front: list[str] = []
         self._fitness: dict[str, Mapping[str, float]] = {}
         self._lines: list[Text] = []
+        self._forecast = ""
+        self._resting: dict[str, tuple[float, str]] = {}
+        """By model: until when, on the monotonic clock, and why."""
         self._panel = RichLive(console=self._console, refresh_per_second=4, get_renderable=self._render, transient=True)
 
     def __enter__(self) -> Live:
@@ -66,14 +115,33 @@ class Live:
     def say(self, text: str) -> None:
         self._console.print(Text(text), soft_wrap=True)
 
-    def see(self, event: Event | StopRequested) -> None:
+    def see(self, event: Event | Notice) -> None:
         match event:
             case StopRequested(reason):
                 self._tell(Text(f"{reason}: finishing what is under way; once more stops at once", "bold yellow"))
-            case RunStarted(config, isolation):
-                search = config["search"]
+            case Foretold(words, aloud):
+                self._forecast = words
+                if aloud:
+                    self._tell(Text(f"forecast: {words}", "bold"))
+            case ModelRests(model, seconds, reason, alone):
+                self._resting[model] = time.monotonic() + seconds, reason
+                what = "no model answers, the run waits" if alone else "the other models take over"
+                self._tell(Text(f"{clean(reason)[:200]}: left alone for {seconds:,.0f} s; {what}", "bold yellow"))
+            case ModelReturned(model):
+                self._resting.pop(model, None)
+                self._tell(Text(f"{model} answers again", "bold"))
+            case Heard(id, progress):
+                self._heard[id] = str(progress)
+            case RunStarted():
+                search = event.config["search"]
                 assert isinstance(search, dict)
-                self._isolation, self._generations = isolation, Search(**search).stages
+                self._isolation, self._generations = event.isolation, Search(**search).stages
+                self._slots = slots_text(event.devices)
+                for change in event.accepted:
+                    self._tell(Text(f"changed since the last start, and accepted: {change}", "yellow"))
+            case Recalled(outcome):
+                self._counts["proposed"] += outcome.id != SEED_ID
+                self._count(outcome)
             case Drawn(birth):
                 self._counts["proposed"] += 1
                 self._generation = birth.generation
@@ -84,6 +152,7 @@ class Live:
             case Settled(outcome):
                 self._breeding.discard(outcome.id)
                 self._training.discard(outcome.id)
+                self._heard.pop(outcome.id, None)
                 self._settle(outcome)
             case GenerationEnded(number=n, front=front, hypervolume=hypervolume):
                 self._front, self._hypervolume = list(front), hypervolume
@@ -94,22 +163,28 @@ class Live:
             case _:
                 pass
 
-    def _settle(self, outcome: Individual | Failure | Duplicate) -> None:
+    def _count(self, outcome: Outcome) -> None:
+        match outcome:
+            case Individual(fitness=fitness):
+                self._fitness[outcome.id] = fitness.values
+                self._counts["trained"] += outcome.id != SEED_ID
+            case Failure(stage=stage):
+                self._counts["invalid" if stage in INVALID_STAGES else "failed"] += 1
+            case Duplicate():
+                self._counts["duplicate"] += 1
+
+    def _settle(self, outcome: Outcome) -> None:
+        self._count(outcome)
         birth = outcome.birth
         born = SEED_ID if outcome.id == SEED_ID else f"{outcome.id}  {birth.operator} {', '.join(birth.blocks)}"
         born += f" ({birth.directive})" if birth.directive else ""
         match outcome:
             case Individual(fitness=fitness, evidence=evidence):
-                self._fitness[outcome.id] = fitness.values
-                if outcome.id != SEED_ID:
-                    self._counts["trained"] += 1
                 seconds = sum(evidence.seconds.values())
                 self._tell(Text(f"{born}: {fitness_text(fitness.values)}  in {seconds:.1f} s"))
             case Failure(stage=stage, reason=reason):
-                self._counts["invalid" if stage in INVALID_STAGES else "failed"] += 1
                 self._tell(Text(f"{born}: stopped at {stage}: {reason[:160]}", "yellow"))
             case Duplicate(twin=twin):
-                self._counts["duplicate"] += 1
                 self._tell(Text(f"{born}: same genome as {twin}", "dim"))
 
     def _tell(self, line: Text) -> None:
@@ -128,31 +203,53 @@ class Live:
         table.add_column("front")
         for id in [SEED_ID, *(i for i in self._front if i != SEED_ID)][:8]:
             table.add_row(Text(f"{id:>5}  {fitness_text(self._fitness.get(id))}", "green" if id != SEED_ID else ""))
-        title = f"{self._run} - {elapsed // 60}:{elapsed % 60:02d} - isolation {self._isolation}"
+        title = f"{self._run} - {elapsed // 60}:{elapsed % 60:02d} - {self._slots} - isolation {self._isolation}"
         waiting = [] if self._lines else [Text("training the seed ...", "dim")]
-        return Panel(Group(head, table, *waiting, *self._lines), title=title, title_align="left")
+        forecast = [Text(f"forecast: {self._forecast}", "dim")] if self._forecast else []
+        heard = [Text(f"{id}  {told}", "dim") for id, told in sorted(dict(self._heard).items())[:8]]
+        words = [*waiting, *self._lines, *heard]
+        return Panel(Group(head, *forecast, *self._rests(), table, *words), title=title, title_align="left")
+
+    def _rests(self) -> list[Text]:
+        """A line for each model that is left alone."""
+        now = time.monotonic()
+        left = {model: max(0.0, until - now) for model, (until, _) in list(self._resting.items())}
+        return [Text(f"{model} is asked again in {seconds:,.0f} s", "bold yellow") for model, seconds in left.items()]
+
+
+_SCREEN = 24
+"""Lines, where the height of the screen is not known."""
 
 
 def print_status(facts: Facts) -> None:
-    """One screen: state, counts, front, spend."""
+    """One screen: state, forecast, counts, spend, front."""
     console = _stdout()
     spend, counts = facts["spend"], facts["counts"]
     minutes, seconds = divmod(int(spend["seconds"]), 60)
     reason = f" ({facts['reason']})" if facts["reason"] else ""
-    console.print(Text(f"{facts['run']}: {facts['state']}{reason}, {minutes}:{seconds:02d} min", "bold"))
-    console.print(Text("  ".join(f"{kind} {count}" for kind, count in counts.items())))
+    lines = [Text(f"{facts['run']}: {facts['state']}{reason}, {minutes}:{seconds:02d} min", "bold")]
+    if facts["forecast"]:
+        lines.append(Text(f"forecast: {facts['forecast']['words']}"))
+    for one in facts["waiting"]:
+        lines.append(Text(f"{one['model']} is left alone until {one['until']}: {clean(one['reason'])}", "yellow"))
+    lines.append(Text("  ".join(f"{kind} {count}" for kind, count in counts.items())))
     unknown = spend["calls_without_a_known_price"]
     usd = f"{spend['usd']:.4f} USD" + (f" and {unknown} calls of unknown price" if unknown else "")
     if unknown and unknown == spend["llm_calls"]:
         usd = "price unknown"
     tokens = f"{spend['tokens_in']:,} tokens in, {spend['tokens_out']:,} out"
-    console.print(Text(f"{spend['llm_calls']} model calls, {tokens}, {usd}; isolation {facts['isolation']}"))
+    place = f"{slots_text(facts['devices'])}, isolation {facts['isolation']}"
+    lines.append(Text(f"{spend['llm_calls']} model calls, {tokens}, {usd}; {place}"))
     for reason, count in facts["failures"].items():
-        console.print(Text(f"  {count} x {reason[:150]}", "yellow"))
-    console.print(_front_table(facts))
+        lines.append(Text(f"  {count} x {clean(reason)[:150]}", "yellow"))
     if noise := facts["noise"]:
         told = ", ".join(f"{name} {number(sigma) if sigma else 'none'}" for name, sigma in noise["sigma"].items())
-        console.print(Text(f"noise, one sigma of the seed over training seeds: {told}"))
+        lines.append(Text(f"noise, one sigma of the seed over training seeds: {told}"))
+    for line in lines:
+        console.print(line, no_wrap=True, overflow="ellipsis")
+    height = console.height if console.is_terminal else _SCREEN
+    rest = 6  # the front's title and head, a line for what is left out, the hypervolume, and the words below
+    console.print(_front_table(facts, most=max(3, height - len(lines) - rest)))
     console.print(Text(f"hypervolume {facts['hypervolume']:.4f} (the seed alone: 1)"))
 
 
@@ -198,7 +295,8 @@ def print_variant(one: Facts, facts: Facts) -> None:
             table.add_row(name, Text(f"{number(value)}  (seed {number(seed[name])}{change})"))
         stages = ", ".join(f"{stage} {s:.2f} s" for stage, s in one["evidence"]["seconds"].items())
         memory = one["evidence"]["peak_memory"] / 2**20
-        table.add_row("measured", f"{stages}; peak {memory:.0f} MiB; isolation {one['evidence']['isolation']}")
+        place = f"on {one['evidence']['device']}, {one['evidence']['waited']:.2f} s of waiting not counted"
+        table.add_row("measured", f"{stages}; {place}; peak {memory:.0f} MiB; isolation {one['evidence']['isolation']}")
     console.print(Text(f"variant {one['id']}", "bold"))
     console.print(table)
     if one["log"]:
@@ -297,7 +395,8 @@ def _flat(value: Any) -> str:
     return str(value)
 
 
-def _front_table(facts: Facts) -> Table:
+def _front_table(facts: Facts, most: int | None = None) -> Table:
+    """`most`: rows that there is room for."""
     table = Table(title="front", title_justify="left", box=None, padding=(0, 2, 0, 0))
     names = list(facts["objectives"])
     for column in ("id", *names, "branch"):
@@ -306,7 +405,10 @@ def _front_table(facts: Facts) -> Table:
     rows = [(member["id"], member["fitness"], member["branch"], member["intention"]) for member in facts["front"]]
     if facts["seed"]["fitness"] and all(id != SEED_ID for id, *_ in rows):
         rows.append((SEED_ID, facts["seed"]["fitness"], "(where it began)", ""))
-    for id, fitness, branch, intention in rows:
+    room = len(rows) if most is None or len(rows) <= most else most
+    if room < len(rows):
+        table.caption, table.caption_justify = f"and {len(rows) - room} more: evolve show", "left"
+    for id, fitness, branch, intention in rows[:room]:
         table.add_row(id, *(number(fitness[n]) for n in names), Text(branch or ""), Text(clean(intention)))
     return table
 

@@ -25,6 +25,23 @@ class Job:
 
 
 @dataclass(frozen=True)
+class Progress:
+    """What a training says of itself while it runs: a claim, never part of a fitness."""
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    loss: float
+    """Mean over the epoch so far."""
+    accuracy: float
+    """Share of the epoch's training images that were right."""
+
+    def __str__(self) -> str:
+        return f"epoch {self.epoch}/{self.epochs} loss {self.loss:.3g}"
+
+
+@dataclass(frozen=True)
 class Measured:
     """What the trusted side measured of a candidate that trained and predicted."""
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 import unicodedata
+from collections.abc import Callable
 
 
 class HeadAndTail:
@@ -24,6 +26,50 @@ class HeadAndTail:
         missing = self._total - len(self._head) - len(tail)
         gap = f"\n[... {missing:,} bytes left out ...]\n" if missing else ""
         return clean(self._head.decode("utf-8", "replace") + gap + tail.decode("utf-8", "replace"))
+
+
+MAX_LINE = 500
+"""Characters of a line that are handed on."""
+_MAX_BYTES = 4 * MAX_LINE  # UTF-8 takes up to four for a character
+_LINE_SECONDS = 0.01
+_SHARE = 4
+
+
+class Lines:
+    """Hands the complete lines of a call's output to a function until it returns False; not the first, the layers'.
+
+    Each line costs a hundredth of a second, or four times what the function took with it, of a budget that grows with the
+    clock and never exceeds a second. Where it does not suffice lines are left out, older ones first, at next to no cost:
+    a flood of lines takes the caller no more than a quarter of its time.
+    """
+
+    def __init__(self, hand: Callable[[str], bool]) -> None:
+        self._hand, self._rest = hand, b""
+        self._heading, self._wanted = True, True
+        self._budget, self._asked = 1.0, time.monotonic()
+
+    def add(self, data: bytes) -> bool:
+        """False: the function has asked for no more."""
+        whole, newline, rest = data.rpartition(b"\n")
+        if not newline:
+            self._rest = (self._rest + rest)[:_MAX_BYTES]
+            return self._wanted
+        whole, self._rest = self._rest + whole, rest[:_MAX_BYTES]
+        if self._heading:
+            self._heading = False
+            _, more, whole = whole.partition(b"\n")
+            if not more:
+                return self._wanted
+        now = time.monotonic()
+        self._budget, self._asked = min(1.0, self._budget + now - self._asked), now
+        affordable = int(self._budget / _LINE_SECONDS)
+        for line in whole.rsplit(b"\n", affordable)[-affordable:] if affordable > 0 else []:
+            if not self._wanted or self._budget <= 0:
+                break
+            began = time.monotonic()
+            self._wanted = self._hand(clean(line[:_MAX_BYTES].decode("utf-8", "replace"))[:MAX_LINE])
+            self._budget -= max(_LINE_SECONDS, _SHARE * (time.monotonic() - began))
+        return self._wanted
 
 
 def clean(text: str) -> str:

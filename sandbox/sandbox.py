@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -12,8 +13,15 @@ Level = Literal["full", "contained", "reduced", "none"]
 LEVELS: tuple[Level, ...] = ("full", "contained", "reduced", "none")
 """Best first."""
 
-Cause = Literal["exit", "signal", "timeout", "memory", "disk", "processes", "result"]
-"""Why the child ended, as the trusted side saw it: by itself (`exit`, `signal`) or stopped at a limit."""
+Cause = Literal["exit", "signal", "timeout", "memory", "disk", "processes", "result", "stopped", "device"]
+"""Why the child ended, as the trusted side saw it: by itself (`exit`, `signal`), at a limit, `stopped` by a `Watch`, or
+because its `device`, a GPU, had no memory left or failed."""
+
+Turn = AbstractContextManager[object]
+"""Something that a call waits for, holds while the candidate's code runs, and gives back."""
+
+Watch = Callable[[str], bool]
+"""Is handed a line of a call's output; False ends the call. See `Sandbox.run`."""
 
 
 class SandboxUnavailable(Exception):
@@ -53,8 +61,10 @@ class Call:
     options: Mapping[str, Any] = field(default_factory=dict)
     """Small JSON values from the trusted side."""
     device: str = "cpu"
-    """`cpu` or `cuda:N`."""
+    """`cpu` or `cuda:N`, the GPU with the device node /dev/nvidiaN. In lanes, the slot decides."""
     threads: int = 1
+    slot: bool = False
+    """This call trains: among several sandboxes it holds a slot for itself. See `lanes`."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +94,13 @@ class Sandbox(Protocol):
 
     level: Level
 
-    def run(self, call: Call) -> Report:
-        """Raises SandboxUnavailable. No process of the call is left when it returns."""
+    def run(self, call: Call, watch: Watch | None = None) -> Report:
+        """Raises SandboxUnavailable. No process of the call is left when it returns or raises.
+
+        While the call runs, `watch` gets each complete line of its output, in this thread: hostile text, cleaned of control
+        characters, at most 500 characters of it. Of more lines than it has time for, some are left out. If it returns False
+        the call is ended, with the cause `stopped` unless it had just ended by itself; what it raises ends the call too.
+        """
         ...
 
     def close(self) -> None:

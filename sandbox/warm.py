@@ -10,44 +10,51 @@ import select
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from sandbox import devices
 from sandbox.isolation import levels
-from sandbox.output import HeadAndTail
-from sandbox.sandbox import Call, Level, Report, SandboxUnavailable
+from sandbox.output import HeadAndTail, Lines
+from sandbox.sandbox import Call, Level, Report, SandboxUnavailable, Turn, Watch
 from sandbox.scratch import remove
-from sandbox.worker import LENGTH
+from sandbox.stem import START_SECONDS, Process, Stem, spawn
+from sandbox.worker import GO, LENGTH, STOP
 
 RECYCLE_AFTER = 300
 """Calls that one zygote serves."""
-START_SECONDS = 120.0
 GRACE_SECONDS = 10.0
 """How long past a call's limit the zygote may take to stop it before it counts as broken."""
 
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
-_PACKAGE = Path(__file__).resolve().parent
 
 
 class WarmSandbox:
     """Runs each call in a fork of a zygote, under the layers of a level. Starts its zygote when it is first needed."""
 
-    def __init__(self, level: Level, layers: Mapping[str, bool] | None = None, *, warm: bool = True) -> None:
-        """`layers`: which ones in detail, where a level can be had in several ways. `warm` false: without torch."""
+    def __init__(
+        self, level: Level, layers: Mapping[str, bool] | None = None, *, warm: bool = True, stem: Stem | None = None
+    ) -> None:
+        """`layers`: which ones in detail, where a level can be had in several ways. `warm` false: without torch.
+
+        `stem`: what its zygotes are forked from; without one each is an interpreter of its own.
+        """
         self.level = level
-        self._warm = warm
+        self._warm, self._stem = warm, stem
         self._layers = dict(layers or levels.LAYERS[level])
         self._lock = threading.Lock()
         self._zygote: _Zygote | None = None
         self._closed = False
 
-    def run(self, call: Call) -> Report:
-        """Raises SandboxUnavailable; the next call then starts a new zygote."""
+    def run(self, call: Call, watch: Watch | None = None, turn: Turn | None = None) -> Report:
+        """Raises SandboxUnavailable; the next call then starts a new zygote.
+
+        `turn` is entered when all is ready but for the candidate's code, which runs from then on, and left as soon as its
+        process has ended.
+        """
         with self._lock:
             if self._closed:
                 raise SandboxUnavailable("the sandbox was closed")
@@ -55,9 +62,10 @@ class WarmSandbox:
                 self._replace()
             assert self._zygote is not None
             try:
-                return self._zygote.serve(call, self._layers)
-            except SandboxUnavailable:
-                self._stop()
+                return self._zygote.serve(call, self._layers, watch, turn)
+            except BaseException as error:  # an interrupt too: the answer would come when the next call waits for its own
+                if self._zygote.serving or isinstance(error, SandboxUnavailable):
+                    self._stop()
                 raise
 
     def close(self) -> None:
@@ -70,7 +78,7 @@ class WarmSandbox:
 
     def _replace(self) -> None:
         self._stop()
-        self._zygote = _Zygote(self._warm)
+        self._zygote = _Zygote(self._warm, self._stem)
 
     def _stop(self) -> None:
         if self._zygote is not None:
@@ -81,31 +89,18 @@ class WarmSandbox:
 class _Zygote:
     """One zygote process and the channel to it."""
 
-    def __init__(self, warm: bool) -> None:
+    def __init__(self, warm: bool, stem: Stem | None) -> None:
         self.calls = 0
+        self.serving = False
+        """A call was handed over, and its answer has not come."""
         self._folder = tempfile.mkdtemp(prefix="evolve-root-")  # where a private root is mounted, seen by the child only
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        environment = {
-            "PATH": "/usr/bin:/bin",
-            "LANG": "C.UTF-8",
-            "PYTHONPATH": os.pathsep.join([str(_PACKAGE.parent), *levels.package_folders()]),
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "OMP_WAIT_POLICY": "PASSIVE",
-            "OPENBLAS_NUM_THREADS": "1",
-            "OMP_NUM_THREADS": "1",
-            "HOME": "/nonexistent",
-            "TORCHINDUCTOR_CACHE_DIR": "/nonexistent",
-        }
-        how = ([], []) if warm else (["-S"], ["--cold"])  # without torch there is no need to look for packages either
-        command = [sys.executable, "-P", "-s", *how[0], "-m", "sandbox.zygote", str(theirs.fileno()), *how[1]]
         try:
-            self._process = subprocess.Popen(
-                command, env=environment, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, cwd="/", start_new_session=True
-            )
-        except OSError as error:
+            self._process: Process = stem.fork(theirs) if stem else spawn(theirs, warm=warm)
+        except SandboxUnavailable:
             ours.close()
             os.rmdir(self._folder)
-            raise SandboxUnavailable(f"the sandbox's process cannot be started: {error}") from error
+            raise
         finally:
             theirs.close()
         self._channel = ours
@@ -116,14 +111,15 @@ class _Zygote:
             self.close()
             raise
 
-    def serve(self, call: Call, layers: Mapping[str, bool]) -> Report:
+    def serve(self, call: Call, layers: Mapping[str, bool], watch: Watch | None, turn: Turn | None) -> Report:
         self.calls += 1
         with contextlib.ExitStack() as stack:
             scratch = tempfile.mkdtemp(prefix="evolve-scratch-")
             stack.callback(remove, scratch)
             log_read, log_write = os.pipe2(os.O_CLOEXEC)
             result = os.memfd_create("result", os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC)
-            descriptors = [_request(call, layers, self._folder, scratch, self._baseline), log_write, result]
+            request = _request(call, layers, self._folder, scratch, self._baseline, held=turn is not None)
+            descriptors = [request, log_write, result]
             stack.callback(os.close, log_read)
             sent = stack.enter_context(contextlib.ExitStack())
             for descriptor in descriptors:
@@ -136,16 +132,28 @@ class _Zygote:
                 descriptors.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
                 sent.callback(os.close, descriptors[-1])
             try:
+                self.serving = True
                 socket.send_fds(self._channel, [b"call"], descriptors)
             except OSError as error:
                 raise SandboxUnavailable(f"the sandbox's process has died: {error}") from error
             sent.close()
             log = HeadAndTail(call.limits.log)
-            told = self._wait(log_read, log, call.limits.seconds + GRACE_SECONDS)
+            running = stack.enter_context(contextlib.ExitStack())
+            if turn is not None:
+                running.enter_context(turn)
+                self._say(GO)
+            lines = Lines(watch) if watch else None
+            told = self._wait(log_read, log, lines, call.limits.seconds + GRACE_SECONDS, running.close)
+            self.serving = False
             return _report(told, log.text(), result, call, layers)
 
-    def _wait(self, log_read: int, log: HeadAndTail, seconds: float) -> dict[str, Any]:
-        """Drains the log until the zygote reports the call's end; then every writer of the log is dead."""
+    def _wait(
+        self, log_read: int, log: HeadAndTail, lines: Lines | None, seconds: float, ended: Callable[[], None]
+    ) -> dict[str, Any]:
+        """Drains the log until the zygote reports the call's end; then every writer of the log is dead.
+
+        `ended` is called when the candidate's process is, which can be well before all that belongs to it is cleared away.
+        """
         poll = select.poll()
         poll.register(log_read, select.POLLIN)
         poll.register(self._channel, select.POLLIN)
@@ -161,11 +169,17 @@ class _Zygote:
                 if descriptor == log_read:
                     data = os.read(log_read, 1 << 16)
                     log.add(data)
+                    if lines and not lines.add(data):
+                        lines = None
+                        self._say(STOP)
                     if not data:
                         poll.unregister(log_read)
                 elif told is None:
-                    told = self._hear()
-                    poll.unregister(self._channel)
+                    news = self._hear()
+                    ended()
+                    if "cause" in news:
+                        told = news
+                        poll.unregister(self._channel)
 
     def _hear(self) -> dict[str, Any]:
         try:
@@ -175,6 +189,10 @@ class _Zygote:
         if not data:
             raise SandboxUnavailable("the sandbox's process has died")
         return dict(json.loads(data))
+
+    def _say(self, word: bytes) -> None:
+        with contextlib.suppress(OSError):  # if the zygote has died, the next to listen hears it
+            self._channel.send(word)
 
     def end(self) -> None:
         """From another thread than the one that waits for an answer. The zygote ends its call with all strays, and itself."""
@@ -192,7 +210,7 @@ class _Zygote:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def _request(call: Call, layers: Mapping[str, bool], base: str, scratch: str, baseline: int) -> int:
+def _request(call: Call, layers: Mapping[str, bool], base: str, scratch: str, baseline: int, *, held: bool) -> int:
     """The request as a memory file: sources can be larger than a message."""
     gpu = call.device.startswith("cuda")
     readable = levels.readable_paths()
@@ -217,6 +235,7 @@ def _request(call: Call, layers: Mapping[str, bool], base: str, scratch: str, ba
         "baseline": baseline,
         "scratch_bytes": call.limits.scratch,
         "scratch": scratch,
+        "held": held,
     }
     descriptor = os.memfd_create("request", os.MFD_CLOEXEC)
     with open(descriptor, "wb", closefd=False) as file:
@@ -238,6 +257,8 @@ def _report(told: Mapping[str, Any], text: str, result: int, call: Call, layers:
         data = os.pread(result, length - 1, LENGTH.size)
         while len(data) < length - 1:
             data += os.pread(result, length - 1 - len(data), LENGTH.size + len(data))
+    if cause == "exit" and status and call.device != "cpu" and devices.failed(log):
+        cause = "device"
     return Report(
         cause=cause,
         status=status,

@@ -1,7 +1,8 @@
 """The process of one call, from fork to exit: it takes the layers upon itself and then runs the entry function.
 
 Only the zygote calls `live`; it never returns. Descriptors: 1 and 2 the log, 3 the result (before the call has come: the
-channel to the zygote), 4 where the trusted part reports, 5 and on the inputs.
+channel to the zygote), 4 where the trusted part reports (in the candidate's process: where a call that is held waits for
+its start), 5 and on the inputs.
 """
 
 from __future__ import annotations
@@ -24,10 +25,13 @@ from sandbox.child import Child
 from sandbox.isolation import landlock, limits, linux, namespaces, seccomp
 
 RESULT = CHANNEL = 3
-STATUS, FIRST_INPUT = 4, 5
+STATUS = START = 4
+FIRST_INPUT = 5
 _HIGH = 256
 LENGTH = struct.Struct("<Q")
 """Heads the result: its length plus one; zero means that the entry function did not return."""
+STOP, GO = b"stop", b"go"
+"""What the trusted side says to the zygote, instead of a call: to end the one that runs, to start the one that is held."""
 ENDED = struct.Struct("<iQdd")
 """What the trusted init of a pid namespace reports: wait status, peak memory in bytes, user and system seconds."""
 
@@ -102,6 +106,8 @@ def _receive(channel: socket.socket) -> dict[str, Any]:
         document = dict(json.load(file))
     channel.detach()
     places = {0: os.open("/dev/null", os.O_RDWR), 1: log, 2: log, RESULT: result}
+    if document["held"]:
+        places[START] = inputs.pop(0)
     _arrange(places | {FIRST_INPUT + i: source for i, source in enumerate(inputs)})
     return document
 
@@ -172,6 +178,9 @@ def _run(request: Mapping[str, Any], scratch: Path, layers: tuple[str, ...]) -> 
         sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115 (kept open)
         os.write(1, f"{','.join(in_force)}\n".encode())
         gc.enable()
+        if request["held"]:
+            os.read(START, 1)
+            os.close(START)
         module, _, function = request["entry"].partition(":")
         child = Child(
             sources=request["sources"],

@@ -20,7 +20,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from sandbox import scratch, worker
+from sandbox import pages, scratch, worker
 from sandbox.isolation import linux
 from sandbox.worker import NOBODY, becomes_nobody
 
@@ -34,24 +34,49 @@ MAX_THREADS = 1024
 
 def main() -> None:
     channel = socket.socket(fileno=int(sys.argv[1]))
-    if "--cold" not in sys.argv:
+    warm = "--cold" not in sys.argv
+    if warm:
         _warm_up()
-    linux.adopt_orphans()
     linux.set_dumpable(False)
     gc.collect()
     gc.freeze()
     gc.disable()  # a collection would touch, and so copy, the pages that all children share
+    if warm:
+        pages.collapse()
+    if "--stem" in sys.argv:
+        channel = _fork_zygotes(channel)
+    _serve_calls(channel, warm)
+
+
+def _fork_zygotes(channel: socket.socket) -> socket.socket:
+    """The life of a stem: a fork for each channel that comes. Returns in the forks, with their channel."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them here
+    _tell(channel, b"ready")
+    while True:
+        _, descriptors = _hear(channel)
+        pid = os.fork()
+        theirs = socket.socket(fileno=descriptors[0])
+        if pid == 0:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            os.setsid()
+            channel.close()
+            return theirs
+        theirs.close()
+        process = os.pidfd_open(pid)
+        _tell(channel, b"%d" % pid, process)
+        os.close(process)
+
+
+def _serve_calls(channel: socket.socket, ahead: bool) -> None:
+    """The life of a zygote. `ahead`: the process of the next call is made ready while one runs."""
+    linux.adopt_orphans()
     baseline = _resident(os.getpid(), *_OWN)
     _say(channel, {"ready": True, "baseline": baseline})
-    ahead = "--cold" not in sys.argv
     spare: Worker | None = None
     while True:
-        try:
-            data, descriptors, _, _ = socket.recv_fds(channel, 1 << 16, 128)
-        except ConnectionError:
-            data = b""
-        if not data:
-            os._exit(0)  # the spare dies with us
+        word, descriptors = _hear(channel)
+        if word in (worker.STOP, worker.GO):
+            continue  # it came when its call had just ended
         request = _read_request(descriptors[0])
         profile = {key: request[key] for key in PROFILE}
         if spare is None or spare.profile != profile:
@@ -62,7 +87,7 @@ def main() -> None:
         if becomes_nobody(profile):
             os.chown(request["scratch"], NOBODY, NOBODY)
         began = time.monotonic()
-        serving.hand_over(descriptors)
+        serving.hand_over(descriptors, held=request["held"])
         if ahead:
             spare = Worker(profile)  # made ready while this call runs
         _say(channel, _serve(serving, request, channel, began, baseline, spare))
@@ -80,7 +105,7 @@ class Worker:
         assert len(threads) == 1, f"the zygote must be single-threaded before a fork, and has {len(threads)} threads"
         self.profile = profile
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._status, status = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self.status, status = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         zygote = os.getpid()
         self.pid = os.fork()
         if self.pid == 0:
@@ -88,26 +113,38 @@ class Worker:
         theirs.close()
         os.close(status)
 
-    def hand_over(self, descriptors: list[int]) -> None:
-        """`descriptors`: request, log, result, inputs; closed here. What kept the worker from getting ready goes to the log."""
+    def hand_over(self, descriptors: list[int], *, held: bool) -> None:
+        """`descriptors`: request, log, result, inputs; closed here. What kept the worker from getting ready goes to the log.
+
+        If the call is `held`, no code of the candidate's runs before `start`.
+        """
+        if held:
+            start, self._start = os.pipe2(os.O_CLOEXEC)
+            descriptors = [*descriptors[:3], start, *descriptors[3:]]
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has died before; `_serve` sees how
             socket.send_fds(self._channel, [b"call"], descriptors)
         self._log = os.dup(descriptors[1])
         for descriptor in descriptors:
             os.close(descriptor)
 
+    def start(self) -> None:
+        """Of a call that was held."""
+        with contextlib.suppress(BrokenPipeError):  # it has died
+            os.write(self._start, b"1")
+        os.close(self._start)
+
     def end(self) -> None:
         """A spare that is not needed any more."""
         os.kill(self.pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)
         self._channel.close()
-        os.close(self._status)
+        os.close(self.status)
 
     def reap(self) -> tuple[int, int, float]:
         """(wait status, peak memory in bytes, CPU seconds) of the process that ran the candidate. Waits for its end."""
         _, status, usage = os.wait4(self.pid, 0)
         peak, cpu = usage.ru_maxrss * 1024, usage.ru_utime + usage.ru_stime
-        told = os.read(self._status, worker.ENDED.size) if _has_data(self._status) else b""
+        told = os.read(self.status, worker.ENDED.size) if _has_data(self.status) else b""
         if len(told) == worker.ENDED.size:
             status, peak, user, system = worker.ENDED.unpack(told)
             cpu = user + system
@@ -115,7 +152,7 @@ class Worker:
             with contextlib.suppress(ConnectionResetError):
                 os.write(self._log, self._channel.recv(1 << 16))
         os.close(self._log)
-        os.close(self._status)
+        os.close(self.status)
         self._channel.close()
         return status, peak, cpu
 
@@ -134,7 +171,10 @@ def _warm_up() -> None:
     model = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 1), torch.nn.BatchNorm2d(2), torch.nn.SiLU())
     optimizer = torch.optim.AdamW(model.parameters())  # the first optimizer imports a second of torch
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=2)
-    torch.nn.functional.cross_entropy(model(torch.zeros(1, 1, 2, 2)).mean((2, 3)), torch.zeros(1, dtype=torch.long)).backward()
+    loss = torch.nn.functional.cross_entropy(model(torch.zeros(1, 1, 2, 2)).mean((2, 3)), torch.zeros(1, dtype=torch.long))
+    if os.path.exists("/dev/nvidiactl"):
+        return  # what follows counts the GPUs: that starts CUDA's driver, which then cannot start in a fork any more
+    loss.backward()
     optimizer.step()
     schedule.step()
 
@@ -149,7 +189,10 @@ def _serve(
     serving: Worker, request: dict[str, Any], channel: socket.socket, began: float, baseline: int, spare: Worker | None
 ) -> dict[str, Any]:
     """Watches the call to its end, leaves no process of it behind; what was measured."""
-    cause = _watch(serving.pid, request, channel, began, baseline)
+    cause = None
+    if request["held"]:
+        cause, began = _hold(serving, channel), time.monotonic()
+    cause = cause or _watch(serving, request, channel, began, baseline)
     status, peak, cpu = serving.reap()
     seconds = time.monotonic() - began
     _end_orphans(spare)
@@ -162,29 +205,61 @@ def _serve(
     }
 
 
-def _watch(pid: int, request: Mapping[str, Any], channel: socket.socket, began: float, baseline: int) -> str | None:
-    """Waits for the end of the call, or kills it at a limit and says which."""
-    limit = request["limits"]
-    folder = None if request["layers"]["namespaces"] else request["scratch"]  # a tmpfs of fixed size limits itself
-    child = os.pidfd_open(pid)
+def _hold(serving: Worker, channel: socket.socket) -> str | None:
+    """Until the call may start. Its cause, if it is ended before."""
+    child = os.pidfd_open(serving.pid)
     poll = select.poll()
     poll.register(child, select.POLLIN)
-    poll.register(channel, select.POLLHUP | select.POLLRDHUP)
+    poll.register(channel, select.POLLIN | select.POLLHUP | select.POLLRDHUP)
+    found = {fd for fd, _ in poll.poll()}
+    os.close(child)
+    stopped = child not in found and _asked(channel) == worker.STOP
+    if stopped:
+        _kill_all(serving.pid)
+    serving.start()
+    return "stopped" if stopped else None
+
+
+def _watch(
+    serving: Worker, request: Mapping[str, Any], channel: socket.socket, began: float, baseline: int
+) -> str | None:
+    """Waits for the end of the call, or kills it at a limit or when asked to, and says which."""
+    limit, apart = request["limits"], request["layers"]["namespaces"]
+    folder = None if apart else request["scratch"]  # a tmpfs of fixed size limits itself
+    child = os.pidfd_open(serving.pid)
+    poll = select.poll()
+    poll.register(child, select.POLLIN)
+    poll.register(channel, select.POLLIN | select.POLLHUP | select.POLLRDHUP)
+    if apart:
+        poll.register(serving.status, select.POLLIN)
     try:
         while True:
             left = began + limit["seconds"] - time.monotonic()
-            events = poll.poll(max(0.0, min(POLL_SECONDS, left)) * 1000)
-            if any(fd == child for fd, _ in events):
+            found = {fd for fd, _ in poll.poll(max(0.0, min(POLL_SECONDS, left)) * 1000)}
+            if child in found:
                 return None
-            if events:  # the trusted side has gone
-                _end_orphans(None)
-                os._exit(0)
-            cause = _limit_reached(pid, limit, folder, left, baseline)
+            if serving.status in found:  # the candidate's process has ended; its namespaces take their time
+                poll.unregister(serving.status)
+                _say(channel, {"ended": True})
+            cause = "stopped" if channel.fileno() in found and _asked(channel) == worker.STOP else None
+            cause = cause or _limit_reached(serving.pid, limit, folder, left, baseline)
             if cause:
-                _kill_all(pid)
+                _kill_all(serving.pid)
                 return cause
     finally:
         os.close(child)
+
+
+def _asked(channel: socket.socket) -> bytes:
+    """What the trusted side says while a call is there. If it has gone, everything ends."""
+    try:
+        word = channel.recv(16)
+    except ConnectionError:
+        word = b""
+    if not word:
+        _end_orphans(None)
+        os._exit(0)
+    return word
 
 
 def _limit_reached(pid: int, limit: Mapping[str, Any], folder: str | None, left: float, baseline: int) -> str | None:
@@ -275,9 +350,24 @@ def _has_data(descriptor: int) -> bool:
     return bool(select.select([descriptor], [], [], 0)[0])
 
 
-def _say(channel: socket.socket, facts: Mapping[str, Any]) -> None:
+def _hear(channel: socket.socket) -> tuple[bytes, list[int]]:
+    """What the trusted side sends; when it has gone, this process ends, and with it what was forked of it for a call."""
     try:
-        channel.send(json.dumps(facts).encode())
+        data, descriptors, _, _ = socket.recv_fds(channel, 1 << 16, 128)
+    except ConnectionError:
+        data = b""
+    if not data:
+        os._exit(0)
+    return data, descriptors
+
+
+def _say(channel: socket.socket, facts: Mapping[str, Any]) -> None:
+    _tell(channel, json.dumps(facts).encode())
+
+
+def _tell(channel: socket.socket, data: bytes, *descriptors: int) -> None:
+    try:
+        socket.send_fds(channel, [data], descriptors)
     except (BrokenPipeError, ConnectionError):
         os._exit(0)
 

@@ -27,6 +27,7 @@ from agent.individual import SEED_ID, Birth, Duplicate, Evidence, Failure, Indiv
 from agent.journal import Journal
 from agent.llm import Completion, Usage
 from sandbox.job import Stopped
+from sandbox.lanes import Lanes
 
 BERLIN = ZoneInfo("Europe/Berlin")
 GENOME = Genome({"model.py": "class Net:\n    width = 8\n"})
@@ -349,7 +350,7 @@ class TestTime:
         hands.pass_(6 * 3600 - 1)
         assert budget.admits_breeding() is None
         hands.pass_(1)
-        said = "hours: 6.00 used of 8.00, of which 2.00 are kept in reserve; what comes next needs 0.00 hours"
+        said = "hours: 6.00 used of 8.00, of which 2.00 are kept in reserve"
         assert budget.admits_breeding().reason == said
         assert budget.admits_evaluation("0001").reason == said
 
@@ -362,10 +363,11 @@ class TestTime:
         hands.pass_(1)
         assert budget.admits_evaluation("0002").limit == "hours"
 
-    def test_an_evaluation_that_has_to_wait_for_a_slot_ends_later(self, hands):
+    def test_an_evaluation_whose_slot_gets_free_too_late_does_not_begin(self, hands):
         budget = begun(hands, hours=1.0, reserve=0.0, grace_seconds=0, slots=2)
         budget.see(Settled(SEED, 2000.0))
-        assert [budget.admits_evaluation(id) for id in ("0001", "0002")] == [None, None]
+        assert [budget.admits_evaluation(id) for id in ("0001", "0002", "0003")] == [None, None, None]
+        hands.pass_(2000)  # the third has waited for one of the first two
         assert budget.admits_evaluation("0003").limit == "hours"
 
     def test_what_is_under_way_keeps_its_slot_busy_first(self, hands):
@@ -430,8 +432,7 @@ class TestTime:
         assert budget.admits_breeding() is None
         hands.pass_(6 * 60)
         assert budget.admits_breeding().reason == (
-            "until: it is 06:06 and the search ends at 06:06, 10% of the time before 07:00 are kept in reserve; "
-            "what comes next needs 0.00 hours"
+            "until: it is 06:06 and the search ends at 06:06, 10% of the time before 07:00 are kept in reserve"
         )
 
     def test_the_ceiling_that_comes_first_is_the_one_that_refuses(self, hands):
@@ -789,6 +790,12 @@ class TestForecast:
         assert budget.forecast().seconds_per_variant == pytest.approx(20)
         assert budget.forecast().variants == 180
 
+    def test_what_the_first_answers_cost_is_taken_until_a_child_has_settled(self, hands):
+        budget = begun(hands, usd=1.0, reserve=0.0)
+        budget.see(Settled(SEED, 60.0))
+        breed(budget, "0001", usd=0.02)
+        assert (budget.forecast().usd_per_variant, budget.forecast().variants) == (0.02, 49)
+
     def test_the_ceiling_that_is_reached_first_is_named(self, hands):
         for limits, limit, variants in (
             ({"usd": 1.0, "hours": 10.0}, "usd", 9),
@@ -855,7 +862,7 @@ def test_a_failed_evaluation_tells_how_long_it_took():
             return Stopped("fit", "it ran too long")
 
     events = queue.SimpleQueue()
-    evaluation = Evaluation(Bench(Slow(), object, (), (), slots=1), events.put, Memo(), Gate())
+    evaluation = Evaluation(Bench(Slow(), Lanes("none", object, ["cpu"]), (), ()), events.put, Memo(), Gate())
     outcome = evaluation.submit(Variant(Birth("0001", 0), GENOME)).result()
     settled = events.get()
     assert settled.outcome == outcome

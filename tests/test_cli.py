@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from sandbox.data import load
+
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = ("--set", "search.first_population=4", "--generations", "1", "--population", "4", "--slots", "2")
 SMALL += ("--schedule", "generational")  # the one that is a function of its seed
@@ -246,6 +248,12 @@ def test_doctor_proves_what_it_says(evolve, tmp_path):
     assert set(facts["isolation"]) >= {"level", "layers", "canaries"}
     asked = json.loads(evolve("doctor", "--llm", "offline", "--json", cwd=tmp_path).stdout)
     assert asked["llm"]["reachable"] is True
+
+
+def test_doctor_names_the_data_sets_in_the_cache_with_their_sizes(evolve, tmp_path):
+    load("digits", tmp_path / "cache")
+    disk = json.loads(evolve("doctor", "--json", cwd=tmp_path, env={"EVOLVE_CACHE": str(tmp_path / "cache")}).stdout)["disk"]
+    assert disk["data_sets"] == {"digits-v1": "0.1 MiB"}
 
 
 BROKEN = {

@@ -103,6 +103,17 @@ class TestLayers:
         config = load(str(seed), None, {}, ["constraints.accuracy=>= 0.5", "constraints.parameters=< 7"])
         assert config.constraint_list() == (Constraint("parameters", "<", 7.0), Constraint("accuracy", ">=", 0.5))
 
+    def test_a_data_set_that_is_a_folder_is_named_by_its_whole_path(self, seed, tmp_path, monkeypatch):
+        (tmp_path / "pictures").mkdir()
+        (tmp_path / "digits").mkdir()
+        monkeypatch.chdir(tmp_path)
+        for named, kept in (
+            ("./pictures", str(tmp_path / "pictures")),
+            ("digits", "digits"),
+            ("some/where", "some/where"),
+        ):
+            assert load(str(seed), None, {"task": {"dataset": named}}, []).task["dataset"] == kept
+
     def test_the_seeds_folder_is_absolute_and_cannot_be_pointed_elsewhere(self, seed, monkeypatch):
         monkeypatch.chdir(seed.parent)
         config = load("seed", None, {}, ["seed.folder=/elsewhere"])
@@ -341,6 +352,7 @@ def ordered(values):
 
 probability = st.floats(0, 1)
 positive = st.integers(1, 10**6)
+slots = st.integers(1, 9999) | st.sampled_from(["2/gpu", "cpu:3"])
 configs = st.builds(
     Config,
     preset=st.sampled_from([None, "paper"]),
@@ -372,7 +384,7 @@ configs = st.builds(
         repairs=st.integers(0, 9),
         prices=st.dictionaries(text, st.tuples(st.floats(0, 1e3), st.floats(0, 1e3)), max_size=3),
     ),
-    sandbox=st.builds(SandboxSection, slots=positive, threads=positive, unsafe_no_sandbox=st.booleans()),
+    sandbox=st.builds(SandboxSection, slots=slots, threads=positive, unsafe_no_sandbox=st.booleans()),
     run=st.builds(RunSection, seed=whole, training_seed=whole),
 )
 

@@ -211,17 +211,43 @@ def test_steady_takes_up_what_an_earlier_process_left():
     }
 
 
-def test_breeding_runs_ahead_by_what_the_slots_use():
-    pace = Pace(slots=4, most=20)
-    assert pace.ahead == 4
-    genome = Genome({"model.py": SOURCE})
-    trained = Individual(Birth("0001", 0), genome, measured(genome), Evidence(seconds={"fit": 2.0}))
-    for _ in range(50):
-        pace.bred(3.0)
-        pace.trained(trained)
-    assert pace.ahead == 4 * 3 / 2 + 1
-    assert pace.wants(breeding=6, training=4)
-    assert not pace.wants(breeding=6, training=5)
-    for _ in range(50):
-        pace.bred(600.0)
-    assert pace.ahead == 20
+class TestPace:
+    """How far breeding runs ahead of the slots."""
+
+    @staticmethod
+    def trained(fit, beside=0.0, waited=0.0):
+        genome = Genome({"model.py": SOURCE})
+        evidence = Evidence(seconds={"fit": fit, "predict": beside}, waited=waited)
+        return Individual(Birth("0001", 0), genome, measured(genome), evidence)
+
+    def test_it_is_a_child_for_each_slot_until_something_is_measured(self):
+        pace = Pace(slots=4, most=20)
+        assert pace.wants(breeding=3, evaluating=0)
+        assert not pace.wants(breeding=4, evaluating=0)
+        assert pace.wants(breeding=3, evaluating=4)
+
+    def test_it_is_what_the_slots_use_up_while_one_child_is_bred_and_tried(self):
+        pace = Pace(slots=4, most=20)
+        for _ in range(50):
+            pace.bred(2.5)
+            pace.settled(self.trained(fit=2.0, beside=0.5, waited=9.0), seconds=2.0 + 0.5 + 9.0)
+        assert pace.ahead == 4 * 3 / 2 + 1
+        assert pace.wants(breeding=6, evaluating=4)
+        assert not pace.wants(breeding=6, evaluating=5)
+
+    def test_it_follows_when_models_get_slow_but_breeds_no_more_at_once_than_allowed(self):
+        pace = Pace(slots=4, most=20)
+        pace.settled(self.trained(fit=2.0), seconds=2.0)
+        for _ in range(50):
+            pace.bred(600.0)
+        assert pace.ahead == 4 * 600 / 2 + 1
+        assert pace.wants(breeding=19, evaluating=4)
+        assert not pace.wants(breeding=20, evaluating=4)
+
+    def test_children_that_never_train_are_made_up_for(self):
+        pace = Pace(slots=4, most=99)
+        for n in range(400):
+            pace.bred(1.0)
+            failure = Failure(Birth("0001", 0), "contract", "it has no body")
+            pace.settled(self.trained(fit=2.0) if n % 2 else failure, seconds=2.0)
+        assert 4 * 1 / 2 / 0.6 + 1 < pace.ahead <= 4 * 1 / 2 / 0.4 + 2

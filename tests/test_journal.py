@@ -220,14 +220,22 @@ def test_any_answer_comes_back(tmp_path, id, call, completion, said, temperature
 def test_any_other_event_comes_back(tmp_path, id, branch, commit, sets, volume, reason):
     memo, listed = remembered(
         tmp_path,
-        RunStarted({"llm": {"models": [branch]}, "x": None}, "full", sets[0]),
+        RunStarted({"llm": {"models": [branch]}, "x": None}, "full", sets[0], sets[1]),
         Committed(id, branch, commit),
         GenerationEnded(3, *sets, volume),
         RunEnded("failed", reason),
     )
     assert memo.commits == {id: commit}
     assert [(kind, data) for _, kind, _, data in listed] == [
-        ("started", {"config": {"llm": {"models": [branch]}, "x": None}, "isolation": "full", "layers": list(sets[0])}),
+        (
+            "started",
+            {
+                "config": {"llm": {"models": [branch]}, "x": None},
+                "isolation": "full",
+                "layers": list(sets[0]),
+                "devices": list(sets[1]),
+            },
+        ),
         ("committed", {"branch": branch, "commit": commit}),
         (
             "generation",

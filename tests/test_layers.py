@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 ORDER = (
     ("errors",),
-    ("resources",),
+    ("resources", "pilot"),
     ("genome",),
     ("prompting", "fitness"),
     ("llm",),
@@ -22,15 +22,16 @@ ORDER = (
     ("archive", "competition", "gate", "budget", "accounts"),
     ("operators",),
     ("reflection",),
-    ("breeding", "evaluation", "population", "draws", "learning", "steering"),
+    ("breeding", "evaluation", "population", "draws", "learning", "steering", "outlook"),
     ("evolve", "noise"),
     ("records",),
     ("journal",),
     ("learned",),
-    ("lineage", "summary", "comparison", "report", "dashboard", "confirmation"),
-    ("config", "lock", "signals", "recorder"),
-    ("terminal", "doctor"),
-    ("experiment",),
+    ("lineage", "summary", "comparison", "dashboard", "confirmation"),
+    ("report",),
+    ("config", "lock", "signals", "basis", "recorder"),
+    ("terminal", "doctor", "keeper", "farewell"),
+    ("experiment", "driving"),
     ("cli",),
 )
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}

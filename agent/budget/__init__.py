@@ -7,7 +7,7 @@
     budget.see(event)                         # every event of this process, RunStarted first
     budget.admits_breeding()                  # before a child is drawn: a Refusal, or None for yes
     budget.admits_call(id)                    # before each model call of a child that was drawn
-    budget.admits_evaluation(id)              # before its evaluation begins, from the thread that will wait for it
+    budget.admits_evaluation(id)              # before its evaluation begins, and when it has its slot
 
 What follows the search may use the reserve: it asks a budget whose limits have `reserve=0`.
 """

@@ -66,7 +66,7 @@ class Budget:
             self._tick()
             if isinstance(event, RunStarted) and self._began is None:
                 self._began = self._clock.seconds()
-                if self.spend.started is None:
+                if self.spend.started is None or event.until_anew:
                     self.spend.started = self._clock.wall()
             elif isinstance(event, RunEnded):
                 self._earlier, self._began = self.spend.seconds, None
@@ -112,12 +112,15 @@ class Budget:
             return refusal
 
     def admits_evaluation(self, id: str) -> Refusal | None:
-        """May this child's evaluation begin? A yes counts it as running, a no as given up."""
+        """May this child's evaluation begin, in a slot that is free? A yes counts it as running, a no as given up.
+
+        It may be asked again until its training begins: a slot can take long to get free.
+        """
         with self._lock:
             self._tick()
             s, limits = self.spend, self.limits
             others = len(s.evaluating - {id})
-            refusal = self._late((others // self._slots + 1) * s.evaluation.value) or _over(
+            refusal = self._late(s.evaluation.value) or _over(
                 "gpu_hours", limits.gpu_hours, limits.share, *_gpu_hours(s, others, 1)
             )
             if refusal:
@@ -132,6 +135,12 @@ class Budget:
             self._tick()
             ends = self._time_left()
         return max(0.0, min(ends.values()) + self.limits.grace_seconds) if ends else None
+
+    def late(self) -> Refusal | None:
+        """Is the time of the search over? What is under way may go on for the grace."""
+        with self._lock:
+            self._tick()
+            return next((self._refuse(limit, left, 0.0) for limit, left in self._time_left().items() if left <= 0), None)
 
     def forecast(self, planned: int | None = None) -> Forecast:
         """See `forecast`."""
@@ -160,9 +169,13 @@ class Budget:
         """Has the search no time left for what takes so many seconds?"""
         for limit, left in self._time_left().items():
             if left <= 0 or seconds > left + self.limits.grace_seconds:
-                said = self._hours() if limit == "hours" else self._until(left)
-                return Refusal(limit, f"{limit}: {said}; what comes next needs {_number(seconds / HOUR)} hours")
+                return self._refuse(limit, left, seconds)
         return None
+
+    def _refuse(self, limit: str, left: float, seconds: float) -> Refusal:
+        said = self._hours() if limit == "hours" else self._until(left)
+        needs = f"; what comes next needs {_number(seconds / HOUR)} hours" if seconds else ""
+        return Refusal(limit, f"{limit}: {said}{needs}")
 
     def _hours(self) -> str:
         ceiling = self.limits.hours or 0.0

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import tzinfo
 
 from agent.budget.limits import HOUR, Limits, seconds_left
-from agent.budget.spend import Spend
+from agent.budget.spend import Mean, Spend
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,8 @@ def forecast(
     """`now`: seconds since the epoch; `planned`: children that the schedule draws if nothing stops it."""
     s, share = spend, limits.share
     pace = _pace(s, slots, concurrency)
-    usd, tokens, gpu = (m.value if m.known else None for m in (s.variant_usd, s.variant_tokens, s.variant_gpu))
+    usd, tokens = _known(s.variant_usd, s.child_usd), _known(s.variant_tokens, s.child_tokens)
+    gpu = _known(s.variant_gpu, s.gpu)
     rooms: list[tuple[str, float, float | None]] = [  # what is left, and what one child takes of it
         *((limit, left, pace) for limit, left in seconds_left(limits, s.started, s.seconds, now, zone).items()),
         *([("usd", limits.usd * share - s.usd, usd)] if limits.usd else []),
@@ -58,6 +59,11 @@ def forecast(
         return Forecast(pace, usd, gpu, None, None, None)
     variants, first = min(more)
     return Forecast(pace, usd, gpu, variants, first, None if pace is None else now + variants * pace)
+
+
+def _known(*means: Mean) -> float | None:
+    """The first that anything is known of: of a settled child, or of one that has its code only."""
+    return next((mean.value for mean in means if mean.known), None)
 
 
 def _pace(s: Spend, slots: int, concurrency: int) -> float | None:

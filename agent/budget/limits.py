@@ -20,7 +20,7 @@ class Limits:
     hours: float | None = None
     """Of wall time, over all processes of the run, while they run and the machine is awake."""
     until: str | None = None
-    """A local time, HH:MM: the next one after the run's first start. It stays that moment when the run is resumed."""
+    """A local time, HH:MM: the next one after the run's first start. A resume keeps that moment, unless it names one anew."""
     usd: float | None = None
     tokens: int | None = None
     """Of all prompts and answers together."""

@@ -58,7 +58,7 @@ class Spend:
 
     def __init__(self, guess: Guess = NOTHING) -> None:
         self.started: float | None = None
-        """Seconds since the epoch of the run's first start."""
+        """Seconds since the epoch of the start from which `limits.until` is meant: the run's first, if no later one said so."""
         self.seconds = 0.0
         """Wall time of all processes of the run up to the last event."""
         self.usd = 0.0
@@ -145,7 +145,7 @@ class Spend:
             match kind:
                 case "started":
                     running = True
-                    self.started = moment if self.started is None else self.started
+                    self.started = moment if self.started is None or data.get("until_anew") else self.started
                 case "ended":
                     running = False
                 case "drawn":

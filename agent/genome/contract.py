@@ -8,6 +8,7 @@ import importlib.util
 import symtable
 import sys
 from collections.abc import Collection, Iterable
+from functools import lru_cache
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -18,7 +19,7 @@ _GIVEN = {*dir(builtins), "__file__", "__annotations__", "__module__", "__qualna
 def broken(before: str, after: str, names: Collection[str], other_files: Iterable[str] = ()) -> tuple[str, ...]:
     """What the edit of the blocks `names` breaks, one sentence each; empty if the contract holds."""
     old, new = _definitions(before), _definitions(after)
-    used = {node.attr for text in (before, *other_files) for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Attribute)}
+    used = frozenset[str]().union(*map(_attributes, (before, *other_files)))
     reasons: list[str] = []
     for name in names:
         if isinstance(old[name], ast.ClassDef) != isinstance(new[name], ast.ClassDef):
@@ -29,6 +30,12 @@ def broken(before: str, after: str, names: Collection[str], other_files: Iterabl
     return (*reasons, *_imports_that_fail(before, after), *_undefined(after))
 
 
+@lru_cache(maxsize=256)
+def _attributes(text: str) -> frozenset[str]:
+    return frozenset(node.attr for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Attribute))
+
+
+@lru_cache(maxsize=16)
 def _definitions(text: str) -> dict[str, ast.ClassDef | _Function]:
     found = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     return {node.name: node for node in ast.parse(text).body if isinstance(node, found)}
@@ -106,7 +113,8 @@ def _imports_that_fail(before: str, after: str) -> list[str]:
     return reasons
 
 
-def _imported(text: str) -> set[str]:
+@lru_cache(maxsize=256)
+def _imported(text: str) -> frozenset[str]:
     """Top-level packages, and `*` for a star import."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(text)):
@@ -115,7 +123,7 @@ def _imported(text: str) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             found |= {"*"} if any(alias.name == "*" for alias in node.names) else set()
             found |= {node.module.partition(".")[0]} if node.module and not node.level else set()
-    return found
+    return frozenset(found)
 
 
 def _undefined(text: str) -> list[str]:

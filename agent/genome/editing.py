@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import symtable
 from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
 
 import libcst as cst
 
@@ -24,7 +25,7 @@ def edit(source: str, names: Collection[str], code: str) -> str | Violations:
 
     Definitions that repeat an existing one are ignored; new names must not clash. Both texts have passed the gates.
     """
-    file, answer = cst.parse_module(source), cst.parse_module(code)
+    file, answer = _parsed(source), cst.parse_module(code)
     given = {n.name.value: n for n in answer.body if isinstance(n, _Definition)}
     existing = {n.name.value: n for n in file.body if isinstance(n, _Definition)}
     reasons = [f"The answer does not define `{name}`." for name in names if name not in given]
@@ -51,6 +52,12 @@ def edit(source: str, names: Collection[str], code: str) -> str | Violations:
         return Violations(tuple(reasons))
     fresh = {name: given[name].with_changes(leading_lines=[]) for name in names}
     return _spliced(source, fresh, helpers, _new_imports(file.body, answer.body))
+
+
+@lru_cache(maxsize=8)  # some MB each
+def _parsed(source: str) -> cst.Module:
+    """A parent is edited again and again."""
+    return cst.parse_module(source)
 
 
 def _wanted(

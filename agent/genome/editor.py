@@ -55,8 +55,13 @@ class Editor:
         # What stays is the parent's: one copy serves both.
         changed = {path: text for path, text in told["files"].items() if genome.files[path] != text}
         same = {block: block for block in genome.all_blocks}
-        known = tuple(same.get(block, block) for block in (Block(*fields) for fields in told["blocks"]))
-        return Genome.known({**genome.files, **changed}, genome.frozen, told["fingerprint"], known)
+        return Genome.known(
+            {**genome.files, **changed},
+            genome.frozen,
+            told["fingerprint"],
+            all_blocks=tuple(same.get(block, block) for block in (Block(*fields) for fields in told["blocks"])),
+            live_names=frozenset(told["live"]),
+        )
 
     def close(self) -> None:
         """Ends the processes, after the edits that are under way."""

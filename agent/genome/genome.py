@@ -64,11 +64,15 @@ class Genome:
         return tuple(block for block in self.all_blocks if block.name not in self.frozen)
 
     @cached_property
+    def live_names(self) -> frozenset[str]:
+        """Of all blocks, those that an entry point or code that runs on import leads to; none if there is no entry point."""
+        names = reached(self.files.values(), ENTRY_POINTS)
+        return frozenset(block.name for block in self.all_blocks if block.name.rpartition(":")[2] in names)
+
+    @cached_property
     def live_blocks(self) -> tuple[Block, ...]:
         """The blocks that may evolve and whose change can be measured: all of them where that cannot be told."""
-        names = reached(self.files.values(), ENTRY_POINTS)
-        live = tuple(block for block in self.blocks if block.name.rpartition(":")[2] in names)
-        return live or self.blocks
+        return tuple(block for block in self.blocks if block.name in self.live_names) or self.blocks
 
     def block(self, name: str) -> Block:
         """Frozen or not. Raises KeyError for an unknown name."""
@@ -82,15 +86,12 @@ class Genome:
         return Genome({**self.files, **files}, self.frozen)
 
     @classmethod
-    def known(
-        cls, files: Mapping[str, str], frozen: frozenset[str], fingerprint: str, blocks: tuple[Block, ...] | None = None
-    ) -> Genome:
-        """One whose fingerprint, and perhaps its blocks, another process worked out: they are not worked out again."""
+    def known(cls, files: Mapping[str, str], frozen: frozenset[str], fingerprint: str, **worked_out: object) -> Genome:
+        """One whose fingerprint another process worked out, and perhaps `all_blocks` and `live_names`."""
         genome = cls(files, frozen)
+        vars(genome).update(worked_out)
         if fingerprint.startswith(_VERSION):
             vars(genome)["fingerprint"] = fingerprint
-        if blocks is not None:
-            vars(genome)["all_blocks"] = blocks
         return genome
 
     @cached_property

@@ -47,7 +47,7 @@ def main() -> None:
             told = {"reasons": result.reasons, "stage": result.stage}
         else:  # with what is worked out here, so that the other side need not parse the text again
             told = {"files": dict(result.files), "fingerprint": result.fingerprint}
-            told["blocks"] = [astuple(block) for block in result.all_blocks]
+            told |= {"blocks": [astuple(block) for block in result.all_blocks], "live": sorted(result.live_names)}
         sys.stdout.write(json.dumps(told) + "\n")
         sys.stdout.flush()
 

@@ -89,29 +89,36 @@ class Endpoint:
     async def _within_deadline(self, request: Request) -> tuple[Any, Usage]:
         """The deadline counts wall time: a body that drips a byte at a time never trips a timeout of the client."""
         faults: list[Fault] = []
+        ends = time.monotonic() + self._settings.deadline_seconds
         try:
             async with asyncio.timeout(self._settings.deadline_seconds):
-                return await self._with_retries(request, faults)
+                return await self._with_retries(request, ends, faults)
         except TimeoutError:
             why = f"; the last try: {faults[-1]}" if faults else ""
             raise Fault(f"no answer within {self._settings.deadline_seconds:g} s{why}", 408) from None
 
-    async def _with_retries(self, request: Request, faults: list[Fault]) -> tuple[Any, Usage]:
+    async def _with_retries(self, request: Request, ends: float, faults: list[Fault]) -> tuple[Any, Usage]:
         """The answer, and what was paid for it, empty answers before it included. Notes the `faults` on the way."""
         s = self._settings
         growing = tenacity.wait_random_exponential(multiplier=s.first_wait_seconds, max=_MAX_WAIT)
 
+        def named(state: tenacity.RetryCallState) -> float | None:
+            fault = state.outcome.exception() if state.outcome else None
+            return fault.retry_after if isinstance(fault, Fault) else None
+
         def wait(state: tenacity.RetryCallState) -> float:
             fault = state.outcome.exception() if state.outcome else None
-            if not isinstance(fault, Fault):
-                return growing(state)
-            faults.append(fault)
-            named = fault.retry_after
-            return growing(state) if named is None else min(named, _MAX_WAIT)
+            if isinstance(fault, Fault):
+                faults.append(fault)
+            pause = named(state)
+            return growing(state) if pause is None else pause
+
+        def names_too_long_a_pause(state: tenacity.RetryCallState) -> bool:
+            return time.monotonic() + (named(state) or 0.0) >= ends
 
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(lambda e: isinstance(e, Fault) and e.passing),
-            stop=tenacity.stop_after_attempt(s.attempts),
+            stop=lambda state: state.attempt_number >= s.attempts or names_too_long_a_pause(state),
             wait=wait,
             reraise=True,
         )
@@ -165,7 +172,7 @@ class Endpoint:
             text = text.replace(secret, "[key]")
         text = text[:400]  # after the replacement: a secret that is cut in two would not be found
         if fault.passing:
-            return LanguageModelDown(f"{self.name} does not answer: {text}")
+            return LanguageModelDown(f"{self.name} does not answer: {text}", fault.retry_after)
         if fault.status in (400, 413, 422):
             return RequestRejected(f"{self.name} rejected the request: {text}")
         suspect = {401: "the key", 402: "the credit", 403: "the key's rights", 404: "the name"}.get(fault.status or 0)

@@ -11,6 +11,11 @@ from agent.errors import MachineError
 class LanguageModelDown(MachineError):
     """The provider did not answer, after all retries and within the deadline. The run can be resumed later."""
 
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        """`retry_after`: seconds for which the provider asked to be left alone, if that is longer than a call may take."""
+        super().__init__(message)
+        self.retry_after = retry_after
+
 
 class LanguageModelRefused(MachineError):
     """The provider will never answer this: wrong key, unknown model, no credit. Retrying costs time only."""

@@ -40,7 +40,7 @@ from agent.llm import Completion, Usage
 ROOT = Path(__file__).resolve().parents[2]
 EIGHTHS = 8
 SHOWN = re.compile(r"^## (?:Block to rewrite: `[^`]+`|Version A of `[^`]+`)[ ]*\n(?:(?!## |```).*\n)*(`{3,})python\n", re.M)
-TUNED = re.compile(r"\n    tuned = (\d+)$")
+TUNED = re.compile(r'\n    tuned = "[^"]*"$')
 
 
 class AtOnce:
@@ -55,11 +55,13 @@ class AtOnce:
         began = time.thread_time()
         rng = random.Random(request.seed)
         prompt = next(m.text for m in request.messages if m.role == "user")
-        head = SHOWN.search(prompt)
+        if (head := SHOWN.search(prompt)) is None:  # a question about the search itself
+            told = "Insight: narrower is better.\nDirective: Make it narrower."
+            return Completion(told, "stop", Usage(9, 9), 0.0001, 0.0, self.name)
         code = prompt[head.end() : prompt.index(f"\n{head[1]}\n", head.end())].rstrip()
         chance = rng.random()
-        number = 7 if chance < 0.03 else rng.randrange(10**9)
-        code = TUNED.sub("", code) + f"\n    tuned = {number}"
+        words = " ".join(f"w{7 if chance < 0.03 else rng.randrange(10**6)}" for _ in range(16))
+        code = TUNED.sub("", code) + f'\n    tuned = "{words}"'
         text = f"Intention: a number that nobody had.\nExpected effect: more.\n\n```python\n{code}\n```\n"
         self.seconds += time.thread_time() - began
         usage = Usage(len(prompt) // 4, len(text) // 4, estimated=True)
@@ -80,7 +82,7 @@ class Simulated:
         luck = random.Random(zlib.crc32(text.encode()))
         if birth.id != SEED_ID and luck.random() < 0.05:
             return Failure(birth, "fit", f"RuntimeError: size {luck.randrange(9)} does not match.", "Traceback", genome)
-        numbers = [int(n) for n in re.findall(r"tuned = (\d+)", text)]
+        numbers = [int(n) for n in re.findall(r'tuned = "w(\d+)', text)]
         parameters = 500_000 * (0.2 + sum(n % 1000 for n in numbers) / (1000 * max(1, len(numbers))))
         accuracy = 1 - 0.1 * (100_000 / parameters) ** 0.5 - 0.02 * luck.random()
         seconds = {"fit": 0.001, "predict": 0.0005}

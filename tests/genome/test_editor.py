@@ -280,7 +280,9 @@ def test_what_the_child_worked_out_is_what_its_text_says(editor):
     genome = Genome({"model.py": MODEL})
     new = editor.apply(genome, ("scale",), answer("import math\ndef scale(x, factor=2.0):\n    return x + math.pi"))
     plain = Genome(new.files)
-    assert (new.fingerprint, new.all_blocks) == (plain.fingerprint, plain.all_blocks)
+    assert vars(new).keys() >= {"fingerprint", "all_blocks", "live_names"}
+    assert new.fingerprint == plain.fingerprint
+    assert (new.all_blocks, new.live_blocks) == (plain.all_blocks, plain.live_blocks)
     assert new.block("Net") is genome.block("Net")
 
 

@@ -248,13 +248,24 @@ BEHAVIOURS: dict[str, Behaviour] = {
 
 
 @pytest.fixture
-def provider() -> Iterator[Provider]:
-    server = Provider()
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    yield server
-    server.stop()
-    thread.join()
+def providers() -> Iterator[Callable[[], Provider]]:
+    """Starts as many as are asked for."""
+    with contextlib.ExitStack() as stack:
+
+        def serve() -> Provider:
+            server = Provider()
+            thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+            thread.start()
+            stack.callback(thread.join)
+            stack.callback(server.stop)
+            return server
+
+        yield serve
+
+
+@pytest.fixture
+def provider(providers: Callable[[], Provider]) -> Provider:
+    return providers()
 
 
 @pytest.fixture

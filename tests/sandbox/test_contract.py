@@ -286,6 +286,72 @@ def main(child):
         assert [box.run(call(source)).result for _ in range(2)] == [b"[False, False, False]"] * 2
 
 
+class TestWatch:
+    """Who runs a call can look at its output as it comes, and end it."""
+
+    def test_lines_come_while_the_call_runs_in_the_thread_that_runs_it(self, box, call) -> None:
+        source = """
+import os, time
+def main(child):
+    print("epoch 1", flush=True)
+    while not os.path.exists(child.scratch / "never"):
+        time.sleep(0.01)
+"""
+        seen: list[tuple[str, threading.Thread]] = []
+        report = box.run(call(source), lambda line: bool(seen.append((line, threading.current_thread()))))
+        assert seen == [("epoch 1", threading.current_thread())]
+        assert (report.cause, report.ok, report.result) == ("stopped", False, b"")
+        assert report.log == "epoch 1\n"
+
+    def test_no_process_is_left_of_a_call_that_was_stopped_and_the_next_one_runs(self, box, call, named, comm) -> None:
+        assert box.run(call(f"{LOOP}\nprint('here', flush=True)", options={"comm": comm}), lambda line: False).cause == "stopped"
+        assert named(comm) == []
+        for _ in range(20):  # these end by themselves just when they are stopped
+            report = box.run(call("def main(child):\n    print('line', flush=True)\n    return b'x'"), lambda line: False)
+            assert (report.cause, report.result) in (("stopped", b""), ("exit", b"x"))
+        assert box.run(call("def main(child): return b'next'")).result == b"next"
+
+    def test_lines_are_whole_cleaned_and_cut(self, box, call) -> None:
+        source = r"""
+import os, time
+def main(child):
+    accent = "é\n".encode()
+    for part in (b"one\ntw", b"o\n\n\x1b[31mred\x1b[0m\r\n", accent[:1], accent[1:], b"x" * 9000 + b"\nno end"):
+        os.write(1, part)
+        time.sleep(0.01)
+    return b""
+"""
+        seen: list[str] = []
+        assert box.run(call(source), lambda line: not seen.append(line)).ok
+        assert seen == ["one", "two", "", "[31mred[0m", "é", "x" * 500]
+
+    def test_a_flood_of_lines_is_thinned_and_drained(self, box, call) -> None:
+        source = "def main(child):\n    for i in range(200_000): print('line', i)\n    return b'done'"
+        seen: list[str] = []
+
+        def slow(line: str) -> bool:
+            seen.append(line)
+            time.sleep(0.005)
+            return True
+
+        report = box.run(call(source, seconds=60), slow)
+        assert (report.cause, report.result) == ("exit", b"done")
+        assert report.log.endswith("line 199999\n")
+        assert 1 <= len(seen) < 100 + 100 * (report.seconds + 1)
+        assert all(line.startswith("line ") for line in seen)
+
+    def test_what_a_watch_raises_ends_the_call(self, sandbox, call, named, comm) -> None:
+        box = sandbox("contained")
+
+        def fails(line: str) -> bool:
+            raise KeyboardInterrupt(line)
+
+        with pytest.raises(KeyboardInterrupt, match="here"):
+            box.run(call(f"{LOOP}\nprint('here', flush=True)", options={"comm": comm}), fails)
+        assert until(lambda: not named(comm))
+        assert box.run(call("def main(child): return b'next'")).result == b"next"
+
+
 class TestAfter:
     """What is left when `run` has returned, or could not."""
 

@@ -43,10 +43,10 @@ class Recorder:
         self.level, self._sandbox = sandbox.level, sandbox
         self.calls, self.reports, self.inputs = [], [], []
 
-    def run(self, call):
+    def run(self, call, watch=None):
         self.calls.append(call)
         self.inputs.append({name: path.read_bytes() for name, path in call.inputs.items()})
-        self.reports.append(self._sandbox.run(call))
+        self.reports.append(self._sandbox.run(call, watch))
         return self.reports[-1]
 
     def close(self):

@@ -7,7 +7,7 @@ import pytest
 from sandbox.job import Job, Measured, Stopped
 from sandbox.sandbox import SandboxUnavailable, TaskError
 from sandbox.tasks import open_task
-from sandbox.tasks.image_classification import MAX_CODE
+from sandbox.tasks.stages import MAX_CODE
 from sandbox.warm import WarmSandbox
 
 TINY = Path(__file__).parents[3].joinpath("seeds/tiny_cnn/model.py").read_text()
@@ -249,8 +249,8 @@ def test_a_closed_sandbox_is_the_machines_fault(open_digits):
         ({"dataset": "digits", "data": 1}, {"epochs": 1}, "task: unknown key data"),
         ({"dataset": "digits", "name": "golf"}, {"epochs": 1}, "there is no task 'golf'"),
         ({"dataset": "digits", "entry": "x.py"}, {"epochs": 1}, "x.py is not among the seed's files (model.py)"),
-        ({"dataset": "digits"}, {}, "either epochs or steps"),
-        ({"dataset": "digits"}, {"epochs": 1, "steps": 1}, "either epochs or steps"),
+        ({"dataset": "digits"}, {}, "either epochs or steps or seconds"),
+        ({"dataset": "digits"}, {"epochs": 1, "steps": 1}, "either epochs or steps or seconds"),
         ({"dataset": "digits"}, {"epochs": 0}, "budget.epochs must be a whole number of at least 1, not 0"),
         ({"dataset": "digits"}, {"epochs": True}, "budget.epochs must be a whole number"),
         ({"dataset": "digits"}, {"epochs": 1, "time_limit": 60}, "must be a number with a unit (s, m, min, h)"),
@@ -269,5 +269,5 @@ def test_the_facts_say_what_holds(open_digits):
     facts = open_digits(at_most=9000, time_limit="2min", memory="3GiB").facts()
     assert "8 x 8 pixels; 1,087 to train on, 106 to 111 of each class, and 355 others (validation)" in facts["Data"]
     assert "3 epochs of shuffled batches of 64, which is 51 optimizer steps" in facts["Training"]
-    assert "120 s and 3 GiB for one training on the CPU" in facts["Limits"]
+    assert "120 s and 3 GiB for one training" in facts["Limits"]
     assert "one image is 0.0028" in facts["Score"]

@@ -1,0 +1,88 @@
+"""What somebody beside the run would do: end it when it was asked to or its time is over, and say how far it will get."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+
+from agent import outlook
+from agent.budget import Budget
+from agent.events import Bred, Event, Foretold, Memo, Recalled, Settled, StopRequested, Watch
+from agent.gate import Gate
+from agent.individual import SEED_ID, Duplicate
+from agent.llm import LanguageModel
+from agent.pilot import Pilot
+from agent.signals import asked_to_stop
+
+_LOOK_SECONDS = 5.0
+"""Between two looks at the time, at most: the wall clock may be set."""
+
+class Keeper:
+    """Of one process of a run: holds the gate, the pilot and the time."""
+
+    def __init__(
+        self,
+        budget: Budget,
+        models: Collection[LanguageModel],
+        end_evaluations: Callable[[], None],
+        planned: int,
+        watch: Watch,
+        memo: Memo,
+    ) -> None:
+        """`planned`: children that the schedule draws if nothing stops it."""
+        self._budget, self._models, self._end_evaluations = budget, models, end_evaluations
+        self._planned, self._watch, self._known = planned, watch, set(memo.outcomes)
+        # A person who answers is shown all prompts at once.
+        self._pilot = None if memo.births or any(model.patient for model in models) else Pilot()
+        self.gate = Gate(budget, self._pilot)
+
+    def see(self, event: Event) -> None:
+        """Each event, after it was journaled and after the budget has seen it."""
+        if isinstance(event, Settled) and event.outcome.id in self._known and not isinstance(event.outcome, Duplicate):
+            self._watch(Recalled(event.outcome))
+            return
+        self._watch(event)
+        if isinstance(event, Bred) or (isinstance(event, Settled) and event.outcome.id != SEED_ID):
+            first = self._pilot is not None and not self._pilot.landed
+            if first or isinstance(event, Settled):
+                self.foretell(aloud=first)
+            if self._pilot:
+                self._pilot.land()
+
+    def foretell(self, *, aloud: bool = True) -> None:
+        """Nothing, while nothing is known."""
+        if words := outlook.words(self._budget.forecast(self._planned)):
+            self._watch(Foretold(words, aloud))
+
+    def gives_up(self) -> bool:
+        """Should nobody wait for a model that does not answer any more?"""
+        return self.gate.shut or self._budget.late() is not None
+
+    @contextmanager
+    def keeping(self) -> Iterator[None]:
+        """While the work is under way: signals are obeyed, and the end of the grace."""
+        done = threading.Event()
+        threading.Thread(target=self._end_on_time, args=(done,), name="keeper", daemon=True).start()
+        try:
+            with asked_to_stop(self._stop):
+                yield
+        finally:
+            done.set()
+
+    def _stop(self, reason: str) -> None:
+        self.gate.stop(reason)
+        for model in self._models:
+            if model.patient:
+                model.close()
+        self._watch(StopRequested(reason))
+
+    def _end_on_time(self, done: threading.Event) -> None:
+        while (left := self._budget.seconds_left()) is None or left > 0:
+            if done.wait(_LOOK_SECONDS if left is None else min(left, _LOOK_SECONDS)):
+                return
+        late = self._budget.late()
+        self.gate.cut_off(f"{late.reason if late else ''}; what was under way after the grace was ended")
+        for model in self._models:
+            model.close()
+        self._end_evaluations()

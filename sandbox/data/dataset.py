@@ -1,0 +1,146 @@
+"""What is asked of a data set, and what it is once it lies in its cache folder."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from sandbox.sandbox import TaskError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Split = Literal["train", "validation", "test"]
+
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+
+MAX_SIDE = 4096
+
+
+@dataclass(frozen=True)
+class Request:
+    """Which data, and how it is to be stored. Everything here decides about the content of the cache."""
+
+    dataset: str
+    """An embedded name, a folder, or an id of the hub such as `uoft-cs/cifar10`."""
+    subset: str | None = None
+    """Folder or configuration of a data set that has several."""
+    image_column: str | None = None
+    """Of parquet files; left out: found by its type."""
+    label_column: str | None = None
+    image_size: tuple[int, int] | None = None
+    """(height, width) in pixels to store; left out: the most common size."""
+    channels: int | None = None
+    """1 (grey) or 3 (colour); left out: as the images are."""
+    validation_share: float = 0.2
+    """Of the training images of each class, held out to select by; if the data brings no validation split of its own."""
+    train_share: float = 1.0
+    """Of what remains of each class: less is for quick searches."""
+    skip_corrupt: bool = False
+    """Leave out what cannot be decoded, and say how many; else it is an error."""
+
+    @classmethod
+    def read(cls, task: Mapping[str, Any]) -> Request:
+        """From the table `[task]`. Raises TaskError."""
+        dataset = task.get("dataset")
+        if not isinstance(dataset, str):
+            raise TaskError("task.dataset is missing: name a data set, such as digits.")
+        return cls(
+            dataset=dataset,
+            subset=_text(task, "subset"),
+            image_column=_text(task, "image_column"),
+            label_column=_text(task, "label_column"),
+            image_size=read_size(task, "image_size"),
+            channels=_channels(task),
+            validation_share=_share(task, "validation_share", 0.2, most=0.9),
+            train_share=_share(task, "train_share", 1.0, most=1.0),
+            skip_corrupt=_flag(task, "skip_corrupt"),
+        )
+
+
+REQUEST_KEYS = frozenset(Request.__dataclass_fields__)
+"""Keys of `[task]` that are read here."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One data set in its cache folder."""
+
+    name: str
+    folder: Path
+    num_classes: int
+    channels: int
+    height: int
+    width: int
+    sizes: Mapping[Split, int]
+    mean: tuple[float, ...]
+    """Of each channel over the training images, in 0..1."""
+    std: tuple[float, ...]
+    about: str
+    """One sentence for prompts."""
+    class_names: tuple[str, ...] = ()
+    """Empty where classes have only numbers."""
+    notes: tuple[str, ...] = ()
+    """What was done to the images or is peculiar about the splits, a clause each."""
+
+    def images(self, split: Split) -> Path:
+        """`.npy` file of uint8 (N, C, H, W)."""
+        return self.folder / f"{split}.images.npy"
+
+    def labels(self, split: Split) -> Path:
+        """`.npy` file of int64 (N,). Only those of `train` may enter a sandbox."""
+        return self.folder / labels_name(split)
+
+    def targets(self, split: Split) -> np.ndarray:
+        """For the trusted side only."""
+        import numpy as np
+
+        return np.asarray(np.load(self.labels(split)))
+
+
+def labels_name(split: Split) -> str:
+    """Apart from the images, but for those that training needs."""
+    return "train.labels.npy" if split == "train" else f"labels/{split}.npy"
+
+
+def read_size(table: Mapping[str, Any], key: str) -> tuple[int, int] | None:
+    """`64` or `[48, 64]` (height, width). Raises TaskError."""
+    value = table.get(key)
+    if value is None:
+        return None
+    pair = [value, value] if isinstance(value, int) else value
+    whole = isinstance(pair, list | tuple) and all(isinstance(v, int) and not isinstance(v, bool) for v in pair)
+    if not whole or len(pair) != 2 or not all(1 <= v <= MAX_SIDE for v in pair):
+        raise TaskError(f"task.{key} must be a number of pixels, or [height, width], from 1 to {MAX_SIDE}, not {value!r}.")
+    return int(pair[0]), int(pair[1])
+
+
+def _text(task: Mapping[str, Any], key: str) -> str | None:
+    value = task.get(key)
+    if value is not None and not isinstance(value, str):
+        raise TaskError(f"task.{key} must be a text, not {value!r}.")
+    return value
+
+
+def _channels(task: Mapping[str, Any]) -> int | None:
+    value = task.get("channels")
+    if value is not None and (value not in (1, 3) or isinstance(value, bool)):
+        raise TaskError(f"task.channels must be 1 (grey) or 3 (colour), not {value!r}.")
+    return value
+
+
+def _share(task: Mapping[str, Any], key: str, default: float, *, most: float) -> float:
+    value = task.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or not 0 < value <= most:
+        raise TaskError(f"task.{key} must be above 0 and at most {most:g}, not {value!r}.")
+    return float(value)
+
+
+def _flag(task: Mapping[str, Any], key: str) -> bool:
+    value = task.get(key, False)
+    if not isinstance(value, bool):
+        raise TaskError(f"task.{key} must be true or false, not {value!r}.")
+    return value

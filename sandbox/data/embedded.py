@@ -1,0 +1,38 @@
+"""Data that comes with an installed package: for the demonstration, tutorials and tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+from sandbox.data.dataset import Split
+from sandbox.data.decoding import Raw
+from sandbox.data.sources import Source
+
+
+class Digits:
+    key = "digits-v1"
+    """The number changes when the splits or the format do."""
+    about = "scikit-learn's handwritten digits, 1,797 real grey images of 8 x 8 pixels"
+    class_names: Sequence[str] = ()
+
+    def labels(self) -> Mapping[Split, Sequence[Hashable]]:
+        return {"train": self._bunch.target.tolist()}
+
+    def images(self, part: Split) -> Iterator[Raw]:
+        # A pixel counts the inked dots of a 4 x 4 cell: 0..16.
+        pixels = (self._bunch.images[:, None] * (255 / 16)).round().astype("uint8")
+        return ((f"image {row}", image) for row, image in enumerate(pixels))
+
+    def sample(self) -> Iterator[Raw]:
+        return self.images("train")
+
+    @cached_property
+    def _bunch(self) -> Any:
+        from sklearn.datasets import load_digits
+
+        return load_digits()
+
+
+EMBEDDED: Mapping[str, Callable[[], Source]] = {"digits": Digits}

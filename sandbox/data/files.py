@@ -1,0 +1,143 @@
+"""The files of a data set: found, sorted into parts by their names, and known by their content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sandbox.data.dataset import SPLITS, Split
+from sandbox.data.decoding import SUFFIXES
+from sandbox.sandbox import TaskError
+
+MAX_FILES = 5_000_000
+"""A folder with more is no data set, but a whole disk named by mistake."""
+
+_PARTS: Mapping[str, Split] = {
+    "train": "train", "training": "train", "test": "test", "testing": "test",
+    "validation": "validation", "valid": "validation", "val": "validation", "dev": "validation",
+}  # fmt: skip
+_SHARD = re.compile(r"(.*-)(\d{5})(-of-(\d{5}).*)\.parquet")
+
+
+@dataclass(frozen=True)
+class Found:
+    """Sorted relative paths of one kind; the other is empty."""
+
+    parquet: Mapping[Split, Sequence[str]]
+    images: Mapping[Split, Sequence[tuple[str, str]]]
+    """Each with the name of its class."""
+
+
+def listed(folder: Path, subset: str | None) -> Found:
+    """Raises TaskError if there is nothing to train on, or too much to be meant."""
+    parquet: list[str] = []
+    images: list[str] = []
+    for count, path in enumerate(_walk(folder)):
+        if count >= MAX_FILES:
+            raise TaskError(f"task.dataset: {folder} holds more than {MAX_FILES:,} files; name the data set's own folder.")
+        suffix = os.path.splitext(path)[1].lower()
+        if suffix == ".parquet":
+            parquet.append(path)
+        elif suffix in SUFFIXES and "/" in path:
+            images.append(path)
+    if parquet:
+        return Found(_parquet_parts(folder, sorted(parquet), subset), {})
+    if not images:
+        raise TaskError(f"task.dataset: {folder} holds no parquet file and no class folder of images.")
+    return Found({}, _image_parts(folder, sorted(images)))
+
+
+def fingerprint(folder: Path, paths: Sequence[str], cache: Path) -> str:
+    """Of names and content. Files that have kept their size and time since they were last read are not read again."""
+    stamps = [(path, os.stat(folder / path)) for path in paths]
+    looks = json.dumps([str(folder.resolve()), [(path, s.st_size, s.st_mtime_ns) for path, s in stamps]])
+    look = hashlib.sha256(looks.encode("utf-8", "surrogatepass")).hexdigest()
+    memo = cache / "fingerprints" / look
+    if memo.is_file():
+        return memo.read_text()
+    whole = hashlib.sha256()
+    for path in paths:
+        with open(folder / path, "rb") as file:
+            whole.update(f"{path}\n{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode("utf-8", "surrogatepass"))
+    memo.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=memo.parent, prefix=".")
+    with open(descriptor, "w") as file:
+        file.write(whole.hexdigest())
+    os.replace(temporary, memo)
+    return whole.hexdigest()
+
+
+def _walk(folder: Path) -> Iterator[str]:
+    """Relative paths of all files; hidden ones and linked folders are passed over."""
+    for root, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        below = os.path.relpath(root, folder)
+        for name in files:
+            if not name.startswith("."):
+                yield name if below == "." else f"{below}/{name}".replace(os.sep, "/")
+
+
+def _parquet_parts(folder: Path, paths: Sequence[str], subset: str | None) -> dict[Split, Sequence[str]]:
+    """By `train`, `test` or `validation` in the file's name or its folder's; without any, all is for training."""
+    groups: dict[str, dict[Split, list[str]]] = {}
+    for path in paths:
+        *above, name = path.split("/")
+        part = _part_in(name)
+        if part is None and above:
+            part = _part_in(above[-1])
+            above = above[:-1] if part else above
+        groups.setdefault("/".join(above), {}).setdefault(part or "train", []).append(path)
+    if subset is not None:
+        groups = {name: parts for name, parts in groups.items() if subset in (name, name.rpartition("/")[2])}
+        if not groups:
+            raise TaskError(f"task.subset: {folder} has no folder {subset!r} of parquet files.")
+    usable = {name: parts for name, parts in groups.items() if "train" in parts}
+    if not usable:
+        raise TaskError(f"task.dataset: {folder} has no parquet file for training.")
+    if len(usable) > 1:
+        names = ", ".join(name or "." for name in sorted(usable)[:8])
+        raise TaskError(f"task.dataset: {folder} holds several data sets; name one as task.subset: {names}.")
+    parts = next(iter(usable.values()))
+    for files in parts.values():
+        _check_shards(files)
+    return {split: parts[split] for split in SPLITS if split in parts}
+
+
+def _check_shards(paths: Sequence[str]) -> None:
+    """`train-00001-of-00004`: a download that broke off lacks some, and nobody would notice."""
+    for path in paths:
+        if match := _SHARD.fullmatch(path):
+            wanted = int(match[4])
+            missing = [i for i in range(wanted) if f"{match[1]}{i:05d}{match[3]}.parquet" not in paths]
+            # Names may end in a hash that differs from file to file; then only the count can be compared.
+            if missing and len([p for p in paths if f"-of-{match[4]}" in p]) < wanted:
+                raise TaskError(f"task.dataset: {match[1]}{missing[0]:05d}{match[3]}.parquet is missing beside {path}.")
+
+
+def _image_parts(folder: Path, paths: Sequence[str]) -> dict[Split, Sequence[tuple[str, str]]]:
+    """`train/CLASS/...`, `test/CLASS/...`; else `CLASS/...`, all for training."""
+    split_already = any(_PARTS.get(path.split("/")[0].lower()) == "train" for path in paths)
+    if not split_already:
+        return {"train": [(path.split("/")[0], path) for path in paths]}
+    parts: dict[Split, list[tuple[str, str]]] = {}
+    for path in paths:
+        top, name, *rest = path.split("/")
+        part = _PARTS.get(top.lower())
+        if part and rest:
+            parts.setdefault(part, []).append((name, path))
+    if "train" not in parts:
+        raise TaskError(f"task.dataset: {folder} has no class folders of images in its folder for training.")
+    return {split: parts[split] for split in SPLITS if split in parts}
+
+
+def _part_in(name: str) -> Split | None:
+    for word in re.split(r"[^a-z]+", name.lower()):
+        if word in _PARTS:
+            return _PARTS[word]
+    return None

@@ -1,0 +1,79 @@
+"""Where images come from: a set that is embedded, a folder, or the hub. To add one, write a source and name it here."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from sandbox.data.dataset import Request, Split
+from sandbox.data.decoding import Raw
+from sandbox.sandbox import TaskError
+
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+EXAMPLES = "a hub id such as uoft-cs/cifar10, or a folder of parquet files or of class folders of images"
+
+
+class Source(Protocol):
+    """Images with labels in up to three parts, which are read in the same order every time."""
+
+    key: str
+    """Name of its cache folder before what the request adds: it changes when the content does."""
+    about: str
+    class_names: Sequence[str]
+    """As the data announces them; empty if it does not."""
+
+    def labels(self) -> Mapping[Split, Sequence[Hashable]]:
+        """Numbers or texts, one for each image of each part; there is always a part `train`."""
+        ...
+
+    def images(self, part: Split) -> Iterator[Raw]:
+        """In the order of the labels, read as they are asked for."""
+        ...
+
+    def sample(self) -> Iterator[Raw]:
+        """Some images, spread over all of them."""
+        ...
+
+
+def find(request: Request, cache: Path) -> Source:
+    """Raises TaskError if there is no such data."""
+    from sandbox.data.embedded import EMBEDDED
+
+    name = request.dataset
+    if name in EMBEDDED:
+        return EMBEDDED[name]()
+    folder = Path(name).expanduser()
+    if name and folder.is_dir():
+        return open_folder(folder, request, cache, f"images from the folder {folder.name}")
+    if HUB_ID.fullmatch(name):
+        from sandbox.data.hub import fetched
+
+        _need("huggingface_hub")
+        return open_folder(fetched(name), request, cache, f"{name} from the Hugging Face hub")
+    if folder.exists():
+        raise TaskError(f"task.dataset: {name} is a file; give {EXAMPLES}.")
+    raise TaskError(f"task.dataset: there is no data set {name!r}; known: {', '.join(sorted(EMBEDDED))}; or {EXAMPLES}.")
+
+
+def open_folder(folder: Path, request: Request, cache: Path, about: str) -> Source:
+    from sandbox.data.files import listed
+
+    found = listed(folder, request.subset)
+    _need("PIL", *(["pyarrow"] if found.parquet else []))
+    if found.parquet:
+        from sandbox.data.parquet import ParquetFiles
+
+        return ParquetFiles(folder, found.parquet, request, cache, about)
+    from sandbox.data.class_folders import ClassFolders
+
+    return ClassFolders(folder, found.images, cache, about)
+
+
+def _need(*modules: str) -> None:
+    """Raises TaskError for a package of the extra `data` that is not installed."""
+    if missing := [name for name in modules if importlib.util.find_spec(name) is None]:
+        packages = " and ".join({"PIL": "pillow"}.get(name, name) for name in missing)
+        raise TaskError(f"task.dataset: reading it needs {packages}: pip install 'guided-evolution[data]'.")

@@ -1,0 +1,146 @@
+"""Where zygotes come from: each is a new interpreter, or a fork of the one stem that has imported torch for all of them.
+
+Seconds of import and some 150 MiB of memory are then paid once for any number of zygotes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Protocol
+
+from sandbox.isolation import levels
+from sandbox.sandbox import SandboxUnavailable
+
+START_SECONDS = 120.0
+"""How long a process may take until it says that it is ready: torch from a cold disk."""
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+class Process(Protocol):
+    """What is needed of a zygote's process; a `subprocess.Popen` has it."""
+
+    pid: int
+
+    def wait(self, timeout: float | None = None) -> object:
+        """Raises subprocess.TimeoutExpired."""
+        ...
+
+    def kill(self) -> None: ...
+
+
+def spawn(channel: socket.socket, *flags: str, warm: bool = True) -> Process:
+    """A new interpreter with a clean environment that runs `sandbox.zygote` on this channel. `warm` false: without torch.
+
+    Raises SandboxUnavailable.
+    """
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "LANG": "C.UTF-8",
+        "PYTHONPATH": os.pathsep.join([str(_PACKAGE.parent), *levels.package_folders()]),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "OPENBLAS_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+        "HOME": "/nonexistent",
+        "TORCHINDUCTOR_CACHE_DIR": "/nonexistent",
+    }
+    how = ([], []) if warm else (["-S"], ["--cold"])  # without torch there is no need to look for packages either
+    command = [sys.executable, "-P", "-s", *how[0], "-m", "sandbox.zygote", str(channel.fileno()), *how[1], *flags]
+    try:
+        return subprocess.Popen(
+            command, env=environment, pass_fds=[channel.fileno()], stdin=subprocess.DEVNULL, cwd="/", start_new_session=True
+        )
+    except OSError as error:
+        raise SandboxUnavailable(f"the sandbox's process cannot be started: {error}") from error
+
+
+class Stem:
+    """One warm process of which zygotes are forked. It warms up from the start on; may be used from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._closed = False
+        self._process: Process | None = None
+        self._channel: socket.socket | None = None
+        self._ready = False
+        with contextlib.suppress(SandboxUnavailable):  # who needs a zygote will hear of it
+            self._start()
+
+    def fork(self, channel: socket.socket) -> Process:
+        """A zygote on this channel. A stem that has died is replaced, once. Raises SandboxUnavailable."""
+        with self._lock:
+            try:
+                return self._fork(channel)
+            except SandboxUnavailable:
+                self._stop()
+                return self._fork(channel)
+
+    def close(self) -> None:
+        """Zygotes live on. May be called twice, and while another thread waits for a zygote."""
+        self._closed = True
+        if channel := self._channel:
+            with contextlib.suppress(OSError):
+                channel.shutdown(socket.SHUT_RDWR)
+        with self._lock:
+            self._stop()
+
+    def _fork(self, channel: socket.socket) -> Process:
+        if self._closed:
+            raise SandboxUnavailable("the sandbox was closed")
+        if self._channel is None:
+            self._start()
+        assert self._channel is not None
+        try:
+            if not self._ready:
+                self._ready = bool(self._channel.recv(64))
+            socket.send_fds(self._channel, [b"fork"], [channel.fileno()])
+            told, descriptors, _, _ = socket.recv_fds(self._channel, 64, 1)
+        except OSError as error:
+            raise SandboxUnavailable(f"the process that sandboxes are forked from does not answer: {error}") from error
+        if not descriptors:
+            raise SandboxUnavailable("the process that sandboxes are forked from has died")
+        return _Forked(int(told), descriptors[0])
+
+    def _start(self) -> None:
+        self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._channel.settimeout(START_SECONDS)
+        with theirs:
+            self._process = spawn(theirs, "--stem")
+
+    def _stop(self) -> None:
+        if self._channel is not None:
+            self._channel.close()
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+        self._channel = self._process = None
+        self._ready = False
+
+
+class _Forked:
+    """A process that is not our child, held by a descriptor, so that its number can never mean another one."""
+
+    def __init__(self, pid: int, descriptor: int) -> None:
+        self.pid, self._descriptor = pid, descriptor
+
+    def wait(self, timeout: float | None = None) -> None:
+        poll = select.poll()
+        poll.register(self._descriptor, select.POLLIN)
+        if not poll.poll(None if timeout is None else timeout * 1000):
+            raise subprocess.TimeoutExpired(f"process {self.pid}", timeout or 0.0)
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._descriptor, signal.SIGKILL)
+
+    def __del__(self) -> None:
+        os.close(self._descriptor)

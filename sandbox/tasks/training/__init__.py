@@ -1,0 +1,1 @@
+"""How an image classifier is trained: the recipe that is configured, and the loop that follows it inside the sandbox."""

@@ -1,0 +1,58 @@
+"""Images on the device: the whole set stays there as uint8, and a batch becomes what the model sees by tensor operations."""
+
+from __future__ import annotations
+
+import mmap
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def mapped(descriptor: int) -> Tensor:
+    """A `.npy` file as a tensor that is read from the file as it is used: its pages are shared by all who read it."""
+    with open(descriptor, "rb", closefd=False) as file:
+        file.seek(0)
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, kind = read(file)
+        offset = file.tell()
+        data = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it cannot be written to is meant: such a write is a crash of the writer's own
+        return torch.from_numpy(np.frombuffer(data, kind, offset=offset).reshape(shape))
+
+
+class View:
+    """uint8 (N, C, H, W) as stored -> float32 as the model sees it: resized, normalised."""
+
+    def __init__(self, options: Mapping[str, Any], device: torch.device) -> None:
+        """`options`: mean, std, height, width, input_size."""
+        self._mean = torch.tensor(options["mean"], device=device)[:, None, None]
+        self._std = torch.tensor(options["std"], device=device)[:, None, None]
+        stored = (options["height"], options["width"])
+        wanted = tuple(options.get("input_size") or stored)
+        self.size: tuple[int, int] = wanted
+        """(height, width) of what the model sees."""
+        self._resized = wanted != stored
+        self._on_gpu = device.type == "cuda"
+
+    def scaled(self, images: Tensor) -> Tensor:
+        """In 0..1, at the size that the model sees; bilinear, with anti-aliasing where it becomes smaller."""
+        shown = images.float() / 255
+        if self._resized:
+            smaller = self.size[0] < images.shape[-2] or self.size[1] < images.shape[-1]
+            shown = F.interpolate(shown, size=self.size, mode="bilinear", align_corners=False, antialias=smaller)
+        return shown
+
+    def normalised(self, scaled: Tensor) -> Tensor:
+        """Zero mean and unit deviation of each channel over the training set; on a GPU with the channels last."""
+        shown = (scaled - self._mean) / self._std
+        return shown.contiguous(memory_format=torch.channels_last) if self._on_gpu else shown
+
+    def __call__(self, images: Tensor) -> Tensor:
+        return self.normalised(self.scaled(images))

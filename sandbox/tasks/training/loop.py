@@ -1,0 +1,179 @@
+"""The training loop: the set resident on the device, every step a handful of tensor operations, and a word now and then."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sandbox.child import Child
+from sandbox.tasks.training.augmentation import coloured, moved
+from sandbox.tasks.training.averaging import Average
+from sandbox.tasks.training.build import fuse, loss_of, optimizer_of
+from sandbox.tasks.training.graphs import Graphed, Passed, Passes, Plain
+from sandbox.tasks.training.images import View
+from sandbox.tasks.training.recipe import Recipe
+from sandbox.tasks.training.schedules import rates_of
+
+SPEAK_SECONDS = 2.0
+"""Longest silence within an epoch."""
+TIMED_STEPS = 30
+"""Steps on a copy of the model by which the length of a training of given seconds is foreseen."""
+TIMED_SHARE = 0.1
+"""Of the seconds, after which there are no more of these steps."""
+MARGIN = 0.95
+"""Share of the seconds that are left which is planned for."""
+
+Curve = list[tuple[float, float]]
+"""(loss, accuracy) of each epoch."""
+
+
+class Training:
+    """One training of one model."""
+
+    def __init__(self, child: Child, module: ModuleType, model: nn.Module, images: Tensor, labels: Tensor) -> None:
+        """`images`: uint8 (N, C, H, W), `labels`: int64 (N,), on the device; the model too."""
+        self._began = time.monotonic()
+        self._options: Mapping[str, Any] = child.options
+        self._module, self._model = module, model
+        self._images, self._labels = images, labels
+        self._device = images.device
+        self._batch_size: int = child.options["batch_size"]
+        self._recipe = Recipe(**child.options["recipe"])
+        self._view = View(child.options, self._device)
+        self._loss_of = loss_of(module, self._recipe.label_smoothing)
+        self._generator = torch.Generator(self._device).manual_seed(child.options["training_seed"])
+        gpu = self._device.type == "cuda"
+        self._bf16 = self._recipe.precision == "bf16" or (self._recipe.precision == "auto" and gpu)
+
+    def run(self) -> Curve:
+        """The weights that count are the model's in the end. Raises FloatingPointError as soon as the loss is seen to be NaN."""
+        seconds = self._options["seconds"]
+        steps: int = self._options["steps"] or self._foreseen(seconds)
+        optimizer, scheduler = optimizer_of(self._module, self._model, steps)
+        rates = rates_of(optimizer, scheduler, self._recipe, steps)
+        passes = self._passes(self._model, optimizer)
+        average = Average(self._model, self._recipe.ema) if self._recipe.ema else None
+        tell = _Teller(steps, -(-steps // self._steps_per_epoch()))
+        curve: Curve = []
+        self._model.train()
+        taken = 0
+        while taken < steps and not rates.ended:
+            tell.epoch = len(curve) + 1
+            total, right, seen = torch.zeros((), device=self._device), torch.zeros((), device=self._device), 0
+            for rows in self._shuffled():
+                if taken >= steps or (len(rows) < 2 and taken) or (seconds and self._elapsed() > seconds):
+                    break  # one image alone cannot pass a batch normalisation
+                loss, hits = passes(self._batch(rows), self._labels[rows])
+                optimizer.step()
+                rates.step()
+                if average:
+                    average.update()
+                taken += 1
+                seen += len(rows)
+                total += loss * len(rows)
+                right += hits
+                if tell.due():
+                    tell.within(taken, float(total) / seen, float(right) / seen)
+            if not seen:
+                break
+            curve.append((float(total) / seen, float(right) / seen))
+            tell.after(taken, *curve[-1])
+            rates.epoch(curve[-1][0])
+            if seconds and self._elapsed() > seconds:
+                break
+        if average:
+            average.load()
+        return curve
+
+    def _shuffled(self) -> tuple[Tensor, ...]:
+        order = torch.randperm(len(self._images), generator=self._generator, device=self._device)
+        return torch.split(order, self._batch_size)
+
+    def _batch(self, rows: Tensor) -> Tensor:
+        """What the model is to see of these images; the seed's `augment` takes the place of the recipe's augmentation."""
+        images = self._images[rows]
+        if hasattr(self._module, "augment"):
+            return self._module.augment(self._view(images), self._generator)  # type: ignore[no-any-return]
+        if not self._recipe.augments:
+            return self._view(images)
+        scaled = coloured(self._view.scaled(images), self._recipe, self._generator)
+        return moved(self._view.normalised(scaled), self._recipe, self._generator)
+
+    def _pass(self, model: nn.Module, images: Tensor, labels: Tensor) -> Passed:
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16, cache_enabled=False):
+            logits = model(images)
+        logits = logits.float() if self._bf16 else logits
+        loss = self._loss_of(logits, labels)
+        loss.backward()
+        return loss.detach(), (logits.detach().argmax(1) == labels).sum()
+
+    def _passes(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> Passes:
+        def work(images: Tensor, labels: Tensor) -> Passed:
+            return self._pass(model, images, labels)
+
+        if self._device.type != "cuda":
+            return Plain(model, optimizer, work)
+        fuse(optimizer)
+        return Graphed(model, optimizer, work, self._batch_size) if self._recipe.cuda_graphs else Plain(model, optimizer, work)
+
+    def _foreseen(self, seconds: float) -> int:
+        """How many steps fit into the time, timed on a copy; so that a schedule has an end to go by."""
+        model = copy.deepcopy(self._model).train()
+        optimizer, _ = optimizer_of(self._module, model, TIMED_STEPS)
+        passes = self._passes(model, optimizer)
+        state = self._generator.get_state()
+        marks: list[float] = []
+        while len(marks) < TIMED_STEPS and self._elapsed() < TIMED_SHARE * seconds:
+            for rows in self._shuffled()[: TIMED_STEPS - len(marks)]:
+                passes(self._batch(rows), self._labels[rows])
+                optimizer.step()
+                self._settle()
+                marks.append(time.monotonic())
+                if self._elapsed() > TIMED_SHARE * seconds:
+                    break
+        self._generator.set_state(state)
+        late = marks[len(marks) // 2 :]  # in the first ones libraries make up their minds
+        each = (late[-1] - late[0]) / (len(late) - 1) if len(late) > 1 else self._elapsed()
+        return max(1, int(MARGIN * (seconds - self._elapsed()) / max(each, 1e-6)))
+
+    def _settle(self) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize()
+
+    def _steps_per_epoch(self) -> int:
+        full, rest = divmod(len(self._images), self._batch_size)
+        return full + (rest > 1)
+
+    def _elapsed(self) -> float:
+        return time.monotonic() - self._began
+
+
+class _Teller:
+    """Lines on stdout, for whoever watches: claims, as everything that comes from here. Looks for NaN on the way."""
+
+    def __init__(self, steps: int, epochs: int) -> None:
+        self._steps, self._epochs = steps, epochs
+        self.epoch = 0
+        self._spoke = time.monotonic()
+
+    def due(self) -> bool:
+        return time.monotonic() - self._spoke > SPEAK_SECONDS
+
+    def within(self, taken: int, loss: float, accuracy: float) -> None:
+        self._say(f", step {taken}/{self._steps}", loss, accuracy)
+
+    def after(self, taken: int, loss: float, accuracy: float) -> None:
+        self._say(f", step {taken}/{self._steps}, done", loss, accuracy)
+
+    def _say(self, where: str, loss: float, accuracy: float) -> None:
+        self._spoke = time.monotonic()
+        print(f"epoch {self.epoch}/{self._epochs}{where}: loss {loss:.4f}, training accuracy {accuracy:.4f}", flush=True)
+        if not math.isfinite(loss):
+            raise FloatingPointError(f"the training loss became {loss} in epoch {self.epoch}")
