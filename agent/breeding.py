@@ -8,11 +8,11 @@ from dataclasses import replace
 
 from agent.events import Answered, Asked, Bred, Memo, Mended, Record, Rejected, Settled
 from agent.gate import Gate, Halted
-from agent.genome import Editor, Genome, Violations
+from agent.genome import Editor, Genome, Violations, changed_blocks
 from agent.individual import Birth, Failure, Recipe, Talk, Variant
 from agent.llm import Completion, LanguageModel, Message, Request, RequestRejected
 from agent.memory import intention
-from agent.operators import Context, operators, repair
+from agent.operators import Combining, Context, operators, repair
 from agent.operators.repair import follow_up
 from agent.prompting import Prompts
 from agent.reflection import Question
@@ -72,7 +72,9 @@ class Breeding:
         talk, edited = self._edited(variant.id, replace(talk, messages=messages, mended=talk.mended + 1))
         if isinstance(edited, Violations):
             return Failure(variant.birth, edited.stage, " ".join(edited.reasons), genome=variant.genome)
-        mended = Variant(variant.birth, edited, intention(talk.answer)[0] or variant.intention, talk)
+        earlier = variant.changed if len(variant.birth.recipes) > 1 else ()
+        changed = tuple(dict.fromkeys([*earlier, *changed_blocks(talk.base, edited)]))
+        mended = Variant(variant.birth, edited, intention(talk.answer)[0] or variant.intention, talk, changed)
         self._record(Mended(mended, failure.reason))
         return mended
 
@@ -89,16 +91,22 @@ class Breeding:
         genome = context.individuals[birth.recipes[0].parents[0]].genome
         said: list[str] = []
         calls, talk = 0, None
+        edited: Genome | Violations
         for recipe in birth.recipes:
-            messages = self._operators[recipe.operator].prompt(recipe, genome, context)
-            talk, edited = self._new(birth.id, Talk(recipe, genome, messages, calls=calls), context)
+            operator = self._operators[recipe.operator]
+            if isinstance(operator, Combining):
+                talk, edited = None, self._editor.apply(genome, (), operator.answer(recipe, genome, context))
+            else:
+                asked = Talk(recipe, genome, operator.prompt(recipe, genome, context), calls=calls)
+                talk, edited = self._new(birth.id, asked, context)
             if isinstance(edited, Violations):
                 failure = Failure(birth, edited.stage, " ".join(edited.reasons))
                 self._record(Settled(failure))
                 return failure
-            genome, calls = edited, talk.calls
-            said += [meant] if (meant := intention(talk.answer)[0]) else []
-        variant = Variant(birth, genome, " Then: ".join(said), talk)
+            genome, calls = edited, talk.calls if talk else calls
+            said += [meant] if talk and (meant := intention(talk.answer)[0]) else []
+        changed = changed_blocks(context.individuals[birth.recipes[0].parents[0]].genome, genome)
+        variant = Variant(birth, genome, " Then: ".join(said), talk, changed)
         self._record(Bred(variant))
         return variant
 

@@ -8,9 +8,12 @@ from dataclasses import replace
 
 from agent.competition import Competition
 from agent.individual import Individual, Recipe
-from agent.operators import Sampling, draw_eot, draw_mating, draw_mutation
+from agent.operators import Sampling, draw_eot, draw_mating, draw_mutation, draw_rewrite, draw_splice
 from agent.plateau import BOLD, Plateau
 from agent.prompting import Prompts
+
+WHOLE = 0.5
+"""This share of the thoughts is over the whole program, where operators compete."""
 
 
 class Draws:
@@ -36,9 +39,9 @@ class Draws:
         recipe = draw_mating(self.rng, parent, partner, self._seed, self._sampling)
         return recipe and self._by_merit(recipe)
 
-    def thought(self, parent: Individual, elites: Sequence[Individual]) -> Recipe | None:
-        """None if no elite has anything to teach this parent."""
-        recipe = draw_eot(self.rng, parent, elites, self._seed, self._sampling)
+    def thought(self, parent: Individual, elites: Sequence[Individual], *, whole: bool = False) -> Recipe | None:
+        """None if no elite has anything to teach this parent. `whole`: over the whole program."""
+        recipe = draw_eot(self.rng, parent, elites, self._seed, self._sampling, whole=whole)
         return recipe and self._by_merit(recipe)
 
     def contested(self, parent: Individual, partner: Individual, elites: Sequence[Individual]) -> Recipe:
@@ -57,9 +60,13 @@ class Draws:
             case "mutate":
                 return self.mutation(parent)
             case "eot":
-                return self.thought(parent, elites)
+                return self.thought(parent, elites, whole=self.rng.random() < WHOLE)
+            case "rewrite":
+                return self._by_merit(draw_rewrite(self.rng, parent, self._prompts, self._sampling))
             case "mate" if partner is not parent:
                 return self.mating(parent, partner)
+            case "splice" if partner is not parent:
+                return draw_splice(self.rng, parent, partner, self._seed)
         return None
 
     def _by_merit(self, recipe: Recipe) -> Recipe:

@@ -171,7 +171,7 @@ class Evaluation:
                 waited = time.monotonic() - ready
                 timed = self._bench.timed(variant.birth, variant.genome, admit=admit)
             seconds += timed.seconds
-            outcome = replace(timed.outcome, intention=variant.intention)
+            outcome = replace(timed.outcome, intention=variant.intention, changed=variant.changed)
             if isinstance(outcome, Individual):
                 evidence = replace(outcome.evidence, waited=outcome.evidence.waited + waited)
                 return Timed(replace(outcome, evidence=evidence), seconds, timed.gpus)
@@ -179,5 +179,5 @@ class Evaluation:
             if mended is None:
                 return Timed(outcome, seconds, timed.gpus)
             if isinstance(mended, Failure):
-                return Timed(replace(mended, intention=variant.intention), seconds, timed.gpus)
+                return Timed(replace(mended, intention=variant.intention, changed=variant.changed), seconds, timed.gpus)
             variant, ready = mended, time.monotonic()

@@ -47,7 +47,7 @@ from agent.steering import Steering
 
 _T = TypeVar("_T")
 
-OPERATORS: Mapping[str, float] = {"mutate": 0.5, "eot": 0.25, "mate": 0.25}
+OPERATORS: Mapping[str, float] = {"mutate": 0.3, "rewrite": 0.25, "eot": 0.2, "mate": 0.15, "splice": 0.1}
 
 
 @dataclass(frozen=True)
@@ -159,6 +159,7 @@ class Evolution:
         `slots`: trainings at once; `ahead`: at most so many children are bred at once. Raises MachineError when a pool does.
         """
         population, pace = Population(self.archive, self.search), Pace(slots, ahead)
+        pace.settled(self.archive.seed, self.archive.seed.evidence.total)
         unborn = self._unborn(population)
         breeding: dict[Future[Variant | Failure], float] = {}
         asking: dict[Future[str], Question] = {}

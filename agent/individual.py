@@ -5,7 +5,7 @@ Every type carries its `Birth`, so that anything found anywhere can say where it
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -29,8 +29,12 @@ class Recipe:
     parents: tuple[str, ...]
     """Ids of the individuals whose genes go into the child; the first one's genome is the base that is edited."""
     blocks: tuple[str, ...]
-    """Names of the blocks to be rewritten (one for each of the paper's operators)."""
+    """Names of the blocks to be rewritten: one for each of the paper's operators. Empty: any, the whole program is shown.
+
+    A splice takes these blocks from the second parent.
+    """
     model: str
+    """Empty for an operator that asks none."""
     seed: int
     """For models that take one, and for the offline model's choices."""
     role: str | None = None
@@ -66,6 +70,11 @@ class Birth:
     def blocks(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(b for r in self.recipes for b in r.blocks))
 
+    def about(self, changed: Sequence[str] = ()) -> tuple[str, ...]:
+        """The blocks that were asked for; and what the child changed, where a recipe left that to the model."""
+        free = any(not recipe.blocks for recipe in self.recipes)
+        return tuple(dict.fromkeys([*self.blocks, *(changed if free else ())]))
+
     @property
     def role(self) -> str | None:
         return next((r.role for r in reversed(self.recipes) if r.role), None)
@@ -96,6 +105,11 @@ class Evidence:
     waited: float = 0.0
     """Seconds that it was ready to go on and waited for a slot, or for room beside the slots."""
 
+    @property
+    def total(self) -> float:
+        """Seconds from its code to its end."""
+        return sum(self.seconds.values()) + self.waited
+
 
 @dataclass(frozen=True)
 class Talk:
@@ -123,6 +137,8 @@ class Variant:
     intention: str = ""
     """What its answers said that the change is for: one line, hostile text."""
     talk: Talk | None = field(default=None, compare=False, repr=False)
+    changed: tuple[str, ...] = ()
+    """The blocks that do something else than in its first parent, or are new."""
 
     @property
     def id(self) -> str:
@@ -139,6 +155,8 @@ class Individual:
     evidence: Evidence = field(default_factory=Evidence)
     intention: str = ""
     """What its answers said that the change is for: one line, hostile text."""
+    changed: tuple[str, ...] = ()
+    """The blocks that do something else than in its first parent, or are new."""
 
     @property
     def id(self) -> str:
@@ -159,6 +177,8 @@ class Failure:
     """Known when the child parsed."""
     intention: str = ""
     """What its answers said that the change is for: one line, hostile text."""
+    changed: tuple[str, ...] = ()
+    """The blocks that do something else than in its first parent, or are new."""
 
     @property
     def id(self) -> str:
@@ -179,3 +199,11 @@ class Duplicate:
 
 
 Outcome = Individual | Failure | Duplicate
+
+MOST_NAMES = 4
+
+
+def listed(names: Sequence[str]) -> str:
+    """For a line that must stay short: `A, B, C, D and 3 more`."""
+    more = len(names) - MOST_NAMES
+    return ", ".join(names[:MOST_NAMES]) + (f" and {more} more" if more > 0 else "")

@@ -86,7 +86,8 @@ class Learning:
         """Ids of the lessons that the prompts of a child with these recipes should tell."""
         if not self._recall.enabled or not recipes:
             return ()
-        blocks = tuple(dict.fromkeys(name for recipe in recipes for name in recipe.blocks))
+        live = [block.name for block in parent.genome.live_blocks]
+        blocks = tuple(dict.fromkeys(name for recipe in recipes for name in recipe.blocks or live))
         sources = [block.source for block in parent.genome.all_blocks if block.name in blocks]
         kinds = [kind for source in sources for kind in kinds_in(source)]
         directive = next((recipe.directive for recipe in recipes if recipe.directive), None)

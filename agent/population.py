@@ -97,7 +97,7 @@ class Pace:
 
         The time without one is that of breeding and of all stages but training; children that never train count in it.
         """
-        if not self._training:
+        if not (self._training and self._breeding):
             return self._slots
         return math.ceil(self._slots * (self._breeding + self._beside) / self._training / self._trains - 1e-6) + 1
 

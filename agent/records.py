@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 from agent.fitness import Fitness
@@ -37,11 +37,14 @@ def read_completion(data: Json) -> Completion:
 
 
 def write_variant(variant: Variant) -> Json:
-    return {"files": dict(variant.genome.files), "fingerprint": variant.genome.fingerprint, "intention": variant.intention}
+    genome = variant.genome
+    said = {"intention": variant.intention, "changed": list(variant.changed)}
+    return {"files": dict(genome.files), "fingerprint": genome.fingerprint, **said}
 
 
 def read_variant(data: Json, birth: Birth, frozen: frozenset[str]) -> Variant:
-    return Variant(birth, Genome.known(data["files"], frozen, data["fingerprint"]), data.get("intention", ""))
+    genome = Genome.known(data["files"], frozen, data["fingerprint"])
+    return Variant(birth, genome, data.get("intention", ""), changed=tuple(data.get("changed", ())))
 
 
 def write_outcome(outcome: Outcome) -> Json:
@@ -62,12 +65,14 @@ def read_outcome(data: Json, birth: Birth, variant: Variant | None) -> Outcome:
         case "trained":
             assert variant is not None, f"{birth.id} was trained but its sources are not in the journal"
             fitness, evidence = Fitness(data["fitness"]), _read_evidence(data["evidence"])
-            return Individual(birth, variant.genome, fitness, evidence, variant.intention)
+            return Individual(birth, variant.genome, fitness, evidence, variant.intention, variant.changed)
         case "duplicate":
             return Duplicate(birth, data["twin"])
         case _:
-            genome, intention = (variant.genome, variant.intention) if variant else (None, "")
-            return Failure(birth, data["stage"], data["reason"], data["log"], genome, intention)
+            failure = Failure(birth, data["stage"], data["reason"], data["log"])
+            if variant is None:
+                return failure
+            return replace(failure, genome=variant.genome, intention=variant.intention, changed=variant.changed)
 
 
 def read_seed(data: Json, frozen: frozenset[str]) -> Individual:

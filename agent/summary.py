@@ -13,7 +13,7 @@ from agent.errors import UserError
 from agent.evolve import Search
 from agent.fitness import Fitness, Objective
 from agent.genome import Genome, diff
-from agent.individual import INVALID_STAGES, SEED_ID, Birth
+from agent.individual import INVALID_STAGES, SEED_ID, Birth, listed
 from agent.journal import Journal
 from agent.records import read_birth
 
@@ -119,7 +119,9 @@ class _Book:
     def __init__(self, journal: Journal) -> None:
         self.births: dict[str, Birth] = {key: read_birth(data) for _, _, key, data in journal.events("drawn")}
         self._settled = {key: data for _, _, key, data in journal.events("settled")}
-        self._meant = {key: data.get("intention", "") for _, _, key, data in journal.events("bred")}
+        bred = {key: data for _, _, key, data in journal.events("bred")}
+        self._meant = {key: data.get("intention", "") for key, data in bred.items()}
+        self._changed = {key: data.get("changed", ()) for key, data in bred.items()}
         self._branches = {key: data["branch"] for _, _, key, data in journal.events("committed")}
         self._usd: defaultdict[str, float] = defaultdict(float)
         for _, _, key, data in journal.events("answered"):
@@ -134,7 +136,7 @@ class _Book:
             "parents": list(birth.parents),
             "generation": birth.generation,
             "operator": birth.operator,
-            "block": ", ".join(birth.blocks),
+            "block": listed(birth.about(self._changed.get(birth.id, ()))),
             "role": birth.role,
             "directive": birth.directive,
             "elite": next((r.elite for r in birth.recipes if r.elite), None),

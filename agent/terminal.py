@@ -33,7 +33,7 @@ from agent.events import (
     StopRequested,
 )
 from agent.evolve import Search
-from agent.individual import INVALID_STAGES, SEED_ID, Duplicate, Failure, Individual, Outcome
+from agent.individual import INVALID_STAGES, SEED_ID, Duplicate, Failure, Individual, Outcome, listed
 from agent.llm import ModelRests, ModelReturned
 from agent.prompting import clean
 
@@ -176,7 +176,8 @@ class Live:
     def _settle(self, outcome: Outcome) -> None:
         self._count(outcome)
         birth = outcome.birth
-        born = SEED_ID if outcome.id == SEED_ID else f"{outcome.id}  {birth.operator} {', '.join(birth.blocks)}"
+        blocks = listed(birth.about(() if isinstance(outcome, Duplicate) else outcome.changed))
+        born = SEED_ID if outcome.id == SEED_ID else f"{outcome.id}  {birth.operator} {blocks}".rstrip()
         born += f" ({birth.directive})" if birth.directive else ""
         match outcome:
             case Individual(fitness=fitness, evidence=evidence):

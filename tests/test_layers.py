@@ -80,6 +80,11 @@ def test_a_library_has_one_importer(library):
     assert all(user.startswith(ONLY[library]) for user in users), users
 
 
+def test_source_is_parsed_in_one_place_which_lets_one_thread_in_at_a_time():
+    calls = [str(p.relative_to(ROOT)) for p in SOURCES if "ast.parse(" in p.read_text()]
+    assert calls == ["agent/genome/syntax.py"]
+
+
 def test_the_agent_never_imports_torch_and_models_are_imported_late():
     for path in SOURCES:
         if path.relative_to(ROOT).parts[0] == "agent":

@@ -12,6 +12,8 @@ MAX_CHARACTERS = 200_000
 MAX_LINE = 2_000
 
 _FENCE = re.compile(r"^[ ]{0,3}(?P<marks>`{3,}|~{3,})[ \t]*(?P<language>[\w+-]*)[^\n]*$", re.MULTILINE)
+_ANYTHING = re.compile(r"^(?:async\s+def|def|class)\s+\w|^\w+\s*(?::[^=\n]+)?=[^=]", re.MULTILINE)
+"""A definition or a constant."""
 
 
 @dataclass(frozen=True)
@@ -22,26 +24,35 @@ class Violations:
     stage: Literal["answer", "contract"] = "contract"
 
 
-def extract(answer: str, names: Collection[str]) -> str | Violations:
+def extract(answer: str, names: Collection[str] = ()) -> str | Violations:
     """The code that defines the wanted blocks: of several fences the last that defines one, else the only Python fence.
 
-    A fence that the answer does not close (it was cut) is taken as it is; text without any fence is taken as code if
-    it defines a wanted block and compiles.
+    Without names, all that defines anything, fence below fence (but for sketches that do not compile): an answer may hold
+    one for each file. A fence that the answer does not close (it was cut) is taken as it is where one block is wanted,
+    since a piece of it would not compile or define it. Text without any fence is taken as code if it defines something
+    wanted and compiles.
     """
     text = answer.replace("\r\n", "\n")
     if len(text) > MAX_CHARACTERS:
         return Violations((f"The answer has {len(text):,} characters; {MAX_CHARACTERS:,} is the limit.",), "answer")
-    fences = _fences(text)
-    wanted = re.compile(rf"^(?:async\s+def|def|class)\s+(?:{'|'.join(map(re.escape, names))})\b", re.MULTILINE)
+    fences, closed = _fences(text)
+    one_of = "|".join(map(re.escape, names))
+    wanted = re.compile(rf"^(?:async\s+def|def|class)\s+(?:{one_of})\b", re.MULTILINE) if names else _ANYTHING
     defining = [code for code in fences if wanted.search(code)]
-    if defining:
+    if defining and names:
         return defining[-1]
+    if defining and not closed:
+        return Violations(("The last fence of the answer is not closed: it seems to be cut off.",), "answer")
+    if defining:
+        return "\n\n\n".join([*(code for code in defining[:-1] if compile_error(code) is None), defining[-1]])
     if not fences and wanted.search(text) and compile_error(text) is None:
         return text
     quoted = " and ".join(f"`{name}`" for name in names)
     if fences:
-        return Violations((f"No fenced Python block of the answer defines {quoted}.",), "answer")
-    return Violations((f"The answer has no fenced Python block with the complete {quoted}.",), "answer")
+        what = quoted or "a class, function or constant"
+        return Violations((f"No fenced Python block of the answer defines {what}.",), "answer")
+    what = f"the complete {quoted}" if names else "the definitions that change"
+    return Violations((f"The answer has no fenced Python block with {what}.",), "answer")
 
 
 def compile_error(code: str) -> str | None:
@@ -68,8 +79,8 @@ def compile_error(code: str) -> str | None:
     return None
 
 
-def _fences(text: str) -> list[str]:
-    """The contents of the fenced blocks whose language is Python or unnamed."""
+def _fences(text: str) -> tuple[list[str], bool]:
+    """The contents of the fenced blocks whose language is Python or unnamed; and whether the last one is closed."""
     found, opened = [], None
     for mark in _FENCE.finditer(text):
         if opened is None:
@@ -79,4 +90,4 @@ def _fences(text: str) -> list[str]:
             opened = None
     if opened is not None:
         found.append((opened["language"].lower(), text[opened.end() + 1 :]))
-    return [code for language, code in found if language in ("", "python", "py", "python3")]
+    return [code for language, code in found if language in ("", "python", "py", "python3")], opened is None

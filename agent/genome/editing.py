@@ -7,226 +7,128 @@ below a block belong to the block. Runs in the editor's child process.
 from __future__ import annotations
 
 import ast
-import symtable
-from collections.abc import Collection, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Collection, Sequence
 
 import libcst as cst
 
 from agent.genome.answer import Violations
-from agent.genome.genome import ENTRY_POINTS, source_lines
-from agent.genome.statements import DEFINITIONS, span, without_docstrings
+from agent.genome.facts import DEFINITIONS, ENTRY_POINTS, bound_names, is_value, meanings
+from agent.genome.splicing import Edit, spliced
+from agent.genome.statements import (
+    Definition,
+    bindings,
+    first_line,
+    imported_as,
+    is_assignment,
+    is_demonstration,
+    is_future,
+    is_import,
+    meaning,
+    names_of,
+    omissions,
+    read_names,
+)
+from agent.genome.syntax import parse
 
-_Definition = cst.ClassDef | cst.FunctionDef
 
+def edit(
+    source: str, names: Collection[str], answer: Sequence[cst.BaseStatement], *, free: bool = False
+) -> str | Violations:
+    """`source` with the blocks `names` replaced by those of `answer`, whose imports and new statements are merged in.
 
-def edit(source: str, names: Collection[str], code: str) -> str | Violations:
-    """`source` with the blocks `names` replaced by those of `code`, whose imports and new helpers are merged in.
-
-    Definitions that repeat an existing one are ignored; new names must not clash. Both texts have passed the gates.
+    The answer has to define all of them and may change nothing else. If it is `free`, it may define any of them, and the
+    program's constants. What repeats an existing statement is ignored. Both texts have passed the gates.
     """
-    file, answer = _parsed(source), cst.parse_module(code)
-    given = {n.name.value: n for n in answer.body if isinstance(n, _Definition)}
-    existing = {n.name.value: n for n in file.body if isinstance(n, _Definition)}
-    reasons = [f"The answer does not define `{name}`." for name in names if name not in given]
-    helpers: list[cst.BaseStatement] = []
-    for statement in answer.body:
-        if isinstance(statement, _Definition):
-            name = statement.name.value
-            if name in names or (name in existing and _same(statement, existing[name])):
-                continue
-            if name in existing:
-                asked = " and ".join(f"`{n}`" for n in names)
-                reasons.append(f"The answer changes `{name}`; only {asked} may change: leave `{name}` out.")
-            else:
-                helpers.append(statement)
-        elif _is_assignment(statement):
-            helpers += [] if _stands_already(statement, file) else [statement]
-        elif not (_is_import(statement) or _is_demonstration(statement)):
-            reasons.append(f"Top-level code with side effects is not allowed: `{_first_line(statement)}`.")
-    taken = set(existing) | _assigned_names(file.body)
-    helpers = _wanted(helpers, [given[name] for name in names if name in given], taken | set(ENTRY_POINTS))
-    for name in sorted(_assigned_names(helpers) & taken):
-        reasons.append(f"The name `{name}` exists in the program already with another value; choose a new one.")
+    standing = {name: node for node in parse(source).body if _may_be_meant(node) for name in bound_names(node)}
+    known = {(one,) for one in meanings(source)}
+    given = {name for statement in answer if isinstance(statement, Definition) for name in names_of(statement)}
+    reasons = [f"The answer does not define `{name}`." for name in names if not free and name not in given]
+    statements: list[cst.BaseStatement] = []
+    for statement in answer:
+        if is_import(statement) or is_demonstration(statement):
+            continue
+        wanted = not free and isinstance(statement, Definition) and statement.name.value in names
+        if not wanted and meaning(statement) in known:
+            continue
+        if not (isinstance(statement, Definition) or is_assignment(statement)):
+            reasons.append(f"Top-level code with side effects is not allowed: `{first_line(statement)}`.")
+        else:
+            statements.append(statement)
+    statements = _last_of_each(statements)
+    for name in [name for statement in statements for name in omissions(statement)]:
+        reasons.append(f"The body of `{name}` is left out (`...`): write it in full, or leave out what stays as it is.")
+    edits: list[Edit] = []
+    for statement in _wanted(statements, {*standing, *ENTRY_POINTS}):
+        bound = names_of(statement)
+        targets = [standing[name] for name in sorted(bound) if name in standing]
+        if targets and (reason := _forbidden(statement, bound, targets, names, free)):
+            reasons.append(reason)
+        else:
+            edits.append(Edit(statement, targets[0] if targets else None))
     if reasons:
-        return Violations(tuple(reasons))
-    fresh = {name: given[name].with_changes(leading_lines=[]) for name in names}
-    return _spliced(source, fresh, helpers, _new_imports(file.body, answer.body))
+        return Violations(tuple(dict.fromkeys(reasons)))
+    return spliced(source, edits, _new_imports(source, answer, edits, every=not free))
 
 
-@lru_cache(maxsize=8)  # some MB each
-def _parsed(source: str) -> cst.Module:
-    """A parent is edited again and again."""
-    return cst.parse_module(source)
+def _may_be_meant(node: ast.stmt) -> bool:
+    return isinstance(node, DEFINITIONS) or is_value(node)
 
 
-def _wanted(
-    helpers: Sequence[cst.BaseStatement], blocks: Sequence[_Definition], asked: Collection[str]
-) -> list[cst.BaseStatement]:
+def _forbidden(
+    statement: cst.BaseStatement, bound: Collection[str], targets: Sequence[ast.stmt], names: Collection[str], free: bool
+) -> str:
+    """Why the statement may not stand in the place of these; empty if it may."""
+    name = next(name for name in sorted(bound) if name in bound_names(targets[0]))
+    defined = isinstance(targets[0], DEFINITIONS)
+    if free:
+        if defined and name not in names:
+            return f"`{name}` is frozen: leave it out."
+        if len(set(targets)) > 1 or not bound_names(targets[0]) <= set(bound):
+            return f"The name `{name}` is bound in the program together with others: bind the same ones, or choose a new one."
+        return ""
+    if not isinstance(statement, Definition):
+        return f"The name `{name}` exists in the program already with another value; choose a new one."
+    if name not in names:
+        asked = " and ".join(f"`{n}`" for n in names)
+        return f"The answer changes `{name}`; only {asked} may change: leave `{name}` out."
+    return ""
+
+
+def _last_of_each(statements: Sequence[cst.BaseStatement]) -> list[cst.BaseStatement]:
+    """Of definitions of the same name, and of equal values, the last one."""
+    last = {s.name.value if isinstance(s, Definition) else meaning(s): s for s in statements}
+    return [statement for statement in statements if any(statement is one for one in last.values())]
+
+
+def _wanted(statements: Sequence[cst.BaseStatement], asked: Collection[str]) -> list[cst.BaseStatement]:
     """Without the values that nothing reads: `x = Gate(8)` below the block is a demonstration, and above it an error.
 
-    A name in `asked` stays: it clashes with the program's, which the answer must be told, or the framework reads it.
+    A name in `asked` stays: it means something in the program, or the framework reads it.
     """
-    values = [helper for helper in helpers if not isinstance(helper, _Definition)]
-    definitions = [helper for helper in helpers if isinstance(helper, _Definition)]
-    used = set(asked).union(*(_read_names(node) for node in (*blocks, *definitions)))
-    while fresh := [value for value in values if _assigned_names([value]) & used]:
+    values = [statement for statement in statements if not isinstance(statement, Definition)]
+    definitions = [statement for statement in statements if isinstance(statement, Definition)]
+    used = set(asked).union(*(read_names(node) for node in definitions))
+    while fresh := [value for value in values if names_of(value) & used]:
         values = [value for value in values if value not in fresh]
-        used = used.union(*(_read_names(value) for value in fresh))
-    return [helper for helper in helpers if helper not in values]
+        used = used.union(*(read_names(value) for value in fresh))
+    return [statement for statement in statements if statement not in values]
 
 
-def _spliced(
-    source: str,
-    blocks: Mapping[str, _Definition],
-    helpers: Sequence[cst.BaseStatement],
-    imports: Sequence[cst.BaseStatement],
-) -> str:
-    """Each block in its place, the helpers before the first of them, the imports below those of the file's head."""
-    lines = source_lines(source)
-    tree = ast.parse(source)
-    pieces: list[tuple[int, int, str]] = []  # lines [start, stop) and what stands there instead
-    nodes = {node.name: node for node in tree.body if isinstance(node, DEFINITIONS) and node.name in blocks}
-    for name, node in nodes.items():
-        first, last = span(node)
-        pieces.append((first - 1, last, _text(blocks[name]) + "\n"))
-    if helpers:
-        first = min(span(node)[0] for node in nodes.values()) - 1
-        while first > 0 and lines[first - 1].startswith("#"):
-            first -= 1
-        pieces.append((first, first, "".join(f"{_text(h)}\n\n\n" for h in helpers)))
-    for statements, place in (([i for i in imports if _is_future(i)], 0), ([i for i in imports if not _is_future(i)], 1)):
-        if statements:
-            line = _import_lines(tree)[place]
-            pieces.append((line, line, "".join(f"{_text(s)}\n" for s in statements)))
-    ending = "\r\n" if lines and lines[0].endswith("\r\n") else "\n"
-    # From the bottom up, so that the line numbers above stay true; at one line, imports end up above helpers.
-    for start, stop, text in sorted(pieces, key=lambda piece: piece[:2], reverse=True):
-        lines[start:stop] = [text.replace("\r\n", "\n").replace("\n", ending)]
-    return "".join(lines)
-
-
-def _import_lines(tree: ast.Module) -> tuple[int, int]:
-    """Below which line new `__future__` imports and new plain imports go."""
-    future = plain = 0
-    for position, node in enumerate(tree.body):
-        docstring = position == 0 and isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-        if docstring or (isinstance(node, ast.ImportFrom) and node.module == "__future__"):
-            future = plain = node.end_lineno or 0
-        elif isinstance(node, ast.Import | ast.ImportFrom):
-            plain = node.end_lineno or 0
-    return future, plain
-
-
-def _new_imports(body: Sequence[cst.CSTNode], answer: Sequence[cst.BaseStatement]) -> list[cst.BaseStatement]:
-    """The answer's imports that bring a name which the file does not have."""
-    bound = {name for statement in body if _is_import(statement) for name in _bindings(statement)}
+def _new_imports(
+    source: str, answer: Sequence[cst.BaseStatement], edits: Sequence[Edit], *, every: bool
+) -> list[cst.BaseStatement]:
+    """The answer's imports that bring a name which the file does not have; without `every`, those that its edits read."""
+    body = parse(source).body
+    have = {name for node in body if isinstance(node, ast.Import | ast.ImportFrom) for name in imported_as(node)}
+    own = {name for node in body if _may_be_meant(node) for name in bound_names(node)}
+    own = own.union(*(names_of(edit.statement) for edit in edits))
+    read = set[str]().union(*(read_names(edit.statement) for edit in edits))
     fresh: list[cst.BaseStatement] = []
     for statement in answer:
-        if _is_import(statement) and not _bindings(statement) <= bound:
-            bound |= _bindings(statement)
+        if not is_import(statement) or bindings(statement) <= have:
+            continue
+        names = names_of(statement)
+        if every or is_future(statement) or "*" in names or (names & read and not names <= own):
+            have |= bindings(statement)
             fresh.append(statement)
     return fresh
-
-
-def _text(statement: cst.CSTNode) -> str:
-    return cst.Module([]).code_for_node(statement).strip()
-
-
-def _first_line(statement: cst.BaseStatement) -> str:
-    return next(line for line in _text(statement).splitlines() if line.strip() and not line.startswith("#"))[:120]
-
-
-def _same(a: cst.CSTNode, b: cst.CSTNode) -> bool:
-    """Equal up to comments, docstrings and spacing."""
-    return _meaning(a) == _meaning(b)
-
-
-def _meaning(node: cst.CSTNode) -> str:
-    return ast.dump(without_docstrings(ast.parse(_text(node))))
-
-
-def _small(statement: cst.CSTNode) -> Sequence[cst.BaseSmallStatement]:
-    return statement.body if isinstance(statement, cst.SimpleStatementLine) else ()
-
-
-def _is_import(statement: cst.CSTNode) -> bool:
-    small = _small(statement)
-    return bool(small) and all(isinstance(s, cst.Import | cst.ImportFrom) for s in small)
-
-
-def _is_future(statement: cst.CSTNode) -> bool:
-    return _is_import(statement) and _text(statement).startswith("from __future__")
-
-
-def _is_docstring(statement: cst.CSTNode) -> bool:
-    small = _small(statement)
-    return len(small) == 1 and isinstance(small[0], cst.Expr) and isinstance(small[0].value, cst.SimpleString)
-
-
-def _is_assignment(statement: cst.CSTNode) -> bool:
-    """Constants and aliases; a call on the right side may have effects, but only those of making a value.
-
-    Not `Gate.width = 3` nor `TABLE["x"] = 3`: these change what stands elsewhere.
-    """
-    small = _small(statement)
-    if not small or not all(isinstance(s, cst.Assign | cst.AnnAssign) for s in small):
-        return False
-    places = ast.walk(ast.parse(_text(statement)))
-    return not any(isinstance(p, ast.Attribute | ast.Subscript) and isinstance(p.ctx, ast.Store) for p in places)
-
-
-def _is_demonstration(statement: cst.CSTNode) -> bool:
-    """What models append out of habit, dropped silently: docstrings, prints, a main guard, a bare name, `pass`."""
-    if isinstance(statement, cst.If):
-        return "__name__" in cst.Module([]).code_for_node(statement.test)
-    small = _small(statement)
-    return bool(small) and all(
-        isinstance(s, cst.Pass)
-        or (
-            isinstance(s, cst.Expr)
-            and (
-                isinstance(s.value, cst.SimpleString | cst.ConcatenatedString | cst.Name | cst.Ellipsis)
-                or (isinstance(s.value, cst.Call) and _text(s.value.func) in ("print", "main", "test", "demo"))
-            )
-        )
-        for s in small
-    )
-
-
-def _stands_already(statement: cst.CSTNode, file: cst.Module) -> bool:
-    return any(_is_assignment(s) and _text(s) == _text(statement) for s in file.body)
-
-
-def _assigned_names(statements: Sequence[cst.CSTNode]) -> set[str]:
-    """Top-level names bound by assignments."""
-    found: set[str] = set()
-    for statement in statements:
-        if _is_assignment(statement):
-            for node in ast.walk(ast.parse(_text(statement))):
-                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-                    found.add(node.id)
-    return found
-
-
-def _read_names(node: cst.CSTNode) -> set[str]:
-    """Names that are read from the top level; a local variable of the same name is not."""
-    table = symtable.symtable(_text(node), "answer", "exec")
-    found = {symbol.get_name() for symbol in table.get_symbols() if symbol.is_referenced()}
-    scopes = list(table.get_children())
-    while scopes:
-        scope = scopes.pop()
-        found |= {symbol.get_name() for symbol in scope.get_symbols() if symbol.is_global() and symbol.is_referenced()}
-        scopes += scope.get_children()
-    return found
-
-
-def _bindings(statement: cst.CSTNode) -> set[str]:
-    """`import a.b`, `import a as x`, `from m import y`: what each makes available, with where it comes from."""
-    found = set()
-    for node in ast.walk(ast.parse(_text(statement))):
-        if isinstance(node, ast.Import):
-            found |= {f"{alias.asname or alias.name}={alias.name}" for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            found |= {f"{alias.asname or alias.name}={node.module}.{alias.name}" for alias in node.names}
-    return found

@@ -37,11 +37,15 @@ class Editor:
     def apply(self, genome: Genome, blocks: tuple[str, ...], answer: str) -> Genome | Violations:
         """The genome with `blocks` replaced by what the answer defines, or why the answer cannot be used.
 
+        Without `blocks` the answer may define any of those that may evolve, and the program's constants: definitions take
+        the place of those of the same name, new ones are added, and what nothing uses any more is dropped.
         Raises MachineError if no child process can be started.
         """
         if len(answer) > MAX_CHARACTERS:
             return Violations((f"The answer has {len(answer):,} characters; {MAX_CHARACTERS:,} is the limit.",), "answer")
-        request = {"files": dict(genome.files), "names": list(blocks), "answer": answer.encode("utf-8", "replace").decode()}
+        readable = answer.encode("utf-8", "replace").decode()
+        frozen = sorted(genome.frozen)
+        request = {"files": dict(genome.files), "names": list(blocks), "answer": readable, "frozen": frozen}
         child = self._idle.get()  # the one that was used last: others may never be needed
         try:
             line = child.exchange(json.dumps(request).encode() + b"\n", self._seconds)

@@ -14,11 +14,8 @@ from types import MappingProxyType
 from typing import Literal
 
 from agent.errors import UserError
-from agent.genome.statements import DEFINITIONS, reached, span, statements
-
-ENTRY_POINTS = ("build_model", "build_optimizer", "augment", "loss")
-"""What a task calls by name; all that a program does begins in one of these, or in code that runs on import."""
-
+from agent.genome.facts import DEFINITIONS, NOTHING, facts, reached, span
+from agent.genome.syntax import parse
 
 _VERSION = f"{sys.version_info[0]}.{sys.version_info[1]}-"
 """Of Python: another one's fingerprints are not comparable."""
@@ -66,7 +63,7 @@ class Genome:
     @cached_property
     def live_names(self) -> frozenset[str]:
         """Of all blocks, those that an entry point or code that runs on import leads to; none if there is no entry point."""
-        names = reached(self.files.values(), ENTRY_POINTS)
+        names = reached(self.files.values())
         return frozenset(block.name for block in self.all_blocks if block.name.rpartition(":")[2] in names)
 
     @cached_property
@@ -99,7 +96,7 @@ class Genome:
         """Equal for sources that differ only in comments, docstrings and spacing, under one version of Python."""
         digest = hashlib.sha256()
         for path, text in sorted(self.files.items()):
-            parts = "\0".join(statement.meaning for statement in statements(text))
+            parts = "\0".join(one.meaning for one in facts(text) if one.meaning != NOTHING)
             digest.update(f"{path}\0{parts}\n".encode("utf-8", "replace"))
         return _VERSION + digest.hexdigest()
 
@@ -113,7 +110,7 @@ def read_genome(folder: Path, files: Sequence[str], frozen: Iterable[str] = ()) 
             raise UserError(f"The seed's file {name} lies outside of {folder}.")
         try:
             texts[name] = path.read_bytes().decode("utf-8")  # bytes: line endings stay as they are
-            ast.parse(texts[name])
+            parse(texts[name])
         except FileNotFoundError:
             raise UserError(f"The seed's file {path} does not exist.") from None
         except UnicodeDecodeError:
@@ -150,7 +147,7 @@ def diff(old: Genome, new: Genome) -> str:
 def _blocks(path: str, text: str, several: bool) -> tuple[Block, ...]:
     lines = source_lines(text)
     found = []
-    for node in ast.parse(text).body:
+    for node in parse(text).body:
         if isinstance(node, DEFINITIONS):
             first, last = span(node)
             while first > 1 and lines[first - 2].startswith("#"):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Container
 
-from agent.genome.genome import Genome
-from agent.genome.statements import DEFINITIONS
+from agent.genome.facts import DEFINITIONS
+from agent.genome.genome import Block, Genome
+from agent.genome.syntax import parse
 
 
 def signatures(genome: Genome, without: Container[str] = ()) -> str:
@@ -15,7 +16,7 @@ def signatures(genome: Genome, without: Container[str] = ()) -> str:
     several = len(genome.files) > 1
     for path, text in genome.files.items():
         lines = [f"# {path}"] if several else []
-        for node in ast.parse(text).body:
+        for node in parse(text).body:
             if isinstance(node, DEFINITIONS):
                 name = f"{path}:{node.name}" if several else node.name
                 if name not in without:
@@ -24,6 +25,11 @@ def signatures(genome: Genome, without: Container[str] = ()) -> str:
                 lines.append(ast.unparse(node))
         parts.append("\n".join(lines))
     return "\n\n".join(parts)
+
+
+def heads(block: Block) -> str:
+    """The block's signature, and those of a class's methods."""
+    return "\n".join(line for node in parse(block.source).body for line in _heads(node, ""))
 
 
 def callers(genome: Genome, name: str, without: Container[str] = (), limit: int = 12) -> str:
@@ -36,7 +42,7 @@ def callers(genome: Genome, name: str, without: Container[str] = (), limit: int 
             continue
         lines = block.source.splitlines()
         numbers = sorted(
-            {n.lineno for n in ast.walk(ast.parse(block.source)) if isinstance(n, ast.Name) and n.id == bare}
+            {n.lineno for n in ast.walk(parse(block.source)) if isinstance(n, ast.Name) and n.id == bare}
         )
         if numbers:
             parts += [f"# in {block.name}", *(lines[n - 1].strip() for n in numbers)]

@@ -1,128 +1,109 @@
-"""A source text as its top-level statements, each looked at once however many programs of a run share it.
-
-A child differs from its parents in one block of many: what is known of the others is found by their text.
-"""
+"""What a top-level statement of an answer is: a definition, a value, an import, a demonstration, or something with effects."""
 
 from __future__ import annotations
 
 import ast
-import hashlib
-from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import lru_cache
+import symtable
+from collections.abc import Sequence
 
-DEFINITIONS = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+import libcst as cst
 
+from agent.genome.facts import DEFINITIONS, bound_names, is_value, meanings
+from agent.genome.syntax import parse
 
-@dataclass(frozen=True)
-class Statement:
-    """Facts of one statement, or of several that share a line."""
-
-    meaning: str
-    """Equal for texts that differ only in comments, docstrings and spacing, under one version of Python."""
-    bound: frozenset[str]
-    """Names that it makes available at the top level."""
-    mentioned: frozenset[str]
-    """Names that it may mean, also as an attribute or in a string; its own if it is a definition."""
-    passive: bool
-    """Uses nothing when the file is imported: importing a name is not using it, and a decorator runs on import."""
+Definition = cst.ClassDef | cst.FunctionDef
 
 
-@lru_cache(maxsize=256)
-def statements(text: str) -> tuple[Statement, ...]:
-    """Without the docstring. Raises SyntaxError if the text does not parse."""
-    # CPython ends a line at each of the three; no other character does.
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    tree = ast.parse("\n".join(lines))
-    body = tree.body[1:] if ast.get_docstring(tree, clean=False) is not None else tree.body
-    spans: list[tuple[int, int]] = []
-    for first, last in map(span, body):
-        if spans and first <= spans[-1][1]:  # `a = 1; b = 2`
-            spans[-1] = spans[-1][0], last
-        else:
-            spans.append((first, last))
-    return tuple(_known("\n".join(lines[first - 1 : last])) for first, last in spans)
+def text_of(statement: cst.CSTNode) -> str:
+    return cst.Module([]).code_for_node(statement).strip()
 
 
-def meaning(source: str) -> str:
-    """Of a whole text or a part that parses by itself: see `Statement.meaning`."""
-    return _known(source).meaning
+def first_line(statement: cst.BaseStatement) -> str:
+    return next(line for line in text_of(statement).splitlines() if line.strip() and not line.startswith("#"))[:120]
 
 
-@lru_cache(maxsize=8192)
-def _known(source: str) -> Statement:
-    tree = ast.parse(source)
-    bound = frozenset(name for node in tree.body for name in bound_names(node))
-    mentioned = frozenset(name for node in tree.body for name in _mentioned(node))
-    passive = all(_passive(node) for node in tree.body)
-    dumped = ast.dump(without_docstrings(tree))
-    return Statement(hashlib.sha256(dumped.encode("utf-8", "replace")).hexdigest(), bound, mentioned, passive)
+def meaning(statement: cst.CSTNode) -> tuple[str, ...]:
+    """Equal for statements that differ only in comments, docstrings and spacing."""
+    return meanings(text_of(statement))
 
 
-def without_docstrings(tree: ast.Module) -> ast.Module:
-    """The same tree, changed in place: a body that was only a docstring becomes `pass`."""
-    for node in ast.walk(tree):
-        if isinstance(node, (*DEFINITIONS, ast.Module)) and ast.get_docstring(node, clean=False) is not None:
-            node.body = node.body[1:] or [ast.Pass()]
-    return tree
+def omissions(statement: cst.CSTNode) -> list[str]:
+    """The functions and classes in it, itself included, whose body is `...` where code should be."""
+    return [
+        node.name
+        for node in ast.walk(parse(text_of(statement)))
+        if isinstance(node, DEFINITIONS)
+        and isinstance(last := node.body[-1], ast.Expr)
+        and isinstance(last.value, ast.Constant)
+        and last.value.value is ...
+    ]
 
 
-def bound_names(statement: ast.stmt) -> set[str]:
-    """What a top-level statement makes available under which names."""
-    if isinstance(statement, DEFINITIONS):
-        return {statement.name}
-    found = set()
-    for node in ast.walk(statement):
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            found.add(node.id)
-        elif isinstance(node, ast.alias):
-            found.add((node.asname or node.name).partition(".")[0])
-        elif isinstance(node, DEFINITIONS):
-            found.add(node.name)
+def names_of(statement: cst.CSTNode) -> set[str]:
+    """What a definition or a value makes available under which names."""
+    return {name for node in parse(text_of(statement)).body for name in bound_names(node)}
+
+
+def _small(statement: cst.CSTNode) -> Sequence[cst.BaseSmallStatement]:
+    return statement.body if isinstance(statement, cst.SimpleStatementLine) else ()
+
+
+def is_import(statement: cst.CSTNode) -> bool:
+    small = _small(statement)
+    return bool(small) and all(isinstance(s, cst.Import | cst.ImportFrom) for s in small)
+
+
+def is_future(statement: cst.CSTNode) -> bool:
+    return is_import(statement) and text_of(statement).startswith("from __future__")
+
+
+def is_assignment(statement: cst.CSTNode) -> bool:
+    """Constants and aliases; a call on the right side may have effects, but only those of making a value."""
+    small = _small(statement)
+    return bool(small) and all(is_value(node) for node in parse(text_of(statement)).body)
+
+
+def is_demonstration(statement: cst.CSTNode) -> bool:
+    """What models append out of habit, dropped silently: docstrings, prints, a main guard, a bare name, `pass`."""
+    if isinstance(statement, cst.If):
+        return "__name__" in cst.Module([]).code_for_node(statement.test)
+    small = _small(statement)
+    return bool(small) and all(
+        isinstance(s, cst.Pass)
+        or (
+            isinstance(s, cst.Expr)
+            and (
+                isinstance(s.value, cst.SimpleString | cst.ConcatenatedString | cst.Name | cst.Ellipsis)
+                or (isinstance(s.value, cst.Call) and text_of(s.value.func) in ("print", "main", "test", "demo"))
+            )
+        )
+        for s in small
+    )
+
+
+def read_names(node: cst.CSTNode) -> set[str]:
+    """Names that are read from the top level; a local variable of the same name is not."""
+    table = symtable.symtable(text_of(node), "answer", "exec")
+    found = {symbol.get_name() for symbol in table.get_symbols() if symbol.is_referenced()}
+    scopes = list(table.get_children())
+    while scopes:
+        scope = scopes.pop()
+        found |= {symbol.get_name() for symbol in scope.get_symbols() if symbol.is_global() and symbol.is_referenced()}
+        scopes += scope.get_children()
     return found
 
 
-def span(node: ast.stmt) -> tuple[int, int]:
-    """First and last line of a top-level statement, from 1, decorators included."""
-    decorators = node.decorator_list if isinstance(node, DEFINITIONS) else []
-    return min([node.lineno, *(d.lineno for d in decorators)]), node.end_lineno or node.lineno
+def bindings(statement: cst.CSTNode) -> set[str]:
+    """`import a.b`, `import a as x`, `from m import y`: what each makes available, with where it comes from."""
+    return imported_as(parse(text_of(statement)))
 
 
-def reached(texts: Iterable[str], entries: Iterable[str]) -> set[str]:
-    """Names that the entry points or code that runs on import lead to; empty if there is no entry point.
-
-    Errs on the side of life: a name is the same in every file and scope, and a string or an attribute may mean it too.
-    """
-    binders: dict[str, list[Statement]] = {}
-    queue: list[Statement] = []
-    for statement in (statement for text in texts for statement in statements(text)):
-        for name in statement.bound:
-            binders.setdefault(name, []).append(statement)
-        if not statement.passive:
-            queue.append(statement)
-    begun = [name for name in entries if name in binders]
-    found = set(begun)
-    queue += [statement for name in begun for statement in binders[name]]
-    while queue:
-        for name in queue.pop().mentioned - found:
-            found.add(name)
-            queue += binders.get(name, ())
-    return found if begun else set()
-
-
-def _passive(node: ast.stmt) -> bool:
-    return (isinstance(node, DEFINITIONS) and not node.decorator_list) or isinstance(node, ast.Import | ast.ImportFrom)
-
-
-def _mentioned(statement: ast.stmt) -> set[str]:
-    found = {statement.name} if isinstance(statement, DEFINITIONS) else set()
-    for node in ast.walk(statement):
-        if isinstance(node, ast.Name):
-            found.add(node.id)
-        elif isinstance(node, ast.Attribute):
-            found.add(node.attr)
-        elif isinstance(node, ast.alias):
-            found.add(node.name)
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            found.add(node.value)
+def imported_as(tree: ast.AST) -> set[str]:
+    """The same of all imports in a tree."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {f"{alias.asname or alias.name}={alias.name}" for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f"{alias.asname or alias.name}={node.module}.{alias.name}" for alias in node.names}
     return found

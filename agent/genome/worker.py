@@ -5,36 +5,106 @@ Text that an LLM wrote is parsed here and nowhere else: libcst can crash its pro
 
 from __future__ import annotations
 
+import ast
 import json
 import resource
 import sys
 from dataclasses import astuple
 from typing import Any
 
+import libcst as cst
+
 from agent.genome.answer import Violations, compile_error, extract
 from agent.genome.contract import broken
 from agent.genome.editing import edit
+from agent.genome.facts import DEFINITIONS
+from agent.genome.filing import filed
 from agent.genome.genome import Genome
+from agent.genome.pruning import without_unused
+from agent.genome.syntax import parse
 
 _MEMORY = 2 << 30
 
+Files = dict[str, str]
 
-def apply(files: dict[str, str], names: list[str], answer: str) -> Genome | Violations:
-    """The edited program, or why there is none. `names` are block names; all of them in one file."""
-    path = names[0].rpartition(":")[0] or next(iter(files))
+
+def apply(files: Files, names: list[str], answer: str, frozen: list[str]) -> Files | Violations:
+    """The files as the answer has them, or why it cannot be used.
+
+    `names`: the blocks that were asked for, all of them in one file; without any, all that are not frozen may change.
+    """
     bare = [name.rpartition(":")[2] for name in names]
     code = extract(answer, bare)
     if isinstance(code, Violations):
         return code
     if reason := compile_error(code):
         return Violations((reason,), "answer")
-    edited = edit(files[path], bare, code)
+    edited = _one(files, names, code) if names else _several(files, code, frozen)
     if isinstance(edited, Violations):
         return edited
-    if reason := compile_error(edited):
-        return Violations((reason,))
-    reasons = broken(files[path], edited, bare, [text for other, text in files.items() if other != path])
-    return Violations(reasons) if reasons else Genome({**files, path: edited})
+    if reasons := tuple(reason for text in edited.values() if (reason := compile_error(text))):
+        return Violations(reasons)
+    if not names:
+        kept = without_unused(files, edited, frozen)
+        if reason := _idle(files, edited, kept):
+            return Violations((reason,), "answer")
+        edited = kept
+    if reasons := broken(files, edited, bare):
+        return Violations(reasons)
+    return edited
+
+
+def _one(files: Files, names: list[str], code: str) -> Files | Violations:
+    """With the blocks that were asked for."""
+    path = names[0].rpartition(":")[0] or next(iter(files))
+    edited = edit(files[path], [name.rpartition(":")[2] for name in names], cst.parse_module(code).body)
+    return edited if isinstance(edited, Violations) else {**files, path: edited}
+
+
+def _several(files: Files, code: str, frozen: list[str]) -> Files | Violations:
+    """With whatever the answer defines."""
+    parts = filed(files, cst.parse_module(code))
+    if isinstance(parts, Violations):
+        return parts
+    edited = dict(files)
+    reasons: list[str] = []
+    for path, statements in parts.items():
+        own = {f"{path}:{name}" if len(files) > 1 else name: name for name in _definitions(files[path])}
+        text = edit(files[path], [name for full, name in own.items() if full not in frozen], statements, free=True)
+        if isinstance(text, Violations):
+            reasons += text.reasons
+        else:
+            edited[path] = text
+    return Violations(tuple(reasons)) if reasons else edited
+
+
+def _idle(before: Files, edited: Files, kept: Files) -> str:
+    """Why an answer would not do what it is meant to; empty if it does. `kept`: what is left without what nothing uses.
+
+    A function that nothing uses is dropped in silence; a class is what the answer is about.
+    """
+    told = []
+    for path, text in edited.items():
+        new = {*_definitions(text)} - {*_definitions(before[path])} - {*_definitions(kept[path])}
+        told += [f"`{name}`" for name in _definitions(text) if name in new and (kept == before or name in _classes(text))]
+    if told:
+        return f"Nothing in the program uses {', '.join(told)}: change what is to use it as well, or leave it out."
+    return "The answer changes nothing: every definition in it stands in the program already." if kept == before else ""
+
+
+def _worked_out(files: Files) -> dict[str, Any]:
+    """The files, with what the other side would have to parse them for."""
+    genome = Genome(files)
+    blocks = [astuple(block) for block in genome.all_blocks]
+    return {"files": files, "fingerprint": genome.fingerprint, "blocks": blocks, "live": sorted(genome.live_names)}
+
+
+def _definitions(text: str) -> list[str]:
+    return [node.name for node in parse(text).body if isinstance(node, DEFINITIONS)]
+
+
+def _classes(text: str) -> list[str]:
+    return [node.name for node in parse(text).body if isinstance(node, ast.ClassDef)]
 
 
 def main() -> None:
@@ -42,12 +112,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for line in sys.stdin:
         result = apply(**json.loads(line))
-        told: dict[str, Any]
-        if isinstance(result, Violations):
-            told = {"reasons": result.reasons, "stage": result.stage}
-        else:  # with what is worked out here, so that the other side need not parse the text again
-            told = {"files": dict(result.files), "fingerprint": result.fingerprint}
-            told |= {"blocks": [astuple(block) for block in result.all_blocks], "live": sorted(result.live_names)}
+        told = {"reasons": result.reasons, "stage": result.stage} if isinstance(result, Violations) else _worked_out(result)
         sys.stdout.write(json.dumps(told) + "\n")
         sys.stdout.flush()
 

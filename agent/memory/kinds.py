@@ -8,6 +8,8 @@ import difflib
 from collections.abc import Collection
 from functools import lru_cache
 
+from agent.genome.syntax import parse
+
 MOST = 12
 """Kinds that are named at most: a change of everything is about nothing in particular."""
 MAX_LINES = 3_000
@@ -37,7 +39,7 @@ def kinds_in(source: str, lines: Collection[int] | None = None) -> tuple[str, ..
 def _named(source: str) -> tuple[list[tuple[int, int, str]], list[tuple[int, int, str]]]:
     """(line, column, kind) of each that is named, and (first line, last line, kind) of calls over several lines."""
     try:
-        tree = ast.parse(source)
+        tree = parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return [], []
     named: list[tuple[int, int, str]] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -22,6 +23,7 @@ Verdict = Literal["helped", "hurt", "mixed", "neutral", "failed"]
 CHANGE_LIMIT = 2_000
 """Characters of a change that are kept."""
 REASON_LIMIT = 200
+_DEFINED = re.compile(r"^(?:async\s+def|def|class)\s+(\w+)", re.MULTILINE)
 CUT = "[cut: "
 """Begins the last line of a change that was cut. No line of a diff begins so."""
 
@@ -83,7 +85,7 @@ def lesson_of(
     return Lesson(
         id=outcome.id,
         operator=birth.operator,
-        blocks=birth.blocks,
+        blocks=birth.about(outcome.changed),
         kinds=kinds,
         role=birth.role,
         directive=birth.directive,
@@ -113,15 +115,16 @@ def _change(outcome: Individual | Failure, old: Genome, answer: str) -> tuple[st
     """The bounded diff, and the kinds that it is about."""
     birth, new = outcome.birth, outcome.genome
     if new is not None:
-        known = {block.name: block.source for block in new.all_blocks}
-        pairs = [(b.source, known[b.name]) for b in old.all_blocks if b.name in birth.blocks and b.name in known]
+        before, after = ({block.name: block.source for block in genome.all_blocks} for genome in (old, new))
+        pairs = [(before.get(name, ""), after[name]) for name in birth.about(outcome.changed) if name in after]
         text = diff(old, new) if _comparable([*old.files.values(), *new.files.values()]) else ""
     else:
-        # The block as the answer has it, with what stands beside it: enough to say what was tried.
-        names = birth.recipes[-1].blocks if birth.recipes else ()
-        code = extract(answer, [name.rpartition(":")[2] for name in names]) if names else ""
-        source = "".join(b.source for b in old.all_blocks if b.name in names)
-        pairs = [(source, code)] if isinstance(code, str) and code else []
+        # The blocks as the answer has them, with what stands beside them: enough to say what was tried.
+        names = {name.rpartition(":")[2] for name in (birth.recipes[-1].blocks if birth.recipes else ())}
+        code = extract(answer, sorted(names))
+        names |= set(_DEFINED.findall(code)) if isinstance(code, str) and not names else set()
+        source = "".join(b.source for b in old.all_blocks if b.name.rpartition(":")[2] in names)
+        pairs = [(source, code)] if isinstance(code, str) else []
         text = "".join(_block_diff(*pair) for pair in pairs if _comparable(pair))
     return _bounded(text), tuple(dict.fromkeys(kind for pair in pairs for kind in kinds_changed(*pair)))
 

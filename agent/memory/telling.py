@@ -14,7 +14,14 @@ EXPECTED_LIMIT = 120
 CHANGE_SHOWN = 480
 """Characters of a change's lines that are shown."""
 LINE_LIMIT = 110
-_DEEDS = {"mutate": "mutation", "mate": "mating", "eot": "Evolution of Thought", "insight": "insight"}
+_DEEDS = {
+    "mutate": "mutation",
+    "mate": "mating",
+    "eot": "Evolution of Thought",
+    "rewrite": "rewriting",
+    "splice": "splicing",
+    "insight": "insight",
+}
 
 
 def render(lesson: Lesson, objectives: Sequence[Objective], noise: Noise) -> str:

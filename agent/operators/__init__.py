@@ -1,34 +1,45 @@
-"""Parents -> prompt. Each operator is one short file; all of them are pure, chance is drawn beforehand in `draw`."""
+"""Parents -> prompt, or the answer itself. Each operator is a short file; all are pure, chance is drawn before, in `draw`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from agent.operators.context import Brief, Context, Operator
-from agent.operators.draw import Sampling, draw_eot, draw_mating, draw_mutation
+from agent.operators.context import Brief, Combining, Context, Prompting
+from agent.operators.draw import Sampling, draw_eot, draw_mating, draw_mutation, draw_rewrite, draw_splice
 from agent.operators.eot import EvolutionOfThought
 from agent.operators.mate import Mate
 from agent.operators.mutate import Mutate
 from agent.operators.repair import repair
+from agent.operators.rewrite import Rewrite
+from agent.operators.splice import Splice
 from agent.prompting import Prompts
 
 __all__ = [
     "Brief",
+    "Combining",
     "Context",
     "EvolutionOfThought",
     "Mate",
     "Mutate",
-    "Operator",
+    "Prompting",
     "Sampling",
     "draw_eot",
     "draw_mating",
     "draw_mutation",
+    "draw_rewrite",
+    "draw_splice",
     "operators",
     "repair",
 ]
 
 
-def operators(prompts: Prompts) -> Mapping[str, Operator]:
+def operators(prompts: Prompts) -> Mapping[str, Prompting | Combining]:
     """The operators by name, as recipes call them. A new one is one file, and one line here."""
-    every: tuple[Operator, ...] = (Mutate(prompts), Mate(prompts), EvolutionOfThought(prompts))
+    every: tuple[Prompting | Combining, ...] = (
+        Mutate(prompts),
+        Mate(prompts),
+        EvolutionOfThought(prompts),
+        Rewrite(prompts),
+        Splice(),
+    )
     return {operator.name: operator for operator in every}

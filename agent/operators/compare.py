@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 
-from agent.genome import Block, Genome
-from agent.genome.statements import bound_names, meaning, span, statements
+from agent.genome import Block, Genome, alike
+from agent.genome.facts import bound_names, facts, span
+from agent.genome.syntax import parse
 
 
 def differing(a: Genome, b: Genome) -> tuple[str, ...]:
@@ -16,8 +17,7 @@ def differing(a: Genome, b: Genome) -> tuple[str, ...]:
         for block in a.blocks
         if block.name in theirs
         and block.kind == theirs[block.name].kind
-        and block.source != theirs[block.name].source
-        and meaning(block.source) != meaning(theirs[block.name].source)
+        and not alike(block, theirs[block.name])
     )
 
 
@@ -37,7 +37,7 @@ def borrowed(block: Block, giver: Genome, taker: Genome) -> str:
         return ""
     available = _top_level(text)
     wanted: dict[int, ast.stmt] = {}
-    queue: list[ast.AST] = [ast.parse(block.source)]
+    queue: list[ast.AST] = [parse(block.source)]
     while queue:
         for name in _names(queue.pop()) & missing:
             statement = available[name]
@@ -54,12 +54,12 @@ def source_of(statement: ast.stmt, text: str) -> str:
 
 
 def _bound(text: str) -> set[str]:
-    return {name for statement in statements(text) for name in statement.bound}
+    return {name for one in facts(text) for name in one.bound}
 
 
 def _top_level(text: str) -> dict[str, ast.stmt]:
     """Names bound at the top of a file, each with the statement that binds it."""
-    return {name: statement for statement in ast.parse(text).body for name in bound_names(statement)}
+    return {name: statement for statement in parse(text).body for name in bound_names(statement)}
 
 
 def _names(node: ast.AST) -> set[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from agent.archive import Met
 from agent.fitness import Constraint, Noise, Objective
@@ -50,7 +50,7 @@ class Context:
 
 
 class Operator(Protocol):
-    """Makes a prompt out of parents. Pure: no I/O, no chance (that is all in the recipe)."""
+    """Makes a child out of parents, by a prompt or by itself. Pure: no I/O, no chance (that is all in the recipe)."""
 
     @property
     def name(self) -> str: ...
@@ -58,6 +58,20 @@ class Operator(Protocol):
     @property
     def n_parents(self) -> int: ...
 
+
+@runtime_checkable
+class Prompting(Operator, Protocol):
+    """An operator that asks a model."""
+
     def prompt(self, recipe: Recipe, base: Genome, context: Context) -> tuple[Message, ...]:
         """`base`: the genome that the answer will be edited into, the first parent's or an earlier recipe's result."""
+        ...
+
+
+@runtime_checkable
+class Combining(Operator, Protocol):
+    """An operator that needs no model: it costs nothing, and its recipes name none."""
+
+    def answer(self, recipe: Recipe, base: Genome, context: Context) -> str:
+        """What a model would answer: the changed definitions in a fence. `base`: as above."""
         ...

@@ -6,6 +6,7 @@ from agent.genome import Genome
 from agent.individual import Recipe
 from agent.llm import Message
 from agent.operators.compare import plain
+from agent.operators.situation import names
 from agent.prompting import Prompts
 
 
@@ -18,5 +19,17 @@ def conversation(prompts: Prompts, role: str | None, text: str) -> tuple[Message
 def rules(prompts: Prompts, recipe: Recipe, base: Genome) -> str:
     """The rules for the recipe's (first) block, with the room for the answer where the recipe bounds it."""
     block = base.block(recipe.blocks[0])
-    room = "" if recipe.max_tokens is None else f"{recipe.max_tokens:,}"
-    return prompts.parts["rules"].fill(block=plain(block.name), kind=block.kind, max_tokens=room)
+    return prompts.parts["rules"].fill(block=plain(block.name), kind=block.kind, max_tokens=_room(recipe))
+
+
+def rules_whole(prompts: Prompts, recipe: Recipe, base: Genome) -> str:
+    """The rules for an answer that may change any of the blocks."""
+    return prompts.parts["rules_whole"].fill(
+        frozen=names(plain(name) for name in sorted(base.frozen)),
+        file=[*base.files][-1] if len(base.files) > 1 else "",
+        max_tokens=_room(recipe),
+    )
+
+
+def _room(recipe: Recipe) -> str:
+    return "" if recipe.max_tokens is None else f"{recipe.max_tokens:,}"

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agent.genome.genome import ENTRY_POINTS
+from agent.genome.facts import ENTRY_POINTS
 from agent.individual import Individual, Recipe
 from agent.operators.compare import differing, plain
+from agent.operators.splice import units
 from agent.prompting import Prompts
 
 
@@ -59,18 +60,26 @@ def draw_mating(
 
 
 def draw_eot(
-    rng: random.Random, parent: Individual, elites: Sequence[Individual], seed: Individual, sampling: Sampling
+    rng: random.Random,
+    parent: Individual,
+    elites: Sequence[Individual],
+    seed: Individual,
+    sampling: Sampling,
+    *,
+    whole: bool = False,
 ) -> Recipe | None:
     """Any elite that differs from the seed, any block in which it does, any other block of the parent to rewrite.
 
     Both blocks are live, for a dead one has nothing to teach. None if no elite differs from the seed in such a block,
-    or the parent has no other.
+    or the parent has no other. `whole`: all that the elite changed is shown, and any of the blocks may be rewritten.
     """
     changed = [(elite, [n for n in differing(elite.genome, seed.genome) if n in _live(elite)]) for elite in elites]
     candidates = [(elite, blocks) for elite, blocks in changed if blocks]
     if not candidates:
         return None
     elite, blocks = rng.choice(candidates)
+    if whole:
+        return Recipe(operator="eot", parents=(parent.id,), blocks=(), elite=elite.id, **sampling.draw(rng))
     example = rng.choice(blocks)
     targets = [name for name in _worth(parent, seed) if name != example]
     if not targets:
@@ -83,6 +92,32 @@ def draw_eot(
         example=example,
         **sampling.draw(rng),
     )
+
+
+def draw_rewrite(rng: random.Random, parent: Individual, prompts: Prompts, sampling: Sampling) -> Recipe:
+    """Of any blocks; half of the time freely, else by any directive, in any role or none."""
+    free = rng.random() < 0.5
+    return Recipe(
+        operator="rewrite",
+        parents=(parent.id,),
+        blocks=(),
+        directive=None if free else rng.choice(sorted(prompts.directives)),
+        role=None if free else rng.choice([None, *sorted(prompts.roles)]),
+        **sampling.draw(rng),
+    )
+
+
+def draw_splice(rng: random.Random, a: Individual, b: Individual, seed: Individual) -> Recipe | None:
+    """Every choice of blocks of B into A is as likely, with at least one of each; some must come together (see `units`).
+
+    None if there is no choice.
+    """
+    parts = units(a, b, seed)
+    if len(parts) < 2:
+        return None
+    chosen = rng.randrange(1, 2 ** len(parts) - 1)  # as bits: neither none nor all
+    blocks = tuple(name for number, unit in enumerate(parts) if chosen >> number & 1 for name in unit)
+    return Recipe(operator="splice", parents=(a.id, b.id), blocks=blocks, model="", seed=rng.randrange(2**31))
 
 
 def _worth(individual: Individual, seed: Individual) -> list[str]:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from agent.genome import Genome
+from agent.genome import Genome, alike, changed_blocks, diff
 from agent.individual import Recipe
 from agent.llm import Message
 from agent.operators.compare import borrowed, differing, plain
 from agent.operators.context import Context
-from agent.operators.conversation import conversation, rules
+from agent.operators.conversation import conversation, rules, rules_whole
 from agent.operators.situation import measured, names, situation
-from agent.operators.surroundings import surroundings
+from agent.operators.surroundings import program, surroundings
 from agent.prompting import Prompts, fence
+
+CHANGE = 6_000
+"""Characters of an elite's whole change that are shown."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,9 @@ class EvolutionOfThought:
     n_parents: int = 1
 
     def prompt(self, recipe: Recipe, base: Genome, context: Context) -> tuple[Message, ...]:
+        """Without blocks, the recipe is of the whole: all that the elite changed, to be applied anywhere."""
+        if not recipe.blocks:
+            return self._whole(recipe, base, context)
         (target,) = recipe.blocks
         if recipe.elite is None or recipe.example is None:
             raise ValueError("Evolution of Thought needs an elite and one of its blocks")
@@ -53,3 +59,38 @@ class EvolutionOfThought:
                 rules=rules(self.prompts, recipe, base),
             ),
         )
+
+    def _whole(self, recipe: Recipe, base: Genome, context: Context) -> tuple[Message, ...]:
+        if recipe.elite is None:
+            raise ValueError("Evolution of Thought needs an elite")
+        elite = context.individuals[recipe.elite]
+        parent = context.individuals[recipe.parents[0]]
+        text, unused = program(base)
+        known = {block.name: block for block in base.all_blocks}
+        changed = changed_blocks(context.seed.genome, elite.genome)
+        shared = [name for name in changed if name in known and alike(known[name], elite.genome.block(name))]
+        return conversation(
+            self.prompts,
+            recipe.role,
+            self.prompts.parts["eot_whole"].fill(
+                situation=situation(self.prompts, base, context, parent, {"Elite": elite}),
+                program=text,
+                unused=unused,
+                elite=elite.id,
+                change=fence(_change(context.seed.genome, elite.genome), "diff"),
+                shared=names(shared),
+                rules=rules_whole(self.prompts, recipe, base),
+            ),
+        )
+
+
+def _change(old: Genome, new: Genome) -> str:
+    """The unified diff as far as it fits, in whole lines, without the headers that say what is said already."""
+    lines = diff(old, new).splitlines()
+    skipped = ("diff --git", "--- a/", "+++ b/") if len(new.files) == 1 else ("diff --git",)
+    lines = [line for line in lines if not line.startswith(skipped)]
+    kept, room = 0, CHANGE
+    while kept < len(lines) and (room := room - len(lines[kept]) - 1) >= 0:
+        kept += 1
+    rest = len(lines) - kept
+    return "\n".join([*lines[:kept], *([f"[... {rest:,} more lines ...]"] if rest else [])])

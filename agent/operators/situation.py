@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from agent.fitness import Fitness, Objective
 from agent.genome import Genome
-from agent.individual import INVALID_STAGES, SEED_ID, Failure, Individual
+from agent.individual import INVALID_STAGES, SEED_ID, Failure, Individual, listed
 from agent.memory.telling import amount
 from agent.operators.compare import differing
 from agent.operators.context import Context
@@ -25,7 +25,7 @@ SHARES = 12
 """How many blocks' parameters a prompt lists at most: their names are what the candidate says."""
 
 _WANTED = {"max": "more", "min": "less"}
-_OPERATORS = {"mutate": "mutation", "mate": "mating", "eot": "Evolution of Thought"}
+_OPERATORS = {"mutate": "mutation", "mate": "mating", "eot": "Evolution of Thought", "rewrite": "rewriting", "splice": "splicing"}
 
 
 def situation(
@@ -68,13 +68,18 @@ def names(blocks: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in blocks)
 
 
+def names_in_short(blocks: Sequence[str]) -> str:
+    """The same with at most four names: `A`, `B`, `C`, `D` and 3 more."""
+    return listed([f"`{name}`" for name in blocks])
+
+
 def _standing(part: str, one: Individual, context: Context) -> str:
     """`Parent `0004`, on the front (mutation of `A`): accuracy 0.9 (+0.1). Intention: `...`.`, and what else it changed."""
     front = ", on the front" if any(member.id == one.id for member in context.front) else ""
     if one.id == SEED_ID:
         return f"{part}{front}: {measured(one, context)}"
     changed = differing(one.genome, context.seed.genome)
-    known = {block for recipe in one.birth.recipes for block in recipe.blocks}
+    known = {*one.birth.blocks, *one.changed}
     earlier = f". Differs from the seed in {names(changed)}" if set(changed) - known else ""
     return f"{part} `{one.id}`".strip() + f"{front} ({_deeds(one)}): {measured(one, context)}{_meant(one, context)}{earlier}"
 
@@ -84,7 +89,8 @@ def _deeds(child: Individual | Failure) -> str:
     deeds = []
     for recipe in child.birth.recipes:
         directive = f' "{recipe.directive.replace("_", " ")}"' if recipe.directive else ""
-        deeds.append(f"{_OPERATORS.get(recipe.operator, recipe.operator)}{directive} of {names(recipe.blocks)}")
+        blocks = names_in_short(recipe.blocks or [name for name in child.changed if name not in child.birth.blocks])
+        deeds.append(f"{_OPERATORS.get(recipe.operator, recipe.operator)}{directive}" + (f" of {blocks}" if blocks else ""))
     return ", then ".join(deeds)
 
 

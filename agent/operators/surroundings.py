@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from agent.genome import Genome, callers, signatures
-from agent.genome.genome import ENTRY_POINTS
+from agent.genome import Genome, callers, heads, signatures
+from agent.genome.facts import ENTRY_POINTS
 from agent.operators.compare import plain
 from agent.prompting import Prompts, fence
 
@@ -20,11 +20,24 @@ def surroundings(prompts: Prompts, base: Genome, target: str, shown: Mapping[str
     elsewhere = {*shown, *(b.name for b in driving)}
     return prompts.parts["surroundings"].fill(
         block=plain(target),
-        program=_program(base, shown) if small else "",
+        program=_program(base, {name: _pointer(base, name, where) for name, where in shown.items()}) if small else "",
         entries="" if small else _fenced("\n\n\n".join(b.source.strip("\n") for b in driving)),
         signatures="" if small else _fenced(signatures(base, without=elsewhere)),
         callers="" if small else _fenced(callers(base, target, without=elsewhere)),
     )
+
+
+def program(base: Genome) -> tuple[str, str]:
+    """All files, fenced; and which blocks only their heads are shown of, since the program is long and nothing uses them."""
+    if sum(map(len, base.files.values())) <= SMALL:
+        return _program(base, {}), ""
+    unused = [block for block in base.blocks if block not in base.live_blocks]
+    outlines = {block.name: "\n".join(f"# {line}" for line in heads(block).splitlines()) for block in unused}
+    return _program(base, outlines), ", ".join(f"`{plain(name)}`" for name in outlines)
+
+
+def _pointer(base: Genome, name: str, where: str) -> str:
+    return f"# {base.block(name).kind} {plain(name)}: {where}"
 
 
 def _fenced(text: str) -> str:
@@ -32,13 +45,12 @@ def _fenced(text: str) -> str:
     return fence(text, "python") if text.strip() else ""
 
 
-def _program(base: Genome, shown: Mapping[str, str]) -> str:
-    """Each file once, with a comment in place of each block that is shown elsewhere."""
+def _program(base: Genome, instead: Mapping[str, str]) -> str:
+    """Each file once, with comments in place of some blocks."""
     texts = dict(base.files)
-    for name, where in shown.items():
+    for name, comment in instead.items():
         block = base.block(name)
-        placeholder = f"# {block.kind} {plain(name)}: {where}\n"
-        texts[block.file] = texts[block.file].replace(block.source.rstrip("\n"), placeholder.rstrip("\n"), 1)
+        texts[block.file] = texts[block.file].replace(block.source.rstrip("\n"), comment, 1)
     if len(texts) == 1:
         return fence(next(iter(texts.values())), "python")
     return "\n\n".join(f"`{path}`:\n\n{fence(text, 'python')}" for path, text in sorted(texts.items()))

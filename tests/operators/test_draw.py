@@ -8,7 +8,7 @@ import pytest
 from agent.fitness import Fitness
 from agent.genome import Genome
 from agent.individual import SEED_ID, Individual
-from agent.operators import Sampling, draw_eot, draw_mating, draw_mutation
+from agent.operators import Sampling, draw_eot, draw_mating, draw_mutation, draw_rewrite, draw_splice
 
 SAMPLING = Sampling(("one", "two"), temperature=(0.05, 0.4), max_tokens=(600, 602))
 OFFLINE = Sampling(("offline",))
@@ -155,6 +155,24 @@ def test_without_another_block_to_rewrite_there_is_no_thought(seed, gated):
     assert draw_eot(random.Random(0), alone, [gated], seed, OFFLINE) is None
 
 
+def test_thoughts_over_the_whole_name_an_elite_and_no_block(seed, gated, changed, only_dead):
+    rng = random.Random(11)
+    recipes = [draw_eot(rng, gated, [gated, seed, changed, only_dead], seed, OFFLINE, whole=True) for _ in range(400)]
+    assert_uniform([r.elite for r in recipes], ["gated", "changed"])
+    assert {(r.operator, r.parents, r.blocks, r.example) for r in recipes} == {("eot", ("gated",), (), None)}
+    assert draw_eot(rng, gated, [seed, only_dead], seed, OFFLINE, whole=True) is None
+
+
+def test_half_of_the_rewrites_are_free_and_the_others_play_every_prompt_alike(seed, prompts):
+    rng = random.Random(12)
+    recipes = [draw_rewrite(rng, seed, prompts, SAMPLING) for _ in range(4000)]
+    assert {(r.operator, r.parents, r.blocks) for r in recipes} == {("rewrite", (SEED_ID,), ())}
+    assert_uniform([r.directive is None for r in recipes], [True, False])
+    asked = [(r.directive, r.role) for r in recipes if r.directive]
+    assert_uniform(asked, list(product(prompts.directives, [None, *prompts.roles])))
+    assert {r.role for r in recipes if r.directive is None} == {None}
+
+
 def test_the_same_generator_draws_the_same(seed, gated, changed, prompts):
     def drawn(number):
         rng = random.Random(number)
@@ -163,6 +181,9 @@ def test_the_same_generator_draws_the_same(seed, gated, changed, prompts):
                 draw_mutation(rng, seed, seed, prompts, SAMPLING),
                 draw_mating(rng, gated, changed, seed, SAMPLING),
                 draw_eot(rng, seed, [gated, changed], seed, SAMPLING),
+                draw_eot(rng, seed, [gated, changed], seed, SAMPLING, whole=True),
+                draw_rewrite(rng, seed, prompts, SAMPLING),
+                draw_splice(rng, seed, changed, seed),
             )
             for _ in range(20)
         ]

@@ -35,6 +35,11 @@ OPERATIONS = {
     ),
     "large_mate": ("mate", ("0007", "0004"), {"blocks": ("build_optimizer",)}),
     "large_eot": ("eot", ("0004",), {"blocks": ("Branch3",), "elite": "0007", "example": "build_optimizer"}),
+    "rewrite": ("rewrite", ("0004",), {"blocks": (), "max_tokens": 16_000}),
+    "rewrite_role": ("rewrite", ("0007",), {"blocks": (), "directive": "reduce_size", "role": "expert"}),
+    "eot_whole": ("eot", ("0007",), {"blocks": (), "elite": "0004"}),
+    "large_rewrite": ("rewrite", ("0004",), {"blocks": (), "directive": "significant"}),
+    "large_eot_whole": ("eot", ("0004",), {"blocks": (), "elite": "0004"}),
 }
 ANSWER = """\
 Intention: gate by the spread.
@@ -95,7 +100,10 @@ def test_no_block_is_shown_twice_and_the_target_once(case, name):
     base = scene.context.individuals[parents[0]].genome
     shown = {block.name: user.text.count(block.source.strip()) for block in base.all_blocks}
     assert max(shown.values()) == 1
-    assert shown[choices["blocks"][0]] == 1
+    if choices["blocks"]:
+        assert shown[choices["blocks"][0]] == 1
+    else:
+        assert {block.name for block in base.live_blocks} <= {name for name, count in shown.items() if count}
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
@@ -117,7 +125,7 @@ def test_no_field_is_left_open_or_empty(case, name):
             assert not (one.startswith("#") or one.endswith(":")) or not other.startswith("#"), one
 
 
-@pytest.mark.parametrize("name", ["mutate_role", "mate", "eot"])
+@pytest.mark.parametrize("name", ["mutate_role", "mate", "eot", "rewrite", "rewrite_role", "eot_whole", "large_rewrite"])
 def test_a_prompt_has_at_most_three_times_the_characters_of_the_program(case, name):
     scene, messages = case(name)
     assert sum(len(m.text) for m in messages) <= 3 * len(scene.seed.genome.files["model.py"])
@@ -297,5 +305,9 @@ def test_a_repair_never_sends_an_empty_message(first, prompts):
 def test_a_recipe_without_what_its_operator_needs_is_refused(half_way):
     with pytest.raises(ValueError, match="directive"):
         half_way.prompt("mutate", "seed", blocks=("DW",))
+    with pytest.raises(ValueError, match="any blocks"):
+        half_way.prompt("rewrite", "seed", blocks=("DW",))
+    with pytest.raises(ValueError, match="elite"):
+        half_way.prompt("eot", "seed", blocks=())
     with pytest.raises(ValueError, match="elite"):
         half_way.prompt("eot", "seed", blocks=("DW",))

@@ -4,5 +4,6 @@ The `offline` model is made of these. Each keeps a block's name, its call sites 
 """
 
 from agent.genome.rewrites.catalogue import CATALOGUE, Change, merge, mutate, transfer
+from agent.genome.rewrites.program import apply_insight, revise
 
-__all__ = ["CATALOGUE", "Change", "merge", "mutate", "transfer"]
+__all__ = ["CATALOGUE", "Change", "apply_insight", "merge", "mutate", "revise", "transfer"]

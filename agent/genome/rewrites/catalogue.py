@@ -50,14 +50,14 @@ class Change:
 def mutate(source: str, directive: str, rng: random.Random) -> Change | None:
     """One rewrite of the directive's kind, two for the bold directives; None if nothing at all fits."""
     fitting = [r for r in CATALOGUE if directive in r.directives]
-    first = _first_that_fits(source, fitting, rng)
+    first = rewritten(source, fitting, rng)
     if first is None:
         others = [r for r in CATALOGUE if directive != "reduce size" or "reduce size" in r.directives]
-        return _first_that_fits(source, others, rng) or (
-            _first_that_fits(source, [FALLBACK], rng)
+        return rewritten(source, others, rng) or (
+            rewritten(source, [FALLBACK], rng)
         )
     if directive == "significant" and rng.random() < 0.5:
-        second = _first_that_fits(first.source, fitting, rng)
+        second = rewritten(first.source, fitting, rng)
         if second is not None:
             return Change(second.source, _imports(second.source), f"{first.told}; {second.told}")
     return first
@@ -65,15 +65,27 @@ def mutate(source: str, directive: str, rng: random.Random) -> Change | None:
 
 def transfer(before: str, after: str, target: str, rng: random.Random) -> Change | None:
     """Applies to `target` the kind of change that turned `before` into `after`."""
-    changed = [line[1:].strip() for line in difflib.ndiff(before.splitlines(), after.splitlines()) if line[:1] in "+-"]
-    wanted = {name for pattern, names in _SIGNS for name in names if any(re.search(pattern, line) for line in changed)}
-    kind = [r for r in CATALOGUE if r.name in wanted]
-    smaller = len([line for line in changed if line]) and len(after) < len(before)
     return (
-        _first_that_fits(target, kind, rng)
-        or mutate(target, "reduce size" if smaller else "parameters", rng)
-        or _first_that_fits(target, [FALLBACK], rng)
+        rewritten(target, kind_of_change(before, after), rng)
+        or mutate(target, "reduce size" if smaller(before, after) else "parameters", rng)
+        or rewritten(target, [FALLBACK], rng)
     )
+
+
+def kind_of_change(before: str, after: str) -> list[Rewrite]:
+    """The rewrites that do what the changed lines show."""
+    changed = _changed_lines(before, after)
+    wanted = {name for pattern, names in _SIGNS for name in names if any(re.search(pattern, line) for line in changed)}
+    return [rewrite for rewrite in CATALOGUE if rewrite.name in wanted]
+
+
+def smaller(before: str, after: str) -> bool:
+    """Did the change make the code shorter?"""
+    return any(_changed_lines(before, after)) and len(after) < len(before)
+
+
+def _changed_lines(before: str, after: str) -> list[str]:
+    return [line[1:].strip() for line in difflib.ndiff(before.splitlines(), after.splitlines()) if line[:1] in "+-"]
 
 
 def merge(a: str, b: str, rng: random.Random) -> Change:
@@ -93,7 +105,8 @@ def merge(a: str, b: str, rng: random.Random) -> Change:
     return Change(b, _imports(b), "take version B whole: the parts do not mix")
 
 
-def _first_that_fits(source: str, rewrites: Sequence[Rewrite], rng: random.Random) -> Change | None:
+def rewritten(source: str, rewrites: Sequence[Rewrite], rng: random.Random) -> Change | None:
+    """By the first of the rewrites, in random order, that fits."""
     module = cst.parse_module(source)
     for rewrite in rng.sample(rewrites, len(rewrites)):
         result = rewrite.apply(module, rng)

@@ -70,9 +70,10 @@ class Graphed:
         for parameter in self._parameters:
             parameter.grad = None
         given = images.clone(memory_format=torch.preserve_format), labels.clone()
+        torch.cuda.synchronize()
         graph = torch.cuda.CUDAGraph()
         try:
-            with torch.cuda.graph(graph):
+            with torch.cuda.graph(graph, stream=self._stream):  # the stream of the passes before: gradients belong to it
                 found = self._work(*given)
         except RuntimeError as error:  # it looks at a value, or needs what a capture forbids
             print(f"CUDA graphs are not used: {str(error).splitlines()[0]}", flush=True)

@@ -9,7 +9,7 @@ import torch
 
 from agent.genome import Editor, Genome, Violations
 from agent.genome.rewrites import CATALOGUE, merge, mutate, transfer
-from agent.genome.rewrites.catalogue import _first_that_fits
+from agent.genome.rewrites.catalogue import rewritten
 from agent.resources import seeds_folder
 
 SEEDS = ("exquisitenet_v2", "tiny_cnn")
@@ -68,7 +68,7 @@ def test_every_rewrite_fits_some_block_of_the_seeds_or_of_their_children():
         "class A(nn.Module):\n    def __init__(self):\n        self.act = nn.ReLU()\n"
         "        self.conv = nn.Conv2d(3, 8, 3, padding=1)\n",
     ]
-    missing = [r.name for r in CATALOGUE if not any(_first_that_fits(s, [r], rng) for s in sources)]
+    missing = [r.name for r in CATALOGUE if not any(rewritten(s, [r], rng) for s in sources)]
     assert missing == []
 
 

@@ -1,0 +1,62 @@
+"""Whole-program answers in full, as a model writes them to the prompt of `rewrite`: none is refused, and each child trains."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from agent.genome import Editor, Genome, Violations, read_genome
+from agent.resources import seeds_folder
+
+ANSWERS = sorted((Path(__file__).parent / "answers").glob("*.md"))
+
+
+@pytest.fixture(scope="module")
+def editor():
+    editor = Editor(seconds=30.0)
+    yield editor
+    editor.close()
+
+
+def seed_of(answer):
+    return read_genome(seeds_folder() / answer.stem.rpartition("_")[0], ["model.py"], ["build_model"])
+
+
+def trains(genome):
+    """Builds for several sizes, and takes one step as the framework does."""
+    torch.set_num_threads(1)
+    space = {"__name__": "model"}
+    exec(compile(genome.files["model.py"], "model.py", "exec"), space)
+    for channels, side in ((3, 17), (1, 32)):
+        assert space["build_model"](10, channels)(torch.rand(4, channels, side, side)).shape == (4, 10)
+    model = space["build_model"](10, 1)
+    optimizer, scheduler = space["build_optimizer"](model, 10)
+    images = torch.rand(4, 1, 8, 8)
+    if "augment" in space:
+        images = space["augment"](images, torch.Generator().manual_seed(0))
+    loss = space.get("loss", torch.nn.functional.cross_entropy)(model(images), torch.tensor([1, 2, 3, 4]))
+    loss.backward()
+    optimizer.step()
+    scheduler.step()
+    return bool(loss.isfinite())
+
+
+def test_there_are_five_for_each_seed():
+    assert len(ANSWERS) == 10
+
+
+@pytest.mark.parametrize("answer", ANSWERS, ids=lambda path: path.stem)
+def test_a_bold_answer_makes_a_program_that_trains(editor, answer):
+    seed = seed_of(answer)
+    child = editor.apply(seed, (), answer.read_text())
+    assert not isinstance(child, Violations), child.reasons
+    assert child != seed
+    assert trains(child)
+
+
+def test_blocks_that_an_answer_made_superfluous_are_gone_and_the_seeds_dead_one_stays(editor):
+    (answer,) = (path for path in ANSWERS if path.stem == "exquisitenet_v2_stem")
+    child = editor.apply(seed_of(answer), (), answer.read_text())
+    assert isinstance(child, Genome)
+    names = {block.name for block in child.all_blocks}
+    assert names >= {"SE", "Stem", "EVE", "ME", "build_model"} and not names & {"FCT", "DW"}
