@@ -8,6 +8,7 @@ import importlib.util
 import symtable
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import lru_cache
 
 from agent.genome.calls import failing_calls
 from agent.genome.facts import DEFINITIONS, ENTRY_POINTS, bound_names, meanings, mentioned, reached
@@ -198,7 +199,8 @@ def _imports_that_fail(before: str, after: str, local: Collection[str]) -> list[
     return reasons
 
 
-def _imported(text: str) -> set[str]:
+@lru_cache(maxsize=64)
+def _imported(text: str) -> frozenset[str]:
     """Top-level packages, and `*` for a star import."""
     found: set[str] = set()
     for node in ast.walk(parse(text)):
@@ -207,7 +209,7 @@ def _imported(text: str) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             found |= {"*"} if any(alias.name == "*" for alias in node.names) else set()
             found |= {node.module.partition(".")[0]} if node.module and not node.level else set()
-    return found
+    return frozenset(found)
 
 
 def _undefined(text: str) -> list[str]:

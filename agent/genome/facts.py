@@ -6,12 +6,13 @@ A child differs from its parents in a block or two: what is known of all others 
 from __future__ import annotations
 
 import ast
+import copy
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from agent.genome.syntax import parse
+from agent.genome.syntax import parse, parse_anew
 
 DEFINITIONS = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
@@ -45,19 +46,20 @@ def facts(text: str) -> tuple[Facts, ...]:
     found = []
     for place, (node, (first, last)) in enumerate(zip(nodes, spans, strict=True)):
         beside = (place > 0 and spans[place - 1][1] >= first) or (place + 1 < len(spans) and spans[place + 1][0] <= last)
-        found.append(_of(node) if beside else _known("\n".join(lines[first - 1 : last])))
+        found.append(_of(copy.deepcopy(node)) if beside else _known("\n".join(lines[first - 1 : last])))
     return tuple(found)
 
 
 @lru_cache(maxsize=8192)
 def _known(statement: str) -> Facts:
-    return _of(parse(statement).body[0])
+    return _of(parse_anew(statement).body[0])
 
 
 def _of(node: ast.stmt) -> Facts:
+    """Changes the node."""
     bound, names, value = frozenset(bound_names(node)), frozenset(mentioned(node)), is_value(node)
     passive = isinstance(node, ast.Import | ast.ImportFrom) or (isinstance(node, DEFINITIONS) and not node.decorator_list)
-    dumped = ast.dump(without_docstrings(ast.Module([node], [])))  # the last one: it changes the tree
+    dumped = ast.dump(_without_docstrings(ast.Module([node], [])))
     return Facts(hashlib.sha256(dumped.encode("utf-8", "replace")).hexdigest(), bound, names, passive, value)
 
 
@@ -66,7 +68,7 @@ def meanings(text: str) -> tuple[str, ...]:
     return tuple(one.meaning for one in facts(text))
 
 
-def without_docstrings(tree: ast.Module) -> ast.Module:
+def _without_docstrings(tree: ast.Module) -> ast.Module:
     """The same tree, changed in place: a body that was only a docstring becomes `pass`."""
     for node in ast.walk(tree):
         if isinstance(node, (*DEFINITIONS, ast.Module)) and ast.get_docstring(node, clean=False) is not None:
