@@ -103,6 +103,9 @@ def cli() -> None:
 @click.option("--slots", metavar="N|N/gpu|cpu:N", help="Trainings at once; with GPUs there, N of them share these.")
 @click.option("--seed", "chance", type=int, help="Seed of all chance in the search.")
 @click.option("--dataset", help="Data set: digits, a hub id such as uoft-cs/cifar10, or a folder of parquet files or images.")
+@click.option("--source", "sources", multiple=True, metavar="FILE", help="A file that evolves; several evolve together.")
+@click.option("--command", metavar="'python FILE'", help="Run this in a copy of the seed's folder; needs --metric.")
+@click.option("--metric", "metrics", multiple=True, metavar="NAME:min|max", help="A number that the command prints.")
 @click.option("--unsafe-no-sandbox", is_flag=True, help="Run generated code even if this machine cannot isolate it.")
 @_farewell
 @_DETACH
@@ -119,6 +122,9 @@ def run(
     slots: str | None,
     chance: int | None,
     dataset: str | None,
+    sources: tuple[str, ...],
+    command: str | None,
+    metrics: tuple[str, ...],
     unsafe_no_sandbox: bool,
     notify: str | None,
     on_finish: str | None,
@@ -128,6 +134,7 @@ def run(
     """Start a run from SEED: a folder with a seed.toml, or a .py file."""
     from agent.config import RunFolder, load
     from agent.llm import model_names
+    from agent.script import with_script
 
     flags: dict[str, dict[str, Any]] = {
         "llm": {"models": model_names(llm) if any(llm) else None, "api_base": api_base},
@@ -137,7 +144,7 @@ def run(
         "run": {"seed": chance},
         "task": {"dataset": dataset},
     }
-    config = load(seed, config_file, _given(flags), assignments)
+    config = load(seed, config_file, with_script(_given(flags), command, metrics), assignments, sources)
     folder = RunFolder(out) if out else _experiment().free_folder(config, Path(seed).stem)
     farewells = _farewells(notify, on_finish)
     if detach:
@@ -297,9 +304,31 @@ def doctor(llm: str | None, api_base: str | None, as_json: bool) -> None:
     from agent import terminal
 
     facts = examination.examine(llm, api_base)
-    _print_json(facts) if as_json else terminal.print_doctor(facts)
+    _print_json(facts) if as_json else terminal.print_doctor(examination.lines(facts))
     if not examination.healthy(facts):
         sys.exit(1)
+
+
+@cli.command("new-task")
+@click.argument("folder", type=click.Path(path_type=Path))
+def new_task(folder: Path) -> None:
+    """Write a seed with a task of its own into FOLDER: a small example that runs, to be changed."""
+    from agent import authoring
+
+    click.echo(authoring.new_task(folder))
+
+
+@cli.command("check-task")
+@click.argument("seed")
+@_AS_JSON
+def check_task(seed: str, as_json: bool) -> None:
+    """Try the task.py of SEED: the contract that it has to keep, and one evaluation of the seed."""
+    from agent import authoring, terminal
+
+    checks = authoring.check_task(seed)
+    _print_json(checks) if as_json else terminal.print_checks(checks)
+    if not all(check["passed"] for check in checks):
+        sys.exit(2)
 
 
 def _experiment() -> Any:

@@ -25,7 +25,9 @@ from agent.learning import Credit, Recall
 from agent.plateau import Patience
 from agent.reflection import Reflections
 from agent.resources import seeds_folder
+from agent.script import place
 from sandbox.devices import Layout
+from sandbox.tasks import reported
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "paper": {
@@ -39,6 +41,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 }
 """Named sets of settings. `paper`: its schedule, operators and rates, the sampling that its authors used for models of their
 time, and nothing that it does not have."""
+_TASK = "image-classification"
 
 
 @dataclass(frozen=True)
@@ -168,7 +171,7 @@ class Config(_Section):
 
     preset: Literal["paper"] | None = None
     seed: SeedSection = SeedSection()
-    task: dict[str, Any] = {"name": "image-classification"}
+    task: dict[str, Any] = {"name": _TASK}
     budget: dict[str, Any] = {}
     """Of one evaluation; the task reads it."""
     objectives: dict[str, Direction] = {"accuracy": "max", "parameters": "min"}
@@ -194,27 +197,38 @@ class Config(_Section):
         return value
 
     def objective_list(self) -> tuple[Objective, ...]:
-        return tuple(Objective(name, direction) for name, direction in self.objectives.items())
+        marks = reported(self.task)
+        return tuple(Objective(name, direction, marks.get(name, "")) for name, direction in self.objectives.items())
 
     def constraint_list(self) -> tuple[Constraint, ...]:
         """Raises UserError for a bound that cannot be read."""
         return tuple(_constraint(name, text) for name, text in self.constraints.items())
 
     def to_toml(self) -> str:
-        return tomli_w.dumps(_without_none(self.model_dump(mode="json")))
+        return tomli_w.dumps(_without_none(self.model_dump(mode="json")), multiline_strings=True)
 
 
-def load(seed: str, config_file: Path | None, overrides: Mapping[str, Any], assignments: Sequence[str]) -> Config:
+def load(
+    seed: str,
+    config_file: Path | None,
+    overrides: Mapping[str, Any],
+    assignments: Sequence[str],
+    sources: Sequence[str] = (),
+) -> Config:
     """The configuration of a new run. `overrides` are nested tables from flags, `assignments` texts `key.key=value`.
 
+    `sources`: files that evolve, beside `seed` if that is one, instead of those that a `seed.toml` names.
     Raises UserError with the file and the key.
     """
-    folder, files = _seed_place(seed)
     layers: list[tuple[str, Mapping[str, Any]]] = []
-    if files is None:
-        layers.append((str(folder / "seed.toml"), _read_toml(folder / "seed.toml")))
-    else:
+    if named := place(seed, overrides.get("task", {}).get("command"), sources):
+        folder, files = named
+        if Path(seed).is_dir() and (folder / "seed.toml").is_file():
+            layers.append((str(folder / "seed.toml"), _read_toml(folder / "seed.toml")))
         layers.append((seed, {"seed": {"files": files}}))
+    else:
+        folder = _seed_folder(seed)
+        layers.append((str(folder / "seed.toml"), _read_toml(folder / "seed.toml")))
     if config_file is not None:
         layers.append((str(config_file), _read_toml(config_file)))
     layers.append(("the command line", overrides))
@@ -253,21 +267,17 @@ def over(config: Config, table: Mapping[str, Any]) -> Config:
     return _validate(merged, "the command line")
 
 
-def _seed_place(seed: str) -> tuple[Path, list[str] | None]:
-    """(folder, files if a bare .py path was given). A name that is no path may be a shipped seed."""
+def _seed_folder(seed: str) -> Path:
+    """A folder with a `seed.toml`. A name that is no path may be a shipped seed."""
     path = Path(seed)
-    if path.suffix == ".py":
-        if not path.is_file():
-            raise UserError(f"There is no file {seed}.")
-        return path.parent, [path.name]
     shipped = seeds_folder() / path.name
     if not path.exists() and (shipped / "seed.toml").is_file() and path.parts[:-1] in ((), ("seeds",)):
         path = shipped
     if not path.is_dir():
         raise UserError(f"There is no seed at {seed}: give a folder with a seed.toml, or the path of a .py file.")
     if not (path / "seed.toml").is_file():
-        raise UserError(f"{path} has no seed.toml; write one, or give the path of the .py file itself.")
-    return path, None
+        raise UserError(f"{path} has no seed.toml; write one, or name the files that evolve with --source.")
+    return path
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -309,14 +319,19 @@ def _assignment(text: str) -> dict[str, Any]:
 
 
 def _merge(into: dict[str, Any], table: Mapping[str, Any]) -> None:
-    """Tables are merged, all else is replaced; but named objectives and operators replace the earlier ones as a whole."""
+    """Tables are merged, all else is replaced; but named objectives, metrics, operators and another task replace as a whole."""
     for key, value in table.items():
-        if isinstance(value, Mapping) and key not in ("objectives", "operators"):
-            if not isinstance(into.get(key), dict):
-                into[key] = {}
-            _merge(into[key], value)
-        else:
+        if key in ("objectives", "metrics", "operators") or not isinstance(value, Mapping):
             into[key] = value
+            continue
+        earlier = into.get(key)
+        if not isinstance(earlier, dict) or (key == "task" and _task_name(value, earlier) != _task_name(earlier)):
+            into[key] = {}
+        _merge(into[key], value)
+
+
+def _task_name(*tables: Mapping[str, Any]) -> Any:
+    return next((table["name"] for table in tables if "name" in table), _TASK)
 
 
 def _validate(table: Mapping[str, Any], source: str) -> Config:

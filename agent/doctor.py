@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ from agent.config import cache_folder
 from agent.errors import MachineError, UserError
 
 Facts = dict[str, Any]
+
+SAFE = ("full", "contained")
+"""Levels of isolation at which generated code may run."""
 
 
 def examine(llm: str | None, api_base: str | None) -> Facts:
@@ -27,32 +31,93 @@ def examine(llm: str | None, api_base: str | None) -> Facts:
 
 def healthy(facts: Facts) -> bool:
     """Can a run be started here?"""
-    isolated = facts["isolation"]["level"] in ("full", "contained")
+    isolated = facts["isolation"]["level"] in SAFE
     return bool(isolated and facts["git"]["found"] and facts["disk"]["enough"] and facts["llm"].get("reachable") is not False)
 
 
-def _isolation() -> Facts:
-    from sandbox import SandboxUnavailable
-    from sandbox.isolation.detect import detect
+def lines(facts: Facts) -> Iterator[str]:
+    """The facts for a reader: topics at the margin, what belongs to them indented."""
+    isolation = facts["isolation"]
+    yield f"isolation: {isolation['level']}"
+    yield from (f"  {line}" for line in _proof(isolation))
+    for topic, found in facts.items():
+        if topic != "isolation":
+            yield topic
+            yield from (f"  {key.replace('_', ' ')}: {_flat(value)}" for key, value in found.items())
 
+
+def _proof(isolation: Facts) -> Iterator[str]:
+    canaries, bare = isolation["canaries"], isolation.get("without_layers", {})
+    if canaries:
+        yield f"Tried from inside a sandbox, in {isolation['seconds']:.2f} s, and again without its layers:"
+        tried = {name: isolation["tried"][name] for name in canaries}
+        width, answers = max(map(len, tried.values())), max(map(len, canaries.values()))
+        for name, what in tried.items():
+            yield f"  {what:{width}}  {canaries[name]:{answers}}  (without: {bare[name]})"
+        yield f"Layers: {', '.join(isolation['layers'])}."
+    yield "Beside them a watchdog ends a call at its limits of time, memory, disk and processes."
+    if isolation["hints"]:
+        yield "Why it is not more, and what would help:"
+        yield from (f"  {hint}" for hint in isolation["hints"])
+    if isolation["level"] not in SAFE:
+        yield "A run refuses to start here, unless --unsafe-no-sandbox says that generated code may do what is allowed."
+
+
+def _flat(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{k}: {_flat(v)}" for k, v in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_flat, value)) or "none"
+    return str(value)
+
+
+def _isolation() -> Facts:
+    """The level with its proof, and the same attempts made without any layer: what is refused must otherwise succeed."""
+    from sandbox import SandboxUnavailable
+    from sandbox.isolation.canary import TRIED
+    from sandbox.isolation.detect import detect, without_layers
+
+    began = time.monotonic()
     try:
         found = detect()
     except SandboxUnavailable as error:
         return {"level": "none", "layers": [], "canaries": {}, "hints": [f"not even a plain child process runs: {error}"]}
-    return {"level": found.level, "layers": list(found.in_force), "canaries": dict(found.canaries), "hints": list(found.hints)}
+    seconds = time.monotonic() - began
+    return {
+        "level": found.level,
+        "layers": list(found.in_force),
+        "canaries": dict(found.canaries),
+        "without_layers": without_layers(),
+        "tried": dict(TRIED),
+        "hints": list(found.hints),
+        "seconds": round(seconds, 3),
+    }
 
 
 def _devices() -> Facts:
     """GPUs as runs see them; CUDA stays uninitialised in this process."""
-    from sandbox.devices import gpus, memory_by_uuid, torch_has_cuda
+    from sandbox.devices import cores, gpus, memory_by_uuid, torch_has_cuda
 
     found = gpus()
     memory = memory_by_uuid() if found else {}
     listed = [", ".join(part for part in (g.device, g.name, memory.get(g.uuid, g.memory)) if part) for g in found]
-    facts: Facts = {"cpu_cores": len(os.sched_getaffinity(0)), "gpus": listed}
+    facts: Facts = {"cpu_cores": cores(), "gpus": listed}
+    if found:
+        facts["in_the_sandbox"] = {gpu.device: _in_the_sandbox(gpu.device, [g.device for g in found]) for gpu in found}
     if found and not torch_has_cuda():
         facts["remedy"] = "the installed torch is built without CUDA, and trains on the CPU: install one with it"
     return facts
+
+
+def _in_the_sandbox(device: str, all_devices: Sequence[str]) -> Facts:
+    """Does CUDA start under the layers of a run, and are the other GPUs out of reach?"""
+    from sandbox import SandboxUnavailable
+    from sandbox.isolation.detect import detect, prove_gpu
+
+    try:
+        return dict(prove_gpu(detect(), device, all_devices))
+    except SandboxUnavailable as error:
+        return {"cuda": f"fails: {error}"}
 
 
 def _git() -> Facts:

@@ -83,6 +83,8 @@ class Bench:
             result = self._task.evaluate(job, seat, self._progress_of(birth.id))
         except SandboxUnavailable as error:
             raise MachineError(f"The sandbox cannot run: {error}") from error
+        except OSError as error:  # no room for what is handed in, no descriptor left, data that has gone
+            raise MachineError(f"An evaluation cannot be made: {error}") from error
         seconds = time.monotonic() - began - seat.waited
         return Timed(self._judge(birth, genome, result, seat), seconds, self.gpus(seat.device))
 

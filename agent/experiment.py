@@ -35,6 +35,7 @@ from agent.learning import Learning
 from agent.lineage import Lineage
 from agent.llm import Ensemble, LanguageModel, LlmSettings, Waiting, open_model, price
 from agent.lock import locked
+from agent.measures import settled
 from agent.noise import measure, unknown
 from agent.operators import Brief, Sampling
 from agent.plateau import Plateau
@@ -45,12 +46,11 @@ from agent.reflection import Thoughts
 from agent.resources import prompts_folder
 from agent.steering import Steering
 from sandbox import LEVELS, Level, SandboxUnavailable
-from sandbox.devices import Layout, gpus, torch_has_cuda
-from sandbox.isolation.detect import Isolation, detect
+from sandbox.devices import Layout, cores, gpus, torch_has_cuda
+from sandbox.isolation.detect import Isolation, detect, gpu_trouble
 from sandbox.lanes import Lanes
-from sandbox.stem import Stem
+from sandbox.opening import open_sandbox, open_stem
 from sandbox.tasks import Task, TaskError, open_task
-from sandbox.warm import WarmSandbox
 
 
 def free_folder(config: Config, name: str) -> RunFolder:
@@ -74,7 +74,7 @@ def start(config: Config, folder: RunFolder, watch: Watch) -> None:
             raise UserError(
                 f"The seed {config.seed.folder} does not train (stage {seed.stage}): {seed.reason} Mend it first."
             )
-        _found(folder, config)
+        _found(folder, equipment.config)
         with locked(folder.lock), closing(Journal(folder.journal)) as journal:
             _evolve(equipment, folder, journal, lineage, seed, Memo(), watch, equipment.begin())
 
@@ -95,16 +95,15 @@ def resume(folder: RunFolder, watch: Watch, said: Mapping[str, Any] | None = Non
         if said:
             _write(folder.config, config.to_toml())
         lineage = Lineage.open(Path(config.seed.folder), folder.root, folder.name)
-        frozen = frozenset(config.seed.frozen)
         seed: Individual | Failure | None = None
         for _, _, key, data in journal.events("settled"):
             if key == SEED_ID:
-                seed = read_seed(data, frozen)
+                seed = read_seed(data, equipment.genome)
         seed = seed or equipment.bench.measure(Birth(SEED_ID, 0), equipment.genome)
         if isinstance(seed, Failure):
             raise MachineError(f"The seed does not train any more: {seed.reason}")
         begun = replace(begun, accepted=accepted, until_anew=anew)
-        _evolve(equipment, folder, journal, lineage, seed, journal.memo(frozen), watch, begun)
+        _evolve(equipment, folder, journal, lineage, seed, journal.memo(equipment.genome), watch, begun)
 
 
 def _found(folder: RunFolder, config: Config) -> None:
@@ -137,7 +136,8 @@ class _Equipment:
     isolation: Isolation
 
     def begin(self) -> RunStarted:
-        rests_on = basis(Path(self.config.seed.folder), self.config.seed.files, prompts_folder())
+        files = basis(Path(self.config.seed.folder), self.config.seed.files, prompts_folder())
+        rests_on = {**files, **self.task.basis}
         settings, isolation = self.config.model_dump(mode="json"), self.isolation
         return RunStarted(settings, isolation.level, isolation.in_force, self.bench.devices, rests_on)
 
@@ -153,33 +153,40 @@ def _equip(config: Config, watch: Watch, pinned: Level = "none") -> Iterator[_Eq
     bounds = {c.name: c.bound for c in constraints if c.relation in ("<=", "<")}
     try:
         task = open_task(
-            config.task, config.budget, bounds, config.seed.files, configuration.cache_folder(), _measured(config)
+            config.task,
+            config.budget,
+            bounds,
+            config.seed.files,
+            configuration.cache_folder(),
+            _measured(config),
+            Path(config.seed.folder),
         )
     except TaskError as error:
         raise UserError(str(error)) from error
-    for table in ("objectives", "constraints"):
-        for name in getattr(config, table):
-            if name not in task.objectives:
-                raise UserError(f"{table}.{name}: this task measures {', '.join(task.objectives)}.")
+    config = settled(config, task)
+    genome = genome if task.calls is None else replace(genome, entries=task.calls)
     prompts = Prompts.load(prompts_folder())
     if not config.llm.models:
         raise UserError("No model is named: give --llm MODEL, or --llm offline to run without a key or a network.")
     devices = _devices(config)
     isolation = _isolation(config, pinned)
+    if trouble := gpu_trouble(isolation, devices):
+        raise UserError(trouble)
     check(config.limits, config.llm.models, lambda model: price(model, config.llm.prices))
     with ExitStack() as stack:
         settings = LlmSettings(
             api_base=config.llm.api_base, deadline_seconds=config.llm.deadline_seconds, prices=config.llm.prices
         )
         models = {name: stack.enter_context(closing(open_model(name, settings))) for name in config.llm.models}
-        stem = stack.enter_context(closing(Stem()))
+        if (stem := open_stem()) is not None:
+            stack.callback(stem.close)
         bench = Bench(
             task,
             Lanes(
                 isolation.level,
-                lambda: WarmSandbox(isolation.level, isolation.layers, stem=stem),
+                lambda: open_sandbox(isolation.level, isolation.layers, stem=stem),
                 devices,
-                beside=max(2, min(len(devices), len(os.sched_getaffinity(0)))),
+                beside=max(2, min(len(devices), cores())),
             ),
             config.objective_list(),
             constraints,

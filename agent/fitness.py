@@ -27,6 +27,8 @@ class Objective:
 
     name: str
     direction: Direction
+    reported: str = ""
+    """Why its values are only the candidate's own word; empty for what is measured outside."""
 
     def better(self, a: float, b: float) -> bool:
         """Is value `a` strictly better than value `b`?"""

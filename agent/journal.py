@@ -41,6 +41,7 @@ from agent.events import (
     Steered,
 )
 from agent.fitness import Fitness
+from agent.genome import Genome
 from agent.individual import Birth, Duplicate, Failure, Individual, Outcome, Variant
 from agent.llm import Message, ModelRests, ModelReturned
 from agent.records import (
@@ -157,11 +158,11 @@ class Journal:
         for moment, kind, key, data in rows:
             yield moment, kind, key, json.loads(data)
 
-    def memo(self, frozen: frozenset[str]) -> Memo:
-        """What was done already. `frozen` are the block names that the genomes are to treat as frozen."""
+    def memo(self, like: Genome) -> Memo:
+        """What was done already. `like`: a genome whose rules hold for all of the run."""
         births = {key: read_birth(data) for _, _, key, data in self.events("drawn")}
         variants = {
-            key: read_variant(data, births[key], frozen) for _, _, key, data in self.events("bred", "mended") if key in births
+            key: read_variant(data, births[key], like) for _, _, key, data in self.events("bred", "mended") if key in births
         }
         outcomes: dict[str, Individual | Failure] = {}
         history: list[Birth | Outcome | Generalised | DirectiveWritten] = []

@@ -203,11 +203,14 @@ def message(
             + ", ".join(f"{o.name} {_number(seed.fitness[o.name])} -> {_number(values[o.name])}" for o in objectives)
         )
         trailers |= {o.name.replace("_", "-").capitalize(): f"{values[o.name]:.10g}" for o in objectives}
+    reported = [o for o in objectives if o.reported]
+    trailers["Self-reported"] = ", ".join(o.name for o in reported)
+    warning = "\n".join(f"{o.name} is self-reported: {o.reported}." for o in reported)
     meant = f"Intention: {_line(outcome.intention)}" if outcome.intention else ""
     if usd is not None:
         trailers["Cost-USD"] = f"{usd:.6f}"
     told = "\n".join(f"{key}: {_line(value)}" for key, value in trailers.items() if value)
-    return "\n\n".join(part for part in (_line(subject)[:200], meant, body, told) if part)
+    return "\n\n".join(part for part in (_line(subject)[:200], meant, body, warning, told) if part)
 
 
 def _line(text: str) -> str:

@@ -42,8 +42,9 @@ def write_variant(variant: Variant) -> Json:
     return {"files": dict(genome.files), "fingerprint": genome.fingerprint, **said}
 
 
-def read_variant(data: Json, birth: Birth, frozen: frozenset[str]) -> Variant:
-    genome = Genome.known(data["files"], frozen, data["fingerprint"])
+def read_variant(data: Json, birth: Birth, like: Genome) -> Variant:
+    """`like`: a genome whose rules hold for all of its run."""
+    genome = like.known(data["files"], data["fingerprint"])
     return Variant(birth, genome, data.get("intention", ""), changed=tuple(data.get("changed", ())))
 
 
@@ -75,9 +76,9 @@ def read_outcome(data: Json, birth: Birth, variant: Variant | None) -> Outcome:
             return replace(failure, genome=variant.genome, intention=variant.intention, changed=variant.changed)
 
 
-def read_seed(data: Json, frozen: frozenset[str]) -> Individual:
+def read_seed(data: Json, like: Genome) -> Individual:
     fitness, evidence = Fitness(data["fitness"]), _read_evidence(data["evidence"])
-    return Individual(Birth(SEED_ID, 0), Genome(data["files"], frozen), fitness, evidence)
+    return Individual(Birth(SEED_ID, 0), like.alike(data["files"]), fitness, evidence)
 
 
 def write_lesson(lesson: Lesson) -> Json:

@@ -73,6 +73,15 @@ def _noise(facts: Facts) -> str:
     return f"One sigma of the seed over training seeds: {told}." if told else "The noise was not measured, or there is none."
 
 
+def _marked(facts: Facts) -> list[str]:
+    """The objectives' names as column heads."""
+    return [f"{name} (self-reported)" if name in facts["self_reported"] else name for name in facts["objectives"]]
+
+
+def _warning(facts: Facts) -> str:
+    return " ".join(f"{name} is self-reported: {reason}." for name, reason in facts["self_reported"].items())
+
+
 def _rows(facts: Facts) -> list[tuple[str, list[str], str, str]]:
     """(id, values with their change, branch, intention) of the seed and the front."""
     seed = facts["seed"]["fitness"]
@@ -97,13 +106,14 @@ def _change(facts: Facts, name: str, member: Facts) -> str:
 
 
 def _markdown(facts: Facts) -> str:
-    names = list(facts["objectives"])
+    names = _marked(facts)
     lines = [f"# {facts['run']}", "", _sub(facts) + ".", "", f"Children: {_counts(facts)}. {_noise(facts)}"]
     lines += [f"Hypervolume {facts['hypervolume']:.4f} (the seed alone: 1).", "", "## Front", ""]
     lines += [f"| id | {' | '.join(names)} | branch | last intention |", f"|---|{'---|' * len(names)}---|---|"]
     for id, values, branch, meant in _rows(facts):
         told = quote(meant, 200).replace("|", "\\|") if meant else ""
         lines.append(f"| {id} | {' | '.join(values)} | {f'`{branch}`' if branch else ''} | {told} |")
+    lines += ["", _warning(facts)] if facts["self_reported"] else []
     if facts["lessons"]:
         lines += ["", "## What helped most", ""]
         lines += [f"- `{one['id']}` {_deed(one)}: {_gains(one)}. {quote(_said(one), 240)}" for one in facts["lessons"]]
@@ -116,7 +126,7 @@ def _markdown(facts: Facts) -> str:
 def _html(facts: Facts) -> str:
     e = escape
     names = list(facts["objectives"])
-    head = "".join(f"<th class=n>{e(name)}</th>" for name in names)
+    head = "".join(f"<th class=n>{e(name)}</th>" for name in _marked(facts))
     rows = "".join(
         f"<tr><td>{e(id)}</td>{''.join(f'<td class=n>{e(value)}</td>' for value in values)}"
         f"<td><code>{e(branch)}</code></td><td>{e(meant[:200])}</td></tr>"
@@ -138,7 +148,8 @@ def _html(facts: Facts) -> str:
     parts = [
         f"<h1>{e(facts['run'])}</h1><p class=sub>{e(_sub(facts))}</p>",
         f"<p>Children: {e(_counts(facts))}. {e(_noise(facts))}</p>",
-        f"<h2>Front</h2><table><tr><th>id</th>{head}<th>branch</th><th>last intention</th></tr>{rows}</table>{diffs}",
+        f"<h2>Front</h2><table><tr><th>id</th>{head}<th>branch</th><th>last intention</th></tr>{rows}</table>"
+        f"<p>{e(_warning(facts))}</p>{diffs}",
         f"<h2>Growth</h2><p>Hypervolume {facts['hypervolume']:.4f}; the seed alone has 1.</p>{_growth(facts['points'])}",
         f"<h2>All that was trained</h2>{_scatter(facts, names)}" if facts["trained"] else "",
         f"<h2>What helped most</h2><table><tr><th>id</th><th>what</th><th>gains, in sigma or tenths of the seed's value</th>"

@@ -16,6 +16,7 @@ from agent.genome import Genome, diff
 from agent.individual import INVALID_STAGES, SEED_ID, Birth, listed
 from agent.journal import Journal
 from agent.records import read_birth
+from sandbox.tasks import reported
 
 Facts = dict[str, Any]
 
@@ -53,6 +54,7 @@ def status(journal: Journal, run: str, *, alive: bool) -> Facts:
         "counts": {kind: counts[kind] for kind in ("proposed", "invalid", "duplicate", "failed", "trained")},
         "failures": dict(reasons.most_common(5)),
         "objectives": config.get("objectives", {}),
+        "self_reported": reported(config.get("task", {})),
         "seed": {"fitness": dict(seed.values) if seed else None},
         "noise": {"sigma": dict(noise.sigma), "mean": dict(noise.reference)} if noise else None,
         "plateau": next((d["level"] for _, _, _, d in reversed(list(journal.events("adapted")))), 0),

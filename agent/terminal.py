@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import IO, Any, cast
 
@@ -36,6 +36,7 @@ from agent.evolve import Search
 from agent.individual import INVALID_STAGES, SEED_ID, Duplicate, Failure, Individual, Outcome, listed
 from agent.llm import ModelRests, ModelReturned
 from agent.prompting import clean
+from sandbox.tasks import reported
 
 Facts = Mapping[str, Any]
 
@@ -139,6 +140,10 @@ class Live:
                 self._slots = slots_text(event.devices)
                 for change in event.accepted:
                     self._tell(Text(f"changed since the last start, and accepted: {change}", "yellow"))
+                task = event.config["task"]
+                assert isinstance(task, dict)
+                for name, reason in reported(task).items():
+                    self._tell(Text(f"{name} is self-reported: {reason}", "yellow"))
             case Recalled(outcome):
                 self._counts["proposed"] += outcome.id != SEED_ID
                 self._count(outcome)
@@ -243,6 +248,7 @@ def print_status(facts: Facts) -> None:
     lines.append(Text(f"{spend['llm_calls']} model calls, {tokens}, {usd}; {place}"))
     for reason, count in facts["failures"].items():
         lines.append(Text(f"  {count} x {clean(reason)[:150]}", "yellow"))
+    lines += _warnings(facts["self_reported"])
     if noise := facts["noise"]:
         told = ", ".join(f"{name} {number(sigma) if sigma else 'none'}" for name, sigma in noise["sigma"].items())
         lines.append(Text(f"noise, one sigma of the seed over training seeds: {told}"))
@@ -277,6 +283,8 @@ def print_run(listed: list[dict[str, Any]], facts: Facts) -> None:
         table.add_row(*(Text(cell) for cell in cells), style="green" if one["id"] in on_front else "")
     console.print(table)
     console.print(_front_table(facts))
+    for line in _warnings(facts["self_reported"]):
+        console.print(line)
 
 
 def print_variant(one: Facts, facts: Facts) -> None:
@@ -293,7 +301,8 @@ def print_variant(one: Facts, facts: Facts) -> None:
         for name, value in one["fitness"].items():
             sigma = (facts["noise"] or {"sigma": {}})["sigma"].get(name)
             change = f", {(value - seed[name]) / sigma:+.1f} sigma" if sigma else ""
-            table.add_row(name, Text(f"{number(value)}  (seed {number(seed[name])}{change})"))
+            mark = f"; self-reported: {reason}" if (reason := facts["self_reported"].get(name)) else ""
+            table.add_row(name, Text(f"{number(value)}  (seed {number(seed[name])}{change}){mark}"))
         stages = ", ".join(f"{stage} {s:.2f} s" for stage, s in one["evidence"]["seconds"].items())
         memory = one["evidence"]["peak_memory"] / 2**20
         place = f"on {one['evidence']['device']}, {one['evidence']['waited']:.2f} s of waiting not counted"
@@ -380,29 +389,29 @@ def print_diff(text: str) -> None:
         sys.stdout.write(text)
 
 
-def print_doctor(facts: Facts) -> None:
+def print_doctor(lines: Iterable[str]) -> None:
+    """Topics stand at the margin."""
     console = _stdout()
-    for topic, found in facts.items():
-        console.print(Text(topic, "bold"))
-        for key, value in found.items() if isinstance(found, Mapping) else [("", found)]:
-            console.print(Text(f"  {key}: {_flat(value)}"), soft_wrap=True)
+    for line in lines:
+        console.print(Text(line, "" if line.startswith(" ") else "bold"), soft_wrap=True)
 
 
-def _flat(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{k} {_flat(v)}" for k, v in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(map(_flat, value)) or "none"
-    return str(value)
+def print_checks(checks: list[dict[str, Any]]) -> None:
+    """A line for each check; what it found is the author's or a candidate's text."""
+    console = _stdout()
+    for check in checks:
+        word, style = ("ok    ", "green") if check["passed"] else ("FAILED", "bold red")
+        console.print(Text(f"{word} {check['check']}: {clean(check['found'])}", style), soft_wrap=True)
 
 
 def _front_table(facts: Facts, most: int | None = None) -> Table:
     """`most`: rows that there is room for."""
-    table = Table(title="front", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    table = Table(title="front", title_justify="left", box=None, padding=(0, 2, 0, 0), expand=True)
     names = list(facts["objectives"])
     for column in ("id", *names, "branch"):
-        table.add_column(column, justify="right" if column in names else "left", no_wrap=True)
-    table.add_column("last intention", no_wrap=True, overflow="ellipsis")
+        mark = " (self-reported)" if column in facts["self_reported"] else ""
+        table.add_column(f"{column}{mark}", justify="right" if column in names else "left", no_wrap=True)
+    table.add_column("last intention", no_wrap=True, overflow="ellipsis", ratio=1)  # takes what the others leave
     rows = [(member["id"], member["fitness"], member["branch"], member["intention"]) for member in facts["front"]]
     if facts["seed"]["fitness"] and all(id != SEED_ID for id, *_ in rows):
         rows.append((SEED_ID, facts["seed"]["fitness"], "(where it began)", ""))
@@ -412,6 +421,10 @@ def _front_table(facts: Facts, most: int | None = None) -> Table:
     for id, fitness, branch, intention in rows[:room]:
         table.add_row(id, *(number(fitness[n]) for n in names), Text(branch or ""), Text(clean(intention)))
     return table
+
+
+def _warnings(reported: Mapping[str, str]) -> list[Text]:
+    return [Text(f"{name} is self-reported: {reason}.", "yellow") for name, reason in reported.items()]
 
 
 def _stdout() -> Console:

@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +54,11 @@ def gpus(
     found = _from_driver(driver, nodes) or _from_tool()
     wanted = environment.get("CUDA_VISIBLE_DEVICES")
     return found if wanted is None else _visible(found, wanted)
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def torch_has_cuda() -> bool:

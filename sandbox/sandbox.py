@@ -65,6 +65,8 @@ class Call:
     threads: int = 1
     slot: bool = False
     """This call trains: among several sandboxes it holds a slot for itself. See `lanes`."""
+    readable: tuple[Path, ...] = ()
+    """Real paths of files and folders that the child may read where they are, beside what every child may."""
 
 
 @dataclass(frozen=True)

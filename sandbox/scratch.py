@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 
 MAX_ENTRIES = 4096
 
@@ -45,7 +44,7 @@ def remove(folder: str) -> None:
                 for inner in list(os.scandir(entry.path)):
                     if inner.is_dir(follow_symlinks=False):
                         os.chmod(inner.path, 0o700)  # a folder that is not writable cannot be moved
-                        os.rename(inner.path, os.path.join(folder, secrets.token_hex(8)))
+                        os.rename(inner.path, os.path.join(folder, os.urandom(8).hex()))
                     else:
                         os.unlink(inner.path)
                 os.rmdir(entry.path)

@@ -13,7 +13,6 @@ import socket
 import subprocess
 import sys
 import threading
-from pathlib import Path
 from typing import Protocol
 
 from sandbox.isolation import levels
@@ -21,8 +20,6 @@ from sandbox.sandbox import SandboxUnavailable
 
 START_SECONDS = 120.0
 """How long a process may take until it says that it is ready: torch from a cold disk."""
-
-_PACKAGE = Path(__file__).resolve().parent
 
 
 class Process(Protocol):
@@ -42,22 +39,16 @@ def spawn(channel: socket.socket, *flags: str, warm: bool = True) -> Process:
 
     Raises SandboxUnavailable.
     """
-    environment = {
-        "PATH": "/usr/bin:/bin",
-        "LANG": "C.UTF-8",
-        "PYTHONPATH": os.pathsep.join([str(_PACKAGE.parent), *levels.package_folders()]),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "OMP_WAIT_POLICY": "PASSIVE",
-        "OPENBLAS_NUM_THREADS": "1",
-        "OMP_NUM_THREADS": "1",
-        "HOME": "/nonexistent",
-        "TORCHINDUCTOR_CACHE_DIR": "/nonexistent",
-    }
     how = ([], []) if warm else (["-S"], ["--cold"])  # without torch there is no need to look for packages either
     command = [sys.executable, "-P", "-s", *how[0], "-m", "sandbox.zygote", str(channel.fileno()), *how[1], *flags]
     try:
         return subprocess.Popen(
-            command, env=environment, pass_fds=[channel.fileno()], stdin=subprocess.DEVNULL, cwd="/", start_new_session=True
+            command,
+            env=levels.environment(),
+            pass_fds=[channel.fileno()],
+            stdin=subprocess.DEVNULL,
+            cwd="/",
+            start_new_session=True,
         )
     except OSError as error:
         raise SandboxUnavailable(f"the sandbox's process cannot be started: {error}") from error

@@ -7,18 +7,18 @@ import fcntl
 import json
 import os
 import select
-import shutil
 import socket
 import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from sandbox import devices
+from sandbox import orders
 from sandbox.isolation import levels
 from sandbox.output import HeadAndTail, Lines
+from sandbox.reports import report
 from sandbox.sandbox import Call, Level, Report, SandboxUnavailable, Turn, Watch
 from sandbox.scratch import remove
 from sandbox.stem import START_SECONDS, Process, Stem, spawn
@@ -93,20 +93,26 @@ class _Zygote:
         self.calls = 0
         self.serving = False
         """A call was handed over, and its answer has not come."""
-        self._folder = tempfile.mkdtemp(prefix="evolve-root-")  # where a private root is mounted, seen by the child only
+        try:
+            self._folder = tempfile.mkdtemp(prefix="evolve-sandbox-")
+            place = orders.memory_file("place", orders.place(self._folder))
+        except OSError as error:
+            raise SandboxUnavailable(f"the sandbox cannot make its folder in {tempfile.gettempdir()}: {error}") from error
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.settimeout(START_SECONDS)
+        self._channel = ours
         try:
             self._process: Process = stem.fork(theirs) if stem else spawn(theirs, warm=warm)
         except SandboxUnavailable:
             ours.close()
-            os.rmdir(self._folder)
+            os.close(place)
+            remove(self._folder)
             raise
         finally:
             theirs.close()
-        self._channel = ours
-        ours.settimeout(START_SECONDS)
         try:
-            self._baseline = int(self._hear()["baseline"])
+            self._send(b"place", [place])
+            self._hear()
         except SandboxUnavailable:
             self.close()
             raise
@@ -114,29 +120,22 @@ class _Zygote:
     def serve(self, call: Call, layers: Mapping[str, bool], watch: Watch | None, turn: Turn | None) -> Report:
         self.calls += 1
         with contextlib.ExitStack() as stack:
-            scratch = tempfile.mkdtemp(prefix="evolve-scratch-")
-            stack.callback(remove, scratch)
             log_read, log_write = os.pipe2(os.O_CLOEXEC)
-            result = os.memfd_create("result", os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC)
-            request = _request(call, layers, self._folder, scratch, self._baseline, held=turn is not None)
-            descriptors = [request, log_write, result]
             stack.callback(os.close, log_read)
-            sent = stack.enter_context(contextlib.ExitStack())
-            for descriptor in descriptors:
-                if descriptor != result:
-                    sent.callback(os.close, descriptor)
-            stack.callback(os.close, result)
-            os.ftruncate(result, LENGTH.size + call.limits.result)
-            fcntl.fcntl(result, fcntl.F_ADD_SEALS, _SEALS)  # the child can neither grow it nor cut it under our hands
-            for path in call.inputs.values():
-                descriptors.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
-                sent.callback(os.close, descriptors[-1])
+            descriptors = [log_write]
             try:
-                self.serving = True
-                socket.send_fds(self._channel, [b"call"], descriptors)
-            except OSError as error:
-                raise SandboxUnavailable(f"the sandbox's process has died: {error}") from error
-            sent.close()
+                result = os.memfd_create("result", os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC)
+                stack.callback(os.close, result)
+                os.ftruncate(result, LENGTH.size + call.limits.result)
+                fcntl.fcntl(result, fcntl.F_ADD_SEALS, _SEALS)  # the child can neither grow it nor cut it under our hands
+                descriptors = [orders.memory_file("request", orders.request(call)), log_write, os.dup(result)]
+                for path in call.inputs.values():
+                    descriptors.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+            except BaseException:
+                _close(descriptors)
+                raise
+            self.serving = True
+            self._send(json.dumps(orders.order(call, layers, held=turn is not None)).encode(), descriptors)
             log = HeadAndTail(call.limits.log)
             running = stack.enter_context(contextlib.ExitStack())
             if turn is not None:
@@ -145,7 +144,7 @@ class _Zygote:
             lines = Lines(watch) if watch else None
             told = self._wait(log_read, log, lines, call.limits.seconds + GRACE_SECONDS, running.close)
             self.serving = False
-            return _report(told, log.text(), result, call, layers)
+            return report(told, log.text(), result, call, layers)
 
     def _wait(
         self, log_read: int, log: HeadAndTail, lines: Lines | None, seconds: float, ended: Callable[[], None]
@@ -176,6 +175,8 @@ class _Zygote:
                         poll.unregister(log_read)
                 elif told is None:
                     news = self._hear()
+                    if "broken" in news:
+                        raise SandboxUnavailable(f"the sandbox could not make a process ready: {news['broken']}")
                     ended()
                     if "cause" in news:
                         told = news
@@ -189,6 +190,15 @@ class _Zygote:
         if not data:
             raise SandboxUnavailable("the sandbox's process has died")
         return dict(json.loads(data))
+
+    def _send(self, data: bytes, descriptors: Sequence[int]) -> None:
+        """The descriptors go over and are closed here."""
+        try:
+            socket.send_fds(self._channel, [data], descriptors)
+        except OSError as error:
+            raise SandboxUnavailable(f"the sandbox's process has died: {error}") from error
+        finally:
+            _close(descriptors)
 
     def _say(self, word: bytes) -> None:
         with contextlib.suppress(OSError):  # if the zygote has died, the next to listen hears it
@@ -207,73 +217,9 @@ class _Zygote:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        remove(self._folder)  # the zygote does it too, unless it was killed
 
 
-def _request(call: Call, layers: Mapping[str, bool], base: str, scratch: str, baseline: int, *, held: bool) -> int:
-    """The request as a memory file: sources can be larger than a message."""
-    gpu = call.device.startswith("cuda")
-    readable = levels.readable_paths()
-    whole, listed = levels.readable_around()
-    document = {
-        "entry": call.entry,
-        "sources": dict(call.sources),
-        "inputs": list(call.inputs),
-        "options": dict(call.options),
-        "limits": {k: getattr(call.limits, k) for k in ("seconds", "memory", "result", "scratch")},
-        "device": "cuda:0" if gpu else "cpu",
-        "gpu": gpu,
-        "devices": levels.gpu_devices(call.device) if gpu else [],
-        "threads": call.threads,
-        "layers": dict(layers),
-        "readable": readable,
-        "hidden": levels.hidden_paths(),
-        "whole": whole,
-        "listed": listed,
-        "world_readable": levels.world_readable(readable),
-        "base": base,
-        "baseline": baseline,
-        "scratch_bytes": call.limits.scratch,
-        "scratch": scratch,
-        "held": held,
-    }
-    descriptor = os.memfd_create("request", os.MFD_CLOEXEC)
-    with open(descriptor, "wb", closefd=False) as file:
-        file.write(json.dumps(document).encode("utf-8", "surrogatepass"))
-    return descriptor
-
-
-def _report(told: Mapping[str, Any], text: str, result: int, call: Call, layers: Mapping[str, bool]) -> Report:
-    head, _, log = text.partition("\n")
-    in_force = tuple(name for name in head.split(",") if name)
-    cause, status = told["cause"], told["status"]
-    if cause in ("exit", "signal"):
-        _check_layers(in_force, layers, text)
-    (length,) = LENGTH.unpack(os.pread(result, LENGTH.size, 0))
-    data = b""
-    if length > call.limits.result + 1:
-        cause = "result" if cause == "exit" else cause
-    elif length and cause == "exit" and status == 0:
-        data = os.pread(result, length - 1, LENGTH.size)
-        while len(data) < length - 1:
-            data += os.pread(result, length - 1 - len(data), LENGTH.size + len(data))
-    if cause == "exit" and status and call.device != "cpu" and devices.failed(log):
-        cause = "device"
-    return Report(
-        cause=cause,
-        status=status,
-        seconds=told["seconds"],
-        cpu_seconds=told["cpu_seconds"],
-        peak_memory=told["peak_memory"],
-        result=data,
-        log=log,
-        layers=in_force,
-    )
-
-
-def _check_layers(in_force: Sequence[str], layers: Mapping[str, bool], text: str) -> None:
-    """The child says what it took upon itself before any candidate code ran; less than asked for is the machine's fault."""
-    words = {name.split(" ")[0] for name in in_force}
-    missing = [name for name, wanted in layers.items() if wanted and name not in words]
-    if missing:
-        raise SandboxUnavailable(f"the layer {missing[0]} could not be set up: {text.strip()[-400:]}")
+def _close(descriptors: Iterable[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)

@@ -15,14 +15,12 @@ import signal
 import socket
 import struct
 import sys
-import tempfile
-import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from sandbox.child import Child
-from sandbox.isolation import landlock, limits, linux, namespaces, seccomp
+from sandbox.isolation import cgroup, landlock, limits, linux, namespaces, seccomp
 
 RESULT = CHANNEL = 3
 STATUS = START = 4
@@ -30,13 +28,16 @@ FIRST_INPUT = 5
 _HIGH = 256
 LENGTH = struct.Struct("<Q")
 """Heads the result: its length plus one; zero means that the entry function did not return."""
+MAX_ORDER = 1 << 16
+"""Bytes of what the trusted side says to the zygote of one call; what a candidate wrote is in the request, a file."""
 STOP, GO = b"stop", b"go"
 """What the trusted side says to the zygote, instead of a call: to end the one that runs, to start the one that is held."""
 ENDED = struct.Struct("<iQdd")
 """What the trusted init of a pid namespace reports: wait status, peak memory in bytes, user and system seconds."""
 
-_FILE_SIZE = 64 << 20
 NOBODY = 65534
+
+_FILE_SIZE = 64 << 20
 _SYSTEM_FILES = (
     "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/sys/devices/system/cpu", "/dev/urandom", "/dev/random",
     "/etc/ld.so.cache", "/etc/localtime", "/usr/share/zoneinfo",
@@ -44,30 +45,47 @@ _SYSTEM_FILES = (
 _GPU_FILES = ("/proc/driver/nvidia", "/sys")
 
 
-def live(profile: Mapping[str, Any], channel: socket.socket, status: int, zygote: int) -> None:
-    """Never returns. Takes on what depends on `profile` alone, then waits on `channel` for the call itself.
+def live(profile: Mapping[str, Any], place: Mapping[str, Any], channel: socket.socket, status: int, zygote: int) -> None:
+    """Never returns. Takes all layers on, then waits on `channel` for the call itself: so it is ready before there is one.
 
-    So a process can be made ready before there is a call for it. `profile`: layers, readable, world_readable, devices,
-    gpu, base, scratch_bytes. What goes wrong before a call has come is told on the channel.
+    `profile`: layers, devices, gpu, scratch_bytes. `place`: what of this machine is to be seen, and this worker's own folders
+    (`scratch`: None where the root is its own). What goes wrong before a call has come is told on the channel.
     """
     try:
         channel = _detach(channel, status, zygote)
         try:
-            if profile["layers"]["namespaces"]:
-                layers, scratch = _in_namespaces(profile, channel), namespaces.SCRATCH
-            else:
-                layers, scratch = _unprivileged(profile), None
+            layers = _layers(profile, place, channel)
         except BaseException:  # a layer that this machine does not give
-            channel.send(traceback.format_exc()[-4000:].encode())
+            channel.send(_told()[-4000:].encode())
             raise
-        request = _receive(channel)
-        scratch = scratch or request["scratch"]
-        os.chdir(scratch)
-        _run(request, Path(scratch), layers)
+        order, request = _receive(channel)
+        run(order, request, Path(place["scratch"] or namespaces.SCRATCH), layers)
     except BaseException:  # the edge of the process: what happened goes to the log, and nothing comes after
-        os.write(2, traceback.format_exc().encode())
+        os.write(2, _told().encode())
     finally:
         os._exit(70)
+
+
+def _layers(profile: Mapping[str, Any], place: Mapping[str, Any], channel: socket.socket) -> tuple[str, ...]:
+    """Every layer but the limits, which are those of the call; the names of what is in force."""
+    done: tuple[str, ...] = ()
+    if place["cgroup"]:
+        done += (f"cgroup {cgroup.join(place['cgroup'])}".strip(),)
+    inside = bool(profile["layers"]["namespaces"])
+    done += _in_namespaces(profile, place, channel) if inside else _unprivileged(profile, place)
+    os.chdir(place["scratch"] or namespaces.SCRATCH)
+    if profile["layers"]["landlock"]:
+        done += (f"landlock {_with_landlock(profile, place)}",)
+    if profile["layers"]["seccomp"]:
+        seccomp.restrict(gpu=profile["gpu"])
+        done += ("seccomp",)
+    return done
+
+
+def _told() -> str:
+    import traceback  # imported late: a tenth of a cold start
+
+    return traceback.format_exc()
 
 
 def _detach(channel: socket.socket, status: int, zygote: int) -> socket.socket:
@@ -80,13 +98,13 @@ def _detach(channel: socket.socket, status: int, zygote: int) -> socket.socket:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     null = os.open("/dev/null", os.O_RDWR)
-    _arrange({0: null, 1: null, 2: null, CHANNEL: channel.detach(), STATUS: status})
+    arrange({0: null, 1: null, 2: null, CHANNEL: channel.detach(), STATUS: status})
     os.environ.clear()
     os.environ.update({"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "OMP_WAIT_POLICY": "PASSIVE"})
     return socket.socket(fileno=CHANNEL)
 
 
-def _arrange(wanted: Mapping[int, int]) -> None:
+def arrange(wanted: Mapping[int, int]) -> None:
     """Exactly these descriptors: number -> what is to be there. Upwards first, so that none is overwritten too early."""
     high = {number: os.dup2(source, _HIGH + number, inheritable=False) for number, source in wanted.items()}
     os.closerange(0, _HIGH)
@@ -95,29 +113,29 @@ def _arrange(wanted: Mapping[int, int]) -> None:
     os.closerange(_HIGH, 1024)
 
 
-def _receive(channel: socket.socket) -> dict[str, Any]:
-    """The call: its descriptors come to their places, the channel is closed."""
-    _, descriptors, _, _ = socket.recv_fds(channel, 16, 128)
+def _receive(channel: socket.socket) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The call, as (order, request): its descriptors come to their places, the channel is closed."""
+    order, descriptors, _, _ = socket.recv_fds(channel, MAX_ORDER, 128)
     if not descriptors:  # the zygote has ended
         os._exit(0)
     request, log, result, *inputs = descriptors
+    told = dict(json.loads(order))
     with open(request, "rb", closefd=False) as file:
-        file.seek(0)
         document = dict(json.load(file))
     channel.detach()
     places = {0: os.open("/dev/null", os.O_RDWR), 1: log, 2: log, RESULT: result}
-    if document["held"]:
+    if told["held"]:
         places[START] = inputs.pop(0)
-    _arrange(places | {FIRST_INPUT + i: source for i, source in enumerate(inputs)})
-    return document
+    arrange(places | {FIRST_INPUT + i: source for i, source in enumerate(inputs)})
+    return told, document
 
 
-def _in_namespaces(profile: Mapping[str, Any], channel: socket.socket) -> tuple[str, ...]:
+def _in_namespaces(profile: Mapping[str, Any], place: Mapping[str, Any], channel: socket.socket) -> tuple[str, ...]:
     """This process stays outside and waits; its child is init of the new pid namespace; its child returns from here."""
-    base = profile["base"]
+    root = place["root"]
     namespaces.enter()
-    readable = [*profile["readable"], *(_GPU_FILES if profile["gpu"] else ("/sys/devices/system/cpu",))]
-    namespaces.build_root(base, readable, profile["hidden"], profile["devices"], profile["scratch_bytes"])
+    readable = [*place["readable"], *profile["readable"], *(_GPU_FILES if profile["gpu"] else ("/sys/devices/system/cpu",))]
+    namespaces.build_root(root, readable, place["hidden"], profile["devices"], profile["scratch_bytes"])
     init = os.fork()
     if init:
         os.close(STATUS)
@@ -127,8 +145,9 @@ def _in_namespaces(profile: Mapping[str, Any], channel: socket.socket) -> tuple[
     linux.die_with_parent()
     linux.set_dumpable(False)
     # Only a GPU's driver writes there, the names of its threads. Without Landlock, root could change the kernel's settings.
-    proc = namespaces.mount_proc(base, writable=profile["gpu"] and profile["layers"]["landlock"])
-    namespaces.change_root(base)
+    settings_are_safe = profile["layers"]["landlock"] or os.geteuid() != 0
+    proc = namespaces.mount_proc(root, writable=profile["gpu"] and settings_are_safe)
+    namespaces.change_root(root)
     worker = os.fork()
     if worker == 0:
         linux.set_dumpable(True)
@@ -144,41 +163,58 @@ def _in_namespaces(profile: Mapping[str, Any], channel: socket.socket) -> tuple[
     os._exit(0)  # init's end takes every process of the namespace with it
 
 
-def _unprivileged(profile: Mapping[str, Any]) -> tuple[str, ...]:
+def _unprivileged(profile: Mapping[str, Any], place: Mapping[str, Any]) -> tuple[str, ...]:
     """Root without namespaces, as in a container: become nobody where the interpreter can be read by everybody."""
     os.close(STATUS)
-    if os.geteuid() == 0 and _restricted(profile):
-        if becomes_nobody(profile):
-            os.setgroups([])
-            os.setresgid(NOBODY, NOBODY, NOBODY)
-            os.setresuid(NOBODY, NOBODY, NOBODY)
-        linux.drop_capabilities()
-        linux.die_with_parent()  # a change of uid clears it
-        linux.set_dumpable(True)
-    return ()
+    if os.geteuid() != 0 or not _restricted(profile):
+        return ()
+    if becomes_nobody(profile, place):
+        os.setgroups([])
+        os.setresgid(NOBODY, NOBODY, NOBODY)
+        os.setresuid(NOBODY, NOBODY, NOBODY)
+    linux.drop_capabilities()
+    linux.die_with_parent()  # a change of uid clears it
+    linux.set_dumpable(True)
+    return ("no capabilities",) if os.geteuid() == 0 else ("nobody", "no capabilities")
 
 
-def becomes_nobody(profile: Mapping[str, Any]) -> bool:
+def becomes_nobody(profile: Mapping[str, Any], place: Mapping[str, Any]) -> bool:
     """Will the candidate run as nobody, so that its scratch folder has to be given to nobody?"""
     alone = os.geteuid() == 0 and not profile["layers"]["namespaces"]
-    return alone and _restricted(profile) and bool(profile["world_readable"])
+    return alone and _restricted(profile) and bool(place["world_readable"] and profile["world_readable"])
 
 
 def _restricted(profile: Mapping[str, Any]) -> bool:
     return bool(profile["layers"]["landlock"] or profile["layers"]["seccomp"])
 
 
-def _run(request: Mapping[str, Any], scratch: Path, layers: tuple[str, ...]) -> None:
-    """Takes the last layers, then hands over to code that nobody has read. Never returns."""
+def _with_landlock(profile: Mapping[str, Any], place: Mapping[str, Any]) -> int:
+    """The version of Landlock that is then in force."""
+    scratch = place["scratch"]
+    own = f"/proc/{os.getpid()}"
+    readable = ["/"] if scratch is None else [*place["whole"], *profile["readable"], *_SYSTEM_FILES, own]
+    listed = [] if scratch is None else place["listed"]
+    if profile["gpu"] and scratch is not None:
+        readable += _GPU_FILES
+    named = [f"{own}/task"] if profile["gpu"] else []  # if the driver cannot name its threads it does not start
+    writable = [namespaces.SCRATCH, "/dev/shm"] if scratch is None else [scratch]
+    devices = ["/dev/null", *profile["devices"]]
+    # A tmpfs of fixed size needs no watching; an ordinary folder is watched by what is to be seen in it.
+    return landlock.restrict(readable, writable, devices, listed, named, removable=scratch is None)
+
+
+def run(order: Mapping[str, Any], request: Mapping[str, Any], scratch: Path, layers: tuple[str, ...]) -> None:
+    """Takes the limits of the call, then hands over to code that nobody has read. Never returns."""
     code = 1
     try:
-        in_force = [*layers, *_restrict(request, scratch)]
+        in_force = (*layers, *_limited(order, request["threads"]))
         os.environ["TMPDIR"] = os.environ["HOME"] = str(scratch)
-        tempfile.tempdir = str(scratch)
+        if "tempfile" in sys.modules:  # it may have looked for a folder before
+            setattr(sys.modules["tempfile"], "tempdir", str(scratch))  # noqa: B010 (a module's own global)
         sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115 (kept open)
         os.write(1, f"{','.join(in_force)}\n".encode())
         gc.enable()
-        if request["held"]:
+        if order["held"]:
             os.read(START, 1)
             os.close(START)
         module, _, function = request["entry"].partition(":")
@@ -196,7 +232,7 @@ def _run(request: Mapping[str, Any], scratch: Path, layers: tuple[str, ...]) -> 
     except SystemExit as stop:
         print(f"SystemExit: the program ended itself with {stop.code!r}", file=sys.stderr)
     except BaseException:  # the candidate's doing, whatever it is; the trusted side reads it in the log
-        traceback.print_exc()
+        print(_told(), end="", file=sys.stderr)
     finally:
         try:
             sys.stdout.flush()
@@ -205,26 +241,13 @@ def _run(request: Mapping[str, Any], scratch: Path, layers: tuple[str, ...]) -> 
             os._exit(code)
 
 
-def _restrict(request: Mapping[str, Any], scratch: Path) -> list[str]:
-    """rlimits, Landlock, seccomp, in this order; the names of what is in force."""
-    wanted, limit, done = request["layers"], request["limits"], []
-    if wanted["rlimits"]:
-        data = None if request["gpu"] else limit["memory"] + request["baseline"] + (1 << 30)
-        limits.apply(data, max(_FILE_SIZE, limit["scratch"]), int(limit["seconds"] * max(request["threads"], 1)) + 60)
-        done.append("rlimits")
-    if wanted["landlock"]:
-        inside = bool(wanted["namespaces"])
-        readable = ["/"] if inside else [*request["whole"], *_SYSTEM_FILES, f"/proc/{os.getpid()}"]
-        listed = [] if inside else request["listed"]
-        task = [f"/proc/{os.getpid()}/task"] if request["gpu"] else []  # the driver names its threads there
-        writable = [str(scratch), "/dev/shm"] if inside else [str(scratch)]
-        devices = ["/dev/null", *request["devices"], *task]
-        # A tmpfs of fixed size needs no watching; an ordinary folder is watched by what is to be seen in it.
-        done.append(f"landlock {landlock.restrict(readable, writable, devices, listed, removable=inside)}")
-    if wanted["seccomp"]:
-        seccomp.restrict(gpu=request["gpu"])
-        done.append("seccomp")
-    return done
+def _limited(order: Mapping[str, Any], threads: int) -> tuple[str, ...]:
+    if not order["layers"]["rlimits"]:
+        return ()
+    limit = order["limits"]
+    data = None if order["gpu"] else limit["memory"] + order["baseline"] + (1 << 30)
+    limits.apply(data, max(_FILE_SIZE, limit["scratch"]), int(limit["seconds"] * max(threads, 1)) + 60)
+    return ("rlimits",)
 
 
 def _return(result: Any) -> None:

@@ -42,7 +42,7 @@ def test_a_child_comes_back_as_it_was_recorded(journal):
     trained = replace(TRAINED, intention=variant.intention)
     for event in (Drawn(BIRTH), asked, Answered("0001", 0, COMPLETION), Bred(variant), Settled(trained)):
         journal.record(event)
-    memo = journal.memo(frozenset())
+    memo = journal.memo(Genome({}))
     assert memo.births == {"0001": BIRTH}
     assert memo.answers == {("0001", 0): COMPLETION}
     assert memo.variants == {"0001": variant}
@@ -54,7 +54,7 @@ def test_failures_come_back_and_duplicates_are_decided_again(journal):
     failure = Failure(BIRTH, "contract", "undefined name", "\x1b[31mlog")
     for event in (Drawn(BIRTH), Drawn(other), Settled(failure), Settled(Duplicate(other, "0001"))):
         journal.record(event)
-    assert journal.memo(frozenset()).outcomes == {"0001": failure}
+    assert journal.memo(Genome({})).outcomes == {"0001": failure}
 
 
 def test_passing_by_again_leaves_the_first_record(journal):
@@ -161,7 +161,7 @@ def remembered(tmp_path, *events):
         journal.record(event)
     journal.close()
     again = Journal(path)
-    memo, listed = again.memo(frozenset()), list(again.events())
+    memo, listed = again.memo(Genome({})), list(again.events())
     again.close()
     path.unlink()
     return memo, listed
@@ -185,7 +185,7 @@ def test_any_individual_comes_back(tmp_path, birth, genome, fitness, evidence):
 def test_any_seed_comes_back_and_is_no_outcome_of_the_search(tmp_path, genome, fitness, evidence):
     seed = Individual(Birth(SEED_ID, 0), genome, fitness, evidence)
     memo, listed = remembered(tmp_path, Settled(seed))
-    assert read_seed(listed[0][3], frozenset()) == seed
+    assert read_seed(listed[0][3], Genome({})) == seed
     assert memo.outcomes == {}
 
 
@@ -313,7 +313,7 @@ def test_a_journal_opened_for_reading_writes_nothing(journal, tmp_path):
     reader = Journal(tmp_path / "journal.db", read_only=True)
     with pytest.raises(MachineError, match="cannot be written"):
         reader.record(Drawn(Birth("0002", 0)))
-    assert reader.memo(frozenset()).births == {"0001": BIRTH}
+    assert reader.memo(Genome({})).births == {"0001": BIRTH}
     reader.close()
 
 

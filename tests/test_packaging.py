@@ -24,7 +24,8 @@ def wheel(tmp_path_factory):
 
 def test_a_wheel_carries_prompts_and_seeds_and_the_licence(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
-    shipped = [p for folder in ("prompts", "seeds") for p in (ROOT / folder).rglob("*") if p.suffix in (".md", ".py", ".toml")]
+    every = [p for folder in ("prompts", "seeds") for p in (ROOT / folder).rglob("*")]
+    shipped = [p for p in every if p.suffix in (".md", ".py", ".toml", ".txt")]
     assert len(shipped) > 20
     assert {f"agent/_data/{p.relative_to(ROOT).as_posix()}" for p in shipped} <= names
     assert [n for n in names if n.endswith("licenses/LICENSE")]
@@ -50,6 +51,9 @@ def test_an_installed_wheel_runs_a_shipped_seed_elsewhere(wheel, tmp_path):
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
     assert "front" in run.stdout
+    code = "from sandbox.isolation.levels import hidden_paths; print(hidden_paths())"
+    hidden = subprocess.run([python, "-c", code], cwd=tmp_path, env=bare, capture_output=True, text=True, check=True).stdout
+    assert str((site / "agent/_data/seeds").resolve()) in hidden  # with the data of seeds' own tasks, test splits and all
 
 
 def test_pins_agree():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from agent.genome.facts import meanings
 from agent.genome.genome import Block, Genome
 
 
@@ -18,4 +17,4 @@ def changed_blocks(old: Genome, new: Genome) -> tuple[str, ...]:
 
 def alike(a: Block, b: Block) -> bool:
     """They do the same: comments, docstrings and spacing aside."""
-    return a.source == b.source or meanings(a.source) == meanings(b.source)
+    return a.source == b.source or a.meanings == b.meanings

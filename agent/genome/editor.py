@@ -44,8 +44,8 @@ class Editor:
         if len(answer) > MAX_CHARACTERS:
             return Violations((f"The answer has {len(answer):,} characters; {MAX_CHARACTERS:,} is the limit.",), "answer")
         readable = answer.encode("utf-8", "replace").decode()
-        frozen = sorted(genome.frozen)
-        request = {"files": dict(genome.files), "names": list(blocks), "answer": readable, "frozen": frozen}
+        rules = {"frozen": sorted(genome.frozen), "entries": sorted(genome.entries)}
+        request = {"files": dict(genome.files), "names": list(blocks), "answer": readable, **rules}
         child = self._idle.get()  # the one that was used last: others may never be needed
         try:
             line = child.exchange(json.dumps(request).encode() + b"\n", self._seconds)
@@ -59,11 +59,11 @@ class Editor:
         # What stays is the parent's: one copy serves both.
         changed = {path: text for path, text in told["files"].items() if genome.files[path] != text}
         same = {block: block for block in genome.all_blocks}
-        return Genome.known(
+        told_blocks = [Block.known(*fields, meanings=tuple(meanings)) for fields, meanings in told["blocks"]]
+        return genome.known(
             {**genome.files, **changed},
-            genome.frozen,
             told["fingerprint"],
-            all_blocks=tuple(same.get(block, block) for block in (Block(*fields) for fields in told["blocks"])),
+            all_blocks=tuple(same.get(block, block) for block in told_blocks),
             live_names=frozenset(told["live"]),
         )
 

@@ -123,7 +123,9 @@ def mentioned(statement: ast.stmt) -> set[str]:
     return found
 
 
-def reached(texts: Iterable[str], *, passive_values: bool = False) -> set[str]:
+def reached(
+    texts: Iterable[str], entry_points: Iterable[str] = ENTRY_POINTS, *, passive_values: bool = False
+) -> set[str]:
     """Names that the entry points or code that runs on import lead to; empty if there is no entry point.
 
     Errs on the side of life: a name is the same in every file and scope, and a string or an attribute may mean it too.
@@ -136,7 +138,7 @@ def reached(texts: Iterable[str], *, passive_values: bool = False) -> set[str]:
             binders.setdefault(name, []).append(statement)
         if not (statement.passive or (passive_values and statement.value)):
             queue.append(statement)
-    begun = [name for name in ENTRY_POINTS if name in binders]
+    begun = [name for name in entry_points if name in binders]
     found = set(begun)
     queue += [statement for name in begun for statement in binders[name]]
     while queue:

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from agent.errors import UserError
-from agent.genome.facts import DEFINITIONS, NOTHING, facts, reached, span
+from agent.genome.facts import DEFINITIONS, ENTRY_POINTS, NOTHING, facts, meanings, reached, span
 from agent.genome.syntax import parse
 
 _VERSION = f"{sys.version_info[0]}.{sys.version_info[1]}-"
@@ -31,6 +31,18 @@ class Block:
     kind: Literal["class", "function"]
     source: str
 
+    @classmethod
+    def known(cls, name: str, file: str, kind: Literal["class", "function"], source: str, **worked_out: object) -> Block:
+        """One of which another process worked out the `meanings`."""
+        block = cls(name, file, kind, source)
+        vars(block).update(worked_out)
+        return block
+
+    @cached_property
+    def meanings(self) -> tuple[str, ...]:
+        """Equal for blocks that differ only in comments, docstrings and spacing."""
+        return meanings(self.source)
+
 
 @dataclass(frozen=True)
 class Genome:
@@ -39,6 +51,8 @@ class Genome:
     files: Mapping[str, str]
     frozen: frozenset[str] = frozenset()
     """Names of blocks that evolution must leave alone."""
+    entries: frozenset[str] = frozenset(ENTRY_POINTS)
+    """What its task calls by name."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "files", MappingProxyType(dict(self.files)))
@@ -63,7 +77,7 @@ class Genome:
     @cached_property
     def live_names(self) -> frozenset[str]:
         """Of all blocks, those that an entry point or code that runs on import leads to; none if there is no entry point."""
-        names = reached(self.files.values())
+        names = reached(self.files.values(), self.entries)
         return frozenset(block.name for block in self.all_blocks if block.name.rpartition(":")[2] in names)
 
     @cached_property
@@ -80,12 +94,15 @@ class Genome:
 
     def with_files(self, files: Mapping[str, str]) -> Genome:
         """The same genome with some files replaced."""
-        return Genome({**self.files, **files}, self.frozen)
+        return self.alike({**self.files, **files})
 
-    @classmethod
-    def known(cls, files: Mapping[str, str], frozen: frozenset[str], fingerprint: str, **worked_out: object) -> Genome:
-        """One whose fingerprint another process worked out, and perhaps `all_blocks` and `live_names`."""
-        genome = cls(files, frozen)
+    def alike(self, files: Mapping[str, str]) -> Genome:
+        """Other files under the same rules."""
+        return Genome(files, self.frozen, self.entries)
+
+    def known(self, files: Mapping[str, str], fingerprint: str, **worked_out: object) -> Genome:
+        """As `alike`; another process worked out the fingerprint, and perhaps `all_blocks` and `live_names`."""
+        genome = self.alike(files)
         vars(genome).update(worked_out)
         if fingerprint.startswith(_VERSION):
             vars(genome)["fingerprint"] = fingerprint

@@ -92,10 +92,10 @@ def _idle(before: Files, edited: Files, kept: Files) -> str:
     return "The answer changes nothing: every definition in it stands in the program already." if kept == before else ""
 
 
-def _worked_out(files: Files) -> dict[str, Any]:
+def _worked_out(files: Files, entries: frozenset[str]) -> dict[str, Any]:
     """The files, with what the other side would have to parse them for."""
-    genome = Genome(files)
-    blocks = [astuple(block) for block in genome.all_blocks]
+    genome = Genome(files, entries=entries)
+    blocks = [(astuple(block), block.meanings) for block in genome.all_blocks]
     return {"files": files, "fingerprint": genome.fingerprint, "blocks": blocks, "live": sorted(genome.live_names)}
 
 
@@ -111,8 +111,13 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for line in sys.stdin:
-        result = apply(**json.loads(line))
-        told = {"reasons": result.reasons, "stage": result.stage} if isinstance(result, Violations) else _worked_out(result)
+        request = json.loads(line)
+        entries = frozenset(request.pop("entries"))
+        result = apply(**request)
+        if isinstance(result, Violations):
+            told = {"reasons": result.reasons, "stage": result.stage}
+        else:
+            told = _worked_out(result, entries)
         sys.stdout.write(json.dumps(told) + "\n")
         sys.stdout.flush()
 

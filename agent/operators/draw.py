@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agent.genome.facts import ENTRY_POINTS
 from agent.individual import Individual, Recipe
 from agent.operators.compare import differing, plain
 from agent.operators.splice import units
@@ -127,7 +126,7 @@ def _worth(individual: Individual, seed: Individual) -> list[str]:
     """
     own = {block.name for block in seed.genome.all_blocks}
     live = individual.genome.live_blocks
-    worth = [b.name for b in live if b.kind == "class" or b.name in own or plain(b.name) in ENTRY_POINTS]
+    worth = [b.name for b in live if b.kind == "class" or b.name in own or plain(b.name) in seed.genome.entries]
     return worth or [block.name for block in live]
 
 

@@ -28,6 +28,7 @@ class Rewrite:
             raise ValueError("a rewrite is of any blocks")
         text, unused = program(base)
         asked = recipe.directive
+        known = {**self.prompts.directives, **context.written}
         return conversation(
             self.prompts,
             recipe.role,
@@ -36,7 +37,7 @@ class Rewrite:
                 program=text,
                 unused=unused,
                 directive_name=asked.replace("_", " ") if asked else FREE,
-                directive=self.prompts.directives[asked] if asked else self.prompts.parts["mandate"].fill(),
+                directive=known[asked] if asked else self.prompts.parts["mandate"].fill(),
                 scope="blocks" if asked else "",
                 rules=rules_whole(self.prompts, recipe, base),
             ),

@@ -41,7 +41,7 @@ def situation(
     return prompts.parts["situation"].fill(
         task=brief.task,
         facts=_bullets(f"{label}: {fact}" for label, fact in brief.facts.items() if fact.strip()),
-        objectives=_bullets(f"{o.name}: {_WANTED[o.direction]} is better" for o in brief.objectives),
+        objectives=_bullets(_objective(o) for o in brief.objectives),
         constraints=", ".join(f"{c.name} {c.relation} {_number(c.bound)}" for c in brief.constraints),
         standing=_bullets(_standing(part, one, context) for part, one in listed.values()),
         figures_of=figures.id,
@@ -71,6 +71,11 @@ def names(blocks: Iterable[str]) -> str:
 def names_in_short(blocks: Sequence[str]) -> str:
     """The same with at most four names: `A`, `B`, `C`, `D` and 3 more."""
     return listed([f"`{name}`" for name in blocks])
+
+
+def _objective(objective: Objective) -> str:
+    marked = f" (self-reported: {objective.reported})" if objective.reported else ""
+    return f"{objective.name}: {_WANTED[objective.direction]} is better{marked}"
 
 
 def _standing(part: str, one: Individual, context: Context) -> str:

@@ -9,17 +9,19 @@ import json
 import os
 import platform
 import socket
+import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sandbox.isolation import landlock
-from sandbox.isolation.canary import ALLOWED
-from sandbox.isolation.levels import CANDIDATES
+from sandbox.devices import gpus
+from sandbox.isolation import landlock, levels
+from sandbox.isolation.canary import ALLOWED, WORKS
+from sandbox.opening import open_sandbox
 from sandbox.sandbox import Call, Level, Limits, SandboxUnavailable
-from sandbox.warm import WarmSandbox
 
+_GPU_LIMITS = Limits(seconds=60, memory=8 << 30, result=1 << 16, scratch=1 << 20)
 _LIMITS = Limits(seconds=10, memory=256 << 20, result=1 << 16, scratch=1 << 20)
 
 
@@ -29,7 +31,7 @@ class Isolation:
 
     level: Level
     layers: Mapping[str, bool]
-    """What a `WarmSandbox` is to be told."""
+    """What `open_sandbox` is to be told."""
     in_force: tuple[str, ...] = ()
     """The layers as the kernel granted them."""
     canaries: Mapping[str, str] = field(default_factory=dict)
@@ -41,7 +43,7 @@ class Isolation:
 def detect() -> Isolation:
     """The highest level of which every canary is refused. Raises SandboxUnavailable if not even a plain child can run."""
     hints: list[str] = []
-    for level, layers in CANDIDATES:
+    for level, layers in levels.candidates():
         last = level == "none"
         try:
             in_force, canaries = prove(level, layers)
@@ -51,7 +53,7 @@ def detect() -> Isolation:
             hints.append(f"{level}: {error}")
             continue
         leaks = [name for name, told in canaries.items() if told == ALLOWED]
-        if level in ("full", "contained") and leaks:
+        if leaks and (level in ("full", "contained") or "seatbelt" in layers):
             hints.append(f"{level}: its layers do not hold here, not refused: {', '.join(leaks)}")
             continue
         return Isolation(level, layers, in_force, canaries, (*hints, *(_remedies() if hints else ())))
@@ -60,7 +62,7 @@ def detect() -> Isolation:
 
 def prove(level: Level, layers: Mapping[str, bool]) -> tuple[tuple[str, ...], dict[str, str]]:
     """(layers in force, canaries) of one level. Raises SandboxUnavailable if a layer cannot be set up."""
-    sandbox = WarmSandbox(level, layers, warm=False)
+    sandbox = open_sandbox(level, layers, warm=False)
     with tempfile.TemporaryDirectory(prefix="evolve-canary-") as folder, socket.create_server(("127.0.0.1", 0)) as listener:
         secret = Path(folder) / "secret"
         secret.write_text("a secret")
@@ -74,17 +76,56 @@ def prove(level: Level, layers: Mapping[str, bool]) -> tuple[tuple[str, ...], di
     return report.layers, dict(json.loads(report.result))
 
 
+def without_layers() -> dict[str, str]:
+    """The canaries of a process that no layer holds: where they are refused too, their refusal elsewhere proves nothing."""
+    return prove(*levels.candidates()[-1])[1]
+
+
+def prove_gpu(isolation: Isolation, device: str, all_devices: Iterable[str]) -> dict[str, str]:
+    """Does CUDA start on this `cuda:N` under these layers (`cuda` -> `works: ...`), and is no other GPU within reach?
+
+    Raises SandboxUnavailable.
+    """
+    others = [levels.gpu_devices(other)[0] for other in all_devices if other != device]
+    call = Call("sandbox.isolation.canary:cuda", {}, _GPU_LIMITS, options={"others": others}, device=device)
+    sandbox = open_sandbox(isolation.level, isolation.layers, warm=False)
+    try:
+        report = sandbox.run(call)
+    finally:
+        sandbox.close()
+    if not report.ok:
+        raise SandboxUnavailable(f"a trial call on {device} ended by {report.cause} {report.status}: {report.log.strip()[-300:]}")
+    return dict(json.loads(report.result))
+
+
+def gpu_trouble(isolation: Isolation, devices: Iterable[str]) -> str | None:
+    """Why a run must not begin on these devices, in a sentence; None if each GPU among them works and reaches no other."""
+    for device in sorted({device for device in devices if device != "cpu"}):
+        try:
+            told = prove_gpu(isolation, device, [gpu.device for gpu in gpus(environment={})])
+        except SandboxUnavailable as error:
+            told = {"cuda": str(error)}
+        if not told["cuda"].startswith(WORKS):
+            return f"CUDA does not start in the sandbox on {device}: {told['cuda']}. `--slots cpu:N` trains on the CPU."
+        if within_reach := [node for node, answer in told.items() if answer == ALLOWED]:
+            return f"In the sandbox of {device} other GPUs are within reach: {', '.join(within_reach)}."
+    return None
+
+
 def _remedies() -> list[str]:
     """What keeps namespaces and Landlock away on common systems."""
     if platform.system() != "Linux":
-        return [f"{platform.system()} has no layers that are supported yet: run on Linux, or inside a virtual machine"]
+        return [f"{platform.system()} offers no more: run on Linux, or in a virtual machine with Linux"]
     told = []
     if _setting("kernel/apparmor_restrict_unprivileged_userns") == "1":
-        told.append("AppArmor restricts user namespaces: sysctl kernel.apparmor_restrict_unprivileged_userns=0, or a profile")
+        told.append(
+            "AppArmor restricts user namespaces: `sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0`, "
+            f"or a profile with the rule `userns,` for {os.path.realpath(sys.executable)}"
+        )
     if _setting("kernel/unprivileged_userns_clone") == "0":
-        told.append("user namespaces are off: sysctl kernel.unprivileged_userns_clone=1")
+        told.append("user namespaces are off: `sudo sysctl -w kernel.unprivileged_userns_clone=1`")
     if _setting("user/max_user_namespaces") == "0":
-        told.append("user namespaces are off: sysctl user.max_user_namespaces=15000")
+        told.append("user namespaces are off: `sudo sysctl -w user.max_user_namespaces=15000`")
     if not landlock.abi():
         told.append("there is no Landlock: it needs Linux 5.13 or newer with landlock among the boot parameter lsm=...")
     if Path("/.dockerenv").exists() or Path("/run/.containerenv").exists():

@@ -19,6 +19,7 @@ _FOR_FILES = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL_DEV
 _READ = _READ_FILE | _READ_DIR
 _SCRATCH = _READ | _WRITE_FILE | _TRUNCATE | _REMOVE_DIR | _REMOVE_FILE | _MAKE_DIR | _MAKE_REG | _MAKE_SYM
 _DEVICE = _READ_FILE | _READ_DIR | _WRITE_FILE | _IOCTL_DEV
+_NAMED = _READ | _WRITE_FILE | _TRUNCATE
 
 _TCP_BIND_CONNECT = 0b11  # ABI 4
 _SCOPE_ABSTRACT_UNIX_AND_SIGNAL = 0b11  # ABI 6
@@ -38,13 +39,15 @@ def restrict(
     scratch: Iterable[str],
     devices: Iterable[str],
     listed: Iterable[str] = (),
+    named: Iterable[str] = (),
     *,
     removable: bool,
 ) -> int:
     """Everything not named is out of reach for this process and its children, for good. Returns the ABI.
 
-    Of folders in `listed` the names of what they hold can be read, as an import does, but no file by that alone. Where
-    files in scratch are not `removable` (nor renamed), none can go on taking room after it has lost its name.
+    Of folders in `listed` the names of what they hold can be read, as an import does, but no file by that alone. In those
+    in `named` files can be written anew but neither made nor removed, as a driver does to name its threads. Where files in
+    scratch are not `removable` (nor renamed), none can go on taking room after it has lost its name.
     """
     version = abi()
     if not version:
@@ -59,7 +62,8 @@ def restrict(
     )
     linux.checked(ruleset, "landlock_create_ruleset")
     in_scratch = _SCRATCH if removable else _SCRATCH & ~_REMOVE_FILE
-    for paths, access in ((readable, _READ), (listed, _READ_DIR), (scratch, in_scratch), (devices, _DEVICE)):
+    rights = ((readable, _READ), (listed, _READ_DIR), (scratch, in_scratch), (devices, _DEVICE), (named, _NAMED))
+    for paths, access in rights:
         for path in paths:
             _allow(ruleset, path, access & handled)
     linux.no_new_privileges()

@@ -11,7 +11,8 @@ from glob import escape, glob
 from pathlib import Path
 
 from sandbox.data import PUBLISHED
-from sandbox.sandbox import Level
+from sandbox.isolation import linux
+from sandbox.sandbox import Level, SandboxUnavailable
 
 LAYERS: Mapping[Level, Mapping[str, bool]] = {
     "full": {"rlimits": True, "namespaces": True, "landlock": True, "seccomp": True},
@@ -20,32 +21,70 @@ LAYERS: Mapping[Level, Mapping[str, bool]] = {
     "none": {"rlimits": True, "namespaces": False, "landlock": False, "seccomp": False},
 }
 
-CANDIDATES: Sequence[tuple[Level, Mapping[str, bool]]] = (
+_ON_LINUX: Sequence[tuple[Level, Mapping[str, bool]]] = (
     ("full", LAYERS["full"]),
     ("contained", LAYERS["contained"]),
     ("contained", {"rlimits": True, "namespaces": True, "landlock": False, "seccomp": True}),  # a kernel without Landlock
     ("reduced", LAYERS["reduced"]),
     ("none", LAYERS["none"]),
 )
-"""What is tried on a machine, best first. `contained` and above keep secrets and the network out of reach."""
+_ON_MACOS: Sequence[tuple[Level, Mapping[str, bool]]] = (
+    ("reduced", {"rlimits": True, "seatbelt": True}),
+    ("none", {"rlimits": True}),
+)
+_ELSEWHERE = _ON_MACOS[-1:]
 
+
+def candidates() -> Sequence[tuple[Level, Mapping[str, bool]]]:
+    """What is tried on this machine, best first. `contained` and above keep secrets and the network out of reach."""
+    return _ON_LINUX if linux.SUPPORTED else _ON_MACOS if sys.platform == "darwin" else _ELSEWHERE
+
+
+_PACKAGE = Path(__file__).resolve().parents[1]
 _SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", "/etc/alternatives")
 _GPU = ("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools")
+
+
+def environment() -> dict[str, str]:
+    """Of every process in which a candidate's code will run: nothing of the trusted side's own."""
+    return {
+        **{name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ},  # some interpreters need it
+        "PATH": "/usr/bin:/bin",
+        "LANG": "C.UTF-8",
+        "PYTHONPATH": os.pathsep.join([str(_PACKAGE.parent), *package_folders()]),
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "OPENBLAS_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+        "HOME": "/nonexistent",
+        "TORCHINDUCTOR_CACHE_DIR": "/nonexistent",
+    }
 
 
 @cache
 def readable_paths() -> list[str]:
     """System libraries, the interpreter, its packages and the package `sandbox`: just those, wherever they lie.
 
-    Of an editable checkout only `sandbox/` is visible: not the run folder, not git, not a `.env`.
+    Of an editable checkout only `sandbox/` is visible: not the run folder, not git, not a `.env`. Raises SandboxUnavailable
+    if the user's home folder lies in what has to be visible.
     """
-    paths = {sys.base_prefix, sys.prefix, *package_folders(), str(Path(__file__).resolve().parents[1])}
-    wanted = [*_SYSTEM, *sorted(os.path.realpath(p) for p in paths), sys.prefix]
+    paths = {*interpreter_paths(), *package_folders(), str(_PACKAGE)}
+    wanted = [*_SYSTEM, *sorted(os.path.realpath(p) for p in paths), *interpreter_paths()]
     kept: list[str] = []
     for path in dict.fromkeys(wanted):
         if os.path.exists(path) and not any(Path(path).is_relative_to(k) for k in kept if not os.path.islink(k)):
             kept.append(path)
+    home = os.path.realpath(os.path.expanduser("~"))
+    if around := next((path for path in kept if Path(home).is_relative_to(os.path.realpath(path)) and home != "/"), None):
+        raise SandboxUnavailable(f"the home folder {home} lies in {around}, which candidates must be able to read")
     return kept
+
+
+def interpreter_paths() -> list[str]:
+    """The interpreter's own folders; of a prefix that holds the user's home, only what belongs to Python."""
+    home = os.path.realpath(os.path.expanduser("~"))
+    parts = [os.path.realpath(sys.executable), *map(sysconfig.get_path, ("stdlib", "platstdlib"))]
+    prefixes = [p for p in (sys.prefix, sys.base_prefix) if not Path(home).is_relative_to(os.path.realpath(p))]
+    return prefixes if len(prefixes) == 2 else [*prefixes, *parts, f"{sys.prefix}/pyvenv.cfg"]
 
 
 def package_folders() -> list[str]:

@@ -10,14 +10,11 @@ _LOCKED = 8 << 20
 
 def apply(data: int | None, file_size: int, cpu_seconds: int) -> None:
     """`data`: bytes of private memory, None to leave it (CUDA reserves far more address space than it uses)."""
-    for which, value in (
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_FSIZE, file_size),
-        (resource.RLIMIT_NOFILE, _FILES),
-        (resource.RLIMIT_MEMLOCK, _LOCKED),
-        (resource.RLIMIT_MSGQUEUE, 0),
-    ):
-        resource.setrlimit(which, (value, value))
+    limits = {"CORE": 0, "FSIZE": file_size, "NOFILE": _FILES, "MEMLOCK": _LOCKED, "MSGQUEUE": 0}
+    for name, value in limits.items():
+        which = getattr(resource, f"RLIMIT_{name}", None)  # macOS lacks some
+        if which is not None:
+            resource.setrlimit(which, (value, value))
     if data is not None:
         resource.setrlimit(resource.RLIMIT_DATA, (data, data))
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 2))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import os
-import platform
 import signal
 import struct
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
-X86_64 = platform.machine() == "x86_64"
-SUPPORTED = platform.system() == "Linux" and platform.machine() in ("x86_64", "aarch64")
+_SYSTEM = os.uname()
+X86_64 = _SYSTEM.machine == "x86_64"
+SUPPORTED = _SYSTEM.sysname == "Linux" and _SYSTEM.machine in ("x86_64", "aarch64")
 
 # <linux/prctl.h>
 _PR_SET_PDEATHSIG = 1

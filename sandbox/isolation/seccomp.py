@@ -53,6 +53,9 @@ _REFUSED: dict[str, _Number] = {
     "futimesat": (261, None), "utimensat": (280, 88),
 }  # fmt: skip
 
+_FOR_GPU = ("bind", "listen")
+"""CUDA listens on a unix socket without a file (seen with driver 580); nothing can be reached from one, connect stays refused."""
+
 _ABSENT: dict[str, _Number] = {
     # refused as if the kernel did not have them: libraries then take another way
     "clone3": (435, 435), "io_uring_setup": (425, 425), "io_uring_enter": (426, 426), "io_uring_register": (427, 427),
@@ -135,11 +138,12 @@ def restrict(*, gpu: bool = False) -> None:
     for first in (_X32_BIT, _LAST_KNOWN):
         program.emit(_JGE, first, 0, 1)
         program.emit(_RETURN, _ERRNO | errno.ENOSYS)
-    for number in _REFUSED.values():
-        program.refuse(number, errno.EPERM)
+    for name, number in _REFUSED.items():
+        if not (gpu and name in _FOR_GPU):
+            program.refuse(number, errno.EPERM)
     for number in _ABSENT.values():
         program.refuse(number, errno.ENOSYS)
-    if gpu:  # the driver opens one; connect and bind stay refused
+    if gpu:
         program.refuse_if(_SOCKET, 0, _JEQ, _AF_UNIX, holds=False)
     else:
         program.refuse(_SOCKET, errno.EPERM)

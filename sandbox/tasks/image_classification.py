@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from sandbox.data import Dataset, load
 from sandbox.job import Job, Measured, Progress, Stop, Stopped
 from sandbox.sandbox import Call, Limits, Report, Sandbox
+from sandbox.tasks import Task
 from sandbox.tasks.image_facts import facts_of
 from sandbox.tasks.image_settings import OBJECTIVES, Settings
 from sandbox.tasks.latency import EMPTY, empty_weights, enough, seconds_each
@@ -40,7 +41,7 @@ MAX_FLOPS = 1e18
 _INSIDE = "sandbox.tasks.inside"
 
 
-class ImageClassification:
+class ImageClassification(Task):
     """The task `image-classification`. Objectives: see `facts`."""
 
     objectives: tuple[str, ...] = OBJECTIVES

@@ -15,6 +15,8 @@ from sandbox.tasks.weights import Layout
 MAX_CODE = 200_000
 """Characters of all sources together: what could be learned by heart is bounded."""
 SMOKE_SECONDS = 30.0
+PROJECT = "project"
+"""In a call's scratch folder: the private copy of a script's project."""
 SMOKE_RESULT = 1 << 20
 """Bytes: the layout of the largest state that may be trained, as text."""
 
@@ -41,6 +43,7 @@ class Stages:
         inputs: Mapping[str, Path],
         options: Mapping[str, Any],
         watch: Watch | None = None,
+        readable: tuple[Path, ...] = (),
     ) -> Report:
         """The report of a child that ended well. Raises Stop for any other, SandboxUnavailable for the machine's fault."""
         job = self._job
@@ -50,6 +53,7 @@ class Stages:
             limits=limits,
             inputs=inputs,
             options=options,
+            readable=readable,
             device=job.device,
             threads=job.threads,
             slot=stage == "fit",
@@ -119,7 +123,7 @@ def explain(report: Report, limits: Limits, files: tuple[str, ...]) -> str:
         return "What it returned is larger than allowed: too many weights, or a forged result."
     if report.cause == "signal":
         return f"The process died of signal {-report.status}."
-    frames = re.findall(r'File "([^"]+)", line (\d+), in (\S+)', report.log)
+    frames = re.findall(rf'File "(?:[^"\n]*/{PROJECT}/)?([^"\n]+)", line (\d+), in (\S+)', report.log)
     own = [frame for frame in frames if frame[0] in files]
     where = f" ({own[-1][0]}, line {own[-1][1]}, in {own[-1][2]})" if own else ""
     errors = re.findall(r"^(?:\w+\.)*\w*(?:Error|Exception|Interrupt|Exit)\b.*$", report.log, re.MULTILINE)

@@ -32,10 +32,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from agent import experiment, terminal
 from agent.config import RunFolder, load
 from agent.events import Settled, StopRequested
-from agent.fitness import Fitness
 from agent.genome import Editor
-from agent.individual import SEED_ID, Evidence, Failure, Individual
+from agent.individual import SEED_ID
 from agent.llm import Completion, Usage
+from sandbox.job import Measured, Stopped
 
 ROOT = Path(__file__).resolve().parents[2]
 EIGHTHS = 8
@@ -72,27 +72,33 @@ class AtOnce:
 
 
 class Simulated:
-    """Stands in for the bench. More parameters are better, with luck and less and less so: the front grows."""
+    """A task whose evaluations take no time. More parameters are better, with luck and less and less so: the front grows."""
 
-    def __init__(self, *_, slots=1, **__):
-        self.slots = slots
+    def __init__(self, task):
+        self._task = task
 
-    def measure(self, birth, genome, training_seed=None):
-        text = "".join(genome.files.values())
+    def __getattr__(self, name):
+        return getattr(self._task, name)
+
+    def evaluate(self, job, *_):
+        text = "".join(job.sources.values())
         luck = random.Random(zlib.crc32(text.encode()))
-        if birth.id != SEED_ID and luck.random() < 0.05:
-            return Failure(birth, "fit", f"RuntimeError: size {luck.randrange(9)} does not match.", "Traceback", genome)
         numbers = [int(n) for n in re.findall(r'tuned = "w(\d+)', text)]
+        if numbers and luck.random() < 0.05:
+            return Stopped("fit", f"RuntimeError: size {luck.randrange(9)} does not match.", "Traceback (most recent call last):")
         parameters = 500_000 * (0.2 + sum(n % 1000 for n in numbers) / (1000 * max(1, len(numbers))))
         accuracy = 1 - 0.1 * (100_000 / parameters) ** 0.5 - 0.02 * luck.random()
-        seconds = {"fit": 0.001, "predict": 0.0005}
-        curve = tuple((1 / (1 + epoch), 0.5 + epoch / 20) for epoch in range(5))
         blocks = dict.fromkeys(re.findall(r"^class (\w+)", text, re.M), 1000)
-        evidence = Evidence(seconds, 10**8, curve, blocks, dict.fromkeys(blocks, ("12x16x16",)), "full", ("seccomp",))
-        return Individual(birth, genome, Fitness({"accuracy": accuracy, "parameters": float(int(parameters))}), evidence)
-
-    def close(self):
-        return None
+        return Measured(
+            {"accuracy": accuracy, "parameters": float(int(parameters))},
+            {"fit": 0.001, "predict": 0.0005},
+            10**8,
+            "full",
+            ("seccomp",),
+            tuple((1 / (1 + epoch), 0.5 + epoch / 20) for epoch in range(5)),
+            blocks,
+            dict.fromkeys(blocks, ("12x16x16",)),
+        )
 
 
 class Metered(Editor):
@@ -192,8 +198,9 @@ def run(place, variants, slots, profile):
     }
     config = load(str(repository / "seeds" / "exquisitenet_v2"), None, overrides, ())
     model = AtOnce()
-    experiment.Bench, experiment.Editor = Simulated, Metered  # type: ignore[misc,assignment]
-    experiment.open_model = lambda name, settings: model
+    open_task = experiment.open_task
+    experiment.open_task = lambda *arguments: Simulated(open_task(*arguments))
+    experiment.Editor, experiment.open_model = Metered, lambda name, settings: model
     with (place / "run.log").open("w") as log, contextlib.redirect_stderr(log), terminal.Live(folder.name) as live:
         laps = Laps(variants, live.see)
         if profile:

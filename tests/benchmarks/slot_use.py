@@ -209,7 +209,7 @@ def run(folder, address, arguments):
     settings = {
         "llm": {"models": ["openai/local"], "api_base": address, "concurrency": arguments.concurrency},
         "limits": {"variants": arguments.variants},
-        "search": {"generations": 10**6, "schedule": "steady"},
+        "search": {"generations": 10**6, "first_population": 8, "schedule": "steady"},
         "sandbox": {"slots": arguments.slots},
         "noise": {"trainings": 0},
     }

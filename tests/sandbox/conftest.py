@@ -54,7 +54,10 @@ def call() -> Callable[..., Call]:
 
 @pytest.fixture(scope="session")
 def sandbox(own_tmp: str) -> Iterator[Callable[..., WarmSandbox]]:
-    """A sandbox of a level, or of some layers alone, each started once. Skips what the machine cannot do."""
+    """A sandbox of a level, or of some layers alone, each started once. Skips what the machine cannot do.
+
+    Only those in which unread code may run are warm, as in a run; the others start without torch, which takes seconds.
+    """
     started: dict[tuple[str, ...], WarmSandbox] = {}
     lacking: dict[tuple[str, ...], str] = {}
 
@@ -62,7 +65,8 @@ def sandbox(own_tmp: str) -> Iterator[Callable[..., WarmSandbox]]:
         key = (level, *layers)
         if key not in started:
             alone = {n: n in ("rlimits", *layers) for n in ("rlimits", "namespaces", "landlock", "seccomp")}
-            started[key] = WarmSandbox(level, layers=alone if layers else None)  # type: ignore[arg-type]
+            warm = level in ("full", "contained")
+            started[key] = WarmSandbox(level, layers=alone if layers else None, warm=warm)  # type: ignore[arg-type]
             try:
                 started[key].run(candidate("def main(child): return b''"))
             except SandboxUnavailable as error:

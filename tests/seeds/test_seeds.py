@@ -12,7 +12,10 @@ from torch import nn
 from sandbox.tasks import open_task
 
 SEEDS = Path(__file__).parents[2] / "seeds"
-NAMES = sorted(path.parent.name for path in SEEDS.glob("*/seed.toml"))
+TABLES = {path.parent.name: tomllib.loads(path.read_text()) for path in sorted(SEEDS.glob("*/seed.toml"))}
+OWN = [name for name, table in TABLES.items() if table["task"]["name"] == "task.py"]
+NAMES = [name for name in TABLES if name not in OWN]
+"""Of the image classifiers."""
 # Width and number of halvings after each stage of ExquisiteNetV2, in order.
 STAGES = [
     ("FCT", 12, 1), ("DFSEB", 12, 1), ("EVE", 48, 2), ("DFSEB", 48, 2), ("ME", 96, 3), ("DFSEB", 96, 3),
@@ -46,6 +49,7 @@ def exquisite():
 
 def test_there_are_the_seeds_that_the_documentation_names():
     assert NAMES == ["exquisitenet_v2", "tiny_cnn"]
+    assert OWN == ["char_lm", "own_task"]
 
 
 @pytest.mark.parametrize(
@@ -139,10 +143,10 @@ def test_a_few_steps_learn_a_batch(name):
     assert losses[-1] < 0.7 * losses[0]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TABLES)
 def test_seed_toml_opens_its_task(name, tmp_path):
-    table = tomllib.loads((SEEDS / name / "seed.toml").read_text())
-    task = open_task(table["task"], table["budget"], {}, tuple(table["seed"]["files"]), tmp_path)
+    table = TABLES[name]
+    task = open_task(table["task"], table["budget"], {}, tuple(table["seed"]["files"]), tmp_path, folder=SEEDS / name)
     assert set(table["objectives"]) <= set(task.objectives)
     assert all((SEEDS / name / file).is_file() for file in table["seed"]["files"])
     text = "".join((SEEDS / name / file).read_text() for file in table["seed"]["files"])
@@ -223,9 +227,10 @@ def test_exquisitenet_trains_by_nesterov_momentum(exquisite):
     assert (group["momentum"], group["nesterov"], group["weight_decay"]) == (0.9, True, 1e-4)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TABLES)
 def test_each_seed_explains_itself(name):
     text = (SEEDS / name / "README.md").read_text()
     assert f"evolve run seeds/{name}" in text
-    assert f"{size(module(name).build_model(10, 1)):,}" in text
+    arguments = {"char_lm": (128,), "own_task": (10,)}.get(name, (10, 1))
+    assert f"{size(module(name).build_model(*arguments)):,}" in text
     assert f"]({name}/README.md)" in (SEEDS / "README.md").read_text()

@@ -1,0 +1,175 @@
+"""A slot without a warm process: each call is an interpreter of its own. For systems on which a process that has loaded torch
+must not fork, as macOS, where it runs under Seatbelt.
+
+It keeps the contract of every sandbox, with one exception: a candidate that can fork and begins a session of its own gets
+away. Under Seatbelt it cannot fork.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from sandbox import scratch
+from sandbox.isolation import levels, seatbelt
+from sandbox.orders import order, request
+from sandbox.output import HeadAndTail, Lines
+from sandbox.reports import report
+from sandbox.sandbox import Call, Cause, Level, Report, SandboxUnavailable, Turn, Watch
+from sandbox.worker import LENGTH
+
+POLL_SECONDS = 0.02
+LOOK_SECONDS = 0.1
+"""Between two looks at a call's memory, each by a process, `ps`, and at its scratch folder."""
+IMPORTS = 300 << 20
+"""Bytes that an interpreter holds with torch before it does anything: granted beside a call's limit."""
+
+
+class FreshSandbox:
+    """Runs each call in an interpreter of its own, under Seatbelt if its layers say so."""
+
+    def __init__(self, level: Level, layers: Mapping[str, bool]) -> None:
+        self.level = level
+        self._layers = dict(layers)
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._closed = False
+
+    def run(self, call: Call, watch: Watch | None = None, turn: Turn | None = None) -> Report:
+        """Raises SandboxUnavailable. `turn` is held while the process lives."""
+        with self._lock, contextlib.ExitStack() as stack:
+            if self._closed:
+                raise SandboxUnavailable("the sandbox was closed")
+            folder = os.path.realpath(tempfile.mkdtemp(prefix="evolve-sandbox-"))
+            stack.callback(scratch.remove, folder)
+            own = os.path.join(folder, "scratch")
+            os.mkdir(own)
+            document = {"order": order(call, self._layers, held=False), "request": request(call), "scratch": own}
+            asked = stack.enter_context(tempfile.TemporaryFile())
+            asked.write(json.dumps(document).encode("utf-8", "surrogatepass"))
+            asked.flush()
+            result = stack.enter_context(tempfile.TemporaryFile())
+            result.truncate(LENGTH.size + call.limits.result)
+            inputs = [stack.enter_context(open(path, "rb")).fileno() for path in call.inputs.values()]
+            log_read, log_write = os.pipe()
+            stack.callback(os.close, log_read)
+            if turn is not None:
+                stack.enter_context(turn)
+            try:
+                began = time.monotonic()
+                process = self._start([asked.fileno(), result.fileno(), *inputs], own, log_write)
+            finally:
+                os.close(log_write)
+            stack.callback(_kill, process)
+            output = _Output(log_read, call.limits.log, watch)
+            told = _watch(process, call, own, began, output)
+            if self._closed:
+                raise SandboxUnavailable("the sandbox was closed")
+            return report(told, output.text(), result.fileno(), call, self._layers)
+
+    def close(self) -> None:
+        self._closed = True
+        if (process := self._process) is not None:
+            _kill(process)
+
+    def _start(self, descriptors: list[int], own: str, log: int) -> subprocess.Popen[bytes]:
+        around = seatbelt.command(own) if self._layers.get("seatbelt") else []
+        numbers = map(str, descriptors)
+        command = [*around, sys.executable, "-P", "-s", "-m", "sandbox.alone", *numbers]
+        try:
+            self._process = subprocess.Popen(
+                command,
+                env=levels.environment() | {"HOME": own, "TMPDIR": own},
+                cwd=own,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=descriptors,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise SandboxUnavailable(f"the sandbox's process cannot be started: {error}") from error
+        return self._process
+
+
+class _Output:
+    """What the process writes: drained always, kept in part, watched."""
+
+    def __init__(self, descriptor: int, limit: int, watch: Watch | None) -> None:
+        self._descriptor, self._kept = descriptor, HeadAndTail(limit)
+        self._lines = Lines(watch) if watch else None
+        self.text = self._kept.text
+        self.enough = False
+        """Whoever watches has asked for the end."""
+
+    def drain(self, seconds: float) -> bool:
+        """Waits so long for something, and takes it. False: nothing came."""
+        if not select.select([self._descriptor], [], [], seconds)[0]:
+            return False
+        data = os.read(self._descriptor, 1 << 16)
+        if not data:
+            time.sleep(seconds)  # closed by the candidate: there is nothing more to wait for
+            return False
+        self._kept.add(data)
+        if self._lines and not self._lines.add(data):
+            self._lines, self.enough = None, True
+        return True
+
+
+def _watch(process: subprocess.Popen[bytes], call: Call, own: str, began: float, output: _Output) -> dict[str, Any]:
+    """Drains the log and looks at the limits until the process has ended; what was measured."""
+    cause: Cause | None = None
+    looked = began
+    while not (ended := os.wait4(process.pid, os.WNOHANG))[0]:
+        output.drain(POLL_SECONDS)
+        now = time.monotonic()
+        if now - began > call.limits.seconds:
+            cause = cause or "timeout"
+        if output.enough:
+            cause = cause or "stopped"
+        if now - looked > LOOK_SECONDS:
+            looked = now
+            cause = cause or _limit_reached(process.pid, call, own)
+        if cause:
+            _kill(process)
+    process.returncode = os.waitstatus_to_exitcode(ended[1])
+    seconds = time.monotonic() - began
+    _kill(process)
+    while output.drain(0.0):
+        continue
+    usage = ended[2]
+    return {
+        "cause": cause or ("signal" if process.returncode < 0 else "exit"),
+        "status": process.returncode,
+        "seconds": seconds,
+        "cpu_seconds": usage.ru_utime + usage.ru_stime,
+        "peak_memory": usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+    }
+
+
+def _limit_reached(pid: int, call: Call, own: str) -> Cause | None:
+    if _resident(pid) > call.limits.memory + IMPORTS:
+        return "memory"
+    return "disk" if scratch.is_over(own, call.limits.scratch) else None
+
+
+def _resident(pid: int) -> int:
+    """Bytes, of the one process that a call is: it cannot fork."""
+    told = subprocess.run(["ps", "-o", "rss=", "-p", str(pid)], capture_output=True, text=True).stdout.strip()
+    return int(told) * 1024 if told.isdigit() else 0
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """The process and all that stayed in its session's group."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)

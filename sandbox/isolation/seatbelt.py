@@ -1,0 +1,62 @@
+"""macOS's Seatbelt, by `sandbox-exec`: no network, no other process, no file but libraries and the scratch folder.
+
+UNTESTED: written from what is known of it, never run on macOS by us. `sandbox-exec` is deprecated and still there; the rules'
+language is Apple's own, and the last rule that fits decides.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from collections.abc import Iterable
+
+from sandbox.isolation import levels
+
+_PROGRAM = "/usr/bin/sandbox-exec"
+_SYSTEM = ("/usr/lib", "/usr/share", "/System", "/Library/Frameworks", "/private/var/db/timezone", "/private/etc/localtime")
+_DEVICES = ("/dev/null", "/dev/random", "/dev/urandom")
+
+
+def command(scratch: str) -> list[str]:
+    """What is put before a command to run it under these rules."""
+    return [_PROGRAM, "-p", rules(levels.readable_paths(), levels.hidden_paths(), scratch)]
+
+
+def rules(readable: Iterable[str], hidden: Iterable[str], scratch: str) -> str:
+    """All paths have to be real ones. Metadata is readable everywhere, since a path cannot be walked without it."""
+    return "\n".join(
+        [
+            "(version 1)",
+            "(deny default)",
+            "(allow process-exec" + _subpaths(levels.interpreter_paths()) + ")",  # to start it; nothing can be forked
+            "(deny process-fork)",
+            "(deny network*)",
+            "(allow sysctl-read)",
+            "(allow signal (target self))",
+            "(allow file-read-metadata)",
+            "(allow file-read*" + _subpaths((*_SYSTEM, *readable)) + _literals(_DEVICES) + ")",
+            "(deny file-read-data" + _subpaths(hidden) + ")",
+            '(allow file-write-data (literal "/dev/null"))',
+            "(allow file-read* file-write*" + _subpaths([scratch]) + ")",
+        ]
+    )
+
+
+def in_force() -> bool:
+    """Is this process under any rules of Seatbelt?"""
+    if sys.platform != "darwin":
+        return False
+    return bool(ctypes.CDLL(None).sandbox_check(os.getpid(), None, 0))
+
+
+def _subpaths(paths: Iterable[str]) -> str:
+    return "".join(f" (subpath {_quoted(os.path.realpath(path))})" for path in paths)
+
+
+def _literals(paths: Iterable[str]) -> str:
+    return "".join(f" (literal {_quoted(path)})" for path in paths)
+
+
+def _quoted(path: str) -> str:
+    return '"' + path.replace("\\", "\\\\").replace('"', '\\"') + '"'

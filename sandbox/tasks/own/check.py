@@ -1,0 +1,123 @@
+"""The contract of a `task.py`, as checks that its author runs: each says what it found. Tests run them on what ships."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sandbox.job import Job, Stop, Stopped
+from sandbox.sandbox import Sandbox, TaskError
+from sandbox.tasks.own.splits import Part, Splits
+from sandbox.tasks.own.task import MEASURED, OwnTask
+
+if TYPE_CHECKING:
+    import numpy as np
+
+SHARED = 0.01
+"""Largest share of rows that may stand in two splits: real data have some twins."""
+
+
+@dataclass(frozen=True)
+class Check:
+    name: str
+    passed: bool
+    detail: str
+
+
+def checks(
+    task: Mapping[str, Any],
+    budget: Mapping[str, Any],
+    sources: Mapping[str, str],
+    cache: Path,
+    folder: Path,
+    sandbox: Sandbox,
+) -> Iterator[Check]:
+    """One after the other; the first that must hold for the next ends them. Raises SandboxUnavailable."""
+    try:
+        opened = OwnTask.open(task, budget, None, tuple(sources), cache, folder)
+    except TaskError as error:
+        yield Check("the file is complete and its data well-formed", False, str(error))
+        return
+    yield Check("the file is complete and its data well-formed", True, opened.facts()["Data"])
+    yield _same_data(opened)
+    yield _apart(opened.splits)
+    yield _hidden(opened.splits)
+    first = opened.evaluate(Job(sources, 0), sandbox)
+    evaluated = "the seed trains, predicts each row by itself and is scored"
+    if isinstance(first, Stopped):
+        yield Check(evaluated, False, f"stopped at {first.stage}: {first.reason}\n{first.log}".strip())
+        return
+    yield Check(evaluated, True, ", ".join(f"{name} {value:.6g}" for name, value in first.values.items()))
+    again = opened.evaluate(Job(sources, 0), sandbox)
+    yield _repeatable(first.values, again.values if not isinstance(again, Stopped) else {})
+    yield _telling(opened, first.values)
+
+
+def _same_data(task: OwnTask) -> Check:
+    name = "data() returns the same values each time"
+    again = Splits.read(task.file.call("data"), task.splits.stand_in, str(task.file.path))
+    if again.digest == task.splits.digest:
+        return Check(name, True, f"digest {again.digest[:12]}")
+    return Check(name, False, "two calls returned different values: fix the seed of every shuffle")
+
+
+def _apart(splits: Splits) -> Check:
+    """No row of one split in another, where their arrays have the same form."""
+    name = "no row is in two splits"
+    rows = {split: _rows_of(parts) for split, parts in splits.parts.items()}
+    pairs = [("validation", "test", rows["validation"], rows["test"])]
+    for split, (form, found) in rows.items():
+        like = [values for values in splits.train.values() if (values.dtype, values.shape[1:]) == form]
+        pairs += [(split, "train", (form, found), (form, _bytes(values))) for values in like[:1]]
+    for one, other, (form, a), (other_form, b) in pairs:
+        there = set(b)
+        shared = sum(row in there for row in a) / len(a) if form == other_form else 0.0
+        if shared > SHARED:
+            return Check(name, False, f"{shared:.0%} of the rows of {one} are in {other} too")
+    compared = ", ".join(f"{one} with {other}" for one, other, *_ in pairs)
+    return Check(name, True, f"compared: {compared}")
+
+
+def _rows_of(parts: tuple[Part, ...]) -> tuple[Any, list[bytes]]:
+    first = [next(iter(part.inputs.values())) for part in parts]
+    return (first[0].dtype, first[0].shape[1:]), [row for values in first for row in _bytes(values)]
+
+
+def _bytes(values: np.ndarray) -> list[bytes]:
+    return [row.tobytes() for row in values]
+
+
+def _hidden(splits: Splits) -> Check:
+    import numpy as np
+
+    for parts in splits.parts.values():
+        for part in parts:
+            for key, values in part.inputs.items():
+                if values.shape == part.targets.shape and np.array_equal(values, part.targets):
+                    return Check("targets are no inputs", False, f"the inputs {key} are the targets themselves")
+    return Check("targets are no inputs", True, "no array of the inputs equals the targets")
+
+
+def _repeatable(first: Mapping[str, float], again: Mapping[str, float]) -> Check:
+    """What is timed or depends on the machine may differ."""
+    free = MEASURED.keys() - {"parameters"}
+    differing = [name for name in first if name not in free and first[name] != again.get(name)]
+    told = ", ".join(f"{name} {first[name]:.6g} and {again.get(name, float('nan')):.6g}" for name in differing)
+    same = "twice the same score"
+    return Check("the same training seed gives the same score", not differing, told or same)
+
+
+def _telling(task: OwnTask, reached: Mapping[str, float]) -> Check:
+    """Predictions that know nothing must score otherwise than the seed's."""
+    import numpy as np
+
+    rows = sum(part.rows for part in task.splits.parts["validation"])
+    nothing = np.zeros((rows, *task.file.output_shape), "<f4")
+    try:
+        blind = task.score("validation", nothing, nothing)
+    except Stop as stop:
+        return Check("predictions that know nothing score otherwise", True, f"they are refused: {stop.stopped.reason}")
+    told = ", ".join(f"{name} {value:.6g} (the seed: {reached[name]:.6g})" for name, value in blind.items())
+    return Check("predictions that know nothing score otherwise", any(blind[n] != reached[n] for n in blind), told)

@@ -1,0 +1,180 @@
+"""The data of a seed's own task: checked, kept on the trusted side, and handed out without what it is scored by."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sandbox.data import SPLITS, Split
+from sandbox.sandbox import TaskError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+BARE = ""
+"""The name of an array that was given by itself and not in a dict."""
+NOISE_BYTES = 8 << 20
+"""Of all stand-in arrays together."""
+NOISE_ROWS = 1024
+
+Arrays = Mapping[str, "np.ndarray"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows that are predicted in one child process: it sees the inputs of no other part."""
+
+    inputs: Arrays
+    targets: np.ndarray
+
+    @property
+    def rows(self) -> int:
+        return len(self.targets)
+
+
+@dataclass(frozen=True)
+class Splits:
+    train: Arrays
+    parts: Mapping[Split, tuple[Part, ...]]
+    """Of validation and test."""
+    stand_in: tuple[Arrays, Arrays]
+    """(train, inputs) for the smoke stage: of the same form, without anything that could be learned."""
+
+    @classmethod
+    def read(cls, told: Any, example: Any, where: str) -> Splits:
+        """From what `data()` and, if there is one, `example()` returned. Raises TaskError."""
+        if not isinstance(told, dict) or set(told) != set(SPLITS):
+            raise TaskError(f"data() of {where} must return a dict with the keys {', '.join(SPLITS)}.")
+        train = _arrays(told["train"], f"data()['train'] of {where}")
+        parts: dict[Split, tuple[Part, ...]] = {
+            split: tuple(_parts(told[split], f"data()[{split!r}] of {where}")) for split in SPLITS if split != "train"
+        }
+        if example is None:
+            stand_in = _noise(train), _noise(parts["validation"][0].inputs)
+        elif isinstance(example, tuple) and len(example) == 2:
+            stand_in = (
+                _arrays(example[0], f"example()[0] of {where}"),
+                _arrays(example[1], f"example()[1] of {where}"),
+            )
+        else:
+            raise TaskError(f"example() of {where} must return two things: arrays like train, and arrays like inputs.")
+        _rows(stand_in[1], f"the stand-in inputs of {where}")
+        return cls(train, parts, stand_in)
+
+    @property
+    def digest(self) -> str:
+        """Of every value: another data set under the same name is noticed."""
+        named: dict[str, Arrays] = {"train": self.train}
+        for split, parts in self.parts.items():
+            for number, part in enumerate(parts):
+                named |= {f"{split}/{number}": part.inputs, f"{split}/{number}/targets": {BARE: part.targets}}
+        return _digest(named)
+
+    def files(self, cache: Path) -> tuple[Mapping[str, Path], Mapping[str, Path]]:
+        """`.npy` files for the stages fit and smoke, by input name: of `train`, and of the stand-ins. Written once."""
+        tables = {"train": self.train, "example": self.stand_in[0], "inputs": self.stand_in[1]}
+        folder = cache / f"own-{_digest(tables)[:32]}"
+        if not folder.is_dir():
+            _write(folder, tables)
+        places = {
+            table: {name: folder / f"{table}.{i}.npy" for i, name in enumerate(arrays)} for table, arrays in tables.items()
+        }
+        fit = {f"train/{name}": path for name, path in places["train"].items()}
+        smoke = {f"train/{name}": path for name, path in places["example"].items()}
+        return fit, smoke | {f"inputs/{name}": path for name, path in places["inputs"].items()}
+
+
+def _digest(tables: Mapping[str, Arrays]) -> str:
+    digest = hashlib.sha256()
+    for table, arrays in tables.items():
+        for name, values in arrays.items():
+            digest.update(f"{table}/{name} {values.dtype} {values.shape}\0".encode())
+            digest.update(values.tobytes())
+    return digest.hexdigest()
+
+
+def _write(folder: Path, tables: Mapping[str, Arrays]) -> None:
+    """All files at once, by rename: another process may be doing the same."""
+    import numpy as np
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        for table, arrays in tables.items():
+            for i, values in enumerate(arrays.values()):
+                np.save(temporary / f"{table}.{i}.npy", values)
+        try:
+            os.replace(temporary, folder)
+        except OSError:
+            if not folder.is_dir():  # if it is, another process was first, with the same content
+                raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _arrays(value: Any, where: str) -> dict[str, np.ndarray]:
+    """A dict of arrays, or one array under the name `BARE`."""
+    import numpy as np
+
+    given = value if isinstance(value, dict) else {BARE: value}
+    if not given or not all(isinstance(name, str) for name in given):
+        raise TaskError(f"{where} must be an array, or a dict of arrays by name.")
+    arrays = {}
+    for name, values in given.items():
+        array = np.ascontiguousarray(values) if np.ndim(values) else None
+        if array is None or array.dtype.hasobject:
+            raise TaskError(f"{where}{f'[{name!r}]' if name else ''} must be an array of numbers with at least one axis.")
+        arrays[name] = array
+    return arrays
+
+
+def _parts(value: Any, where: str) -> Iterator[Part]:
+    import numpy as np
+
+    listed = value if isinstance(value, list) else [value]
+    if not listed:
+        raise TaskError(f"{where} is empty.")
+    for number, pair in enumerate(listed):
+        place = f"{where}, part {number + 1}," if len(listed) > 1 else where
+        if not isinstance(pair, tuple) or len(pair) != 2:
+            raise TaskError(f"{place} must be (inputs, targets), or a list of such pairs.")
+        inputs, targets = _arrays(pair[0], f"the inputs of {place}"), np.asarray(pair[1])
+        rows = _rows(inputs, f"the inputs of {place}")
+        if not targets.ndim or targets.dtype.hasobject or len(targets) != rows:
+            raise TaskError(f"the targets of {place} must be an array with one entry for each of the {rows} rows of inputs.")
+        yield Part(inputs, targets)
+
+
+def _rows(inputs: Arrays, where: str) -> int:
+    counts = {len(values) for values in inputs.values()}
+    if len(counts) != 1 or min(counts) < 2:
+        raise TaskError(f"{where} must all have the same number of rows, at least two; they have {sorted(counts)}.")
+    return counts.pop()
+
+
+def _noise(arrays: Arrays) -> dict[str, np.ndarray]:
+    """A few rows of the same types and shapes, drawn evenly between the least and the largest value of each array."""
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    row_bytes = sum(values[:1].nbytes for values in arrays.values()) or 1
+    rows = max(2, min(NOISE_ROWS, NOISE_BYTES // row_bytes))
+    made = {}
+    for name, values in arrays.items():
+        shape = (min(rows, len(values)), *values.shape[1:])
+        kind, known = values.dtype.newbyteorder("="), values
+        if kind.kind == "f":
+            known = values[np.isfinite(values)]
+        if kind.kind in "iub" and known.size:
+            made[name] = rng.integers(known.min(), known.max(), shape, kind, endpoint=True)
+        elif kind.kind == "f" and known.size:
+            made[name] = rng.uniform(float(known.min()), float(known.max()), shape).astype(kind)
+        else:
+            made[name] = np.zeros(shape, kind)
+    return made

@@ -1,0 +1,188 @@
+"""A task of one's own in the sandbox: what is believed of a candidate, and what is not."""
+
+import re
+
+import numpy as np
+import pytest
+
+from sandbox.job import Measured, Stop, Stopped
+from sandbox.tasks.own.task import OwnTask
+
+
+def test_an_own_task_trains_predicts_and_scores(evaluate_own, recorder):
+    measured = evaluate_own()
+    assert isinstance(measured, Measured), measured
+    assert measured.values["error"] < 0.2
+    assert measured.values["parameters"] == 5
+    assert measured.values["train_time"] > 0
+    assert 0 < measured.values["memory"] < 4096
+    assert measured.parameters_by_block == {"Model": 5}
+    stages = [call.entry.rpartition(":")[2] for call in recorder.calls]
+    assert stages == ["smoke", "fit", "predict", "predict", "predict"]
+
+
+def test_targets_of_validation_and_test_enter_no_sandbox(evaluate_own, recorder, open_own):
+    task = open_own()
+    assert isinstance(task, OwnTask)
+    assert isinstance(evaluate_own(), Measured)
+    assert isinstance(evaluate_own(split="test"), Measured)
+    handed = b"".join(data for inputs in recorder.inputs for data in inputs.values())
+    for split in ("validation", "test"):
+        (part,) = task.splits.parts[split]
+        assert part.inputs[""][0].tobytes() in handed
+        for some in np.split(part.targets, 10):
+            assert some.tobytes() not in handed
+    (part,) = task.splits.parts["test"]
+    first = [data for inputs in recorder.inputs[:5] for data in inputs.values()]
+    assert not any(part.inputs[""][0].tobytes() in data for data in first)
+
+
+def test_the_smoke_stage_sees_no_real_row(evaluate_own, recorder, open_own):
+    evaluate_own()
+    (part,) = open_own().splits.parts["validation"]
+    rows = [row.tobytes() for row in (*open_own().splits.train["x"], *part.inputs[""])]
+    assert not any(row in data for row in rows for data in recorder.inputs[0].values())
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "return y + torch.arange(len(x))",
+        "return y + x.mean()",
+        "return y + len(x)",
+        "return y + 100 * float(np.random.rand())",
+        "return y * 1e6 - (y * 1e6).mean()",
+    ],
+    ids=["position", "the batch's mean", "batch size", "chance", "a large scale"],
+)
+def test_predictions_that_depend_on_their_company_stop_at_integrity(evaluate_own, model_text, body):
+    cheat = model_text.replace(
+        "        return self.linear(x).squeeze(1)",
+        f"        y = self.linear(x).squeeze(1)\n        if torch.is_grad_enabled():\n            return y\n        {body}",
+    )
+    stopped = evaluate_own(cheat)
+    assert isinstance(stopped, Stopped)
+    assert stopped.stage == "integrity"
+    assert "every row must be predicted by itself" in stopped.reason
+
+
+def test_weights_must_have_the_layout_of_the_smoke_stage(evaluate_own, model_text):
+    learned = model_text + (
+        "\n    def state_dict(self, *a, **k):\n        state = super().state_dict(*a, **k)\n"
+        "        return {**state, 'x' + str(float(self.linear.bias.detach())): torch.zeros(1)}\n"
+        "\n    def load_state_dict(self, state):\n"
+        "        super().load_state_dict({k: v for k, v in state.items() if k[0] != 'x'})\n"
+    )
+    stopped = evaluate_own(learned)
+    assert isinstance(stopped, Stopped)
+    assert stopped.stage == "fit"
+    assert "was not there in the model as first built" in stopped.reason
+
+
+def test_statistics_of_a_batch_normalisation_are_folded_and_not_counted(evaluate_own, model_text):
+    normed = model_text.replace("self.linear = ", "self.norm = nn.BatchNorm1d(4)\n        self.linear = ").replace(
+        "self.linear(x)", "self.linear(self.norm(x))"
+    )
+    by_itself = "def forward(self, x):\n        self.train(torch.is_grad_enabled())"
+    measured = evaluate_own(normed.replace("def forward(self, x):", by_itself))
+    assert isinstance(measured, Measured), measured
+    assert measured.values["parameters"] == 5 + 8
+    assert measured.values["error"] < 0.3
+
+
+def test_a_bound_on_parameters_stops_a_model_before_it_is_trained(evaluate_own, recorder):
+    stopped = evaluate_own(bounds={"parameters": 4})
+    assert isinstance(stopped, Stopped)
+    assert (stopped.stage, len(recorder.calls)) == ("smoke", 1)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "stage", "told"),
+    [
+        ("float(np.abs(predictions - targets).mean())", "float('nan')", "score", "returned nan for error, which must be finite"),
+        ('{"error": float', '{"err": float', "score", r"returned ['err'], and its objectives are ['error']"),
+        ("float(np.abs(predictions - targets).mean())", "'good'", "score", "returned 'good' for error, which is no number"),
+        ('return {"error"', 'return 1 / 0, {"error"', "score", "ZeroDivisionError: division by zero (line "),
+        ("return torch.cat", "return [[1]] or torch.cat", "smoke", "an array of (1, 1) for 50 rows"),
+        ("    return model\n\n\ndef predict", "    return 3\n\n\ndef predict", "smoke", "it must return the trained module"),
+        ("budget.steps", "budget.epochs", "smoke", "has no attribute 'epochs'"),
+    ],
+    ids=["NaN", "another name", "a text", "an error", "another shape", "no weights", "a budget that is not there"],
+)
+def test_what_a_task_file_does_wrong_in_an_evaluation_is_named(evaluate_own, task_text, old, new, stage, told):
+    assert old in task_text
+    stopped = evaluate_own(text=task_text.replace(old, new))
+    assert isinstance(stopped, Stopped)
+    assert (stopped.stage, told in stopped.reason) == (stage, True), stopped
+
+
+@pytest.mark.parametrize(
+    ("source", "stage", "told"),
+    [
+        ("raise RuntimeError('no')", "smoke", "RuntimeError: no"),
+        ("Other = 3", "smoke", "has no attribute 'Model'"),
+        ("MODEL\n\ndef slow(*a, **k):\n    time.sleep(60)\n\nModel.forward = slow", "smoke", "longer than its limit"),
+        ("MODEL\n\nnn.Module.load_state_dict = lambda m, state: m.linear.weight.data.fill_(torch.nan)", "predict", "NaN"),
+    ],
+    ids=["crash", "nothing there", "hang", "NaN"],
+)
+def test_what_a_candidate_does_wrong_is_a_failure_with_its_stage(evaluate_own, model_text, source, stage, told):
+    stopped = evaluate_own(source.replace("MODEL", model_text), time_limit="3s" if "sleep(" in source else "60s")
+    assert isinstance(stopped, Stopped)
+    assert (stopped.stage, told in stopped.reason) == (stage, True), stopped
+
+
+def test_several_files_are_trained_together(evaluate_own, model_text):
+    files = {
+        "main.py": "from parts.layer import Model\n",
+        "parts/__init__.py": "",
+        "parts/layer.py": model_text,
+    }
+    measured = evaluate_own(files)
+    assert isinstance(measured, Measured), measured
+    assert measured.parameters_by_block == {"Model": 5}
+
+
+def test_parts_are_predicted_apart(evaluate_own, recorder, task_text):
+    parted = task_text.replace(
+        "(x[200:250], y[200:250])", "[(x[200 + i : 250 : 5], y[200 + i : 250 : 5]) for i in range(5)]"
+    )
+    assert evaluate_own(text=parted).values == pytest.approx(evaluate_own().values, rel=0.2)
+    predictions = [inputs for inputs in recorder.inputs[:17] if "weights" in inputs]
+    sizes = [len(np.frombuffer(inputs["inputs/"][128:], "f4")) // 4 for inputs in predictions]
+    assert sizes == [10, 5, 5] * 5
+
+
+def test_the_worse_of_two_passes_counts_and_few_rows_may_differ(open_own, task_text):
+    task = open_own(task_text.replace("(x[200:250], y[200:250])", "(x[:200], y[:200])"))
+    right = task.splits.parts["validation"][0].targets
+    other = right.copy()
+    other[7] += 10
+    assert task.score("validation", right, right) == {"error": 0.0}
+    assert task.score("validation", right, other) == task.score("validation", other, right) == {"error": pytest.approx(0.05)}
+    other[8:10] += 10
+    with pytest.raises(Stop, match=r"1\.5% of the rows"):
+        task.score("validation", right, other)
+
+
+def test_prompts_are_told_how_it_trains_and_what_the_author_says(open_own, task_text):
+    told = open_own().facts()
+    assert "for _ in range(budget.steps)" in told["Training"]
+    assert re.search(r"^  ```python$", told["Training"], re.MULTILINE)
+    assert told["Budget"] == "steps 30"
+    assert "validation has 50 rows" in told["Data"]
+    words = 'def facts():\n    return {"Data": "Numbers,\\n  and their sums.", "Hint": "Be exact."}\n'
+    said = open_own(f"{task_text}\n\n{words}").facts()
+    assert (said["Data"], said["Hint"]) == ("Numbers, and their sums.", "Be exact.")
+
+
+def test_names_that_a_task_file_calls_are_entry_points(open_own):
+    assert "Model" in open_own().calls
+
+
+def test_a_state_of_tensors_does_as_well_as_a_module(evaluate_own, task_text):
+    end = "\n\n\ndef predict"
+    measured = evaluate_own(text=task_text.replace(f"    return model{end}", f"    return model.state_dict(){end}"))
+    assert isinstance(measured, Measured), measured
+    assert measured.values["parameters"] == 5
+    assert measured.parameters_by_block == {}
