@@ -533,9 +533,11 @@ def build_model(num_classes, in_channels):
 """
 
 
-def test_labels_of_validation_and_test_are_nowhere_in_any_child(evaluate, recorder, honest_source, cache, monkeypatch):
-    for module in (stages, image_classification):
-        monkeypatch.setattr(module, "SMOKE_SECONDS", 120.0)  # a search of all memory takes long on a busy machine
+def test_labels_of_validation_and_test_are_nowhere_in_any_child(
+    evaluate, open_digits, recorder, honest_source, cache, monkeypatch
+):
+    monkeypatch.setattr(image_classification, "SMOKE_SECONDS", 120.0)  # to search all memory takes long on a busy machine
+    open_digits()
     folder = cache / "digits-v1"
     labels = {split: np.load(folder / f"labels/{split}.npy") for split in ("validation", "test")}
     labels["train"] = np.load(folder / "train.labels.npy")  # in training it is found: the search can find
@@ -557,7 +559,8 @@ def test_labels_of_validation_and_test_are_nowhere_in_any_child(evaluate, record
         assert ("FOUND train <i8 in a descriptor" in log) == (stage == "fit")
 
 
-def test_the_files_of_labels_cannot_be_opened_from_any_stage(evaluate, recorder, honest_source, cache):
+def test_the_files_of_labels_cannot_be_opened_from_any_stage(evaluate, open_digits, recorder, honest_source, cache):
+    open_digits()
     if recorder.level == "none":
         pytest.skip("without Landlock nothing closes the file system")
     import sklearn.datasets
