@@ -24,7 +24,7 @@ from agent.config import Config, LlmSection, RunFolder
 from agent.draws import Draws
 from agent.errors import MachineError, UserError
 from agent.evaluation import Bench, Evaluation
-from agent.events import Heard, Memo, RunEnded, RunStarted, Settled, Watch
+from agent.events import AskedAgain, Heard, Memo, RunEnded, RunStarted, Settled, Watch
 from agent.evolve import Evolution
 from agent.fitness import Noise
 from agent.gate import Gate, Halted
@@ -95,6 +95,8 @@ def resume(folder: RunFolder, watch: Watch, said: Mapping[str, Any] | None = Non
         anew = any(change.startswith("limits.until:") for change in accepted) or "until" in (said or {}).get("limits", {})
         if said:
             _write(folder.config, config.to_toml())
+        if calls := journal.unanswered():
+            watch(AskedAgain(calls))
         lineage = Lineage.open(Path(config.seed.folder), folder.root, folder.name)
         seed: Individual | Failure | None = None
         for _, _, key, data in journal.events("settled"):
@@ -273,12 +275,14 @@ def _evolve(
     archive = Archive(seed, config.objective_list())
     try:
         with keeper.keeping():
+            record.flush()  # before anything is spent: can git write here?
             noise = _noise(e, seed, memo, record, gate)
             evolution = _evolution(e, archive, noise, breeding, evaluation, record, folder, memo, gate)
             if config.search.schedule == "steady":
                 evolution.steady(slots, config.llm.concurrency)
             else:
                 evolution.generational()
+            record.flush()
     except Halted:
         pass  # before the search began
     except KeyboardInterrupt:
@@ -291,6 +295,7 @@ def _evolve(
     finally:
         breeding.close()
         evaluation.close()
+        record.close()
     _conclude(record, gate, archive)
 
 

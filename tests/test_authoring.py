@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -101,7 +102,9 @@ def test_the_language_model_evolves_and_its_task_is_part_of_the_record(evolve, t
     assert facts["self_reported"] == {}
     shown = evolve("show", "run", "0001", cwd=tmp_path).stdout
     assert "- Training: from scratch, by this part of `task.py`, which is fixed" in shown
-    assert "def score(predictions, targets):" in (tmp_path / "run/config.toml").read_text()
+    with sqlite3.connect(f"file:{tmp_path / 'run/journal.db'}?mode=ro", uri=True) as journal:
+        ((started,),) = journal.execute("SELECT data FROM events WHERE kind = 'started'")
+    assert json.loads(started)["basis"]["seed/task.py"] == (seed / "task.py").read_text()
     (seed / "task.py").write_text((seed / "task.py").read_text().replace("2000", "1000"))
     resumed = evolve("resume", "run", cwd=tmp_path)
     assert resumed.returncode == 2
