@@ -202,6 +202,8 @@ def stop(run: Path, now: bool) -> None:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
         time.sleep(0.2)
+    if not now:
+        click.echo("Asked; it finishes what is under way ...", err=True)
     while owner(folder.lock) == pid:
         time.sleep(0.2)
     click.echo(f"Stopped. Go on with:  evolve resume {run}", err=True)

@@ -60,8 +60,9 @@ def main(child):
 """
 
 
-@pytest.fixture(params=LEVELS)
-def level(request: pytest.FixtureRequest) -> Level:
+@pytest.fixture(params=[*LEVELS, pytest.param("fresh", marks=pytest.mark.slow)])
+def level(request: pytest.FixtureRequest) -> str:
+    """Of warm sandboxes; or `fresh`, the sandbox in which each call is an interpreter of its own, without layers."""
     return request.param
 
 
@@ -304,7 +305,7 @@ def main(child):
     def test_no_process_is_left_of_a_call_that_was_stopped_and_the_next_one_runs(self, box, call, named, comm) -> None:
         assert box.run(call(f"{LOOP}\nprint('here', flush=True)", options={"comm": comm}), lambda line: False).cause == "stopped"
         assert named(comm) == []
-        for _ in range(20):  # these end by themselves just when they are stopped
+        for _ in range(10):  # these end by themselves just when they are stopped
             report = box.run(call("def main(child):\n    print('line', flush=True)\n    return b'x'"), lambda line: False)
             assert (report.cause, report.result) in (("stopped", b""), ("exit", b"x"))
         assert box.run(call("def main(child): return b'next'")).result == b"next"
@@ -434,6 +435,7 @@ def main(child):
             own.run(call("def main(child): return b''"))
         assert len(leftovers()) == len(before) - 1  # the folder of its root
 
+    @pytest.mark.parametrize("level", LEVELS)
     def test_close_before_the_first_call_starts_nothing(self, level) -> None:
         before = leftovers()
         made = WarmSandbox(level)
