@@ -695,7 +695,7 @@ def test_without_hidden_labels_a_candidate_looks_them_up(open_digits, warm, hone
         return open_digits().evaluate(Job({"model.py": honest_source + BY_HEART}, 0), sandbox)
 
     assert isinstance(evaluate(warm), Stopped) or warm.level == "none"
-    monkeypatch.setattr(levels, "hidden_paths", lambda: [])
+    monkeypatch.setattr(levels, "hidden_paths", list)
     monkeypatch.setattr(levels, "readable_around", lambda: (levels.readable_paths(), []))
     sandbox = WarmSandbox(warm.level)
     try:
