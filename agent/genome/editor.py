@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import selectors
+import signal
 import subprocess
 import sys
 import threading
@@ -16,13 +17,17 @@ from agent.genome.answer import MAX_CHARACTERS, Violations
 from agent.genome.genome import Genome
 
 _ROOT = Path(__file__).resolve().parents[2]
+_START = 120
+"""Seconds in which the child has to be ready: it loads libcst first, and the machine may be busy."""
+_PATIENCE = 6
+"""Seconds of waiting for each second that an edit may compute: how busy a machine is, is no fault of the answer."""
 
 
 class Editor:
     """One child process, started when it is first needed and replaced when it hangs or dies. Safe from several threads."""
 
     def __init__(self, seconds: float = 10.0) -> None:
-        """`seconds`: the time limit of one edit."""
+        """`seconds`: of computing that one edit may take. On a busy machine it gets `_PATIENCE` times as many to do so."""
         self._seconds = seconds
         self._lock = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
@@ -38,7 +43,7 @@ class Editor:
             return Violations((f"The answer has {len(answer):,} characters; {MAX_CHARACTERS:,} is the limit.",), "answer")
         readable = answer.encode("utf-8", "replace").decode()
         rules = {"frozen": sorted(genome.frozen), "entries": sorted(genome.entries)}
-        request = {"files": dict(genome.files), "names": list(blocks), "answer": readable, **rules}
+        request = {"files": dict(genome.files), "names": list(blocks), "answer": readable, "seconds": self._seconds, **rules}
         with self._lock:
             line = self._exchange(sent := json.dumps(request).encode() + b"\n")
             if line == b"":  # somebody else may have killed the child; an answer that does so does it twice
@@ -66,19 +71,28 @@ class Editor:
         except BrokenPipeError:
             self._stop()
             return b""
+        line = self._read(child, _PATIENCE * self._seconds)
+        if not line:
+            over_time = child.wait() == -signal.SIGXCPU if line == b"" else True
+            self._stop()
+            return None if over_time else b""
+        return line
+
+    @staticmethod
+    def _read(child: subprocess.Popen[bytes], seconds: float) -> bytes | None:
+        """A line; nothing if the child's end of the pipe is closed, None if it is silent for longer than this."""
+        assert child.stdout is not None
         line = bytearray()
         with selectors.DefaultSelector() as selector:
             selector.register(child.stdout, selectors.EVENT_READ)
             # The limit is for silence: an answer comes in one piece, after all the work.
-            while selector.select(self._seconds):
+            while selector.select(seconds):
                 piece = os.read(child.stdout.fileno(), 1 << 16)
                 line += piece
                 if line.endswith(b"\n"):
                     return bytes(line)
                 if not piece:
-                    self._stop()
                     return b""
-        self._stop()
         return None
 
     def _start(self) -> subprocess.Popen[bytes]:
@@ -91,6 +105,9 @@ class Editor:
             )
         except OSError as error:
             raise MachineError(f"The editor's process cannot be started: {error}.") from error
+        if not self._read(self._child, _START):
+            self._stop()
+            raise MachineError(f"The editor's process was not ready within {_START} seconds.")
         return self._child
 
     def _stop(self) -> None:
