@@ -114,11 +114,12 @@ class Memory:
         """The lessons as one Markdown list."""
         return SEPARATOR.join(self.render(lesson) for lesson in lessons)
 
-    def render(self, lesson: Lesson) -> str:
+    def render(self, lesson: Lesson, *, seen: bool = False) -> str:
+        """`seen`: the reader has the lesson's code before it."""
         known = self._entries.get(lesson.id)
-        if known is not None and known.lesson is lesson:
+        if known is not None and known.lesson is lesson and not seen:
             return known.text
-        return render(lesson, self._objectives, self._noise)
+        return render(lesson, self._objectives, self._noise, seen=seen)
 
     def credit(self, id: str) -> float:
         """How children that were shown the lesson fared against the usual child, in units of the noise, fading.
