@@ -1,4 +1,4 @@
-"""The editor's child process: one JSON request a line on stdin, one JSON answer a line on stdout, until stdin ends.
+"""The editor's child process: `ready`, then an answer on stdout for each request on stdin, a line of JSON each.
 
 Text that an LLM wrote is parsed here and nowhere else: libcst can crash its process on hostile text.
 """
@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 import resource
 import sys
+import time
 from dataclasses import astuple
 from typing import Any
 
@@ -109,12 +111,21 @@ def _classes(text: str) -> list[str]:
     return [node.name for node in parse(text).body if isinstance(node, ast.ClassDef)]
 
 
+def _allow(seconds: float) -> None:
+    """So much more computing, or the process is killed: libcst may take for ever over hostile text."""
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(time.process_time() + seconds), hard))
+
+
 def main() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
     for line in sys.stdin:
         request = json.loads(line)
         entries = frozenset(request["entries"])
+        _allow(request.pop("seconds"))
         result = apply(**request)
         if isinstance(result, Violations):
             told = {"reasons": result.reasons, "stage": result.stage}
