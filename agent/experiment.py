@@ -275,12 +275,14 @@ def _evolve(
     archive = Archive(seed, config.objective_list())
     try:
         with keeper.keeping():
+            record.flush()  # before anything is spent: can git write here?
             noise = _noise(e, seed, memo, record, gate)
             evolution = _evolution(e, archive, noise, breeding, evaluation, record, folder, memo, gate)
             if config.search.schedule == "steady":
                 evolution.steady(slots, config.llm.concurrency)
             else:
                 evolution.generational()
+            record.flush()
     except Halted:
         pass  # before the search began
     except KeyboardInterrupt:
@@ -293,6 +295,7 @@ def _evolve(
     finally:
         breeding.close()
         evaluation.close()
+        record.close()
     _conclude(record, gate, archive)
 
 

@@ -28,7 +28,7 @@ class Sizes(Protocol):
 
 
 class Population:
-    """The best individuals so far, at most `elites` of them; draws from it are computed once for each change."""
+    """The best individuals so far, at most `elites` of them; selections from it are made once for each change."""
 
     def __init__(self, archive: Archive, sizes: Sizes) -> None:
         self.members: list[Individual] = []
@@ -43,9 +43,10 @@ class Population:
         self.joined += 1
         self._archive.add(outcome)
         if isinstance(outcome, Individual):
-            everyone = [*self.members, outcome]
+            before, everyone = self.members, [*self.members, outcome]
             self.members = selection.elites(everyone, self._archive.objectives, self._sizes.elites)
-            self._parents = self._thinkers = None
+            if self.members != before:
+                self._parents = self._thinkers = None
 
     def parents(self) -> Sequence[Individual]:
         """The NSGA-II selection; the seed while nobody else is there."""

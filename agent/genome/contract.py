@@ -5,21 +5,21 @@ from __future__ import annotations
 import ast
 import builtins
 import importlib.util
+import symtable
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
-
-import libcst as cst
-from libcst.metadata import Assignment, GlobalScope, MetadataWrapper, ScopeProvider
+from functools import lru_cache
 
 from agent.genome.calls import failing_calls
-from agent.genome.genome import DEFINITIONS, ENTRY_POINTS, bound_names, meanings, mentioned, reached
+from agent.genome.facts import DEFINITIONS, ENTRY_POINTS, bound_names, meanings, mentioned, reached
 from agent.genome.order import too_early
 from agent.genome.syntax import parse
 
 _Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
-_MODULE_NAMES = {"__name__", "__file__", "__doc__", "__all__", "__package__", "__spec__"}
+_GIVEN = {*dir(builtins), "__file__", "__annotations__", "__module__", "__qualname__"}
+"""Names that a module or the body of a class has without binding them."""
 _CALLED_WITH = {"build_model": 2, "build_optimizer": 2, "augment": 2, "loss": 2}
 """How many arguments image classification gives to each of its entry points."""
 
@@ -204,7 +204,8 @@ def _imports_that_fail(before: str, after: str, local: Collection[str]) -> list[
     return reasons
 
 
-def _imported(text: str) -> set[str]:
+@lru_cache(maxsize=64)
+def _imported(text: str) -> frozenset[str]:
     """Top-level packages, and `*` for a star import."""
     found: set[str] = set()
     for node in ast.walk(parse(text)):
@@ -213,28 +214,22 @@ def _imported(text: str) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             found |= {"*"} if any(alias.name == "*" for alias in node.names) else set()
             found |= {node.module.partition(".")[0]} if node.module and not node.level else set()
-    return found
+    return frozenset(found)
 
 
 def _undefined(text: str) -> list[str]:
     """Names that are used and bound nowhere. A star import hides them; then none is reported."""
-    wrapper = MetadataWrapper(cst.parse_module(text), unsafe_skip_copy=True)
-    scopes = {scope for scope in wrapper.resolve(ScopeProvider).values() if scope is not None}
-    known = set(dir(builtins)) | _MODULE_NAMES
-    missing: set[str] = set()
-    for scope in scopes:
-        for access in scope.accesses:
-            if not access.referents:
-                root = access.node
-                while isinstance(root, cst.Attribute):
-                    root = root.value  # type: ignore[assignment]
-                if isinstance(root, cst.Name) and root.value not in known:
-                    missing.add(root.value)
-    if not missing:
+    if "*" in _imported(text):
         return []
-    stars = [s for s in scopes if isinstance(s, GlobalScope) and any(a.name == "*" for a in _assignments(s))]
-    return [] if stars else [f"The name `{name}` is not defined." for name in sorted(missing)]
-
-
-def _assignments(scope: GlobalScope) -> list[Assignment]:
-    return [assignment for assignment in scope.assignments if isinstance(assignment, Assignment)]
+    top = symtable.symtable(text, "program", "exec")
+    used: set[str] = set()
+    bound = {s.get_name() for s in top.get_symbols() if s.is_assigned() or s.is_imported() or s.is_annotated()}
+    scopes = [top]
+    while scopes:
+        scope = scopes.pop()
+        scopes += scope.get_children()
+        for symbol in scope.get_symbols():
+            if scope is top or symbol.is_global():
+                used |= {symbol.get_name()} if symbol.is_referenced() else set()
+                bound |= {symbol.get_name()} if symbol.is_assigned() else set()  # `global x`, then `x = 1`
+    return [f"The name `{name}` is not defined." for name in sorted(used - bound - _GIVEN)]

@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 import libcst as cst
 
 from agent.genome.answer import Violations
-from agent.genome.genome import DEFINITIONS, bound_names, is_value, meanings
+from agent.genome.facts import DEFINITIONS, bound_names, is_value, meanings
 from agent.genome.splicing import Edit, spliced
 from agent.genome.statements import (
     Definition,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Collection, Mapping
 
-from agent.genome.genome import DEFINITIONS, bound_names, is_value, mentioned, reached, source_lines, span
+from agent.genome.facts import DEFINITIONS, bound_names, is_value, mentioned, reached, span
+from agent.genome.genome import source_lines
 from agent.genome.syntax import parse
 
 

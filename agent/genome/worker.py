@@ -11,14 +11,17 @@ import math
 import resource
 import sys
 import time
+from dataclasses import astuple
+from typing import Any
 
 import libcst as cst
 
 from agent.genome.answer import Violations, compile_error, extract
 from agent.genome.contract import broken
 from agent.genome.editing import edit
+from agent.genome.facts import DEFINITIONS
 from agent.genome.filing import filed
-from agent.genome.genome import DEFINITIONS
+from agent.genome.genome import Genome
 from agent.genome.pruning import without_unused
 from agent.genome.syntax import parse
 
@@ -93,6 +96,13 @@ def _idle(before: Files, edited: Files, kept: Files) -> str:
     return "The answer changes nothing: every definition in it stands in the program already." if kept == before else ""
 
 
+def _worked_out(files: Files, entries: frozenset[str]) -> dict[str, Any]:
+    """The files, with what the other side would have to parse them for."""
+    genome = Genome(files, entries=entries)
+    blocks = [(astuple(block), block.meanings) for block in genome.all_blocks]
+    return {"files": files, "fingerprint": genome.fingerprint, "blocks": blocks, "live": sorted(genome.live_names)}
+
+
 def _definitions(text: str) -> list[str]:
     return [node.name for node in parse(text).body if isinstance(node, DEFINITIONS)]
 
@@ -115,8 +125,12 @@ def main() -> None:
     for line in sys.stdin:
         request = json.loads(line)
         _allow(request.pop("seconds"))
+        entries = frozenset(request["entries"])
         result = apply(**request)
-        told = {"reasons": result.reasons, "stage": result.stage} if isinstance(result, Violations) else {"files": result}
+        if isinstance(result, Violations):
+            told = {"reasons": result.reasons, "stage": result.stage}
+        else:
+            told = _worked_out(result, entries)
         sys.stdout.write(json.dumps(told) + "\n")
         sys.stdout.flush()
 

@@ -115,6 +115,9 @@ class Memory:
         return SEPARATOR.join(self.render(lesson) for lesson in lessons)
 
     def render(self, lesson: Lesson) -> str:
+        known = self._entries.get(lesson.id)
+        if known is not None and known.lesson is lesson:
+            return known.text
         return render(lesson, self._objectives, self._noise)
 
     def credit(self, id: str) -> float:
