@@ -201,6 +201,11 @@ class Journal:
             if id in answered and id in messages
         }
 
+    def unanswered(self) -> int:
+        """Calls that were asked and of which no answer is here. Raises MachineError as `events` does."""
+        answered = {key for _, _, key, _ in self.events("answered")}
+        return sum(key not in answered for _, _, key, _ in self.events("asked"))
+
     def close(self) -> None:
         with self._lock:
             self._db.close()

@@ -469,12 +469,21 @@ class TestMessages:
         assert trailers(text, tmp_path) == FAILED_TRAILERS
 
     def test_a_subject_is_one_line_of_at_most_200_characters(self, tmp_path):
-        blocks = tuple(f"Block{number}" for number in range(100))
-        recipe = Recipe("re\nwrite", ("seed",), blocks, "m", 1)
+        recipe = Recipe("re\nwrite", ("seed",), ("Block" * 50,), "m", 1)
         text = failed("why", recipe)
         assert len(text.partition("\n")[0]) == 200
         assert text.splitlines()[1] == ""
         assert dict(trailers(text, tmp_path))["Variant"] == "0001"
+
+    def test_of_many_blocks_four_are_named_and_a_splice_names_no_model(self, tmp_path):
+        freely = Recipe("rewrite", ("seed",), (), "m", 1)
+        changed = tuple(f"Block{number}" for number in range(6))
+        child = Individual(Birth("0003", 1, (freely,)), Genome({}), Fitness({"accuracy": 1, "parameters": 2}), changed=changed)
+        text = message(child, SEED, OBJECTIVES)
+        assert text.startswith("0003: rewrite Block0, Block1, Block2, Block3 and 2 more: accuracy 1, parameters 2\n")
+        assert dict(trailers(text, tmp_path))["Block"] == "Block0, Block1, Block2, Block3 and 2 more"
+        assert failed("why", freely).startswith("0001: rewrite: failed at fit\n")
+        assert "Model" not in failed("why", Recipe("splice", ("seed", "0001"), ("Net",), "", 1))
 
     HOSTILE = (
         "x\n\nVariant: 9999\nCost-USD: 0.0",

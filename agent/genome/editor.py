@@ -48,10 +48,12 @@ class Editor:
         request = {"files": dict(genome.files), "names": list(blocks), "answer": readable, **rules}
         child = self._idle.get()  # the one that was used last: others may never be needed
         try:
-            line = child.exchange(json.dumps(request).encode() + b"\n", self._seconds)
+            line = child.exchange(sent := json.dumps(request).encode() + b"\n", self._seconds)
+            if line == b"":  # somebody else may have killed the child; an answer that does so does it twice
+                line = child.exchange(sent, self._seconds)
         finally:
             self._idle.put(child)
-        if line is None:
+        if not line:
             return Violations((f"The code could not be parsed within {self._seconds:g} seconds; write it more simply.",))
         told = json.loads(line)
         if "reasons" in told:
@@ -82,7 +84,7 @@ class _Child:
         self.process: subprocess.Popen[bytes] | None = None
 
     def exchange(self, request: bytes, seconds: float) -> bytes | None:
-        """One line there, one line back; None if the child died or took too long (it is replaced at the next call)."""
+        """One line there, one line back; nothing if the child died, None if it took too long. Then it is replaced."""
         if self.process is not None and self.process.poll() is not None:
             self.stop()  # it died between two edits: not this answer's fault
         process = self.process = self.process or _start()
@@ -90,12 +92,12 @@ class _Child:
         try:
             process.stdin.write(request)
             process.stdin.flush()
-            if (line := _line(process.stdout, seconds)) is not None:
-                return line
+            line = _line(process.stdout, seconds)
         except BrokenPipeError:
-            pass
-        self.stop()
-        return None
+            line = b""
+        if not line:
+            self.stop()
+        return line
 
     def stop(self) -> None:
         process, self.process = self.process, None
@@ -109,7 +111,7 @@ class _Child:
 
 
 def _line(stream: IO[bytes], seconds: float) -> bytes | None:
-    """None at the end, or after so much silence: an answer comes in one piece, after all the work."""
+    """Nothing at the end, None after so much silence: an answer comes in one piece, after all the work."""
     line = bytearray()
     with selectors.DefaultSelector() as selector:
         selector.register(stream, selectors.EVENT_READ)
@@ -119,7 +121,7 @@ def _line(stream: IO[bytes], seconds: float) -> bytes | None:
             if line.endswith(b"\n"):
                 return bytes(line)
             if not piece:
-                break
+                return b""
     return None
 
 

@@ -28,10 +28,11 @@ _MEMORY = 2 << 30
 Files = dict[str, str]
 
 
-def apply(files: Files, names: list[str], answer: str, frozen: list[str]) -> Files | Violations:
+def apply(files: Files, names: list[str], answer: str, frozen: list[str], entries: list[str]) -> Files | Violations:
     """The files as the answer has them, or why it cannot be used.
 
     `names`: the blocks that were asked for, all of them in one file; without any, all that are not frozen may change.
+    `frozen`, `entries`: see `Genome`.
     """
     bare = [name.rpartition(":")[2] for name in names]
     code = extract(answer, bare)
@@ -39,29 +40,29 @@ def apply(files: Files, names: list[str], answer: str, frozen: list[str]) -> Fil
         return code
     if reason := compile_error(code):
         return Violations((reason,), "answer")
-    edited = _one(files, names, code) if names else _several(files, code, frozen)
+    edited = _one(files, names, code, entries) if names else _several(files, code, frozen, entries)
     if isinstance(edited, Violations):
         return edited
     if reasons := tuple(reason for text in edited.values() if (reason := compile_error(text))):
         return Violations(reasons)
     if not names:
-        kept = without_unused(files, edited, frozen)
+        kept = without_unused(files, edited, frozen, entries)
         if reason := _idle(files, edited, kept):
             return Violations((reason,), "answer")
         edited = kept
-    if reasons := broken(files, edited, bare):
+    if reasons := broken(files, edited, bare, entries):
         return Violations(reasons)
     return edited
 
 
-def _one(files: Files, names: list[str], code: str) -> Files | Violations:
+def _one(files: Files, names: list[str], code: str, entries: list[str]) -> Files | Violations:
     """With the blocks that were asked for."""
     path = names[0].rpartition(":")[0] or next(iter(files))
-    edited = edit(files[path], [name.rpartition(":")[2] for name in names], cst.parse_module(code).body)
+    edited = edit(files[path], [name.rpartition(":")[2] for name in names], cst.parse_module(code).body, entries)
     return edited if isinstance(edited, Violations) else {**files, path: edited}
 
 
-def _several(files: Files, code: str, frozen: list[str]) -> Files | Violations:
+def _several(files: Files, code: str, frozen: list[str], entries: list[str]) -> Files | Violations:
     """With whatever the answer defines."""
     parts = filed(files, cst.parse_module(code))
     if isinstance(parts, Violations):
@@ -70,7 +71,8 @@ def _several(files: Files, code: str, frozen: list[str]) -> Files | Violations:
     reasons: list[str] = []
     for path, statements in parts.items():
         own = {f"{path}:{name}" if len(files) > 1 else name: name for name in _definitions(files[path])}
-        text = edit(files[path], [name for full, name in own.items() if full not in frozen], statements, free=True)
+        names = [name for full, name in own.items() if full not in frozen]
+        text = edit(files[path], names, statements, entries, free=True)
         if isinstance(text, Violations):
             reasons += text.reasons
         else:
@@ -112,7 +114,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for line in sys.stdin:
         request = json.loads(line)
-        entries = frozenset(request.pop("entries"))
+        entries = frozenset(request["entries"])
         result = apply(**request)
         if isinstance(result, Violations):
             told = {"reasons": result.reasons, "stage": result.stage}

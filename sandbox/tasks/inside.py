@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from sandbox.child import Child
+from sandbox.tasks.seeding import seed
 from sandbox.tasks.state import array, foldable, serialised, shares_of, tell, watched
 from sandbox.tasks.training.build import build, check_logits, loss_of, optimizer_of
 from sandbox.tasks.training.images import View, mapped
@@ -36,7 +37,7 @@ def smoke(child: Child) -> bytes:
     """
     options = child.options
     count = _counter() if options["flops"] else None  # before any candidate code is there
-    torch.manual_seed(0)
+    seed(0, child.device)
     module, model = build(child)
     view = View(options, torch.device("cpu"))
     shape = (min(8, options["batch_size"]), options["channels"], options["height"], options["width"])
@@ -63,7 +64,7 @@ def smoke(child: Child) -> bytes:
 def fit(child: Child) -> bytes:
     """Trains on the whole training set and returns the curve and the weights (see `HEADER`)."""
     options = child.options
-    torch.manual_seed(options["training_seed"])
+    seed(options["training_seed"], child.device)
     module, model = build(child)
     device = _device(child)
     _place(model, device)
@@ -78,7 +79,7 @@ def predict(child: Child) -> bytes:
     from safetensors.torch import load
 
     options = child.options
-    torch.manual_seed(0)
+    seed(0, child.device)
     _, model = build(child)
     with mmap.mmap(child.inputs["weights"], 0, access=mmap.ACCESS_READ) as data:
         model.load_state_dict(load(bytes(data)), strict=True)

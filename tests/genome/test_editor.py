@@ -1,6 +1,9 @@
 """Before and after, as text: what an answer makes of a file."""
 
+import os
+import signal
 import textwrap
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -346,5 +349,21 @@ def test_a_killed_child_is_replaced():
         child.kill()
         child.wait()
         assert "x + 2" in text(apply(editor, "def scale(x, factor=2.0):\n    return x + 2", "scale"))
+    finally:
+        editor.close()
+
+
+def test_a_child_that_is_killed_in_the_middle_of_an_edit_does_not_count_against_the_answer():
+    editor = Editor(processes=1)
+    try:
+        apply(editor, "def scale(x, factor=2.0):\n    return x + 1", "scale")
+        (child,) = editor._children
+        os.kill(child.process.pid, signal.SIGSTOP)
+        with ThreadPoolExecutor(1) as threads:
+            edit = threads.submit(apply, editor, "def scale(x, factor=2.0):\n    return x + 3", "scale")
+            while not editor._idle.empty():
+                time.sleep(0.001)
+            child.process.kill()
+            assert "x + 3" in text(edit.result())
     finally:
         editor.close()
