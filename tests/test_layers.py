@@ -14,7 +14,7 @@ ORDER = (
     ("errors",),
     ("resources", "pilot"),
     ("genome",),
-    ("prompting", "fitness"),
+    ("prompting", "fitness", "ranking"),
     ("llm",),
     ("individual",),
     ("selection", "memory", "plateau", "novelty"),
