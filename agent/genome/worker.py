@@ -114,7 +114,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for line in sys.stdin:
         request = json.loads(line)
-        entries = frozenset(request.pop("entries"))
+        entries = frozenset(request["entries"])
         result = apply(**request)
         if isinstance(result, Violations):
             told = {"reasons": result.reasons, "stage": result.stage}

@@ -145,11 +145,22 @@ parameters = "min"
 
 
 def serve(latency):
-    """Answers like the offline model, each after so many seconds. Prints its address; ends with its standard input."""
+    """Answers like the offline model, each after so many seconds. Prints its address; ends with its standard input.
+
+    Each answer defines a few names of its own that nothing uses: rules repeat themselves, which real models hardly ever do,
+    and a program that is known is not trained again.
+    """
     from agent.llm import Message, Request
     from agent.llm.offline import OfflineModel
 
-    model, numbers = OfflineModel(), count()
+    model, numbers = OfflineModel(), count(1)
+
+    def invent(asked):
+        number = next(numbers)
+        told = model.complete(Request(asked, number))
+        own = ", ".join(f"{name}_{number}" for name in ("one", "two", "three", "four"))
+        text = re.sub(r"^((?:class|def) .*:)$", rf"\1\n    {own} = 1, 2, 3, 4", told.text, count=1, flags=re.MULTILINE)
+        return text, told.usage
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -159,9 +170,9 @@ def serve(latency):
             began = time.monotonic()
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             asked = tuple(Message(m["role"], m["content"]) for m in body["messages"])
-            told = model.complete(Request(asked, next(numbers)))
-            usage = {"prompt_tokens": told.usage.tokens_in, "completion_tokens": told.usage.tokens_out}
-            choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": told.text}}
+            text, used = invent(asked)
+            usage = {"prompt_tokens": used.tokens_in, "completion_tokens": used.tokens_out}
+            choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
             answer = {"id": "1", "object": "chat.completion", "created": 1, "model": "local", "choices": [choice]}
             data = json.dumps({**answer, "usage": {**usage, "total_tokens": sum(usage.values())}}).encode()
             time.sleep(max(0.0, latency - (time.monotonic() - began)))

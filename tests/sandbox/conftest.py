@@ -188,8 +188,10 @@ class World:
             **self.paths,
         }
 
-    def call(self, source: str, **limits: Any) -> Call:
-        return candidate(source, options=self.options(), inputs={"images": self.data / "images.npy"}, **limits)
+    def call(self, source: str, patience: float = 0.3, device: str = "cpu", **limits: Any) -> Call:
+        """`patience`: seconds that an attack waits, if it has to, for a watchdog to notice."""
+        options = self.options() | {"patience": patience}
+        return candidate(source, options=options, inputs={"images": self.data / "images.npy"}, device=device, **limits)
 
     def damage(self, report: Report | None = None) -> list[str]:
         """Everything that went wrong since it was last asked, seen from outside; puts it right again."""
