@@ -76,6 +76,8 @@ def lesson_of(
     birth = outcome.birth
     last = birth.recipes[-1] if birth.recipes else None
     said, expected = intention(answer)
+    if isinstance(outcome, Individual):
+        said = said or outcome.intention  # what no model made says it without an answer
     change, kinds = _change(outcome, parent.genome, answer)
     effects: dict[str, float] = {}
     reason = ""

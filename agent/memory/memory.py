@@ -193,6 +193,8 @@ class Memory:
         verdicts[lesson.verdict] += 1
         entry = _Entry(lesson, len(self), text, moved, self._evidence(lesson), account, verdicts)
         self._entries[lesson.id] = entry
+        if lesson.operator == "splice" and not lesson.effects:
+            return  # two versions that do not fit each other, and nobody's idea: there is nothing in it to avoid
         for shelf in _shelves(lesson.blocks, lesson.kinds, lesson.directive, lesson.verdict in ("hurt", "failed")):
             self._put(entry, self._shelves[shelf])
 

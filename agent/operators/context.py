@@ -74,6 +74,10 @@ class Prompting(Operator, Protocol):
 class Combining(Operator, Protocol):
     """An operator that needs no model: it costs nothing, and its recipes name none."""
 
+    def intention(self, recipe: Recipe) -> str:
+        """What the child is meant to be, since no model says it."""
+        ...
+
     def answer(self, recipe: Recipe, base: Genome, context: Context) -> str:
         """What a model would answer: the changed definitions in a fence. `base`: as above."""
         ...

@@ -90,20 +90,17 @@ def _standing(part: str, one: Individual, context: Context) -> str:
     changed = differing(one.genome, context.seed.genome)
     known = {*one.birth.blocks, *one.changed}
     earlier = f". Differs from the seed in {names(changed)}" if set(changed) - known else ""
-    what = f"{front} ({_deeds(one.birth, one.changed)}): {measured(one, context)}"
-    return f"{part} `{one.id}`".strip() + f"{what}{_meant(one, context)}{earlier}"
+    deeds = _deeds(one.birth, one.changed)
+    return f"{part} `{one.id}`".strip() + f"{front} ({deeds}): {measured(one, context)}{_meant(one, context)}{earlier}"
 
 
 def _deeds(birth: Birth, changed: Sequence[str] = ()) -> str:
-    """What was done to the parents: `mating of A with B's, then mutation "reduce size" of B`."""
+    """What was done to the parents: `mating of A, then mutation "reduce size" of B`."""
     deeds = []
     for recipe in birth.recipes:
         directive = f' "{recipe.directive.replace("_", " ")}"' if recipe.directive else ""
         blocks = names_in_short(recipe.blocks or [name for name in changed if name not in birth.blocks])
-        told = f"{_OPERATORS.get(recipe.operator, recipe.operator)}{directive}" + (f" of {blocks}" if blocks else "")
-        # No words of a model say what a splice does: who gave what to whom does.
-        told += f" from `{recipe.parents[1]}` into `{recipe.parents[0]}`" if recipe.operator == "splice" else ""
-        deeds.append(told)
+        deeds.append(f"{_OPERATORS.get(recipe.operator, recipe.operator)}{directive}" + (f" of {blocks}" if blocks else ""))
     return ", then ".join(deeds)
 
 
