@@ -235,9 +235,8 @@ class Evolution:
             yield self._born(recipes, population.joined // self.search.population)
 
     def _child(self, population: Population) -> tuple[Recipe, ...]:
-        everyone = list(self.archive.individuals.values())
         alone = self._parents(population.members)
-        parents = alone or self._draws.plateau.parents(self.rng, population.parents(), everyone)
+        parents = alone or self._draws.plateau.parents(self.rng, population.parents(), self.archive.everyone)
         thinkers = () if alone else population.thinkers()
         parent, partner = self._seen(self.rng.choice(parents)), self._seen(self.rng.choice(parents))
         if self.search.operators:

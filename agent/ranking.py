@@ -72,9 +72,10 @@ def nsga2(costs: Costs, count: int) -> list[int]:
 
 def _dominance(points: np.ndarray) -> np.ndarray:
     """[i, j]: row i is nowhere worse than row j and somewhere better."""
+    import numpy as np
+
     no_worse = (points[:, None, :] <= points[None, :, :]).all(axis=2)
-    better: np.ndarray = no_worse & ~no_worse.T
-    return better
+    return np.logical_and(no_worse, ~no_worse.T)
 
 
 def _room(rows: Costs) -> list[float]:

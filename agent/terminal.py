@@ -202,8 +202,8 @@ class Live:
 
     def _tell(self, line: Text) -> None:
         self._lines = [*self._lines[-7:], line]
-        if not self._console.is_terminal:
-            self._console.print(line, soft_wrap=True)
+        if not self._console.is_terminal:  # rich would take a millisecond to lay it out
+            print(line.plain, file=self._console.file, flush=True)
 
     def _render(self) -> Panel:
         elapsed = int(time.monotonic() - self._began)
