@@ -128,8 +128,9 @@ class Breeding:
     def _edited(self, id: str, talk: Talk) -> tuple[Talk, Genome | Violations]:
         """Ask, edit, and send a bad answer back with what is wrong with it."""
         for attempt in range(self._repairs + 1):
-            completion = self._calls.ask(id, talk.calls, talk.messages, talk.recipe)
-            talk = replace(talk, calls=talk.calls + 1)
+            said = self._memo.asked.get((id, talk.calls), talk.messages)  # as the journal has it
+            completion = self._calls.ask(id, talk.calls, said, talk.recipe)
+            talk = replace(talk, calls=talk.calls + 1, messages=said)
             if isinstance(completion, Violations):
                 return talk, completion
             talk = replace(talk, answer=completion.text)

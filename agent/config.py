@@ -205,7 +205,10 @@ class Config(_Section):
         return tuple(_constraint(name, text) for name, text in self.constraints.items())
 
     def to_toml(self) -> str:
-        return tomli_w.dumps(_without_none(self.model_dump(mode="json")), multiline_strings=True)
+        table = _without_none(self.model_dump(mode="json"))
+        plain = tomli_w.dumps(table)
+        # TOML makes one line break of the two characters in a text of several lines.
+        return plain if "\\r" in plain else tomli_w.dumps(table, multiline_strings=True)
 
 
 def load(

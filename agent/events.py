@@ -266,6 +266,8 @@ class Memo:
     """Commit by id."""
     conversations: Mapping[str, Conversation] = field(default_factory=dict)
     """Of the variants that are not settled."""
+    asked: Mapping[tuple[str, int], tuple[Message, ...]] = field(default_factory=dict)
+    """What was sent in the calls of those that are not settled: a call that is made again says the same."""
     lessons: Mapping[str, Lesson] = field(default_factory=dict)
     """By the child's id."""
     repeats: Mapping[int, Repeated] = field(default_factory=dict)

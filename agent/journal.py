@@ -184,16 +184,22 @@ class Journal:
         commits = {key: data["commit"] for _, _, key, data in self.events("committed")}
         lessons = {key: read_lesson(data) for _, _, key, data in self.events("learned")}
         repeats = {int(key): _read_repeat(int(key), data) for _, _, key, data in self.events("repeated")}
-        talks = self._conversations(variants.keys() - outcomes.keys())
-        return Memo(answers, variants, outcomes, births, commits, talks, lessons, repeats, tuple(history))
+        talks, asked = self._conversations(variants.keys() - outcomes.keys()), self._asked(births.keys() - outcomes.keys())
+        return Memo(answers, variants, outcomes, births, commits, talks, asked, lessons, repeats, tuple(history))
+
+    def _asked(self, ids: Set[str]) -> dict[tuple[str, int], tuple[Message, ...]]:
+        found = {}
+        for _, _, key, data in self.events("asked"):
+            id, _, call = key.partition("/")
+            if id in ids:
+                found[id, int(call)] = tuple(Message(m["role"], m["text"]) for m in data["messages"])
+        return found
 
     def _conversations(self, ids: Set[str]) -> dict[str, Conversation]:
         answered: dict[str, list[str]] = {}
         for _, _, key, data in self.events("answered"):
             answered.setdefault(key.partition("/")[0], []).append(data["text"])
-        messages = {}
-        for _, _, key, data in self.events("asked"):
-            messages[key.partition("/")[0]] = tuple(Message(m["role"], m["text"]) for m in data["messages"])
+        messages = {id: said for (id, _), said in self._asked(ids).items()}
         mended = {key for _, _, key, _ in self.events("mended")}
         return {
             id: Conversation(messages[id], answered[id][-1], len(answered[id]), int(id in mended))

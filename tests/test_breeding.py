@@ -213,7 +213,7 @@ def test_a_splice_asks_no_model_and_costs_nothing(born):
         "def width():\n    return 64\n\n\ndef half(x):\n    return x / 2\n\n\ndef build_model():\n    return half(width())\n"
     )
     assert child.changed == ("build_model", "half")
-    assert (child.intention, child.talk) == ("", None)
+    assert (child.intention, child.talk) == ("build_model of 0007 in seed", None)
     assert breeding.mend(child, Failure(child.birth, "smoke", "TypeError: no.", genome=child.genome)) is None
 
 

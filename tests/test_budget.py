@@ -870,7 +870,7 @@ class TestForecast:
 
 def test_a_failed_evaluation_tells_how_long_it_took():
     class Slow:
-        def evaluate(self, job, sandbox):
+        def evaluate(self, job, sandbox, progress):
             time.sleep(0.05)
             return Stopped("fit", "it ran too long")
 

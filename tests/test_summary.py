@@ -228,7 +228,7 @@ class TestVariants:
         changed = ("Net", "rate", "a", "b", "c", "d")
         journal.record(Bred(Variant(free, genome(9, 2), changed=changed)))
         assert summary.variants(journal)[0]["block"] == "Net, rate, a, b and 2 more"
-        assert journal.memo(frozenset()).variants["0001"].changed == changed
+        assert journal.memo(genome(0, 0)).variants["0001"].changed == changed
 
     def test_the_money_of_all_its_calls_is_a_childs(self, night):
         assert {v["id"]: v["usd"] for v in summary.variants(night)}["0006"] == 0.125

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Sequence
 
 from agent.fitness import Objective
-from agent.individual import SEED_ID, Failure, Individual
+from agent.individual import SEED_ID, Failure, Individual, listed
 from agent.prompting import clean
 
 _REASON = 4000
@@ -18,10 +18,11 @@ def message(
 ) -> str:
     """What a reviewer reads first, then trailers for programs."""
     birth = outcome.birth
-    what = "" if birth.id == SEED_ID else f" {birth.operator} {', '.join(birth.blocks)}:"
-    trailers = {"Variant": outcome.id, "Operator": birth.operator, "Block": ", ".join(birth.blocks)}
+    blocks = birth.about(outcome.changed)
+    what = "" if birth.id == SEED_ID else f" {birth.operator} {listed(blocks)}".rstrip() + ":"
+    trailers = {"Variant": outcome.id, "Operator": birth.operator, "Block": listed(blocks)}
     trailers |= {"Role": birth.role or "", "Directive": birth.directive or ""}
-    trailers["Model"] = ", ".join(dict.fromkeys(r.model for r in birth.recipes))
+    trailers["Model"] = ", ".join(dict.fromkeys(r.model for r in birth.recipes if r.model))
     if isinstance(outcome, Failure):
         subject = f"{outcome.id}:{what} failed at {outcome.stage}"
         # Indented: at the margin, a line of `---` would end the message for git and lift trailers out of the reason.
@@ -36,11 +37,14 @@ def message(
             + ", ".join(f"{o.name} {_number(seed.fitness[o.name])} -> {_number(values[o.name])}" for o in objectives)
         )
         trailers |= {o.name.replace("_", "-").capitalize(): f"{values[o.name]:.10g}" for o in objectives}
+    reported = [o for o in objectives if o.reported]
+    trailers["Self-reported"] = ", ".join(o.name for o in reported)
+    warning = "\n".join(f"{o.name} is self-reported: {o.reported}." for o in reported)
     meant = f"Intention: {_line(outcome.intention)}" if outcome.intention else ""
     if usd is not None:
         trailers["Cost-USD"] = f"{usd:.6f}"
     told = "\n".join(f"{key}: {_line(value)}" for key, value in trailers.items() if value)
-    return "\n\n".join(part for part in (_line(subject)[:200], meant, body, told) if part)
+    return "\n\n".join(part for part in (_line(subject)[:200], meant, body, warning, told) if part)
 
 
 def _line(text: str) -> str:

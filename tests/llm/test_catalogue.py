@@ -127,7 +127,8 @@ print(json.dumps(stages))
 def test_an_openai_model_is_opened_and_used_without_litellm(provider, tmp_path):
     stages = told_by(start(LOADED, tmp_path, provider.url, OPENAI_API_KEY="sk-of-no-use"))
     assert stages.pop("answer") == "hello"
-    assert stages == {"import": [], "offline": [], "open": [], "complete": ["openai"]}
+    assert stages.pop("open") in ([], ["openai"])  # it may have been fetched beside by now
+    assert stages == {"import": [], "offline": [], "complete": ["openai"]}
 
 
 PLANTED = """
