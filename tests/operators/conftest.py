@@ -201,7 +201,12 @@ def _half_way(prompts, brief, genome):
     guidance = "Deployment is on a microcontroller: no attention, please. `SELN` may go altogether."
     begun = (
         born("0014", 1, recipe_of("mutate", ["0007"], blocks=("ME",), directive="uncommon")),
-        Variant(born("0015", 1, recipe_of("rewrite", ["0004"], blocks=())), genome, "less `depth`, more width.", changed=("DW", "EVE")),
+        Variant(
+            born("0015", 1, recipe_of("rewrite", ["0004"], blocks=())),
+            genome,
+            "less `depth`, more width.",
+            changed=("DW", "EVE"),
+        ),
     )
     context = Context(replace(brief, noise=noise), seed, individuals, recent, front, told, guidance, under_way=begun)
     return Scene(prompts, context)
