@@ -1,4 +1,4 @@
-"""A file of the user's is cut to nothing: by its name, or while it is opened for reading only. Not all rules call that writing."""
+"""A file of the user's is cut: by its name, or while it is opened for reading only. Not all rules call that writing."""
 
 import ctypes
 import os
