@@ -56,9 +56,9 @@ class Editor:
         request = {"files": dict(genome.files), "names": list(blocks), "answer": readable, "seconds": self._seconds, **rules}
         child = self._idle.get()  # the one that was used last: others may never be needed
         try:
-            line = child.exchange(sent := json.dumps(request).encode() + b"\n", self._seconds)
+            line = child.exchange(sent := json.dumps(request).encode() + b"\n", _PATIENCE * self._seconds)
             if line == b"":  # somebody else may have killed the child; an answer that does so does it twice
-                line = child.exchange(sent, self._seconds)
+                line = child.exchange(sent, _PATIENCE * self._seconds)
         finally:
             self._idle.put(child)
         if not line:
@@ -92,7 +92,10 @@ class _Child:
         self.process: subprocess.Popen[bytes] | None = None
 
     def exchange(self, request: bytes, seconds: float) -> bytes | None:
-        """One line there, one line back; nothing if the child died, None if it took too long. Then it is replaced."""
+        """One line there, one line back; nothing if the child died, None if it took too long. Then it is replaced.
+
+        `seconds`: of silence. Its share of computing is in the request, and the child is killed for more.
+        """
         if self.process is not None and self.process.poll() is not None:
             self.stop()  # it died between two edits: not this answer's fault
         process = self.process = self.process or _start()
@@ -100,13 +103,13 @@ class _Child:
         try:
             process.stdin.write(request)
             process.stdin.flush()
-            line = _line(process.stdout, _PATIENCE * seconds)
+            line = _line(process.stdout, seconds)
         except BrokenPipeError:
             line = b""
+        if line == b"" and process.wait() == -signal.SIGXCPU:
+            line = None
         if not line:
-            over_time = line is None or process.wait() == -signal.SIGXCPU
             self.stop()
-            return None if over_time else b""
         return line
 
     def stop(self) -> None:

@@ -36,8 +36,20 @@ def apply(files: Files, names: list[str], answer: str, frozen: list[str], entrie
     `names`: the blocks that were asked for, all of them in one file; without any, all that are not frozen may change.
     `frozen`, `entries`: see `Genome`.
     """
+    code, whole = extract(answer, [name.rpartition(":")[2] for name in names]), extract(answer)
+    edited = _applied(files, names, code, frozen, entries)
+    if isinstance(edited, Violations) and not isinstance(code, Violations) and whole != code:
+        # A helper in a fence of its own is a slip of form, and a repair prompt would not tell that it was not read.
+        mended = _applied(files, names, whole, frozen, entries)
+        edited = edited if isinstance(mended, Violations) else mended
+    return edited
+
+
+def _applied(
+    files: Files, names: list[str], code: str | Violations, frozen: list[str], entries: list[str]
+) -> Files | Violations:
+    """With the code of an answer, if it has any."""
     bare = [name.rpartition(":")[2] for name in names]
-    code = extract(answer, bare)
     if isinstance(code, Violations):
         return code
     if reason := compile_error(code):
