@@ -23,6 +23,10 @@ def load(request: Request | str, cache: Path) -> Dataset:
     """
     from sandbox.data.cache import opened
     from sandbox.data.sources import find
+    from sandbox.isolation import levels
 
     asked = Request(request) if isinstance(request, str) else request
+    for folder in (cache, Path(asked.dataset).expanduser()):
+        if folder.is_dir():
+            levels.conceal(folder)
     return opened(find(asked, cache), asked, cache)

@@ -40,6 +40,7 @@ def candidates() -> Sequence[tuple[Level, Mapping[str, bool]]]:
     return _ON_LINUX if linux.SUPPORTED else _ON_MACOS if sys.platform == "darwin" else _ELSEWHERE
 
 
+_concealed: set[str] = set()
 _PACKAGE = Path(__file__).resolve().parents[1]
 _SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", "/etc/alternatives")
 _GPU = ("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools")
@@ -93,9 +94,21 @@ def package_folders() -> list[str]:
     return list(dict.fromkeys([*named, sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]))
 
 
-@cache
+def conceal(folder: Path) -> None:
+    """Closes a folder with labels to every sandbox that is started from now on, should it lie in what they can read."""
+    _concealed.add(os.path.realpath(folder))
+
+
 def hidden_paths() -> list[str]:
-    """Folders below the readable ones that hold labels: real paths, of every Python installation that can be seen."""
+    """Folders below the readable ones that hold labels: real paths, those concealed and those of every Python that is seen."""
+    roots = [os.path.realpath(path) for path in readable_paths()]
+    below = (path for path in _concealed if any(Path(path).is_relative_to(root) and path != root for root in roots))
+    return sorted({*_published(), *below})
+
+
+@cache
+def _published() -> list[str]:
+    """Of the installed packages."""
     prefixes = {"/usr", "/usr/local", sys.prefix, sys.base_prefix}
     trees = set(package_folders())
     for prefix in map(escape, prefixes):
@@ -106,10 +119,14 @@ def hidden_paths() -> list[str]:
     return sorted({os.path.realpath(path) for path in paths if os.path.isdir(path)})
 
 
-@cache
 def readable_around() -> tuple[list[str], list[str]]:
     """`readable_paths` without `hidden_paths`, for a layer that can only allow: (whole trees, folders only listed)."""
-    hidden = [Path(path) for path in hidden_paths()]
+    return _around(tuple(hidden_paths()))
+
+
+@cache
+def _around(hidden_paths: tuple[str, ...]) -> tuple[list[str], list[str]]:
+    hidden = [Path(path) for path in hidden_paths]
     whole: list[str] = []
     listed: list[str] = []
     waiting = [os.path.realpath(path) for path in readable_paths()]

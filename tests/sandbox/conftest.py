@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import hashlib
 import json
 import os
@@ -112,6 +113,13 @@ os._exit(0)
 """
 
 
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def _message(text: str) -> ctypes.Array[ctypes.c_char]:
+    return ctypes.create_string_buffer(b"\1".ljust(8, b"\0") + text.encode(), 200)
+
+
 class World:
     """What a trusted side has that a candidate must neither get nor touch."""
 
@@ -122,6 +130,9 @@ class World:
         self.home, self.data = folder / "home", folder / "data"
         self._fill(folder)
         self._open_sockets(folder, stack)
+        self.queue = _LIBC.msgget(0, 0o1600)  # private to this user, with one message
+        _LIBC.msgsnd(self.queue, _message(self.secret), 100, 0)
+        stack.callback(_LIBC.msgctl, self.queue, 0, None)
         inherited = os.open(self.data / "labels.npy", os.O_RDONLY)
         os.set_inheritable(inherited, True)
         stack.callback(os.close, inherited)
@@ -151,6 +162,7 @@ class World:
             path.write_text(text)
         with contextlib.suppress(OSError):  # some file systems have no attributes
             os.setxattr(self.home / ".bashrc", "user.kept", b"1")
+            os.setxattr(self.home / ".ssh" / "id_rsa", "user.token", self.secret.encode())
 
     def _open_sockets(self, folder: Path, stack: contextlib.ExitStack) -> None:
         # A path of a socket has at most 107 bytes, and pytest's folders are long.
@@ -185,6 +197,7 @@ class World:
             "tcp": self.sockets["tcp"].getsockname()[1],
             "udp": self.sockets["udp"].getsockname()[1],
             "packages": packages,
+            "queue": self.queue,
             **self.paths,
         }
 
@@ -220,6 +233,15 @@ class World:
                 if path.exists():
                     path.unlink()
                     found.append(f"{path} was written")
+        messages = 0
+        while _LIBC.msgrcv(self.queue, ctypes.create_string_buffer(200), 100, 0, 0o4000) >= 0:
+            messages += 1
+        if messages != 1:
+            found.append(f"the queue held {messages} messages")
+        if _LIBC.msgsnd(self.queue, _message(self.secret), 100, 0) < 0:
+            found.append("the queue has gone")
+            self.queue = _LIBC.msgget(0, 0o1600)
+            _LIBC.msgsnd(self.queue, _message(self.secret), 100, 0)
         if (state := self._state()) != self._before:
             found.append(f"files were changed: {sorted(set(state.items()) ^ set(self._before.items()))}")
             self._put_right()

@@ -70,6 +70,14 @@ def test_an_attack_is_blocked(level: str, attack: Path, sandbox, world) -> None:
     assert_blocked(attack, report, world.damage(report))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("attack", ATTACKS, ids=name)
+def test_an_attack_is_blocked_without_landlock(attack: Path, sandbox, world) -> None:
+    """The other way to `contained`: namespaces and seccomp, on a kernel that has no Landlock."""
+    report = sandbox("none", "namespaces", "seccomp").run(world.call(attack.read_text(), **limits(attack)))
+    assert_blocked(attack, report, world.damage(report))
+
+
 @pytest.mark.parametrize("attack", [a for a in ATTACKS if FACTS[a].get("CUDA")], ids=name)
 @pytest.mark.parametrize("level", ["full", "contained"])
 def test_what_cuda_is_granted_helps_no_attack(level: str, attack: Path, sandbox, world) -> None:

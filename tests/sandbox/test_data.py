@@ -228,6 +228,20 @@ def test_published_copies_of_the_data_lie_outside_of_what_a_sandbox_may_read():
     assert not any(Path(path) in [Path(h) for h in levels.hidden_paths()] for path in listed)
 
 
+def test_data_that_lies_in_what_a_sandbox_may_read_is_closed_to_it(tmp_path, monkeypatch):
+    for name in ("libraries", "images"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr(levels, "readable_paths", lambda: [str(tmp_path)])
+    monkeypatch.setattr(levels, "_concealed", set())
+    with pytest.raises(TaskError):  # there is nothing in it; it is closed all the same
+        load(str(tmp_path / "images"), tmp_path / "cache")
+    assert str(tmp_path / "images") in levels.hidden_paths()
+    levels._around.cache_clear()
+    whole, _ = levels.readable_around()
+    assert whole == [str(tmp_path / "libraries")]
+    levels._around.cache_clear()
+
+
 def test_what_training_needs_is_readable_all_the_same():
     import torch
 
