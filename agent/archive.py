@@ -19,6 +19,8 @@ class Archive:
         self.seed = seed
         self.objectives = tuple(objectives)
         self.individuals: dict[str, Individual] = {seed.id: seed}
+        self.everyone = [seed]
+        """The same, in the order in which they came."""
         self._novelty = Novelty(seed.genome, seed.id)
         self._measured: list[Individual | Failure] = []
         self._front: selection.Front[Individual] = selection.Front(objectives)
@@ -38,6 +40,7 @@ class Archive:
     def add(self, outcome: Outcome) -> None:
         if isinstance(outcome, Individual):
             self.individuals[outcome.id] = outcome
+            self.everyone.append(outcome)
             self._novelty.claim(outcome.id, outcome.genome, None)  # a mended one is not what was claimed
             if self._front.add(outcome):
                 self._volume = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict, deque
+from functools import lru_cache
 
 from agent.genome import Genome
 
@@ -17,6 +18,9 @@ _COMMENT = re.compile(r"#.*")
 
 Words = frozenset[tuple[str, int]]
 """A word and the how-manieth it is of its kind: `x`, then `x` again, are two."""
+
+_PAIRS: dict[tuple[str, int], tuple[str, int]] = {}
+"""One copy of each for the thousands of versions that hold it."""
 
 
 class Novelty:
@@ -65,16 +69,20 @@ def _changed(old: Genome, new: Genome) -> dict[str, str]:
     return {block.name: block.source for block in new.all_blocks if before.get(block.name) != block.source}
 
 
+@lru_cache(maxsize=4096)
 def _words(source: str) -> Words:
     counts: defaultdict[str, int] = defaultdict(int)
     words = set()
     for word in _WORD.findall(_COMMENT.sub("", source)):
         word = f"{float(word):.1g}" if word[0].isdigit() else word
         counts[word] += 1
-        words.add((word, counts[word]))
+        pair = word, counts[word]
+        words.add(_PAIRS.setdefault(pair, pair))
     return frozenset(words)
 
 
 def _alike(a: Words, b: Words) -> bool:
+    if min(len(a), len(b)) < ALIKE * max(len(a), len(b)):
+        return False
     common = len(a & b)
     return common >= ALIKE * (len(a) + len(b) - common)

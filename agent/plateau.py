@@ -18,6 +18,8 @@ _SHARE = 0.25
 """Of the draws that a level turns to something bolder, for each level."""
 _HEAT = 0.25
 """By which a level raises the temperature, as a share of it."""
+_SOME = 128
+"""Of all individuals, so many are looked at when parents are drawn from among them."""
 _USUAL_TEMPERATURE, _HOTTEST = 1.0, 1.6
 """Where a run leaves the temperature to the provider, 1.0 is what most of them use."""
 
@@ -64,7 +66,8 @@ class Plateau:
         if not self.turns(rng):
             return usual
         chosen = {one.id for one in usual}
-        return [one for one in everyone if one.id not in chosen] or usual
+        some = everyone if len(everyone) <= _SOME else rng.sample(everyone, _SOME)
+        return [one for one in some if one.id not in chosen] or usual
 
     def heated(self, recipe: Recipe) -> Recipe:
         if not self.level:

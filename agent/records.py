@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 from typing import Any
 
 from agent.fitness import Fitness
@@ -16,7 +16,7 @@ Json = dict[str, Any]
 
 
 def write_birth(birth: Birth) -> Json:
-    recipes = [asdict(recipe) for recipe in birth.recipes]
+    recipes = [vars(recipe) for recipe in birth.recipes]
     told = {"lessons": list(birth.lessons)} if birth.lessons else {}
     return {"id": birth.id, "generation": birth.generation, "operator": birth.operator, "recipes": recipes, **told}
 
@@ -27,8 +27,7 @@ def read_birth(data: Json) -> Birth:
 
 
 def write_completion(completion: Completion) -> Json:
-    data = asdict(completion)
-    return {**data, **data.pop("usage")}
+    return {name: value for name, value in vars(completion).items() if name != "usage"} | vars(completion.usage)
 
 
 def read_completion(data: Json) -> Completion:
@@ -91,7 +90,8 @@ def read_lesson(data: Json) -> Lesson:
 
 
 def _write_evidence(evidence: Evidence) -> Json:
-    return {**asdict(evidence), "seconds": dict(evidence.seconds), "curve": [list(row) for row in evidence.curve]}
+    mappings = {name: dict(getattr(evidence, name)) for name in ("seconds", "parameters_by_block", "sizes_by_block")}
+    return {**vars(evidence), **mappings}
 
 
 def _read_evidence(data: Mapping[str, Any]) -> Evidence:

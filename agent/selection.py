@@ -1,16 +1,15 @@
-"""Selection by several objectives: SPEA-2 elites, NSGA-II parents of deap, the front, exact hypervolume of moocore."""
+"""Selection by several objectives: SPEA-2 elites, NSGA-II parents, the front, exact hypervolume (from moocore)."""
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
-from functools import cache
+from collections.abc import Callable, Iterable, Sequence
 from operator import le
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from agent.fitness import Fitness, Objective
 from agent.individual import Individual
+from agent.ranking import Costs, nsga2, spea2
 
 
 class HasFitness(Protocol):
@@ -22,25 +21,13 @@ _Measured = TypeVar("_Measured", bound=HasFitness)
 
 
 def elites(population: Sequence[Individual], objectives: Sequence[Objective], count: int) -> list[Individual]:
-    """SPEA-2 environmental selection (Zitzler, Laumanns, Thiele 2001), best first where there is an order.
-
-    The choices of deap's `selSPEA2`, in a fortieth of its time: the steady schedule selects at each result.
-    """
-    if count >= len(population):
-        return list(population)
-    costs = _unit_costs([i.fitness for i in population], objectives)
-    return [population[index] for index in spea2(costs, count)]
+    """SPEA-2 environmental selection, best first where there is an order."""
+    return _select(spea2, population, objectives, count)
 
 
 def parents(population: Sequence[Individual], objectives: Sequence[Objective], count: int) -> list[Individual]:
-    """NSGA-II selection (Deb et al. 2002), of deap: by non-dominated rank, then by crowding distance."""
-    if count >= len(population):
-        return list(population)
-    from deap import tools
-
-    costs = _unit_costs([i.fitness for i in population], objectives)
-    wrapped = [_Wrapped(individual, cost) for individual, cost in zip(population, costs, strict=True)]
-    return [w.individual for w in tools.selNSGA2(wrapped, count)]
+    """NSGA-II selection."""
+    return _select(nsga2, population, objectives, count)
 
 
 class Front(Generic[_Measured]):
@@ -93,37 +80,16 @@ def hypervolume(fitnesses: Sequence[Fitness], objectives: Sequence[Objective], s
     return float(moocore.hypervolume(points, ref=np.ones(len(objectives))))
 
 
-def spea2(costs: Sequence[Sequence[float]], count: int) -> list[int]:
-    """Which of the points to keep, each a row of costs on comparable scales."""
-    import numpy as np
-
-    points = np.array(costs, dtype=float)
-    worse = points[:, None, :] <= points[None, :, :]
-    dominates = worse.all(axis=2) & ~worse.all(axis=2).T
-    fits = (dominates.sum(axis=1) @ dominates).astype(float)
-    chosen = np.flatnonzero(fits < 1)
-    squares = ((points[:, None, :] - points[None, :, :]) ** 2).sum(axis=2)
-    if len(chosen) < count:
-        # As deap has it: of the distances only those to later points, 0 for the others.
-        near = np.sort(np.triu(squares), axis=1)[:, math.isqrt(len(points))]
-        fits += 1 / (near + 2)
-        rest = np.setdiff1d(np.arange(len(points)), chosen)
-        return [*chosen, *rest[np.argsort(fits[rest], kind="stable")][: count - len(chosen)]]
-    squares = squares[np.ix_(chosen, chosen)]
-    np.fill_diagonal(squares, -1.0)
-    kept = list(range(len(chosen)))
-    while len(kept) > count:  # the one with the nearest neighbour goes, of several the one with the nearest second one, ...
-        rows = np.sort(squares[np.ix_(kept, kept)], axis=1)
-        kept.pop(int(np.lexsort(rows.T[::-1])[0]))
-    return [int(chosen[index]) for index in kept]
-
-
-class _Wrapped:
-    """What deap expects of an individual: an attribute `fitness` of its own kind."""
-
-    def __init__(self, individual: Individual, costs: tuple[float, ...]) -> None:
-        self.individual = individual
-        self.fitness = _deap_fitness(len(costs))(costs)
+def _select(
+    selector: Callable[[Costs, int], list[int]],
+    population: Sequence[Individual],
+    objectives: Sequence[Objective],
+    count: int,
+) -> list[Individual]:
+    if count >= len(population):
+        return list(population)
+    costs = _unit_costs([i.fitness for i in population], objectives)
+    return [population[index] for index in selector(costs, count)]
 
 
 def _unit_costs(fitnesses: Sequence[Fitness], objectives: Sequence[Objective]) -> list[tuple[float, ...]]:
@@ -131,10 +97,3 @@ def _unit_costs(fitnesses: Sequence[Fitness], objectives: Sequence[Objective]) -
     columns = list(zip(*(f.minimised(objectives) for f in fitnesses), strict=True))
     spans = [(min(c), (max(c) - min(c)) or 1.0) for c in columns]
     return [tuple((v - low) / span for v, (low, span) in zip(row, spans, strict=True)) for row in zip(*columns, strict=True)]
-
-
-@cache
-def _deap_fitness(dimensions: int) -> Any:
-    from deap import base
-
-    return type("Costs", (base.Fitness,), {"weights": (-1.0,) * dimensions})

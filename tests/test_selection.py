@@ -1,12 +1,18 @@
 import random
+from types import SimpleNamespace
 
-from hypothesis import given
+import pytest
+from deap import tools
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.fitness import Fitness, Objective
 from agent.genome import Genome
 from agent.individual import Birth, Individual
+from agent.ranking import nsga2, spea2
 from agent.selection import elites, front, hypervolume, parents
+
+every = settings(deadline=None)
 
 OBJECTIVES = (Objective("accuracy", "max"), Objective("parameters", "min"))
 VALUES = st.tuples(st.integers(0, 20).map(lambda n: n / 20), st.integers(1, 30))
@@ -28,6 +34,7 @@ def undominated(individuals):
     ]
 
 
+@every
 @given(populations)
 def test_front_is_what_nobody_dominates_each_fitness_once(people):
     found = front(people, OBJECTIVES)
@@ -35,6 +42,7 @@ def test_front_is_what_nobody_dominates_each_fitness_once(people):
     assert len({i.fitness for i in found}) == len(found)
 
 
+@every
 @given(populations, st.integers(1, 30))
 def test_selectors_return_as_many_as_asked_and_no_stranger(people, count):
     for select in (elites, parents):
@@ -43,6 +51,7 @@ def test_selectors_return_as_many_as_asked_and_no_stranger(people, count):
         assert {id(c) for c in chosen} <= {id(p) for p in people}
 
 
+@every
 @given(populations)
 def test_nsga2_prefers_the_first_front(people):
     first = undominated(people)
@@ -50,6 +59,7 @@ def test_nsga2_prefers_the_first_front(people):
     assert {i.id for i in chosen} == {i.id for i in first}
 
 
+@every
 @given(populations)
 def test_spea2_keeps_only_undominated_where_there_are_enough(people):
     first = undominated(people)
@@ -57,30 +67,32 @@ def test_spea2_keeps_only_undominated_where_there_are_enough(people):
     assert {i.id for i in kept} <= {i.id for i in first}
 
 
-@given(populations, st.integers(1, 10))
-def test_selectors_agree_with_deap_called_directly(people, count):
-    from deap import base, creator, tools
+def deap_chooses(selector, costs, count):
+    from deap import base
 
-    if not hasattr(creator, "OracleCosts"):
-        creator.create("OracleCosts", base.Fitness, weights=(-1.0, -1.0))
-        creator.create("Oracle", list, fitness=creator.OracleCosts)
-    losses, sizes = [-p.fitness["accuracy"] for p in people], [p.fitness["parameters"] for p in people]
+    kind = type("Costs", (base.Fitness,), {"weights": (-1.0,) * len(costs[0])})
+    wrapped = [SimpleNamespace(fitness=kind(row), number=number) for number, row in enumerate(costs)]
+    random.seed(0)
+    return [one.number for one in getattr(tools, selector)(wrapped, count)]
 
-    def unit(value, among):
-        return (value - min(among)) / ((max(among) - min(among)) or 1)
 
-    def oracle(selector):
-        wrapped = []
-        for person, loss, size in zip(people, losses, sizes, strict=True):
-            one = creator.Oracle([person.id])
-            one.fitness.values = (unit(loss, losses), unit(size, sizes))
-            wrapped.append(one)
-        random.seed(0)
-        return [one[0] for one in selector(wrapped, count)]
+@every
+@given(st.integers(1, 4).flatmap(lambda n: st.lists(st.tuples(*[st.integers(0, 8)] * n), min_size=2, max_size=24)), st.data())
+def test_rankings_are_those_of_deap(rows, data):
+    costs = [tuple(value / 8 for value in row) for row in rows]
+    count = data.draw(st.integers(1, len(costs) - 1))
+    assert spea2(costs, count) == deap_chooses("selSPEA2", costs, count)
+    assert nsga2(costs, count) == deap_chooses("selNSGA2", costs, count)
 
-    if count < len(people):
-        assert [i.id for i in parents(people, OBJECTIVES, count)] == oracle(tools.selNSGA2)
-        assert [i.id for i in elites(people, OBJECTIVES, count)] == oracle(tools.selSPEA2)
+
+@pytest.mark.parametrize(("objectives", "size", "count"), [(2, 45, 44), (2, 52, 8), (3, 60, 10), (3, 44, 10)])
+def test_rankings_are_those_of_deap_at_the_sizes_of_a_run(objectives, size, count):
+    chance = random.Random(size)
+    costs = [tuple(chance.random() for _ in range(objectives)) for _ in range(size)]
+    front = [(n / size, 1 - n / size + chance.random() / 10**6, *[0.5] * (objectives - 2)) for n in range(size)]
+    for rows in (costs, front, [*costs[: size // 2], *front[size // 2 :]]):
+        assert spea2(rows, count) == deap_chooses("selSPEA2", rows, count)
+        assert nsga2(rows, count) == deap_chooses("selNSGA2", rows, count)
 
 
 def test_spea2_keeps_variety_in_both_objectives():
@@ -105,6 +117,7 @@ def test_hypervolume_in_numbers():
     assert hypervolume([half_size, perfect], OBJECTIVES, seed) == 2.5
 
 
+@every
 @given(populations)
 def test_a_larger_set_never_has_less_hypervolume(people):
     seed = Fitness({"accuracy": 0.5, "parameters": 15})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import hashlib
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,6 +13,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from agent.errors import UserError
+from agent.genome.difference import unified
 from agent.genome.facts import DEFINITIONS, ENTRY_POINTS, NOTHING, facts, meanings, reached, span
 from agent.genome.syntax import parse
 
@@ -154,9 +154,7 @@ def diff(old: Genome, new: Genome) -> str:
         before, after = old.files.get(path, ""), new.files.get(path, "")
         if before == after:
             continue
-        parts.append(f"diff --git a/{path} b/{path}\n")
-        for line in difflib.unified_diff(source_lines(before), source_lines(after), f"a/{path}", f"b/{path}"):
-            parts.append(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n")
+        parts += [f"diff --git a/{path} b/{path}\n", *unified(source_lines(before), source_lines(after), path)]
     return "".join(parts)
 
 

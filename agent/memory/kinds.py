@@ -60,10 +60,14 @@ def kinds_changed(old: str, new: str) -> tuple[str, ...]:
         return ()
     gone: set[int] = set()
     come: set[int] = set()
-    for tag, i, j, k, m in difflib.SequenceMatcher(None, before, after).get_opcodes():
+    shorter = min(len(before), len(after))
+    head = next((n for n in range(shorter) if before[n] != after[n]), shorter)  # most lines are the same at both ends
+    tail = next((n for n in range(shorter - head) if before[-1 - n] != after[-1 - n]), shorter - head)
+    inner = difflib.SequenceMatcher(None, before[head : len(before) - tail], after[head : len(after) - tail])
+    for tag, i, j, k, m in inner.get_opcodes():
         if tag != "equal":
-            gone.update(range(i + 1, j + 1))
-            come.update(range(k + 1, m + 1))
+            gone.update(range(head + i + 1, head + j + 1))
+            come.update(range(head + k + 1, head + m + 1))
     return tuple(dict.fromkeys([*kinds_in(new, come), *kinds_in(old, gone)]))[:MOST]
 
 
