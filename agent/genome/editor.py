@@ -61,8 +61,10 @@ class Editor:
                 line = child.exchange(sent, _PATIENCE * self._seconds)
         finally:
             self._idle.put(child)
-        if not line:
+        if line is None:
             return Violations((f"The code could not be parsed within {self._seconds:g} seconds; write it more simply.",))
+        if not line:
+            return Violations(("The process that parses the code died of it, twice; write it more simply.",))
         told = json.loads(line)
         if "reasons" in told:
             return Violations(tuple(told["reasons"]), told["stage"])

@@ -223,8 +223,9 @@ def play(rounds: int, variants: int, chance: random.Random, home: Path) -> dict[
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OPENAI_API_KEY": "loopback", "EVOLVE_CACHE": str(home / "cache")}
     server, began = LoopbackLLM(), time.monotonic()
     unbroken = Run(home, "unbroken", "generational", variants, server, environment)
-    faults = [] if unbroken.ended() == 0 else ["the unbroken run failed"]
-    faults += unbroken.faults()
+    if (code := unbroken.ended()) != 0:
+        sys.exit(f"The run that is left alone ended with {code}: there is nothing to compare with; see {home}/unbroken.log")
+    faults = unbroken.faults()
     kills: Counter[str] = Counter()
     runs, resumes, left, answers, again = 0, 0, rounds, 0, 0
     while left or not runs:
@@ -232,11 +233,12 @@ def play(rounds: int, variants: int, chance: random.Random, home: Path) -> dict[
         schedule = "generational" if runs % 2 else "steady"
         run = Run(home, f"run-{runs}", schedule, variants, server, environment)
         code: int | None = None
+        failed = 0
         while code != 0:
             resumes += run.folder.is_dir()
             if left and wait_for_the_moment(run, chance):
                 kills[run.kill(chance)] += 1
-                left -= 1
+                left, failed = left - 1, 0
                 print(f"round {rounds - left}: {schedule}, {run.rows()} rows", file=sys.stderr)
                 continue
             code = run.ended()
@@ -245,7 +247,13 @@ def play(rounds: int, variants: int, chance: random.Random, home: Path) -> dict[
                 break
             if code == 1:  # the machine's fault, as a killed git is: it says so, and the run is resumed
                 kills["ended by itself with 1"] += 1
+                failed += 1
+                if failed > 2:
+                    faults.append(f"{run.folder.name}: it fails again and again with nobody killing it")
+                    break
         faults += [f"{run.folder.name}: {told}" for told in run.faults()]
+        if faults:  # the rest would only cost time
+            break
         if schedule == "generational" and run.results() != unbroken.results():
             faults.append(f"{run.folder.name}: it did not end as the unbroken one")
         answers += len(run.events("answered"))
