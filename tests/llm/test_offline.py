@@ -158,7 +158,7 @@ def test_insights_of_elites_can_be_applied_and_run(lab):
 def test_several_blocks_at_once_can_be_rewritten_and_most_run(lab, drawn):
     children = [(recipe, lab.answer(recipe)) for recipe in lab.draw(drawn, 6)]
     assert share(isinstance(child, Genome) for _, (_, child) in children) == 1.0
-    assert share(runs(child) for _, (_, child) in children) >= 0.8  # measured 0.98 of 240
+    assert share(runs(child) for _, (_, child) in children) >= 0.8  # measured: 240 of 242
     counts = [len(changed_blocks(lab.individuals[recipe.parents[0]].genome, child)) for recipe, (_, child) in children]
     assert 1 < max(counts) <= 3  # an insight may fit one block alone
     assert drawn is draw_whole_thought or min(counts) > 1
