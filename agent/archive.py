@@ -21,7 +21,9 @@ class Archive:
         self.individuals: dict[str, Individual] = {seed.id: seed}
         self._novelty = Novelty(seed.genome, seed.id)
         self._measured: list[Individual | Failure] = []
-        self._front = [seed]
+        self._front: selection.Front[Individual] = selection.Front(objectives)
+        self._front.add(seed)
+        self._volume: float | None = None
 
     def claim(self, variant: Variant) -> str | None:
         """Reserves the variant's genome; the id of the child that had it before, if one had."""
@@ -37,7 +39,8 @@ class Archive:
         if isinstance(outcome, Individual):
             self.individuals[outcome.id] = outcome
             self._novelty.claim(outcome.id, outcome.genome, None)  # a mended one is not what was claimed
-            self._front = selection.front([*self._front, outcome], self.objectives)
+            if self._front.add(outcome):
+                self._volume = None
         if isinstance(outcome, Individual | Failure):
             self._measured.append(outcome)
 
@@ -46,11 +49,14 @@ class Archive:
         return tuple(self._measured[-count:] if count else ())
 
     def front(self) -> list[Individual]:
-        return list(self._front)
+        return list(self._front.members)
 
     def hypervolume(self) -> float:
         """Of the front, in units of the seed (see `selection.hypervolume`)."""
-        return selection.hypervolume([i.fitness for i in self.front()], self.objectives, self.seed.fitness)
+        if self._volume is None:
+            fitnesses = [i.fitness for i in self._front.members]
+            self._volume = selection.hypervolume(fitnesses, self.objectives, self.seed.fitness)
+        return self._volume
 
 
 @dataclass(frozen=True)

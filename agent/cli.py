@@ -145,7 +145,7 @@ def run(
         "task": {"dataset": dataset},
     }
     config = load(seed, config_file, with_script(_given(flags), command, metrics), assignments, sources)
-    folder = RunFolder(out) if out else _experiment().free_folder(config, Path(seed).stem)
+    folder = RunFolder(out) if out else _experiment().free_folder(config, Path(seed).resolve().stem)
     farewells = _farewells(notify, on_finish)
     if detach:
         _driving().detach(folder, [*(a for a in sys.argv[1:] if a != "--detach"), *([] if out else ["--out", str(folder.root)])])
@@ -202,6 +202,8 @@ def stop(run: Path, now: bool) -> None:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
         time.sleep(0.2)
+    if not now:
+        click.echo("Asked; it finishes what is under way ...", err=True)
     while owner(folder.lock) == pid:
         time.sleep(0.2)
     click.echo(f"Stopped. Go on with:  evolve resume {run}", err=True)

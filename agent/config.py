@@ -313,9 +313,22 @@ def _assignment(text: str) -> dict[str, Any]:
         parsed: Any = tomllib.loads(f"x = {value}")["x"]
     except tomllib.TOMLDecodeError:
         parsed = value.strip()
-    for part in reversed(key.strip().split(".")):
+    for part in reversed(_parts(key.strip())):
         parsed = {part: parsed}
     return dict(parsed)
+
+
+def _parts(key: str) -> list[str]:
+    """As TOML has it, with quotes for a name that holds dots or slashes: `llm.prices."openai/gpt-4.1"`."""
+    try:
+        table: Any = tomllib.loads(f"{key} = 0")
+    except tomllib.TOMLDecodeError:
+        return key.split(".")
+    parts = []
+    while isinstance(table, dict) and len(table) == 1:
+        part, table = next(iter(table.items()))
+        parts.append(part)
+    return key.split(".") if isinstance(table, dict) else parts
 
 
 def _merge(into: dict[str, Any], table: Mapping[str, Any]) -> None:

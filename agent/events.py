@@ -214,6 +214,13 @@ class Foretold:
 
 
 @dataclass(frozen=True)
+class AskedAgain:
+    """No event: so many calls were out when an earlier process died. What became of them, only the provider knows."""
+
+    calls: int
+
+
+@dataclass(frozen=True)
 class Recalled:
     """No event of this process: what an earlier one of the run did."""
 
@@ -228,7 +235,7 @@ class Heard:
     progress: Progress
 
 
-Notice = StopRequested | Foretold | Recalled | Heard
+Notice = StopRequested | Foretold | AskedAgain | Recalled | Heard
 
 Record = Callable[[Event], None]
 """Called from several threads; returns when the event is safe on disk."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -23,7 +24,7 @@ from agent.config import Config, LlmSection, RunFolder
 from agent.draws import Draws
 from agent.errors import MachineError, UserError
 from agent.evaluation import Bench, Evaluation
-from agent.events import Heard, Memo, RunEnded, RunStarted, Settled, Watch
+from agent.events import AskedAgain, Heard, Memo, RunEnded, RunStarted, Settled, Watch
 from agent.evolve import Evolution
 from agent.fitness import Noise
 from agent.gate import Gate, Halted
@@ -94,6 +95,8 @@ def resume(folder: RunFolder, watch: Watch, said: Mapping[str, Any] | None = Non
         anew = any(change.startswith("limits.until:") for change in accepted) or "until" in (said or {}).get("limits", {})
         if said:
             _write(folder.config, config.to_toml())
+        if calls := journal.unanswered():
+            watch(AskedAgain(calls))
         lineage = Lineage.open(Path(config.seed.folder), folder.root, folder.name)
         seed: Individual | Failure | None = None
         for _, _, key, data in journal.events("settled"):
@@ -196,7 +199,14 @@ def _equip(config: Config, watch: Watch, pinned: Level = "none") -> Iterator[_Eq
         )
         stack.callback(bench.close)
         editor = stack.enter_context(closing(Editor()))
+        threading.Thread(target=_rehearse, args=(editor, genome), daemon=True).start()
         yield _Equipment(config, genome, task, bench, prompts, models, editor, isolation)
+
+
+def _rehearse(editor: Editor, genome: Genome) -> None:
+    """An edit that comes to nothing: the first one takes the editor a second, in which the seed can train."""
+    with suppress(MachineError):  # who needs it will hear of it
+        editor.apply(genome, (), "")
 
 
 def _devices(config: Config) -> tuple[str, ...]:
@@ -265,12 +275,14 @@ def _evolve(
     archive = Archive(seed, config.objective_list())
     try:
         with keeper.keeping():
+            record.flush()  # before anything is spent: can git write here?
             noise = _noise(e, seed, memo, record, gate)
             evolution = _evolution(e, archive, noise, breeding, evaluation, record, folder, memo, gate)
             if config.search.schedule == "steady":
                 evolution.steady(slots, config.llm.concurrency)
             else:
                 evolution.generational()
+            record.flush()
     except Halted:
         pass  # before the search began
     except KeyboardInterrupt:
@@ -283,6 +295,7 @@ def _evolve(
     finally:
         breeding.close()
         evaluation.close()
+        record.close()
     _conclude(record, gate, archive)
 
 

@@ -6,11 +6,14 @@ run (counts, front, lineage, report) is computed from here, and a resume folds i
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -86,11 +89,15 @@ CREATE VIEW IF NOT EXISTS lessons AS
 
 
 class Journal:
-    """One run's events. Writing is safe from several threads; each write is durable when `record` returns."""
+    """One run's events. Writing is safe from several threads; each write is durable when `record` returns.
+
+    Threads that write at the same time share one transaction.
+    """
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         """Raises MachineError if the file cannot be opened or is not a journal."""
         self._lock = threading.Lock()
+        self._waiting: deque[_Ticket] = deque()
         try:
             address = f"{path.resolve().as_uri()}{'?mode=ro' if read_only else ''}"
             self._db = sqlite3.connect(address, uri=True, check_same_thread=False, isolation_level=None, timeout=30)
@@ -102,20 +109,39 @@ class Journal:
         except sqlite3.Error as error:
             raise MachineError(f"The journal {path} cannot be opened: {error}.") from error
 
-    def record(self, event: Event) -> None:
-        """Appends one event. An event that is there already (a resume passes by it again) is left as it is."""
-        kind, key, data = _row(event)
-        self._append(kind, key, data, once=True)
+    def record(self, *events: Event) -> None:
+        """Appends events, all of them or none. One that is there already (a resume passes by it again) is left as it is."""
+        ticket = _Ticket([_row(event) for event in events])
+        self._waiting.append(ticket)
+        with self._lock:
+            if not ticket.done:  # else the thread that had the lock before wrote it along with its own
+                self._write()
+        if ticket.error:
+            raise MachineError(f"The journal cannot be written: {ticket.error}.") from ticket.error
 
-    def _append(self, kind: str, key: str, data: Mapping[str, Any], *, once: bool) -> None:
-        verb = "INSERT OR IGNORE" if once else "INSERT"
-        # Escaped to ASCII: a model's answer may hold half of a surrogate pair, which has no UTF-8.
-        row = (time.time(), kind, key, json.dumps(data, separators=(",", ":")))
+    def _write(self) -> None:
+        """All that waits, of all threads, in one transaction: the disk is waited for once."""
+        batch: list[_Ticket] = []
+        with contextlib.suppress(IndexError):
+            while True:
+                batch.append(self._waiting.popleft())
         try:
-            with self._lock:
-                self._db.execute(f"{verb} INTO events (time, kind, key, data) VALUES (?, ?, ?, ?)", row)
+            self._db.execute("BEGIN IMMEDIATE")
+            for ticket in batch:
+                self._db.executemany("INSERT OR IGNORE INTO events (time, kind, key, data) VALUES (?, ?, ?, ?)", ticket.rows)
+            self._db.execute("COMMIT")
         except sqlite3.Error as error:
-            raise MachineError(f"The journal cannot be written: {error}.") from error
+            for ticket in batch:
+                ticket.done, ticket.error = True, error
+        except BaseException:  # a Ctrl-C: those who wait for this thread must not wait in vain, one of them will write
+            self._waiting.extendleft(reversed(batch))
+            raise
+        else:
+            for ticket in batch:
+                ticket.done = True
+        finally:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
 
     def events(self, *kinds: str) -> Iterator[tuple[float, str, str, dict[str, Any]]]:
         """(time in seconds since the epoch, kind, key, data) in order of writing; of all kinds if none is named.
@@ -175,9 +201,23 @@ class Journal:
             if id in answered and id in messages
         }
 
+    def unanswered(self) -> int:
+        """Calls that were asked and of which no answer is here. Raises MachineError as `events` does."""
+        answered = {key for _, _, key, _ in self.events("answered")}
+        return sum(key not in answered for _, _, key, _ in self.events("asked"))
+
     def close(self) -> None:
         with self._lock:
             self._db.close()
+
+
+@dataclass(eq=False)
+class _Ticket:
+    """What one thread wants written."""
+
+    rows: list[tuple[float, str, str, str]]
+    done: bool = False
+    error: sqlite3.Error | None = None
 
 
 def _read_repeat(training_seed: int, data: Mapping[str, Any]) -> Repeated:
@@ -185,7 +225,14 @@ def _read_repeat(training_seed: int, data: Mapping[str, Any]) -> Repeated:
     return Repeated(training_seed, fitness, data["reason"], data["seconds"])
 
 
-def _row(event: Event) -> tuple[str, str, dict[str, Any]]:
+def _row(event: Event) -> tuple[float, str, str, str]:
+    """(time, kind, key, data)"""
+    kind, key, data = _record(event)
+    # Escaped to ASCII: a model's answer may hold half of a surrogate pair, which has no UTF-8.
+    return time.time(), kind, key, json.dumps(data, separators=(",", ":"))
+
+
+def _record(event: Event) -> tuple[str, str, dict[str, Any]]:
     """(kind, key, data): an event is unique by kind and key."""
     match event:
         case RunStarted():

@@ -10,6 +10,17 @@ from agent.budget import Budget, Forecast, Limits
 
 Facts = dict[str, Any]
 
+_ENDS = {
+    "planned": "when all are done",
+    "variants": "when as many as were allowed are done",
+    "hours": "when the hours are used up",
+    "until": "when the time is up",
+    "usd": "when the dollars are used up",
+    "tokens": "when the tokens are used up",
+    "gpu_hours": "when the GPU hours are used up",
+}
+"""By the limit that ends the search."""
+
 
 def from_journal(
     rows: Iterable[tuple[float, str, str, Mapping[str, Any]]], config: Mapping[str, Any], planned: int, now: float
@@ -46,7 +57,7 @@ def words(forecast: Forecast) -> str:
     each = f"{_short(pace)} and {usd} a variant"
     if forecast.variants is None:
         return f"{each}; no end in sight"
-    end = "when all are done" if forecast.limit == "planned" else f"when {forecast.limit} is used up"
+    end = _ENDS[forecast.limit or "planned"]
     at = f" by {datetime.fromtimestamp(forecast.ends):%a %H:%M}" if forecast.ends is not None else ""
     return f"{each}; {forecast.variants:,} more variants{at}, {end}"
 

@@ -28,7 +28,7 @@ class Sizes(Protocol):
 
 
 class Population:
-    """The best individuals so far, at most `elites` of them; draws from it are computed once for each change."""
+    """The best individuals so far, at most `elites` of them; selections from it are made once for each change."""
 
     def __init__(self, archive: Archive, sizes: Sizes) -> None:
         self.members: list[Individual] = []
@@ -43,9 +43,10 @@ class Population:
         self.joined += 1
         self._archive.add(outcome)
         if isinstance(outcome, Individual):
-            everyone = [*self.members, outcome]
+            before, everyone = self.members, [*self.members, outcome]
             self.members = selection.elites(everyone, self._archive.objectives, self._sizes.elites)
-            self._parents = self._thinkers = None
+            if self.members != before:
+                self._parents = self._thinkers = None
 
     def parents(self) -> Sequence[Individual]:
         """The NSGA-II selection; the seed while nobody else is there."""
@@ -67,24 +68,21 @@ class Pace:
     def __init__(self, slots: int, most: int) -> None:
         """`most`: children that can be bred at once."""
         self._slots, self._most = slots, most
-        self._breeding = self._beside = 0.0
-        self._training: float | None = None
-        self._trains = 1.0
+        self._breeding, self._beside, self._training, self._trains = _Mean(), _Mean(), _Mean(), _Mean(_WEIGHT / 4)
 
     def bred(self, seconds: float) -> None:
         """A child's code, or that there will be none, took so long."""
-        self._breeding = _mean(self._breeding or None, seconds)
+        self._breeding.add(seconds)
 
     def settled(self, outcome: Outcome, seconds: float = 0.0) -> None:
         """`seconds`: from its code to its end, waiting included."""
         trained = isinstance(outcome, Individual)
-        held = trained or (isinstance(outcome, Failure) and outcome.stage in _AFTER_SMOKE)
-        self._trains = _mean(self._trains, float(held), _WEIGHT / 4)
+        self._trains.add(float(trained or (isinstance(outcome, Failure) and outcome.stage in _AFTER_SMOKE)))
         if isinstance(outcome, Individual):
             stages = outcome.evidence.seconds
             training = stages.get("fit", sum(stages.values()))
-            self._training = _mean(self._training, training)
-            self._beside = _mean(self._beside or None, max(0.0, seconds - outcome.evidence.waited - training))
+            self._training.add(training)
+            self._beside.add(max(0.0, seconds - outcome.evidence.waited - training))
 
     def wants(self, breeding: int, evaluating: int) -> bool:
         """One more, while so many are being bred and so many are in evaluation or wait for it?"""
@@ -94,12 +92,28 @@ class Pace:
     def ahead(self) -> int:
         """slots x (time without a slot / time in one) + 1, as measured so far; the number of slots until then.
 
-        The time without one is that of breeding and of all stages but training; children that never train count in it.
+        The time without one is that of breeding and of all stages but training, with a margin for those that take longer
+        than the mean; children that never train count in it.
         """
-        if not (self._training and self._breeding):
+        if not (self._breeding.value and self._training.value):
             return self._slots
-        return math.ceil(self._slots * (self._breeding + self._beside) / self._training / self._trains - 1e-6) + 1
+        without = self._breeding.ample + self._beside.ample
+        return math.ceil(self._slots * without / self._training.value / self._trains.value - 1e-6) + 1
 
 
-def _mean(so_far: float | None, value: float, weight: float = _WEIGHT) -> float:
-    return value if so_far is None else (1 - weight) * so_far + weight * value
+class _Mean:
+    """A running mean, and how far values are from it; 0 until there is one."""
+
+    def __init__(self, weight: float = _WEIGHT) -> None:
+        self.value, self._deviation, self._weight, self._count = 0.0, 0.0, weight, 0
+
+    def add(self, value: float) -> None:
+        self._count += 1
+        weight = max(self._weight, 1 / self._count)
+        self._deviation += weight * (abs(value - self.value) - self._deviation) if self._count > 1 else 0.0
+        self.value += weight * (value - self.value)
+
+    @property
+    def ample(self) -> float:
+        """What nearly all values are below: the mean and twice their mean distance from it."""
+        return self.value + 2 * self._deviation

@@ -22,6 +22,7 @@ _LEAD_IN = 7
 """A paragraph that ends with a colon waits for the next one like a heading, a level below the deepest."""
 _ESCAPE_CODE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\))")
 """Colours, cursor movements (CSI) and window titles (OSC) of a terminal."""
+_PLAIN = re.compile(r"[ -~\n\t]*")
 _TABLE_ROW = re.compile(r"\| `(?P<file>\w+)\.md` \|.*\| (?P<names>[^|]*) \|\s*$", re.MULTILINE)
 
 
@@ -154,5 +155,8 @@ def quote(text: str, limit: int = 160) -> str:
 
 def clean(text: str) -> str:
     """The text without escape codes, control, format and surrogate characters; line breaks and tabs stay."""
+    if _PLAIN.fullmatch(text):
+        return text
     plain = _ESCAPE_CODE.sub("", text)
-    return "".join(c for c in plain if c in "\n\t" or not unicodedata.category(c).startswith("C"))
+    bad = "".join(c for c in set(plain) if c not in "\n\t" and unicodedata.category(c).startswith("C"))
+    return plain.translate(str.maketrans("", "", bad))

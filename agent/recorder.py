@@ -8,15 +8,18 @@ from collections.abc import Callable, Sequence
 
 from agent.accounts import Accounts
 from agent.budget import Budget
-from agent.events import Answered, Committed, Event, Memo, Settled
+from agent.events import Answered, Event, Memo, RunEnded, Settled
 from agent.fitness import Objective
 from agent.individual import Duplicate, Failure, Individual
 from agent.journal import Journal
-from agent.lineage import Lineage, message
+from agent.lineage import Branches, Lineage, Planned, message
 
 
 class Recorder:
-    """Journal first, then the branch, then the eyes: the order in which an event becomes true. One event at a time."""
+    """Journal first, then all who keep count, then the eyes: the order in which an event becomes true.
+
+    Branches follow within seconds and are journaled once they are there: no thread waits for git.
+    """
 
     def __init__(
         self,
@@ -28,31 +31,42 @@ class Recorder:
         seed: Individual,
         memo: Memo,
     ) -> None:
-        self._journal, self._lineage, self._watch, self._budget = journal, lineage, watch, budget
+        self._journal, self._watch, self._budget = journal, watch, budget
         self._objectives, self._seed = objectives, seed
-        self._commits = dict(memo.commits)
+        self._committed = set(memo.commits)
+        self._branches = Branches(lineage, memo.commits, lambda events: journal.record(*events))
         self._usd: defaultdict[str, float] = defaultdict(float)
         self._lock = threading.Lock()
         self.accounts = Accounts()
         self.accounts.recall(journal.events("answered", "settled"))
 
     def __call__(self, event: Event) -> None:
+        """Raises MachineError if the journal or a branch cannot be written; the end of the run is recorded all the same."""
+        self._journal.record(event)
+        if not isinstance(event, RunEnded):
+            self._branches.check()
         with self._lock:
-            self._journal.record(event)
             self._budget.see(event)
             self.accounts.see(event)
             if isinstance(event, Answered) and event.completion.usd:
                 self._usd[event.id] += event.completion.usd
+            self._watch(event)
             if isinstance(event, Settled) and not isinstance(event.outcome, Duplicate):
                 self._commit(event.outcome)
-            self._watch(event)
+
+    def flush(self) -> None:
+        """Returns when every branch is written. Raises MachineError."""
+        self._branches.flush()
+
+    def close(self) -> None:
+        """Writes what is left, if it can be written."""
+        self._branches.close()
 
     def _commit(self, outcome: Individual | Failure) -> None:
-        if outcome.genome is None or outcome.id in self._commits:
+        usd = self._usd.pop(outcome.id, 0.0)
+        if outcome.genome is None or outcome.id in self._committed:
             return
-        parents = [self._commits[parent] for parent in outcome.birth.parents]
-        text = message(outcome, self._seed, self._objectives, self._usd[outcome.id])
+        text = message(outcome, self._seed, self._objectives, usd)
         failed = isinstance(outcome, Failure)
-        commit = self._lineage.commit(outcome.id, outcome.genome.files, parents, text, failed=failed)
-        self._commits[outcome.id] = commit.sha
-        self._journal.record(Committed(outcome.id, commit.branch, commit.sha))
+        self._branches.add(Planned(outcome.id, outcome.genome.files, outcome.birth.parents, text, failed))
+        self._committed.add(outcome.id)

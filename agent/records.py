@@ -44,7 +44,8 @@ def write_variant(variant: Variant) -> Json:
 
 def read_variant(data: Json, birth: Birth, like: Genome) -> Variant:
     """`like`: a genome whose rules hold for all of its run."""
-    return Variant(birth, like.alike(data["files"]), data.get("intention", ""), changed=tuple(data.get("changed", ())))
+    genome = like.known(data["files"], data["fingerprint"])
+    return Variant(birth, genome, data.get("intention", ""), changed=tuple(data.get("changed", ())))
 
 
 def write_outcome(outcome: Outcome) -> Json:

@@ -121,7 +121,7 @@ class _Book:
     def __init__(self, journal: Journal) -> None:
         self.births: dict[str, Birth] = {key: read_birth(data) for _, _, key, data in journal.events("drawn")}
         self._settled = {key: data for _, _, key, data in journal.events("settled")}
-        bred = {key: data for _, _, key, data in journal.events("bred")}
+        bred = {key: data for _, _, key, data in journal.events("bred", "mended")}
         self._meant = {key: data.get("intention", "") for key, data in bred.items()}
         self._changed = {key: data.get("changed", ()) for key, data in bred.items()}
         self._branches = {key: data["branch"] for _, _, key, data in journal.events("committed")}

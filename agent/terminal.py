@@ -21,6 +21,7 @@ from rich.text import Text
 
 from agent.differences import change_text, effect_text, usual_of
 from agent.events import (
+    AskedAgain,
     Bred,
     Drawn,
     Event,
@@ -77,6 +78,8 @@ class _Unheard:
             act()
         except OSError:
             self._gone = True
+        except RuntimeError:  # a signal came in the middle of a write, and its handler writes too: one of them is lost
+            pass
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -128,7 +131,7 @@ class Live:
             case ModelRests(model, seconds, reason, alone):
                 self._resting[model] = time.monotonic() + seconds, reason
                 what = "no model answers, the run waits" if alone else "the other models take over"
-                self._tell(Text(f"{clean(reason)[:200]}: left alone for {seconds:,.0f} s; {what}", "bold yellow"))
+                self._tell(Text(f"{_line(reason)[:200]}: left alone for {seconds:,.0f} s; {what}", "bold yellow"))
             case ModelReturned(model):
                 self._resting.pop(model, None)
                 self._tell(Text(f"{model} answers again", "bold"))
@@ -145,6 +148,9 @@ class Live:
                 assert isinstance(task, dict)
                 for name, reason in reported(task).items():
                     self._tell(Text(f"{name} is self-reported: {reason}", "yellow"))
+            case AskedAgain(calls):
+                told = f"{calls} model calls were out when the last process ended: they are asked, and may be billed, again"
+                self._tell(Text(told, "yellow"))
             case Recalled(outcome):
                 self._counts["proposed"] += outcome.id != SEED_ID
                 self._count(outcome)
@@ -233,12 +239,12 @@ def print_status(facts: Facts) -> None:
     console = _stdout()
     spend, counts = facts["spend"], facts["counts"]
     minutes, seconds = divmod(int(spend["seconds"]), 60)
-    reason = f" ({facts['reason']})" if facts["reason"] else ""
+    reason = f" ({_line(facts['reason'])})" if facts["reason"] else ""
     lines = [Text(f"{facts['run']}: {facts['state']}{reason}, {minutes}:{seconds:02d} min", "bold")]
     if facts["forecast"]:
         lines.append(Text(f"forecast: {facts['forecast']['words']}"))
     for one in facts["waiting"]:
-        lines.append(Text(f"{one['model']} is left alone until {one['until']}: {clean(one['reason'])}", "yellow"))
+        lines.append(Text(f"{one['model']} is left alone until {one['until']}: {_line(one['reason'])}", "yellow"))
     lines.append(Text("  ".join(f"{kind} {count}" for kind, count in counts.items())))
     unknown = spend["calls_without_a_known_price"]
     usd = f"{spend['usd']:.4f} USD" + (f" and {unknown} calls of unknown price" if unknown else "")
@@ -248,7 +254,7 @@ def print_status(facts: Facts) -> None:
     place = f"{slots_text(facts['devices'])}, isolation {facts['isolation']}"
     lines.append(Text(f"{spend['llm_calls']} model calls, {tokens}, {usd}; {place}"))
     for reason, count in facts["failures"].items():
-        lines.append(Text(f"  {count} x {clean(reason)[:150]}", "yellow"))
+        lines.append(Text(f"  {count} x {_line(reason)[:150]}", "yellow"))
     lines += _warnings(facts["self_reported"])
     if noise := facts["noise"]:
         told = ", ".join(f"{name} {number(sigma) if sigma else 'none'}" for name, sigma in noise["sigma"].items())
@@ -420,10 +426,15 @@ def _front_table(facts: Facts, most: int | None = None) -> Table:
     room = len(rows) if most is None or len(rows) <= most else most
     if room < len(rows):
         table.caption, table.caption_justify = f"and {len(rows) - room} more: evolve show", "left"
-    for id, fitness, branch, intention in rows[:room]:
+        rows = [*rows[: room - 1], rows[-1]]  # the seed, if it is not on the front, is what the others are compared with
+    for id, fitness, branch, intention in rows:
         values = (number(fitness[n]) + (f" {change_text(facts, n, fitness[n])}" if id != SEED_ID else "") for n in names)
         table.add_row(id, *values, Text(branch or ""), Text(clean(intention)))
     return table
+
+
+def _line(text: str) -> str:
+    return " ".join(clean(text).split())
 
 
 def _warnings(reported: Mapping[str, str]) -> list[Text]:

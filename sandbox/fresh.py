@@ -30,7 +30,8 @@ from sandbox.worker import LENGTH
 
 POLL_SECONDS = 0.02
 LOOK_SECONDS = 0.1
-"""Between two looks at a call's memory, each by a process, `ps`, and at its scratch folder."""
+"""Between two looks at a call's processes and their memory, each by the program `ps`, and at its scratch folder."""
+MAX_PROCESSES = 16
 IMPORTS = 300 << 20
 """Bytes that an interpreter holds with torch before it does anything: granted beside a call's limit."""
 
@@ -158,15 +159,19 @@ def _watch(process: subprocess.Popen[bytes], call: Call, own: str, began: float,
 
 
 def _limit_reached(pid: int, call: Call, own: str) -> Cause | None:
-    if _resident(pid) > call.limits.memory + IMPORTS:
+    sizes = _resident(pid)
+    if len(sizes) > MAX_PROCESSES:
+        return "processes"
+    if sum(sizes) > call.limits.memory + IMPORTS:
         return "memory"
     return "disk" if scratch.is_over(own, call.limits.scratch) else None
 
 
-def _resident(pid: int) -> int:
-    """Bytes, of the one process that a call is: it cannot fork."""
-    told = subprocess.run(["ps", "-o", "rss=", "-p", str(pid)], capture_output=True, text=True).stdout.strip()
-    return int(told) * 1024 if told.isdigit() else 0
+def _resident(group: int) -> list[int]:
+    """Bytes of each process of the call, by the one program that every system has for it."""
+    told = subprocess.run(["ps", "-A", "-o", "pgid=,rss="], capture_output=True, text=True).stdout.splitlines()
+    rows = (line.split() for line in told)
+    return [int(size) * 1024 for number, size in rows if number == str(group)]
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

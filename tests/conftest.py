@@ -5,8 +5,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+settings.register_profile("calm", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("calm")  # a busy machine is no reason to fail
 
 
 def pytest_configure(config):
@@ -41,3 +46,15 @@ def evolve(cache):
         return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=timeout, **options)
 
     return call
+
+
+@pytest.fixture
+def plain_git(monkeypatch, tmp_path):
+    """No setting of this machine, and no identity: git would have to guess one."""
+    for name in [name for name in os.environ if name.startswith("GIT_")]:
+        monkeypatch.delenv(name)
+    (tmp_path / "home").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.setenv("GIT_CONFIG_SYSTEM", os.devnull)

@@ -2,11 +2,18 @@
 
 import json
 import shutil
+import sqlite3
+import tomllib
 from pathlib import Path
 
 import pytest
 
+from agent import authoring
+from agent.config import Config
+from agent.errors import UserError
+from agent.measures import settled
 from sandbox.isolation import landlock
+from sandbox.tasks import open_task
 from sandbox.tasks.own.check import checks
 from sandbox.warm import WarmSandbox
 
@@ -21,13 +28,6 @@ def sandbox():
     started.close()
 
 
-def failing(folder, cache, sandbox):
-    """Names of the checks that a seed of two files does not pass, each with what was found."""
-    sources = {"model.py": (folder / "model.py").read_text()}
-    found = checks({"name": "task.py"}, {"epochs": 2, "batch_size": 64}, sources, cache, folder, sandbox)
-    return {check.name: check.detail for check in found if not check.passed}
-
-
 def test_the_template_is_written_passes_its_check_and_is_left_alone(evolve, tmp_path):
     wrote = evolve("new-task", "mine", cwd=tmp_path)
     assert wrote.returncode == 0, wrote.stderr
@@ -38,14 +38,28 @@ def test_the_template_is_written_passes_its_check_and_is_left_alone(evolve, tmp_
     told = json.loads(checked.stdout)
     assert len(told) == 7
     assert all(check["passed"] for check in told)
-    again = evolve("new-task", "mine", cwd=tmp_path)
-    assert (again.returncode, "is there already" in again.stderr) == (2, True)
+    with pytest.raises(UserError, match="is there already"):
+        authoring.new_task(tmp_path / "mine")
 
 
-def test_a_seed_without_a_task_file_has_nothing_to_check(evolve):
-    done = evolve("check-task", "seeds/tiny_cnn")
-    assert done.returncode == 2
-    assert 'seeds/tiny_cnn has the task \'image-classification\'' in done.stderr
+def test_a_seed_without_a_task_file_has_nothing_to_check():
+    with pytest.raises(UserError, match="has the task 'image-classification'; a task of its own is a file"):
+        authoring.check_task(str(ROOT / "seeds/tiny_cnn"))
+
+
+def test_objectives_are_those_of_the_task_file_unless_others_are_named(cache):
+    table = tomllib.loads((SEED / "seed.toml").read_text())
+    task = open_task(table["task"], table["budget"], {}, ("model.py",), cache, folder=SEED)
+    assert settled(Config(), task).objectives == {"rmse": "min", "parameters": "min"}
+    named = {"rmse": "min", "train_time": "min"}
+    assert settled(Config(objectives=named), task).objectives == named
+    for wrong, told in (
+        ({"objectives": {"rmse": "max", "parameters": "min"}}, 'objectives.rmse = "max": the task itself says "min"'),
+        ({"objectives": {"rmse": "min", "accuracy": "max"}}, "objectives.accuracy: this task measures rmse, parameters"),
+        ({"constraints": {"latency": "<= 3"}}, "constraints.latency: this task measures rmse, parameters"),
+    ):
+        with pytest.raises(UserError, match=told):
+            settled(Config(**wrong), task)
 
 
 EVALUATED = "the seed trains, predicts each row by itself and is scored"
@@ -83,15 +97,17 @@ def test_each_breach_of_the_contract_is_found(cache, sandbox, tmp_path, old, new
     text = (folder / "task.py").read_text()
     assert old in text
     (folder / "task.py").write_text(text.replace(old, new))
-    found = failing(folder, cache, sandbox)
-    assert told in found[name], found
+    sources = {"model.py": (folder / "model.py").read_text()}
+    found = checks({"name": "task.py"}, {"epochs": 2, "batch_size": 64}, sources, cache, folder, sandbox)
+    first = next(check for check in found if not check.passed)
+    assert (first.name, told in first.detail) == (name, True), first
 
 
 def test_the_language_model_evolves_and_its_task_is_part_of_the_record(evolve, tmp_path):
     seed = tmp_path / "char_lm"
     shutil.copytree(ROOT / "seeds/char_lm", seed, ignore=shutil.ignore_patterns("__pycache__"))
-    options = ("--set", "budget.steps=4", "--set", "noise.trainings=0", "--set", "search.first_population=2")
-    done = evolve("run", seed, "--llm", "offline", "--generations", "0", *options, "--out", "run", cwd=tmp_path)
+    options = ("--set", "budget.steps=4", "--set", "noise.trainings=0", "--variants", "1")
+    done = evolve("run", seed, "--llm", "offline", *options, "--out", "run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     facts = json.loads(evolve("status", "run", "--json", cwd=tmp_path).stdout)
     assert facts["objectives"] == {"bits_per_byte": "min", "parameters": "min"}
@@ -99,9 +115,11 @@ def test_the_language_model_evolves_and_its_task_is_part_of_the_record(evolve, t
     assert facts["seed"]["fitness"]["parameters"] == 58_304
     assert facts["counts"]["trained"] >= 1
     assert facts["self_reported"] == {}
-    shown = evolve("show", "run", "0001", cwd=tmp_path).stdout
-    assert "- Training: from scratch, by this part of `task.py`, which is fixed" in shown
-    assert "def score(predictions, targets):" in (tmp_path / "run/config.toml").read_text()
+    with sqlite3.connect(f"file:{tmp_path / 'run/journal.db'}?mode=ro", uri=True) as journal:
+        ((started,),) = journal.execute("SELECT data FROM events WHERE kind = 'started'")
+        ((prompt,), *_) = journal.execute("SELECT prompt FROM llm_calls")
+    assert json.loads(started)["basis"]["seed/task.py"] == (seed / "task.py").read_text()
+    assert "- Training: from scratch, by this part of `task.py`, which is fixed" in prompt
     (seed / "task.py").write_text((seed / "task.py").read_text().replace("2000", "1000"))
     resumed = evolve("resume", "run", cwd=tmp_path)
     assert resumed.returncode == 2

@@ -180,3 +180,81 @@ def test_children_are_bred_side_by_side(editor, prompts):
     context = Context(Brief("A number.", {}, OBJECTIVES), SEED, {SEED_ID: SEED})
     futures = [breeding.submit(Birth(id, 0, (recipe,)), context) for id in ("0001", "0002")]
     assert all(isinstance(future.result(60), Variant) for future in futures)
+
+
+NARROW = Individual(
+    Birth("0007", 0), Genome({"model.py": SOURCE.replace("64", "8").replace("return width()", "return half(width())")
+    + "\n\ndef half(x):\n    return x / 2\n"}), Fitness({"accuracy": 0.4, "parameters": 8}),
+)  # fmt: skip
+
+
+@pytest.fixture
+def born(editor, prompts):
+    """A child of any recipes: (what came, model, events)."""
+
+    def build(*recipes, answers=(), memo=None):
+        model, events = Scripted(*answers), []
+        breeding = Breeding(prompts, {"m": model}, editor, events.append, memo=memo or Memo(), gate=Gate())
+        context = Context(Brief("A number.", {}, OBJECTIVES), SEED, {SEED_ID: SEED, "0007": NARROW})
+        child = breeding.submit(Birth("0001", 0, recipes), context).result(30)
+        breeding.close()
+        return child, model, events, breeding
+
+    return build
+
+
+SPLICE = Recipe("splice", (SEED_ID, "0007"), ("build_model",), "", 1)
+
+
+def test_a_splice_asks_no_model_and_costs_nothing(born):
+    child, model, events, breeding = born(SPLICE)
+    assert kinds(events) == ["Bred"] and not model.requests
+    assert child.genome.files["model.py"] == (
+        "def width():\n    return 64\n\n\ndef half(x):\n    return x / 2\n\n\ndef build_model():\n    return half(width())\n"
+    )
+    assert child.changed == ("build_model", "half")
+    assert (child.intention, child.talk) == ("", None)
+    assert breeding.mend(child, Failure(child.birth, "smoke", "TypeError: no.", genome=child.genome)) is None
+
+
+def test_a_splice_that_a_resumed_process_repeats_is_the_same(born):
+    assert born(SPLICE)[0] == born(SPLICE, memo=Memo())[0]
+
+
+def test_a_splice_that_does_not_fit_is_a_failure(born):
+    child, model, events, _ = born(Recipe("splice", (SEED_ID, SEED_ID), ("width",), "", 1))
+    assert isinstance(child, Failure) and child.stage == "answer" and "changes nothing" in child.reason
+    assert kinds(events) == ["Settled"] and not model.requests
+
+
+REWRITE = Recipe("rewrite", (SEED_ID,), (), "m", 1)
+BOTH = "```python\ndef width(scale):\n    return 8 * scale\n\ndef build_model():\n    return width(2)\n```"
+
+
+def test_a_rewrite_changes_what_its_answer_changes(born):
+    child, model, events, _ = born(REWRITE, answers=[f"Intention: narrow it.\n\n{BOTH}"])
+    assert child.changed == ("width", "build_model") and child.intention == "narrow it."
+    assert child.birth.about(child.changed) == ("width", "build_model")
+    assert kinds(events) == ["Asked", "Answered", "Bred"]
+    assert "## Directive: free" in model.requests[0].messages[-1].text
+
+
+def test_a_rewrite_that_leaves_a_call_site_behind_is_sent_back_with_it(born):
+    half = "```python\ndef width(scale):\n    return 8 * scale\n```"
+    child, model, _, _ = born(REWRITE, answers=[half, BOTH])
+    assert isinstance(child, Variant)
+    assert "`build_model` calls `width()`, which does not fit: missing a required argument" in model.requests[1].messages[-1].text
+
+
+def test_a_rewrite_after_a_splice_counts_what_both_changed(born):
+    answer = "```python\ndef width():\n    return 9\n```"
+    child, _, _, _ = born(SPLICE, REWRITE, answers=[answer])
+    assert child.changed == ("width", "build_model", "half")
+    assert child.birth.operator == "splice+rewrite"
+    assert child.birth.about(child.changed) == ("build_model", "width", "half")
+
+
+def test_what_a_mended_program_changes_is_counted_anew(born):
+    child, _, _, breeding = born(REWRITE, answers=[BOTH, code(3)])
+    mended = breeding.mend(child, Failure(child.birth, "smoke", "TypeError: no.", genome=child.genome))
+    assert mended.changed == ("width",)

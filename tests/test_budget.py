@@ -637,6 +637,19 @@ class TestResume:
             evaluate_seconds=lambda chance: chance.uniform(20, 60),
         )
 
+    @pytest.mark.parametrize(("anew", "admitted"), [(False, False), (True, True)])
+    def test_a_time_that_is_named_anew_is_the_next_one_after_that_start(self, hands, journal, anew, admitted):
+        """The run ended at 07:00 and is resumed in the evening; so is a process after that one, from the journal."""
+        budget = Budget(Limits(until="07:00", reserve=0.0), clock=hands.clock)
+        self.both(budget, journal)(START)
+        hands.pass_(22 * 3600)
+        again = dataclasses.replace(START, until_anew=anew)
+        for start in (again, START):
+            budget = Budget(Limits(until="07:00", reserve=0.0), clock=hands.clock)
+            budget.recall(journal.events())
+            self.both(budget, journal)(start)
+            assert (budget.admits_breeding() is None) == admitted
+
     @pytest.fixture
     def journal(self, tmp_path, hands, monkeypatch):
         monkeypatch.setattr("agent.journal.time.time", lambda: hands.wall)

@@ -177,7 +177,10 @@ def long_run(tmp_path):
 
 def test_a_second_process_is_refused(evolve, long_run):
     run, _ = long_run
-    assert json.loads(evolve("status", run, "--json").stdout)["state"] == "running"
+    facts = json.loads(evolve("status", run, "--json").stdout)
+    assert facts["state"] == "running"
+    assert facts["forecast"]["seconds_per_variant"] > 0 and facts["forecast"]["limit"] == "planned"
+    assert 0 < facts["forecast"]["variants"] <= 32 + 50 * 8
     second = evolve("resume", run)
     assert second.returncode == 2
     assert "Another process" in second.stderr

@@ -307,6 +307,10 @@ class TestAssignments:
         config = load(str(seed), None, {}, ["run.seed=1\n[search]\npopulation = 9", "budget.x=1\ny = 2"])  # fmt: skip
         assert config.search.population == 1
 
+    def test_a_name_with_dots_and_slashes_is_quoted_as_in_toml(self, seed):
+        config = load(str(seed), None, {}, ['llm.prices."openai/gpt-4.1"=[2.0, 8.0]'])
+        assert config.llm.prices == {"openai/gpt-4.1": (2.0, 8.0)}
+
     @pytest.mark.parametrize("text", ["", "search.generations", "=5", " =5", "search.generations 5"])
     def test_without_a_key_or_an_equals_sign_the_form_is_told(self, seed, text):
         with pytest.raises(UserError, match="key=value"):

@@ -244,6 +244,16 @@ class TestPace:
         assert pace.wants(breeding=19, evaluating=4)
         assert not pace.wants(breeding=20, evaluating=4)
 
+    def test_where_some_take_much_longer_than_others_there_is_a_margin(self):
+        even, uneven = Pace(slots=4, most=99), Pace(slots=4, most=99)
+        for n in range(50):
+            even.bred(2.0)
+            uneven.bred(3.0 if n % 2 else 1.0)
+            for pace in (even, uneven):
+                pace.settled(self.trained(fit=2.0), seconds=2.0)
+        assert even.ahead == 4 * 2 / 2 + 1
+        assert 4 * 3.5 / 2 + 1 <= uneven.ahead <= 4 * 4.5 / 2 + 1
+
     def test_children_that_never_train_are_made_up_for(self):
         pace = Pace(slots=4, most=99)
         for n in range(400):

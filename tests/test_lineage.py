@@ -16,41 +16,11 @@ from agent.fitness import Fitness, Objective
 from agent.genome import Genome
 from agent.individual import SEED_ID, Birth, Failure, Individual, Recipe
 from agent.lineage import OWN_REPOSITORY, Lineage, message
+from tests.repositories import OTHER, SOURCE, assert_sound, git, make_repository, parents, refs, show, user_state
 
-SOURCE = "class Net:\n    width = 1\n"
-OTHER = "class Net:\n    width = 2\n"
+pytestmark = pytest.mark.usefixtures("plain_git")
+
 OBJECTIVES = (Objective("accuracy", "max"), Objective("parameters", "min"))
-
-
-@pytest.fixture(autouse=True)
-def plain_git(monkeypatch, tmp_path):
-    """No setting of this machine, and no identity: git would have to guess one."""
-    for name in [name for name in os.environ if name.startswith("GIT_")]:
-        monkeypatch.delenv(name)
-    (tmp_path / "home").mkdir()
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
-    monkeypatch.setenv("GIT_CONFIG_SYSTEM", os.devnull)
-
-
-def git(folder, *arguments, input=None):
-    someone = ("-c", "user.name=Someone", "-c", "user.email=someone@example.org")
-    command = ["git", "--no-optional-locks", *someone, *arguments]
-    done = subprocess.run(command, cwd=folder, input=input, capture_output=True, check=False)
-    assert done.returncode == 0, done.stderr.decode()
-    return done.stdout.decode().strip()
-
-
-def make_repository(folder, files=None):
-    folder.mkdir(parents=True)
-    git(folder, "init", "-q", "-b", "trunk")
-    for path, text in (files or {"model.py": SOURCE, "README.md": "Mine.\n"}).items():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_bytes(text.encode())
-    git(folder, "add", "-A")
-    git(folder, "commit", "-q", "-m", "A start")
-    return folder
 
 
 @pytest.fixture
@@ -60,40 +30,6 @@ def repository(tmp_path):
 
 def opened(repository, seed=".", run="night", out=None):
     return Lineage.open(repository / seed, out or repository.parent / "runs" / run, run)
-
-
-def user_state(repository, folder=None):
-    """All that belongs to the user. `folder`: the .git folder, where it is not in the work tree."""
-    folder = folder or repository / ".git"
-    files = {p: p.read_bytes() for p in repository.rglob("*") if p.is_file() and ".git" not in p.parts}
-    index = folder / "index"
-    return {
-        "head": (folder / "HEAD").read_bytes(),
-        "index": (index.read_bytes(), index.stat().st_mtime_ns) if index.exists() else None,
-        "status": git(repository, "status", "--porcelain=v2", "--branch", "--untracked-files=all"),
-        "config": (folder / "config").read_bytes() if (folder / "config").exists() else None,
-        "files": files,
-        "top": sorted({p.name for p in folder.iterdir()} - {"logs"}),  # logs of references that are ours
-        "branches": [b for b in refs(repository, "refs/heads") if "evolve" not in b],
-    }
-
-
-def refs(repository, pattern):
-    return git(repository, "for-each-ref", "--format=%(refname)", pattern).splitlines()
-
-
-def show(repository, commit, path="model.py"):
-    return subprocess.run(
-        ["git", "cat-file", "blob", f"{commit}:{path}"], cwd=repository, capture_output=True, check=True
-    ).stdout
-
-
-def parents(repository, commit):
-    return git(repository, "log", "-1", "--format=%P", commit).split()
-
-
-def assert_sound(repository):
-    assert git(repository, "fsck", "--strict", "--no-dangling") == ""
 
 
 class TestTheUsersRepository:
@@ -404,8 +340,9 @@ class TestCommitting:
             opened(repository).commit("0001", {"model.py": OTHER}, [], "one")
 
     def test_objects_that_cannot_be_written_are_the_machines_fault(self, repository):
-        for number in range(256):  # files where folders should be: also root cannot write there
-            place = repository / ".git" / "objects" / f"{number:02x}"
+        (repository / ".git" / "objects" / "pack").rmdir()
+        for name in ("pack", *(f"{number:02x}" for number in range(256))):  # files for folders: also root cannot write there
+            place = repository / ".git" / "objects" / name
             if not place.exists():
                 place.touch()
         with pytest.raises(MachineError, match="git cannot write refs/heads/evolve/night/0001: "):
@@ -532,12 +469,21 @@ class TestMessages:
         assert trailers(text, tmp_path) == FAILED_TRAILERS
 
     def test_a_subject_is_one_line_of_at_most_200_characters(self, tmp_path):
-        blocks = tuple(f"Block{number}" for number in range(100))
-        recipe = Recipe("re\nwrite", ("seed",), blocks, "m", 1)
+        recipe = Recipe("re\nwrite", ("seed",), ("Block" * 50,), "m", 1)
         text = failed("why", recipe)
         assert len(text.partition("\n")[0]) == 200
         assert text.splitlines()[1] == ""
         assert dict(trailers(text, tmp_path))["Variant"] == "0001"
+
+    def test_of_many_blocks_four_are_named_and_a_splice_names_no_model(self, tmp_path):
+        freely = Recipe("rewrite", ("seed",), (), "m", 1)
+        changed = tuple(f"Block{number}" for number in range(6))
+        child = Individual(Birth("0003", 1, (freely,)), Genome({}), Fitness({"accuracy": 1, "parameters": 2}), changed=changed)
+        text = message(child, SEED, OBJECTIVES)
+        assert text.startswith("0003: rewrite Block0, Block1, Block2, Block3 and 2 more: accuracy 1, parameters 2\n")
+        assert dict(trailers(text, tmp_path))["Block"] == "Block0, Block1, Block2, Block3 and 2 more"
+        assert failed("why", freely).startswith("0001: rewrite: failed at fit\n")
+        assert "Model" not in failed("why", Recipe("splice", ("seed", "0001"), ("Net",), "", 1))
 
     HOSTILE = (
         "x\n\nVariant: 9999\nCost-USD: 0.0",

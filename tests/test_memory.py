@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from agent.fitness import EXACT_CAP, Fitness, Noise, Objective
-from agent.genome import Genome
+from agent.genome import Genome, changed_blocks
 from agent.individual import SEED_ID, Birth, Failure, Individual, Recipe
 from agent.memory import Lesson, Memory, intention, kinds_in, lesson_of, render
 from agent.memory.answer import LIMIT
@@ -59,6 +59,26 @@ def child(old="nn.BatchNorm2d(width)", new="nn.GroupNorm(2, width)", *, accuracy
 
 def taught(outcome, answer=ANSWER, shown=()):
     return lesson_of(outcome, SEED, answer, shown, OBJECTIVES, NOISE)
+
+
+REWRITTEN = SOURCE.replace("momentum=0.9", "momentum=0.8").replace("nn.BatchNorm2d", "nn.GroupNorm")
+
+
+def test_a_change_of_several_blocks_is_one_lesson_about_all_of_them():
+    genome = Genome({"model.py": REWRITTEN + "\n\ndef loss(a, b):\n    return nn.functional.cross_entropy(a, b)\n"})
+    changed = changed_blocks(SEED.genome, genome)
+    lesson = taught(Individual(birth(operator="rewrite", blocks=()), genome, fit(0.85), changed=changed))
+    assert lesson.blocks == ("build_optimizer", "Stage", "loss")
+    assert set(lesson.kinds) == {"SGD", "GroupNorm", "BatchNorm2d", "cross_entropy"}
+    assert "-        self.norm = nn.BatchNorm2d(width)" in lesson.change and "+def loss(a, b):" in lesson.change
+
+
+def test_a_rewrite_that_never_parsed_teaches_by_the_blocks_of_its_answer():
+    code = REWRITTEN[REWRITTEN.index("class Stage") :].replace("forward", "backward")
+    failure = Failure(birth(operator="rewrite", blocks=()), "contract", "`Stage` must keep its method `forward`.")
+    lesson = taught(failure, f"Intention: turn it round.\n\n```python\n{code}```\n")
+    assert lesson.blocks == () and set(lesson.kinds) == {"GroupNorm", "BatchNorm2d"}
+    assert "+    def backward(self, x):" in lesson.change and "build_optimizer" not in lesson.change
 
 
 # The noise floor

@@ -46,7 +46,7 @@ def test_every_role_and_directive_stands_in_the_readme():
 def test_the_headings_that_the_offline_model_reads_are_in_the_templates():
     templates = "\n".join(path.read_text() for path in prompts_folder().glob("*.md") if path.name != "README.md")
     named = re.findall(r"`(## [^`]+)`", (prompts_folder() / "README.md").read_text())
-    assert len(named) == 7
+    assert len(named) == 9
     assert all(f"\n{heading}" in f"\n{templates}" for heading in named)
 
 

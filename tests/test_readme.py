@@ -51,6 +51,7 @@ def test_links_lead_somewhere():
 
 
 def test_every_flag_that_it_names_exists(evolve):
-    helped = "".join(evolve(command, "--help").stdout for command in ("run", "resume", "status", "show", "diff", "doctor"))
+    commands = ("run", "resume", "stop", "status", "show", "diff", "doctor")
+    helped = "".join(evolve(command, "--help").stdout for command in commands)
     for flag in set(re.findall(r"`(--[a-z-]+)", README)):
         assert flag in helped, flag

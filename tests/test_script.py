@@ -62,30 +62,28 @@ def finished(evolve, project):
     options = ("--set", "search.first_population=3", "--set", "noise.trainings=0", "--generations", "1", "--population", "2")
     done = evolve("run", "train.py", *command, "--llm", "offline", "--out", "../run", *options, "--seed", "3", cwd=project)
     assert done.returncode == 0, done.stderr
-    return project.parent / "run", done
-
-
-def test_a_script_of_two_files_evolves_and_its_folder_stays_as_it_is(evolve, finished, project):
-    run, _ = finished
+    run = project.parent / "run"
     facts = json.loads(evolve("status", run, "--json").stdout)
+    return run, done, facts, json.loads(evolve("show", run, "--json").stdout)
+
+
+def test_a_script_of_two_files_evolves_and_its_folder_stays_as_it_is(finished, project):
+    _, _, facts, listed = finished
     assert facts["state"] == "finished"
     assert facts["objectives"] == {"val_loss": "min", "train_time": "min"}
     assert facts["counts"]["trained"] >= 1
-    blocks = {one["block"] for one in json.loads(evolve("show", run, "--json").stdout)}
-    assert blocks & {"lib/nets.py:Net", "train.py:fit"}
+    assert {one["block"] for one in listed} & {"lib/nets.py:Net", "train.py:fit"}
     assert sorted(path.name for path in project.rglob("*")) == ["lib", "nets.py", "silent.py", "train.py"]
     assert (project / "train.py").read_text() == TRAIN
 
 
 def test_a_self_reported_metric_is_marked_wherever_it_is_shown(evolve, finished):
-    run, done = finished
+    run, done, facts, listed = finished
     reason = "printed by the script itself, which evolves: nothing outside has checked it"
     sentence = f"val_loss is self-reported: {reason}"
     assert sentence in done.stderr
     assert sentence in done.stdout
-    assert json.loads(evolve("status", run, "--json").stdout)["self_reported"] == {"val_loss": reason}
-    listed = json.loads(evolve("show", run, "--json").stdout)
-    assert sentence in evolve("show", run).stdout
+    assert facts["self_reported"] == {"val_loss": reason}
     trained = next(one["id"] for one in listed if one["outcome"] == "trained")
     shown = evolve("show", run, trained).stdout
     assert f"self-reported: {reason}" in shown

@@ -220,6 +220,16 @@ class TestVariants:
         assert (facts["elite"], facts["model"], facts["temperature"]) == ("0002", "other", 0.9)
         assert facts["fitness"] is None
 
+    def test_of_a_rewrite_the_blocks_that_it_changed_are_told(self, journal):
+        free = birth("0001", operator="rewrite", blocks=())
+        for event in (*EVENTS[:3], Drawn(free)):
+            journal.record(event)
+        assert summary.variants(journal)[0]["block"] == ""
+        changed = ("Net", "rate", "a", "b", "c", "d")
+        journal.record(Bred(Variant(free, genome(9, 2), changed=changed)))
+        assert summary.variants(journal)[0]["block"] == "Net, rate, a, b and 2 more"
+        assert journal.memo(frozenset()).variants["0001"].changed == changed
+
     def test_the_money_of_all_its_calls_is_a_childs(self, night):
         assert {v["id"]: v["usd"] for v in summary.variants(night)}["0006"] == 0.125
 

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator, Mapping
 from inspect import Parameter, Signature
 
-from agent.genome.genome import DEFINITIONS, bound_names
+from agent.genome.facts import DEFINITIONS, bound_names
 from agent.genome.syntax import parse
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef

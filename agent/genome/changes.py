@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent.genome.genome import Block, Genome, meanings
+from agent.genome.genome import Block, Genome
 
 
 def changed_blocks(old: Genome, new: Genome) -> tuple[str, ...]:
@@ -17,4 +17,4 @@ def changed_blocks(old: Genome, new: Genome) -> tuple[str, ...]:
 
 def alike(a: Block, b: Block) -> bool:
     """They do the same: comments, docstrings and spacing aside."""
-    return a.source == b.source or meanings(a.source) == meanings(b.source)
+    return a.source == b.source or a.meanings == b.meanings

@@ -5,34 +5,36 @@ from __future__ import annotations
 import ast
 import builtins
 import importlib.util
+import symtable
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
-
-import libcst as cst
-from libcst.metadata import Assignment, GlobalScope, MetadataWrapper, ScopeProvider
+from functools import lru_cache
 
 from agent.genome.calls import failing_calls
-from agent.genome.genome import DEFINITIONS, ENTRY_POINTS, bound_names, meanings, mentioned, reached
+from agent.genome.facts import DEFINITIONS, ENTRY_POINTS, bound_names, meanings, mentioned, reached
 from agent.genome.order import too_early
 from agent.genome.syntax import parse
 
 _Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
-_MODULE_NAMES = {"__name__", "__file__", "__doc__", "__all__", "__package__", "__spec__"}
+_GIVEN = {*dir(builtins), "__file__", "__annotations__", "__module__", "__qualname__"}
+"""Names that a module or the body of a class has without binding them."""
 _CALLED_WITH = {"build_model": 2, "build_optimizer": 2, "augment": 2, "loss": 2}
-"""How many arguments the framework gives to each entry point."""
+"""How many arguments image classification gives to each of its entry points."""
 
 
-def broken(before: Mapping[str, str], after: Mapping[str, str], names: Collection[str] = ()) -> tuple[str, ...]:
-    """What an edit breaks, one sentence each; empty if the contract holds.
+def broken(
+    before: Mapping[str, str], after: Mapping[str, str], names: Collection[str], entries: Collection[str]
+) -> tuple[str, ...]:
+    """What an edit breaks, one sentence each; empty if the contract holds. `entries`: what the task calls.
 
     `names`: blocks that were asked for, each with the signature that it must keep. Without any, the answer was free to
     change definitions together with their call sites: a block keeps its kind and signature where something that did
     not change still uses it, or where the framework calls it.
     """
     reasons: list[str] = []
-    outside = [*_unchanged(before, after)]
+    outside = [*_unchanged(before, after, entries)]
     attributes = {node.attr for statement in outside for node in ast.walk(statement) if isinstance(node, ast.Attribute)}
     local = {part for path in after for part in (path.removesuffix(".py"), *path.split("/")[:-1])}
     for path in (path for path in after if after[path] != before[path]):
@@ -40,13 +42,15 @@ def broken(before: Mapping[str, str], after: Mapping[str, str], names: Collectio
         for name in names or sorted(old.keys() & new.keys()):
             if name in old and ast.dump(old[name]) != ast.dump(new[name]):
                 users = [] if names else _users(name, outside)
-                if names or users or name in ENTRY_POINTS:
-                    reasons += _told(_changes(name, old[name], new[name], attributes, users), users)
+                if names or users or name in entries:
+                    # Where all that is known to use it is calls, these are compared with the new parameters, below.
+                    called = _only_called(name, users) and name not in entries
+                    reasons += _told(_changes(name, old[name], new[name], attributes, called=called), users)
         reasons += _imports_that_fail(before[path], after[path], local)
         reasons += _undefined(after[path])
         for who, what in sorted(too_early(after[path]) - too_early(before[path])):
             reasons.append(f"`{who}` needs `{what}` while the file is imported, but that is defined further down.")
-        reasons += _entries_that_fail(old, new)
+        reasons += _entries_that_fail(old, new) if set(entries) == set(ENTRY_POINTS) else []
     for caller, call, reason in sorted(failing_calls(after) - failing_calls(before)):
         reasons.append(f"`{caller}` calls `{call[:120]}`, which does not fit: {reason}.")
     return tuple(reasons)
@@ -56,9 +60,9 @@ def _definitions(text: str) -> dict[str, _Definition]:
     return {node.name: node for node in parse(text).body if isinstance(node, _Definition)}
 
 
-def _unchanged(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[ast.stmt]:
+def _unchanged(before: Mapping[str, str], after: Mapping[str, str], entries: Collection[str]) -> Iterator[ast.stmt]:
     """The statements that an edit left as they were and that matter: what nothing leads to has no call sites."""
-    alive = reached(after.values())
+    alive = reached(after.values(), entries)
     for path, text in after.items():
         old = set(meanings(before[path]))
         for node, meaning in zip(parse(text).body, meanings(text), strict=True):
@@ -108,19 +112,20 @@ def _only_called(name: str, users: Sequence[ast.stmt]) -> bool:
     return bool(users)
 
 
-def _changes(
-    name: str, old: _Definition, new: _Definition, used: Collection[str], users: Sequence[ast.stmt]
-) -> list[str]:
-    """Kind, parameters and methods that must stay. `used`: attributes that are read outside of the edit."""
+def _changes(name: str, old: _Definition, new: _Definition, used: Collection[str], *, called: bool) -> list[str]:
+    """Kind, parameters and methods that must stay. `used`: attributes that are read outside of the edit.
+
+    `called`: it is called and nothing else, so that its own parameters, a class's `__init__`, may change.
+    """
     if isinstance(old, ast.ClassDef) != isinstance(new, ast.ClassDef):
         return [f"`{name}` must stay a {'class' if isinstance(old, ast.ClassDef) else 'function'}."]
-    called = _only_called(name, users) and not new.decorator_list
+    called = called and not new.decorator_list
     if isinstance(old, ast.ClassDef) and isinstance(new, ast.ClassDef):
         before, after = _methods(old), _methods(new)
         reasons = []
         for method, function in before.items():
             if method == "__init__" and method in after and called:
-                continue  # its calls are compared one by one
+                continue
             if method in ("__init__", "__call__", "forward") or (method in used and not method.startswith("_")):
                 if method in after:
                     reasons += _parameter_changes(f"{name}.{method}", function.args, after[method].args)
@@ -132,7 +137,7 @@ def _changes(
     assert isinstance(old, _Function) and isinstance(new, _Function)
     if isinstance(old, ast.AsyncFunctionDef) != isinstance(new, ast.AsyncFunctionDef):
         return [f"`{name}` must stay {'async' if isinstance(old, ast.AsyncFunctionDef) else 'a plain function'}."]
-    return [] if called and name not in ENTRY_POINTS else _parameter_changes(name, old.args, new.args)
+    return [] if called else _parameter_changes(name, old.args, new.args)
 
 
 def _methods(node: ast.ClassDef) -> dict[str, _Function]:
@@ -199,7 +204,8 @@ def _imports_that_fail(before: str, after: str, local: Collection[str]) -> list[
     return reasons
 
 
-def _imported(text: str) -> set[str]:
+@lru_cache(maxsize=64)
+def _imported(text: str) -> frozenset[str]:
     """Top-level packages, and `*` for a star import."""
     found: set[str] = set()
     for node in ast.walk(parse(text)):
@@ -208,28 +214,22 @@ def _imported(text: str) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             found |= {"*"} if any(alias.name == "*" for alias in node.names) else set()
             found |= {node.module.partition(".")[0]} if node.module and not node.level else set()
-    return found
+    return frozenset(found)
 
 
 def _undefined(text: str) -> list[str]:
     """Names that are used and bound nowhere. A star import hides them; then none is reported."""
-    wrapper = MetadataWrapper(cst.parse_module(text), unsafe_skip_copy=True)
-    scopes = {scope for scope in wrapper.resolve(ScopeProvider).values() if scope is not None}
-    known = set(dir(builtins)) | _MODULE_NAMES
-    missing: set[str] = set()
-    for scope in scopes:
-        for access in scope.accesses:
-            if not access.referents:
-                root = access.node
-                while isinstance(root, cst.Attribute):
-                    root = root.value  # type: ignore[assignment]
-                if isinstance(root, cst.Name) and root.value not in known:
-                    missing.add(root.value)
-    if not missing:
+    if "*" in _imported(text):
         return []
-    stars = [s for s in scopes if isinstance(s, GlobalScope) and any(a.name == "*" for a in _assignments(s))]
-    return [] if stars else [f"The name `{name}` is not defined." for name in sorted(missing)]
-
-
-def _assignments(scope: GlobalScope) -> list[Assignment]:
-    return [assignment for assignment in scope.assignments if isinstance(assignment, Assignment)]
+    top = symtable.symtable(text, "program", "exec")
+    used: set[str] = set()
+    bound = {s.get_name() for s in top.get_symbols() if s.is_assigned() or s.is_imported() or s.is_annotated()}
+    scopes = [top]
+    while scopes:
+        scope = scopes.pop()
+        scopes += scope.get_children()
+        for symbol in scope.get_symbols():
+            if scope is top or symbol.is_global():
+                used |= {symbol.get_name()} if symbol.is_referenced() else set()
+                bound |= {symbol.get_name()} if symbol.is_assigned() else set()  # `global x`, then `x = 1`
+    return [f"The name `{name}` is not defined." for name in sorted(used - bound - _GIVEN)]

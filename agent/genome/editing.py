@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 import libcst as cst
 
 from agent.genome.answer import Violations
-from agent.genome.genome import DEFINITIONS, ENTRY_POINTS, bound_names, is_value, meanings
+from agent.genome.facts import DEFINITIONS, bound_names, is_value, meanings
 from agent.genome.splicing import Edit, spliced
 from agent.genome.statements import (
     Definition,
@@ -42,7 +42,7 @@ _MEANT = {
 
 
 def edit(
-    source: str, names: Collection[str], answer: Sequence[cst.BaseStatement], *, free: bool = False
+    source: str, names: Collection[str], answer: Sequence[cst.BaseStatement], entries: Collection[str], *, free: bool = False
 ) -> str | Violations:
     """`source` with the blocks `names` replaced by those of `answer`, whose imports and new statements are merged in.
 
@@ -68,7 +68,7 @@ def edit(
     for name in [name for statement in statements for name in omissions(statement)]:
         reasons.append(f"The body of `{name}` is left out (`...`): write it in full, or leave out what stays as it is.")
     edits: list[Edit] = []
-    for statement in _wanted(statements, {*standing, *ENTRY_POINTS}):
+    for statement in _wanted(statements, {*standing, *entries}):
         bound = names_of(statement)
         targets = [standing[name] for name in sorted(bound) if name in standing]
         if targets and (reason := _forbidden(statement, bound, targets, names, free)):

@@ -1,31 +1,46 @@
-"""Applies an LLM's answer to a genome, in a child process with a time limit."""
+"""Applies an LLM's answer to a genome, in child processes with a time limit."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
+import queue
 import selectors
+import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
+from typing import IO
 
 from agent.errors import MachineError
 from agent.genome.answer import MAX_CHARACTERS, Violations
-from agent.genome.genome import Genome
+from agent.genome.genome import Block, Genome
 
 _ROOT = Path(__file__).resolve().parents[2]
+_START = 120
+"""Seconds in which the child has to be ready: it loads libcst first, and the machine may be busy."""
+_PATIENCE = 6
+"""Seconds of waiting for each second that an edit may compute: how busy a machine is, is no fault of the answer."""
 
 
 class Editor:
-    """One child process, started when it is first needed and replaced when it hangs or dies. Safe from several threads."""
+    """A few child processes, each started when all others are busy and replaced when it hangs or dies.
 
-    def __init__(self, seconds: float = 10.0) -> None:
-        """`seconds`: the time limit of one edit."""
+    Safe from several threads.
+    """
+
+    def __init__(self, seconds: float = 10.0, processes: int | None = None) -> None:
+        """`seconds`: of computing that one edit may take; on a busy machine it gets `_PATIENCE` times as many to do so.
+
+        `processes`: at most, by default as many as there are cores, up to 4.
+        """
         self._seconds = seconds
-        self._lock = threading.Lock()
-        self._child: subprocess.Popen[bytes] | None = None
+        most = processes or min(4, len(os.sched_getaffinity(0)))
+        self._children = tuple(_Child() for _ in range(most))
+        self._idle: queue.LifoQueue[_Child] = queue.LifoQueue()
+        for child in self._children:
+            self._idle.put(child)
 
     def apply(self, genome: Genome, blocks: tuple[str, ...], answer: str) -> Genome | Violations:
         """The genome with `blocks` replaced by what the answer defines, or why the answer cannot be used.
@@ -37,65 +52,102 @@ class Editor:
         if len(answer) > MAX_CHARACTERS:
             return Violations((f"The answer has {len(answer):,} characters; {MAX_CHARACTERS:,} is the limit.",), "answer")
         readable = answer.encode("utf-8", "replace").decode()
-        frozen = sorted(genome.frozen)
-        request = {"files": dict(genome.files), "names": list(blocks), "answer": readable, "frozen": frozen}
-        with self._lock:
-            line = self._exchange(json.dumps(request).encode() + b"\n")
-        if line is None:
+        rules = {"frozen": sorted(genome.frozen), "entries": sorted(genome.entries)}
+        request = {"files": dict(genome.files), "names": list(blocks), "answer": readable, "seconds": self._seconds, **rules}
+        child = self._idle.get()  # the one that was used last: others may never be needed
+        try:
+            line = child.exchange(sent := json.dumps(request).encode() + b"\n", self._seconds)
+            if line == b"":  # somebody else may have killed the child; an answer that does so does it twice
+                line = child.exchange(sent, self._seconds)
+        finally:
+            self._idle.put(child)
+        if not line:
             return Violations((f"The code could not be parsed within {self._seconds:g} seconds; write it more simply.",))
         told = json.loads(line)
         if "reasons" in told:
             return Violations(tuple(told["reasons"]), told["stage"])
-        return genome.with_files(told["files"])
+        # What stays is the parent's: one copy serves both.
+        changed = {path: text for path, text in told["files"].items() if genome.files[path] != text}
+        same = {block: block for block in genome.all_blocks}
+        told_blocks = [Block.known(*fields, meanings=tuple(meanings)) for fields, meanings in told["blocks"]]
+        return genome.known(
+            {**genome.files, **changed},
+            told["fingerprint"],
+            all_blocks=tuple(same.get(block, block) for block in told_blocks),
+            live_names=frozenset(told["live"]),
+        )
 
     def close(self) -> None:
-        with self._lock:
-            self._stop()
+        """Ends the processes, after the edits that are under way."""
+        taken = [self._idle.get() for _ in self._children]
+        for child in taken:
+            child.stop()
+            self._idle.put(child)
 
-    def _exchange(self, request: bytes) -> bytes | None:
-        """One line there, one line back; None if the child died or took too long (it is replaced at the next call)."""
-        if self._child is not None and self._child.poll() is not None:
-            self._stop()  # it died between two edits: not this answer's fault
-        child = self._child or self._start()
-        assert child.stdin is not None and child.stdout is not None
+
+class _Child:
+    """A process that edits; for one thread at a time."""
+
+    def __init__(self) -> None:
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def exchange(self, request: bytes, seconds: float) -> bytes | None:
+        """One line there, one line back; nothing if the child died, None if it took too long. Then it is replaced."""
+        if self.process is not None and self.process.poll() is not None:
+            self.stop()  # it died between two edits: not this answer's fault
+        process = self.process = self.process or _start()
+        assert process.stdin is not None and process.stdout is not None
         try:
-            child.stdin.write(request)
-            child.stdin.flush()
+            process.stdin.write(request)
+            process.stdin.flush()
+            line = _line(process.stdout, _PATIENCE * seconds)
         except BrokenPipeError:
-            self._stop()
-            return None
-        line = bytearray()
-        with selectors.DefaultSelector() as selector:
-            selector.register(child.stdout, selectors.EVENT_READ)
-            # The limit is for silence: an answer comes in one piece, after all the work.
-            while selector.select(self._seconds):
-                piece = os.read(child.stdout.fileno(), 1 << 16)
-                line += piece
-                if line.endswith(b"\n"):
-                    return bytes(line)
-                if not piece:
-                    break
-        self._stop()
-        return None
+            line = b""
+        if not line:
+            over_time = line is None or process.wait() == -signal.SIGXCPU
+            self.stop()
+            return None if over_time else b""
+        return line
 
-    def _start(self) -> subprocess.Popen[bytes]:
-        environment = {"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(_ROOT), "LANG": "C.UTF-8"}
-        command = [sys.executable, "-m", "agent.genome.worker"]
-        pipe = subprocess.PIPE
-        try:
-            self._child = subprocess.Popen(
-                command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env=environment, start_new_session=True
-            )
-        except OSError as error:
-            raise MachineError(f"The editor's process cannot be started: {error}.") from error
-        return self._child
-
-    def _stop(self) -> None:
-        if self._child is not None:
-            self._child.kill()
-            self._child.wait()
-            for stream in (self._child.stdin, self._child.stdout):
+    def stop(self) -> None:
+        process, self.process = self.process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+            for stream in (process.stdin, process.stdout):
                 if stream is not None:
                     with contextlib.suppress(BrokenPipeError):  # what was still buffered for a dead child
                         stream.close()
-            self._child = None
+
+
+def _line(stream: IO[bytes], seconds: float) -> bytes | None:
+    """Nothing at the end, None after so much silence: an answer comes in one piece, after all the work."""
+    line = bytearray()
+    with selectors.DefaultSelector() as selector:
+        selector.register(stream, selectors.EVENT_READ)
+        while selector.select(seconds):
+            piece = os.read(stream.fileno(), 1 << 16)
+            line += piece
+            if line.endswith(b"\n"):
+                return bytes(line)
+            if not piece:
+                return b""
+    return None
+
+
+def _start() -> subprocess.Popen[bytes]:
+    environment = {"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(_ROOT), "LANG": "C.UTF-8"}
+    pipe = subprocess.PIPE
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "agent.genome.worker"],
+            stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env=environment, start_new_session=True,
+        )  # fmt: skip
+    except OSError as error:
+        raise MachineError(f"The editor's process cannot be started: {error}.") from error
+    assert process.stdout is not None
+    if not _line(process.stdout, _START):
+        process.kill()
+        process.communicate()
+        raise MachineError(f"The editor's process was not ready within {_START} seconds.")
+    return process

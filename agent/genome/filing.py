@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import libcst as cst
 
 from agent.genome.answer import Violations
-from agent.genome.genome import DEFINITIONS, bound_names, is_value
+from agent.genome.facts import DEFINITIONS, bound_names, is_value
 from agent.genome.statements import is_import, names_of, read_names
 from agent.genome.syntax import parse
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 import difflib
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -13,12 +14,11 @@ from types import MappingProxyType
 from typing import Literal
 
 from agent.errors import UserError
+from agent.genome.facts import DEFINITIONS, ENTRY_POINTS, NOTHING, facts, meanings, reached, span
 from agent.genome.syntax import parse
 
-DEFINITIONS = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-
-ENTRY_POINTS = ("build_model", "build_optimizer", "augment", "loss")
-"""What a task calls by name; all that a program does begins in one of these, or in code that runs on import."""
+_VERSION = f"{sys.version_info[0]}.{sys.version_info[1]}-"
+"""Of Python: another one's fingerprints are not comparable."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,18 @@ class Block:
     file: str
     kind: Literal["class", "function"]
     source: str
+
+    @classmethod
+    def known(cls, name: str, file: str, kind: Literal["class", "function"], source: str, **worked_out: object) -> Block:
+        """One of which another process worked out the `meanings`."""
+        block = cls(name, file, kind, source)
+        vars(block).update(worked_out)
+        return block
+
+    @cached_property
+    def meanings(self) -> tuple[str, ...]:
+        """Equal for blocks that differ only in comments, docstrings and spacing."""
+        return meanings(self.source)
 
 
 @dataclass(frozen=True)
@@ -63,11 +75,15 @@ class Genome:
         return tuple(block for block in self.all_blocks if block.name not in self.frozen)
 
     @cached_property
+    def live_names(self) -> frozenset[str]:
+        """Of all blocks, those that an entry point or code that runs on import leads to; none if there is no entry point."""
+        names = reached(self.files.values(), self.entries)
+        return frozenset(block.name for block in self.all_blocks if block.name.rpartition(":")[2] in names)
+
+    @cached_property
     def live_blocks(self) -> tuple[Block, ...]:
         """The blocks that may evolve and whose change can be measured: all of them where that cannot be told."""
-        live_names = reached(self.files.values(), self.entries)
-        live = tuple(block for block in self.blocks if block.name.rpartition(":")[2] in live_names)
-        return live or self.blocks
+        return tuple(block for block in self.blocks if block.name in self.live_names) or self.blocks
 
     def block(self, name: str) -> Block:
         """Frozen or not. Raises KeyError for an unknown name."""
@@ -84,13 +100,22 @@ class Genome:
         """Other files under the same rules."""
         return Genome(files, self.frozen, self.entries)
 
+    def known(self, files: Mapping[str, str], fingerprint: str, **worked_out: object) -> Genome:
+        """As `alike`; another process worked out the fingerprint, and perhaps `all_blocks` and `live_names`."""
+        genome = self.alike(files)
+        vars(genome).update(worked_out)
+        if fingerprint.startswith(_VERSION):
+            vars(genome)["fingerprint"] = fingerprint
+        return genome
+
     @cached_property
     def fingerprint(self) -> str:
         """Equal for sources that differ only in comments, docstrings and spacing, under one version of Python."""
         digest = hashlib.sha256()
         for path, text in sorted(self.files.items()):
-            digest.update(f"{path}\0{ast.dump(without_docstrings(parse(text)))}\0".encode("utf-8", "replace"))
-        return digest.hexdigest()
+            parts = "\0".join(one.meaning for one in facts(text) if one.meaning != NOTHING)
+            digest.update(f"{path}\0{parts}\n".encode("utf-8", "replace"))
+        return _VERSION + digest.hexdigest()
 
 
 def read_genome(folder: Path, files: Sequence[str], frozen: Iterable[str] = ()) -> Genome:
@@ -135,96 +160,7 @@ def diff(old: Genome, new: Genome) -> str:
     return "".join(parts)
 
 
-def without_docstrings(tree: ast.Module) -> ast.Module:
-    """The same tree, changed in place: a body that was only a docstring becomes `pass`."""
-    for node in ast.walk(tree):
-        if isinstance(node, (*DEFINITIONS, ast.Module)) and ast.get_docstring(node, clean=False) is not None:
-            node.body = node.body[1:] or [ast.Pass()]
-    return tree
-
-
 @lru_cache(maxsize=256)
-def meanings(text: str) -> tuple[str, ...]:
-    """Of each top-level statement: equal for those that differ only in comments, docstrings and spacing."""
-    return tuple(ast.dump(without_docstrings(ast.Module([node], []))) for node in parse(text).body)
-
-
-def bound_names(statement: ast.stmt) -> set[str]:
-    """What a top-level statement makes available under which names."""
-    if isinstance(statement, DEFINITIONS):
-        return {statement.name}
-    found: set[str] = set()
-    queue: list[ast.AST] = [statement]
-    while queue:
-        node = queue.pop()
-        if isinstance(node, DEFINITIONS):
-            found.add(node.name)
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            found.add(node.id)
-        elif isinstance(node, ast.alias):
-            found.add((node.asname or node.name).partition(".")[0])
-        elif not isinstance(node, ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp | ast.Lambda):
-            queue += ast.iter_child_nodes(node)  # the variables of a comprehension are its own
-    return found
-
-
-def span(node: ast.stmt) -> tuple[int, int]:
-    """First and last line of a top-level statement, from 1, decorators included."""
-    decorators = node.decorator_list if isinstance(node, DEFINITIONS) else []
-    return min([node.lineno, *(d.lineno for d in decorators)]), node.end_lineno or node.lineno
-
-
-def reached(
-    texts: Iterable[str], entry_points: Collection[str] = ENTRY_POINTS, *, passive_values: bool = False
-) -> set[str]:
-    """Names that the entry points or code that runs on import lead to; empty if there is no entry point.
-
-    Errs on the side of life: a name is the same in every file and scope, and a string or an attribute may mean it too.
-    `passive_values`: giving names to values is not code that runs, such a statement counts if one of its names is reached.
-    """
-    binders: dict[str, list[ast.stmt]] = {}
-    queue: list[ast.stmt] = []
-    for statement in (statement for text in texts for statement in parse(text).body):
-        for name in bound_names(statement):
-            binders.setdefault(name, []).append(statement)
-        # Importing a name is not using it; a decorator runs on import and may enter its class into a table.
-        passive = isinstance(statement, DEFINITIONS) and not statement.decorator_list
-        passive |= isinstance(statement, ast.Import | ast.ImportFrom) or (passive_values and is_value(statement))
-        if not passive:
-            queue.append(statement)
-    entries = [name for name in entry_points if name in binders]
-    found = set(entries)
-    queue += [statement for name in entries for statement in binders[name]]
-    while queue:
-        for name in mentioned(queue.pop()) - found:
-            found.add(name)
-            queue += binders.get(name, ())
-    return found if entries else set()
-
-
-def is_value(statement: ast.stmt) -> bool:
-    """Gives names to values and does nothing else: not `Gate.width = 3` nor `TABLE["x"] = 3`, which change others."""
-    if not isinstance(statement, ast.Assign | ast.AnnAssign):
-        return False
-    return not any(isinstance(n, ast.Attribute | ast.Subscript) and isinstance(n.ctx, ast.Store) for n in ast.walk(statement))
-
-
-def mentioned(statement: ast.stmt) -> set[str]:
-    """Names that a statement may mean something by, its own included."""
-    found = {statement.name} if isinstance(statement, DEFINITIONS) else set()
-    for node in ast.walk(statement):
-        if isinstance(node, ast.Name):
-            found.add(node.id)
-        elif isinstance(node, ast.Attribute):
-            found.add(node.attr)
-        elif isinstance(node, ast.alias):
-            found.add(node.name)
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            found.add(node.value)
-    return found
-
-
-@lru_cache(maxsize=4096)
 def _blocks(path: str, text: str, several: bool) -> tuple[Block, ...]:
     lines = source_lines(text)
     found = []

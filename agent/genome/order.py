@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 import builtins
+from functools import lru_cache
 
-from agent.genome.genome import DEFINITIONS, bound_names
+from agent.genome.facts import DEFINITIONS, bound_names
 from agent.genome.syntax import parse
 
 
@@ -32,17 +33,18 @@ def eager_names(statement: ast.stmt, *, annotations: bool = True) -> set[str]:
     return found
 
 
-def too_early(text: str) -> set[tuple[str, str]]:
+@lru_cache(maxsize=64)
+def too_early(text: str) -> frozenset[tuple[str, str]]:
     """(who, what): a statement that reads a name of the file before it is bound, by the first name that it binds itself."""
     body = parse(text).body
     lazy = any(isinstance(node, ast.ImportFrom) and node.module == "__future__" for node in body)
     first = {name: place for place, node in reversed([*enumerate(body)]) for name in bound_names(node)}
-    return {
+    return frozenset(
         (next(iter(sorted(bound_names(node))), "the code at the top level"), name)
         for place, node in enumerate(body)
         for name in eager_names(node, annotations=not lazy)
         if first.get(name, -1) > place and not hasattr(builtins, name) and name not in _bound_within(node)
-    }
+    )
 
 
 def _bound_within(node: ast.stmt) -> set[str]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Container
+from functools import lru_cache
 
-from agent.genome.genome import DEFINITIONS, Block, Genome
+from agent.genome.facts import DEFINITIONS
+from agent.genome.genome import Block, Genome
 from agent.genome.syntax import parse
 
 
@@ -26,6 +28,7 @@ def signatures(genome: Genome, without: Container[str] = ()) -> str:
     return "\n\n".join(parts)
 
 
+@lru_cache(maxsize=1024)
 def heads(block: Block) -> str:
     """The block's signature, and those of a class's methods."""
     return "\n".join(line for node in parse(block.source).body for line in _heads(node, ""))

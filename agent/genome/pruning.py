@@ -5,17 +5,20 @@ from __future__ import annotations
 import ast
 from collections.abc import Collection, Mapping
 
-from agent.genome.genome import DEFINITIONS, ENTRY_POINTS, bound_names, is_value, mentioned, reached, source_lines, span
+from agent.genome.facts import DEFINITIONS, bound_names, is_value, mentioned, reached, span
+from agent.genome.genome import source_lines
 from agent.genome.syntax import parse
 
 
-def without_unused(before: Mapping[str, str], after: Mapping[str, str], frozen: Collection[str]) -> dict[str, str]:
+def without_unused(
+    before: Mapping[str, str], after: Mapping[str, str], frozen: Collection[str], entries: Collection[str]
+) -> dict[str, str]:
     """`after` without the definitions and values that the edit left unused, or brought along unused.
 
     Never an entry point, a frozen block (see `Genome.frozen`), something decorated, what was unused before the edit, or
     what is mentioned by a statement that stays. Where there is no entry point, nothing can be told and all stays.
     """
-    alive, was_alive = reached(after.values(), passive_values=True), reached(before.values(), passive_values=True)
+    alive, was_alive = (reached(files.values(), entries, passive_values=True) for files in (after, before))
     if not alive:
         return dict(after)
     known = {name for text in before.values() for node in parse(text).body for name in bound_names(node)}
@@ -24,7 +27,7 @@ def without_unused(before: Mapping[str, str], after: Mapping[str, str], frozen: 
     unused = []
     for path, node in body:
         names = bound_names(node)
-        fixed = {f"{path}:{name}" if several else name for name in names} & set(frozen) or names & set(ENTRY_POINTS)
+        fixed = {f"{path}:{name}" if several else name for name in names} & set(frozen) or names & set(entries)
         may_go = (isinstance(node, DEFINITIONS) and not node.decorator_list) or is_value(node)
         if may_go and not fixed and not names & alive and (names & was_alive or not names & known):
             unused.append((path, node))

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import libcst as cst
 
-from agent.genome.genome import bound_names, source_lines, span
+from agent.genome.facts import bound_names, span
+from agent.genome.genome import source_lines
 from agent.genome.order import eager_names
 from agent.genome.statements import is_future, names_of, text_of
 from agent.genome.syntax import parse

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import libcst as cst
 
-from agent.genome.genome import DEFINITIONS, bound_names, is_value, meanings
+from agent.genome.facts import DEFINITIONS, bound_names, is_value, meanings
 from agent.genome.syntax import parse
 
 Definition = cst.ClassDef | cst.FunctionDef

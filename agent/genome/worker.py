@@ -1,4 +1,4 @@
-"""The editor's child process: one JSON request a line on stdin, one JSON answer a line on stdout, until stdin ends.
+"""The editor's child process: `ready`, then an answer on stdout for each request on stdin, a line of JSON each.
 
 Text that an LLM wrote is parsed here and nowhere else: libcst can crash its process on hostile text.
 """
@@ -7,16 +7,21 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 import resource
 import sys
+import time
+from dataclasses import astuple
+from typing import Any
 
 import libcst as cst
 
 from agent.genome.answer import Violations, compile_error, extract
 from agent.genome.contract import broken
 from agent.genome.editing import edit
+from agent.genome.facts import DEFINITIONS
 from agent.genome.filing import filed
-from agent.genome.genome import DEFINITIONS
+from agent.genome.genome import Genome
 from agent.genome.pruning import without_unused
 from agent.genome.syntax import parse
 
@@ -25,50 +30,53 @@ _MEMORY = 2 << 30
 Files = dict[str, str]
 
 
-def apply(files: Files, names: list[str], answer: str, frozen: list[str]) -> Files | Violations:
+def apply(files: Files, names: list[str], answer: str, frozen: list[str], entries: list[str]) -> Files | Violations:
     """The files as the answer has them, or why it cannot be used.
 
     `names`: the blocks that were asked for, all of them in one file; without any, all that are not frozen may change.
+    `frozen`, `entries`: see `Genome`.
     """
     code, whole = extract(answer, [name.rpartition(":")[2] for name in names]), extract(answer)
-    edited = _applied(files, names, code, frozen)
+    edited = _applied(files, names, code, frozen, entries)
     if isinstance(edited, Violations) and not isinstance(code, Violations) and whole != code:
         # A helper in a fence of its own is a slip of form, and a repair prompt would not tell that it was not read.
-        mended = _applied(files, names, whole, frozen)
+        mended = _applied(files, names, whole, frozen, entries)
         edited = edited if isinstance(mended, Violations) else mended
     return edited
 
 
-def _applied(files: Files, names: list[str], code: str | Violations, frozen: list[str]) -> Files | Violations:
+def _applied(
+    files: Files, names: list[str], code: str | Violations, frozen: list[str], entries: list[str]
+) -> Files | Violations:
     """With the code of an answer, if it has any."""
     bare = [name.rpartition(":")[2] for name in names]
     if isinstance(code, Violations):
         return code
     if reason := compile_error(code):
         return Violations((reason,), "answer")
-    edited = _one(files, names, code) if names else _several(files, code, frozen)
+    edited = _one(files, names, code, entries) if names else _several(files, code, frozen, entries)
     if isinstance(edited, Violations):
         return edited
     if reasons := tuple(reason for text in edited.values() if (reason := compile_error(text))):
         return Violations(reasons)
     if not names:
-        kept = without_unused(files, edited, frozen)
+        kept = without_unused(files, edited, frozen, entries)
         if reason := _idle(files, edited, kept):
             return Violations((reason,), "answer")
         edited = kept
-    if reasons := broken(files, edited, bare):
+    if reasons := broken(files, edited, bare, entries):
         return Violations(reasons)
     return edited
 
 
-def _one(files: Files, names: list[str], code: str) -> Files | Violations:
+def _one(files: Files, names: list[str], code: str, entries: list[str]) -> Files | Violations:
     """With the blocks that were asked for."""
     path = names[0].rpartition(":")[0] or next(iter(files))
-    edited = edit(files[path], [name.rpartition(":")[2] for name in names], cst.parse_module(code).body)
+    edited = edit(files[path], [name.rpartition(":")[2] for name in names], cst.parse_module(code).body, entries)
     return edited if isinstance(edited, Violations) else {**files, path: edited}
 
 
-def _several(files: Files, code: str, frozen: list[str]) -> Files | Violations:
+def _several(files: Files, code: str, frozen: list[str], entries: list[str]) -> Files | Violations:
     """With whatever the answer defines."""
     parts = filed(files, cst.parse_module(code))
     if isinstance(parts, Violations):
@@ -77,7 +85,8 @@ def _several(files: Files, code: str, frozen: list[str]) -> Files | Violations:
     reasons: list[str] = []
     for path, statements in parts.items():
         own = {f"{path}:{name}" if len(files) > 1 else name: name for name in _definitions(files[path])}
-        text = edit(files[path], [name for full, name in own.items() if full not in frozen], statements, free=True)
+        names = [name for full, name in own.items() if full not in frozen]
+        text = edit(files[path], names, statements, entries, free=True)
         if isinstance(text, Violations):
             reasons += text.reasons
         else:
@@ -99,6 +108,13 @@ def _idle(before: Files, edited: Files, kept: Files) -> str:
     return "The answer changes nothing: every definition in it stands in the program already." if kept == before else ""
 
 
+def _worked_out(files: Files, entries: frozenset[str]) -> dict[str, Any]:
+    """The files, with what the other side would have to parse them for."""
+    genome = Genome(files, entries=entries)
+    blocks = [(astuple(block), block.meanings) for block in genome.all_blocks]
+    return {"files": files, "fingerprint": genome.fingerprint, "blocks": blocks, "live": sorted(genome.live_names)}
+
+
 def _definitions(text: str) -> list[str]:
     return [node.name for node in parse(text).body if isinstance(node, DEFINITIONS)]
 
@@ -107,12 +123,26 @@ def _classes(text: str) -> list[str]:
     return [node.name for node in parse(text).body if isinstance(node, ast.ClassDef)]
 
 
+def _allow(seconds: float) -> None:
+    """So much more computing, or the process is killed: libcst may take for ever over hostile text."""
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(time.process_time() + seconds), hard))
+
+
 def main() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
     for line in sys.stdin:
-        result = apply(**json.loads(line))
-        told = {"reasons": result.reasons, "stage": result.stage} if isinstance(result, Violations) else {"files": result}
+        request = json.loads(line)
+        entries = frozenset(request["entries"])
+        _allow(request.pop("seconds"))
+        result = apply(**request)
+        if isinstance(result, Violations):
+            told = {"reasons": result.reasons, "stage": result.stage}
+        else:
+            told = _worked_out(result, entries)
         sys.stdout.write(json.dumps(told) + "\n")
         sys.stdout.flush()
 

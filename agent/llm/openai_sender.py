@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import threading
 from typing import Any
 
 from agent.llm.endpoint import Fault
@@ -14,6 +16,8 @@ class OpenAISender:
         self.secrets: tuple[str, ...] = (key,) if key else ()
         self._model, self._api_base, self._key = model, api_base, key
         self._client: Any = None
+        # It takes seconds, in which the seed can train.
+        threading.Thread(target=importlib.import_module, args=("openai",), daemon=True).start()
 
     async def send(self, body: dict[str, Any]) -> Any:
         import openai

@@ -6,6 +6,7 @@ import ast
 import builtins
 import difflib
 from collections.abc import Collection
+from functools import lru_cache
 
 from agent.genome.syntax import parse
 
@@ -22,10 +23,25 @@ def kinds_in(source: str, lines: Collection[int] | None = None) -> tuple[str, ..
 
     A line that names no kind stands for the call around it. Source that does not parse has none.
     """
+    named, spans = _named(source)
+    if lines is None:
+        return tuple(dict.fromkeys(kind for _, _, kind in named))[:MOST]
+    wanted = sorted(lines)[:MAX_LINES]
+    on_lines = {line for line, _, _ in named}
+    found = [(line, column, kind) for line, column, kind in named if line in lines]
+    for line in wanted:
+        around = [span for span in spans if span[0] <= line <= span[1]] if line not in on_lines else []
+        found += [(line, 0, kind) for _, _, kind in around[-1:]]
+    return tuple(dict.fromkeys(kind for _, _, kind in sorted(found)))[:MOST]
+
+
+@lru_cache(maxsize=1024)
+def _named(source: str) -> tuple[list[tuple[int, int, str]], list[tuple[int, int, str]]]:
+    """(line, column, kind) of each that is named, and (first line, last line, kind) of calls over several lines."""
     try:
         tree = parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return ()
+        return [], []
     named: list[tuple[int, int, str]] = []
     spans: list[tuple[int, int, str]] = []
     for node in ast.walk(tree):
@@ -34,17 +50,7 @@ def kinds_in(source: str, lines: Collection[int] | None = None) -> tuple[str, ..
             named.append((place.end_lineno or 0, place.end_col_offset or 0, kind))
             if isinstance(node, ast.Call) and node.end_lineno != node.lineno:
                 spans.append((node.lineno, node.end_lineno or 0, kind))
-    named.sort()
-    if lines is None:
-        return tuple(dict.fromkeys(kind for _, _, kind in named))[:MOST]
-    wanted = sorted(lines)[:MAX_LINES]
-    on_lines = {line for line, _, _ in named}
-    spans = sorted(spans)[:100]
-    found = [(line, column, kind) for line, column, kind in named if line in lines]
-    for line in wanted:
-        around = [span for span in spans if span[0] <= line <= span[1]] if line not in on_lines else []
-        found += [(line, 0, kind) for _, _, kind in around[-1:]]
-    return tuple(dict.fromkeys(kind for _, _, kind in sorted(found)))[:MOST]
+    return sorted(named), sorted(spans)[:100]
 
 
 def kinds_changed(old: str, new: str) -> tuple[str, ...]:

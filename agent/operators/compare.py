@@ -5,10 +5,8 @@ from __future__ import annotations
 import ast
 
 from agent.genome import Block, Genome, alike
-from agent.genome.genome import bound_names
+from agent.genome.facts import bound_names, facts, span
 from agent.genome.syntax import parse
-
-_DEFINITIONS = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def differing(a: Genome, b: Genome) -> tuple[str, ...]:
@@ -33,8 +31,11 @@ def borrowed(block: Block, giver: Genome, taker: Genome) -> str:
 
     Without them an LLM would see calls of helpers that an earlier answer brought along, and not what they do.
     """
-    text = giver.files[block.file]
-    available, missing = _top_level(text), _top_level(text).keys() - _top_level(taker.files.get(block.file, "")).keys()
+    text, base = giver.files[block.file], taker.files.get(block.file, "")
+    missing = _bound(text) - _bound(base)
+    if not missing:
+        return ""
+    available = _top_level(text)
     wanted: dict[int, ast.stmt] = {}
     queue: list[ast.AST] = [parse(block.source)]
     while queue:
@@ -48,9 +49,12 @@ def borrowed(block: Block, giver: Genome, taker: Genome) -> str:
 
 def source_of(statement: ast.stmt, text: str) -> str:
     """The lines of a top-level statement, decorators included."""
-    decorators = statement.decorator_list if isinstance(statement, _DEFINITIONS) else []
-    first = min([statement.lineno, *(decorator.lineno for decorator in decorators)])
-    return "\n".join(text.splitlines()[first - 1 : statement.end_lineno])
+    first, last = span(statement)
+    return "\n".join(text.splitlines()[first - 1 : last])
+
+
+def _bound(text: str) -> set[str]:
+    return {name for one in facts(text) for name in one.bound}
 
 
 def _top_level(text: str) -> dict[str, ast.stmt]:

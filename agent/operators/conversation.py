@@ -9,7 +9,7 @@ from agent.operators.compare import plain
 from agent.operators.situation import names
 from agent.prompting import Prompts
 
-_COMPUTES = "Tensors that go in and out keep their sizes, for every size of image and batch"
+_COMPUTES = "Tensors that go in and out keep their sizes, for every size of input and batch"
 _SETS_UP = "It goes on working when the rest of the program changes: take what it needs from `model` and `steps`"
 """What a block must keep beside its signature: what computes, and what is called once to set up the training."""
 

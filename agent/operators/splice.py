@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from itertools import permutations
 
 from agent.genome import Genome, heads
-from agent.genome.genome import mentioned
-from agent.genome.syntax import parse
+from agent.genome.facts import facts
 from agent.individual import Individual, Recipe
 from agent.operators.compare import borrowed, differing, plain
 from agent.operators.context import Context
@@ -57,4 +56,4 @@ def units(a: Individual, b: Individual, seed: Individual) -> list[tuple[str, ...
 
 
 def _mentioned(source: str) -> set[str]:
-    return {name for statement in parse(source).body for name in mentioned(statement)}
+    return {name for one in facts(source) for name in one.mentioned}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from agent.genome import Genome, callers, heads, signatures
-from agent.genome.genome import ENTRY_POINTS
+from agent.genome.facts import ENTRY_POINTS
 from agent.operators.compare import plain
 from agent.prompting import Prompts, fence
 

@@ -66,7 +66,9 @@ def decode(raw: Raw, channels: int, height: int, width: int) -> tuple[np.ndarray
 
     where, data = raw
     if not isinstance(data, bytes | bytearray | memoryview):
-        return np.asarray(data), False
+        if data.shape == (channels, height, width):
+            return np.asarray(data), False
+        data = _as_file(data)
     from PIL import Image
 
     with _opened(where, data) as image:
@@ -106,6 +108,15 @@ def in_threads(images: Iterable[Raw], work: Callable[[Raw], Any]) -> Iterator[An
                 yield from pending.popleft().result()
         while pending:
             yield from pending.popleft().result()
+
+
+def _as_file(pixels: np.ndarray) -> bytes:
+    """uint8 (C, H, W) as an image file, to be changed like any other."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def _opened(where: str, data: Any) -> Any:

@@ -44,6 +44,8 @@ def find(request: Request, cache: Path) -> Source:
 
     name = request.dataset
     if name in EMBEDDED:
+        if request.image_size or request.channels:
+            _need("PIL")
         return EMBEDDED[name]()
     folder = Path(name).expanduser()
     if name and folder.is_dir():

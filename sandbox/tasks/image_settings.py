@@ -79,7 +79,7 @@ class Settings:
 
     def steps_per_epoch(self, data: Dataset) -> int:
         full, rest = divmod(data.sizes["train"], self.batch_size)
-        return full + (rest > 1)
+        return full + (rest > 1 and not (full and self.recipe.whole_batches))
 
     def all_steps(self, data: Dataset) -> int:
         """Optimizer steps of one training; 0 where only its seconds are known."""

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from sandbox.child import Child
+from sandbox.tasks.seeding import seed
 from sandbox.tasks.state import array, foldable, serialised, shares_of, tell, watched
 from sandbox.tasks.training.build import build, check_logits, loss_of, optimizer_of
 from sandbox.tasks.training.images import View, mapped
@@ -36,7 +37,7 @@ def smoke(child: Child) -> bytes:
     """
     options = child.options
     count = _counter() if options["flops"] else None  # before any candidate code is there
-    torch.manual_seed(0)
+    seed(0, child.device)
     module, model = build(child)
     view = View(options, torch.device("cpu"))
     shape = (min(8, options["batch_size"]), options["channels"], options["height"], options["width"])
@@ -63,7 +64,7 @@ def smoke(child: Child) -> bytes:
 def fit(child: Child) -> bytes:
     """Trains on the whole training set and returns the curve and the weights (see `HEADER`)."""
     options = child.options
-    torch.manual_seed(options["training_seed"])
+    seed(options["training_seed"], child.device)
     module, model = build(child)
     device = _device(child)
     _place(model, device)
@@ -78,7 +79,7 @@ def predict(child: Child) -> bytes:
     from safetensors.torch import load
 
     options = child.options
-    torch.manual_seed(0)
+    seed(0, child.device)
     _, model = build(child)
     with mmap.mmap(child.inputs["weights"], 0, access=mmap.ACCESS_READ) as data:
         model.load_state_dict(load(bytes(data)), strict=True)
@@ -88,12 +89,15 @@ def predict(child: Child) -> bytes:
     view = View(options, device)
     images = mapped(child.inputs["images"])
     found = []
+    size, count = options["batch_size"], len(images)
     with torch.no_grad():
-        for start in range(0, len(images), options["batch_size"]):
-            batch = images[start : start + options["batch_size"]].to(device)
+        for start in range(0, count, size):
+            # On a GPU every new size of a batch costs seconds: the last one is filled up with images from before.
+            first = max(0, min(start, count - size)) if device.type == "cuda" else start
+            batch = images[first : start + size].to(device)
             logits = model(view(batch))
             check_logits(logits, len(batch), options["num_classes"])
-            found.append(logits.float())
+            found.append(logits.float()[start - first :])
     return torch.cat(found).cpu().numpy().astype("<f4").tobytes()
 
 
@@ -114,7 +118,7 @@ def _counter() -> Callable[[nn.Module, torch.Tensor], int]:
 def _device(child: Child) -> torch.device:
     device = torch.device(child.device)
     if device.type == "cuda":
-        torch.backends.cudnn.benchmark = True
+        # Not cudnn.benchmark: it takes ten seconds of every process, and what it chose was not faster.
         torch.backends.cudnn.allow_tf32 = True
         torch.backends.cuda.matmul.allow_tf32 = True
     return device

@@ -30,6 +30,8 @@ from sandbox.tasks import open_task
 from sandbox.warm import WarmSandbox
 
 ROOT = Path(__file__).resolve().parents[2]
+SETTLED = 10
+"""Steps after which a training has found its speed."""
 PROBE = Call("sandbox.tasks.probe:run", {"model.py": "def main(child):\n    return b''\n"}, Limits(60, 1 << 30, 1 << 10))
 SHORT_SECONDS = 20
 """About how long a training is that is timed beside others."""
@@ -60,6 +62,22 @@ def tables(options):
     return task, budget
 
 
+class Listening:
+    """A sandbox that keeps what the training says of CUDA graphs."""
+
+    def __init__(self, sandbox):
+        self.level, self._sandbox = sandbox.level, sandbox
+        self.said = set()
+
+    def run(self, call, watch=None):
+        report = self._sandbox.run(call, watch)
+        self.said |= {line for line in report.log.splitlines() if line.startswith("CUDA graphs")}
+        return report
+
+    def close(self):
+        self._sandbox.close()
+
+
 class Watched:
     """One training and what was seen of it from outside."""
 
@@ -77,7 +95,8 @@ class Watched:
     @property
     def span(self):
         """Steps, and the seconds that they took, between the first word of the training and the last."""
-        (first, a), (last, b) = self._marks[0], self._marks[-1]
+        settled = [mark for mark in self._marks if mark[1].step >= SETTLED]
+        (first, a), (last, b) = settled[0], settled[-1]
         return b.step - a.step, last - first
 
     @property
@@ -192,13 +211,14 @@ def main():
     result["isolation"] = options.level or isolation.level
     counts = [int(count) for count in options.at_once.split(",") if count]
     boxes = [
-        WarmSandbox(options.level) if options.level else WarmSandbox(isolation.level, isolation.layers)
+        Listening(WarmSandbox(options.level) if options.level else WarmSandbox(isolation.level, isolation.layers))
         for _ in range(max([1, *counts]))
     ]
     try:
         for box in boxes:  # starts its process
             box.run(PROBE)
         one, result["whole"] = whole(options, source, task, budget, boxes[0], cache)
+        result["said"] = sorted(boxes[0].said)
         overhead = one.seconds - one.span[1]
         result["seconds_around_training"] = round(overhead, 1)
         result["at_once"] = {}

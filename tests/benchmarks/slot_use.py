@@ -145,11 +145,22 @@ parameters = "min"
 
 
 def serve(latency):
-    """Answers like the offline model, each after so many seconds. Prints its address; ends with its standard input."""
+    """Answers like the offline model, each after so many seconds. Prints its address; ends with its standard input.
+
+    Each answer defines a few names of its own that nothing uses: rules repeat themselves, which real models hardly ever do,
+    and a program that is known is not trained again.
+    """
     from agent.llm import Message, Request
     from agent.llm.offline import OfflineModel
 
-    model, numbers = OfflineModel(), count()
+    model, numbers = OfflineModel(), count(1)
+
+    def invent(asked):
+        number = next(numbers)
+        told = model.complete(Request(asked, number))
+        own = ", ".join(f"{name}_{number}" for name in ("one", "two", "three", "four"))
+        text = re.sub(r"^((?:class|def) .*:)$", rf"\1\n    {own} = 1, 2, 3, 4", told.text, count=1, flags=re.MULTILINE)
+        return text, told.usage
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -159,9 +170,9 @@ def serve(latency):
             began = time.monotonic()
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             asked = tuple(Message(m["role"], m["content"]) for m in body["messages"])
-            told = model.complete(Request(asked, next(numbers)))
-            usage = {"prompt_tokens": told.usage.tokens_in, "completion_tokens": told.usage.tokens_out}
-            choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": told.text}}
+            text, used = invent(asked)
+            usage = {"prompt_tokens": used.tokens_in, "completion_tokens": used.tokens_out}
+            choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
             answer = {"id": "1", "object": "chat.completion", "created": 1, "model": "local", "choices": [choice]}
             data = json.dumps({**answer, "usage": {**usage, "total_tokens": sum(usage.values())}}).encode()
             time.sleep(max(0.0, latency - (time.monotonic() - began)))
@@ -180,21 +191,19 @@ def serve(latency):
     sys.stdin.read()
 
 
-def watched(experiment):
-    """All calls of the run's sandboxes: (stage, sources, asked, report, span inside)."""
-    calls = []
+class Watched:
+    """A sandbox of the run, with everything that passed through it: (stage, sources, asked, report, span inside)."""
 
-    class Watched(experiment.WarmSandbox):
-        def run(self, call, *arguments):
-            asked = time.monotonic()
-            report = super().run(call, *arguments)
-            found = re.findall(r"^span (\S+) (\S+)$", report.log, re.MULTILINE)
-            span = (float(found[-1][0]), float(found[-1][1])) if found else None
-            calls.append((call.entry.partition(":")[2], call.sources["model.py"], asked, report, span))
-            return report
+    def __init__(self, sandbox, calls):
+        self.level, self.close, self._run, self._calls = sandbox.level, sandbox.close, sandbox.run, calls
 
-    experiment.WarmSandbox = Watched
-    return calls
+    def run(self, call, *arguments):
+        asked = time.monotonic()
+        report = self._run(call, *arguments)
+        found = re.findall(r"^span (\S+) (\S+)$", report.log, re.MULTILINE)
+        span = (float(found[-1][0]), float(found[-1][1])) if found else None
+        self._calls.append((call.entry.partition(":")[2], call.sources["model.py"], asked, report, span))
+        return report
 
 
 def run(folder, address, arguments):
@@ -214,7 +223,8 @@ def run(folder, address, arguments):
         "noise": {"trainings": 0},
     }
     config = load(str(folder / "seed"), None, settings, [])
-    calls, seen = watched(experiment), []
+    calls, seen, open_sandbox = [], [], experiment.open_sandbox
+    experiment.open_sandbox = lambda *which, **how: Watched(open_sandbox(*which, **how), calls)
     experiment.start(config, RunFolder(folder / "run"), lambda event: seen.append((time.monotonic(), event)))
     begun = next(moment for moment, event in seen if isinstance(event, RunStarted))
     return calls, begun, seen[-1][0], [event for _, event in seen]

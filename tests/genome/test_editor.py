@@ -1,6 +1,10 @@
 """Before and after, as text: what an answer makes of a file."""
 
+import os
+import signal
 import textwrap
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given, settings
@@ -164,6 +168,9 @@ def test_other_line_endings_survive(editor):
         ("def scale(x, factor, power=1):\n    return x", "scale", "`factor` must keep a default"),
         ("def scale(x, factor=2.0, *, power):\n    return x", "scale", "`power` needs a default"),
         ("def scale(x, factor=2.0):\n    return np.abs(x)", "scale", "`np` is not defined"),
+        ("def scale(x, factor=2.0):\n    return lambda: [n for n in deep]", "scale", "`deep` is not defined"),
+        ("def scale(x, factor=nothing):\n    return x", "scale", "`nothing` is not defined"),
+        ("def scale(x: Tensor, factor=2.0):\n    return x", "scale", "`Tensor` is not defined"),
         ("import einops_that_is_not_there\ndef scale(x, factor=2.0):\n    return x", "scale", "is not installed"),
         ("from math import *\ndef scale(x, factor=2.0):\n    return x", "scale", "Star imports"),
         ("def scale(x, factor=2.0):\n    return x\ntorch.manual_seed(0)", "scale", "side effects"),
@@ -202,6 +209,41 @@ def test_an_answer_without_usable_code_has_its_reason(editor, reply, reason):
     assert isinstance(result, Violations) and result.stage == "answer"
     said = " ".join(result.reasons).replace("is the limit", "limit is")
     assert reason in said
+
+
+BINDINGS = """
+    def scale(x, factor=2.0):
+        global LAST
+        LAST = [y for y in (x, factor) if (first := y) is not None]
+        try:
+            import os.path as place
+            with open(place.devnull) as file:
+                text = file.read()
+        except (OSError, ValueError) as error:
+            text = str(error)
+
+        class Local:
+            here = __qualname__
+            there = here
+
+            def method(self, *rest, key=None, **more):
+                return super().__repr__(), __class__, rest, more, later
+
+        match text:
+            case [head, *tail]:
+                later = head, tail
+            case {"a": value, **others}:
+                later = value, others
+            case _:
+                later = None
+        for x, (y, z) in ():
+            del y
+        return LAST, first, Local, lambda a: (a, z, scale, __name__, __file__)
+"""
+
+
+def test_every_way_to_bind_a_name_counts(editor):
+    assert "match text" in text(apply(editor, BINDINGS, "scale"))
 
 
 def fenced(code, marks="```", language="python"):
@@ -254,6 +296,27 @@ def test_hostile_text_is_a_violation_and_the_editor_goes_on(kind):
         editor.close()
 
 
+def test_what_the_child_worked_out_is_what_its_text_says(editor):
+    genome = Genome({"model.py": MODEL})
+    new = editor.apply(genome, ("scale",), answer("import math\ndef scale(x, factor=2.0):\n    return x + math.pi"))
+    plain = Genome(new.files)
+    assert vars(new).keys() >= {"fingerprint", "all_blocks", "live_names"}
+    assert new.fingerprint == plain.fingerprint
+    assert (new.all_blocks, new.live_blocks) == (plain.all_blocks, plain.live_blocks)
+    assert new.block("Net") is genome.block("Net")
+
+
+def test_edits_at_once_do_not_mix():
+    editor = Editor(processes=3)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            codes = [f"def scale(x, factor=2.0):\n    return x + {number}" for number in range(40)]
+            edited = list(pool.map(lambda code: text(apply(editor, code, "scale")), codes))
+        assert [f"return x + {number}\n" in new for number, new in enumerate(edited)] == [True] * 40
+    finally:
+        editor.close()
+
+
 def test_several_files(editor):
     files = {
         "model.py": "from pkg.b import Net\n\n\ndef build_model(n, c):\n    return Net(n)\n",
@@ -299,8 +362,25 @@ def test_a_killed_child_is_replaced():
     editor = Editor()
     try:
         assert "x + 1" in text(apply(editor, "def scale(x, factor=2.0):\n    return x + 1", "scale"))
-        editor._child.kill()
-        editor._child.wait()
+        child = next(child.process for child in editor._children if child.process)
+        child.kill()
+        child.wait()
         assert "x + 2" in text(apply(editor, "def scale(x, factor=2.0):\n    return x + 2", "scale"))
+    finally:
+        editor.close()
+
+
+def test_a_child_that_is_killed_in_the_middle_of_an_edit_does_not_count_against_the_answer():
+    editor = Editor(processes=1)
+    try:
+        apply(editor, "def scale(x, factor=2.0):\n    return x + 1", "scale")
+        (child,) = editor._children
+        os.kill(child.process.pid, signal.SIGSTOP)
+        with ThreadPoolExecutor(1) as threads:
+            edit = threads.submit(apply, editor, "def scale(x, factor=2.0):\n    return x + 3", "scale")
+            while not editor._idle.empty():
+                time.sleep(0.001)
+            child.process.kill()
+            assert "x + 3" in text(edit.result())
     finally:
         editor.close()

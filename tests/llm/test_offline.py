@@ -160,7 +160,8 @@ def test_several_blocks_at_once_can_be_rewritten_and_most_run(lab, drawn):
     assert share(isinstance(child, Genome) for _, (_, child) in children) == 1.0
     assert share(runs(child) for _, (_, child) in children) >= 0.8  # measured 0.98 of 240
     counts = [len(changed_blocks(lab.individuals[recipe.parents[0]].genome, child)) for recipe, (_, child) in children]
-    assert max(counts) <= 3 and sum(count > 1 for count in counts) >= 4
+    assert 1 < max(counts) <= 3  # an insight may fit one block alone
+    assert drawn is draw_whole_thought or min(counts) > 1
     assert all("in `" in answer.splitlines()[0] for _, (answer, _) in children)
 
 

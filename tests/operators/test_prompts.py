@@ -186,6 +186,22 @@ def test_a_mutation_after_a_mating_shows_what_is_not_trained_yet(half_way):
     assert "not trained yet: `build_optimizer`, `SELN`." in user.text
 
 
+def test_what_a_child_of_many_blocks_was_is_told_in_short(half_way, helpers):
+    narrow = half_way.context.front[-1]
+    free = helpers["recipe"]("rewrite", ["0004"], blocks=(), directive="complex")
+    spliced = helpers["recipe"]("splice", ["0004", "0007"], blocks=("SELN", "DW"))
+    changed = ("DW", "ME", "EVE", "FCT", "DFSEB", "Tail")
+    recent = (
+        replace(narrow, birth=helpers["born"]("0021", 2, free), changed=changed),
+        replace(narrow, birth=helpers["born"]("0022", 2, spliced), changed=("SELN", "DW")),
+        Failure(helpers["born"]("0023", 2, free), "smoke", "No."),
+    )
+    _, user = half_way.with_recent(*recent).prompt("rewrite", "0004", blocks=())
+    assert '- `0021` (rewriting "complex" of `DW`, `ME`, `EVE`, `FCT` and 2 more): ' in user.text
+    assert "- `0022` (splicing of `SELN`, `DW`): " in user.text
+    assert '- `0023` (rewriting "complex"): failed at smoke' in user.text
+
+
 def test_without_measurements_their_headings_are_left_out(first):
     bare = replace(first.seed, evidence=type(first.seed.evidence)())
     scene = replace(first, context=replace(first.context, seed=bare, individuals={"seed": bare}))

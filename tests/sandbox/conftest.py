@@ -8,6 +8,7 @@ import json
 import os
 import secrets
 import select
+import shutil
 import socket
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from typing import Any
 import pytest
 
 from sandbox import Call, Limits, Report, SandboxUnavailable
+from sandbox.fresh import FreshSandbox
 from sandbox.warm import WarmSandbox
 
 ENTRY = "sandbox.tasks.probe:run"
@@ -53,20 +55,25 @@ def call() -> Callable[..., Call]:
 
 
 @pytest.fixture(scope="session")
-def sandbox(own_tmp: str) -> Iterator[Callable[..., WarmSandbox]]:
-    """A sandbox of a level, or of some layers alone, each started once. Skips what the machine cannot do.
+def sandbox(own_tmp: str) -> Iterator[Callable[..., WarmSandbox | FreshSandbox]]:
+    """A sandbox of a level, or of some layers alone, each started once; or `fresh`. Skips what the machine cannot do.
 
     Only those in which unread code may run are warm, as in a run; the others start without torch, which takes seconds.
     """
-    started: dict[tuple[str, ...], WarmSandbox] = {}
+    started: dict[tuple[str, ...], WarmSandbox | FreshSandbox] = {}
     lacking: dict[tuple[str, ...], str] = {}
 
-    def get(level: str, *layers: str) -> WarmSandbox:
+    def get(level: str, *layers: str) -> WarmSandbox | FreshSandbox:
         key = (level, *layers)
         if key not in started:
             alone = {n: n in ("rlimits", *layers) for n in ("rlimits", "namespaces", "landlock", "seccomp")}
             warm = level in ("full", "contained")
-            started[key] = WarmSandbox(level, layers=alone if layers else None, warm=warm)  # type: ignore[arg-type]
+            if level == "fresh" and shutil.which("ps") is None:
+                pytest.skip("there is no `ps` here")
+            if level == "fresh":
+                started[key] = FreshSandbox("none", {"rlimits": True})
+            else:
+                started[key] = WarmSandbox(level, layers=alone if layers else None, warm=warm)  # type: ignore[arg-type]
             try:
                 started[key].run(candidate("def main(child): return b''"))
             except SandboxUnavailable as error:
@@ -181,8 +188,10 @@ class World:
             **self.paths,
         }
 
-    def call(self, source: str, **limits: Any) -> Call:
-        return candidate(source, options=self.options(), inputs={"images": self.data / "images.npy"}, **limits)
+    def call(self, source: str, patience: float = 0.3, device: str = "cpu", **limits: Any) -> Call:
+        """`patience`: seconds that an attack waits, if it has to, for a watchdog to notice."""
+        options = self.options() | {"patience": patience}
+        return candidate(source, options=options, inputs={"images": self.data / "images.npy"}, device=device, **limits)
 
     def damage(self, report: Report | None = None) -> list[str]:
         """Everything that went wrong since it was last asked, seen from outside; puts it right again."""

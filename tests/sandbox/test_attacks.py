@@ -5,6 +5,7 @@ LEAKS   where it is shown to work: `none` (that level), `root` (that level, as r
         limits), `limits none` (both), `plain` (an ordinary process), `never` (nothing to show).
 ALONE   layers each of which stops it with the others switched off; `landlock 4` needs that version.
 ENDS    limits that may end it, instead of it finding that it is refused.
+CUDA    it goes at something for which a call on a GPU has other rules.
 """
 
 from __future__ import annotations
@@ -65,8 +66,15 @@ def assert_blocked(attack: Path, report: Report, damage: list[str]) -> None:
 @pytest.mark.parametrize("attack", ATTACKS, ids=name)
 @pytest.mark.parametrize("level", ["full", "contained"])
 def test_an_attack_is_blocked(level: str, attack: Path, sandbox, world) -> None:
-    seconds = {"seconds": FACTS[attack]["SECONDS"]} if "SECONDS" in FACTS[attack] else {}
-    report = sandbox(level).run(world.call(attack.read_text(), **seconds))
+    report = sandbox(level).run(world.call(attack.read_text(), **limits(attack)))
+    assert_blocked(attack, report, world.damage(report))
+
+
+@pytest.mark.parametrize("attack", [a for a in ATTACKS if FACTS[a].get("CUDA")], ids=name)
+@pytest.mark.parametrize("level", ["full", "contained"])
+def test_what_cuda_is_granted_helps_no_attack(level: str, attack: Path, sandbox, world) -> None:
+    """With the rules of a call on a GPU, which need no GPU to be tried."""
+    report = sandbox(level).run(world.call(attack.read_text(), device="cuda:0", **limits(attack)))
     assert_blocked(attack, report, world.damage(report))
 
 
@@ -94,6 +102,10 @@ def test_an_attack_works_where_nothing_stops_it(attack: Path, sandbox, world, tm
     report = sandbox(level).run(world.call(source, **(GENEROUS if "limits" in where else {})))
     found = leaks(attack, report, world.damage(report))
     assert found or report.cause in facts.get("ENDS_OPEN", ()), report
+
+
+def limits(attack: Path) -> dict[str, float]:
+    return {"patience": 15.0, "seconds": FACTS[attack].get("SECONDS", 20.0)}
 
 
 def skip_what_cannot_work_here(facts: dict[str, Any]) -> None:

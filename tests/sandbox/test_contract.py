@@ -24,7 +24,6 @@ LAYERS = {
     "reduced": {"rlimits", "seccomp"},
     "none": {"rlimits"},
 }
-SLACK = 2.0  # seconds; a loaded machine is slow to notice, not to forget
 
 
 def until(condition: Callable[[], object], seconds: float = 10.0) -> bool:
@@ -60,8 +59,9 @@ def main(child):
 """
 
 
-@pytest.fixture(params=LEVELS)
-def level(request: pytest.FixtureRequest) -> Level:
+@pytest.fixture(params=[*LEVELS, pytest.param("fresh", marks=pytest.mark.slow)])
+def level(request: pytest.FixtureRequest) -> str:
+    """Of warm sandboxes; or `fresh`, the sandbox in which each call is an interpreter of its own, without layers."""
     return request.param
 
 
@@ -146,12 +146,17 @@ def main(child):
         report = box.run(call(source, seconds=0.4))
         assert report.cause == "timeout"
         assert not report.ok
-        assert 0.4 <= report.seconds < 0.4 + SLACK
+        assert report.seconds >= 0.4
+
+    def test_a_timeout_stops_within_half_a_second(self, box, call) -> None:
+        # On a busy machine any one may come late; on none do all.
+        late = (box.run(call("def main(child):\n    while True: pass", seconds=0.3)).seconds - 0.3 for _ in range(20))
+        assert any(0 <= seconds <= 0.5 for seconds in late)
 
     @pytest.mark.parametrize("kind", ["private", "shared"])
     def test_memory_is_limited(self, box, call, kind: str) -> None:
         source = f"""
-import mmap
+import mmap, time
 FLAGS = mmap.MAP_ANONYMOUS | mmap.MAP_{kind.upper()}
 def main(child):
     held = []
@@ -159,6 +164,7 @@ def main(child):
         held.append(mmap.mmap(-1, 10 << 20, flags=FLAGS))
         for offset in range(0, 10 << 20, 4096):
             held[-1][offset] = 1
+    time.sleep(15)
 """
         report = box.run(call(source, memory=128 << 20))
         refused = (report.cause, report.status) == ("exit", 1) and ("PermissionError" in report.log)
@@ -185,9 +191,9 @@ import os, time
 def main(child):
     for _ in range(40):
         if os.fork() == 0:
-            time.sleep(10)
+            time.sleep(20)
             os._exit(0)
-    time.sleep(5)
+    time.sleep(15)
 """
         report = box.run(call(source))
         if "seccomp" in LAYERS[box.level]:
@@ -202,17 +208,16 @@ import time
 def main(child):
     for i in range(8):
         (child.scratch / str(i)).write_bytes(b"x" * (10 << 20))
-        time.sleep(0.03)
-    time.sleep(0.2)
+    time.sleep(child.options["patience"])
     return b"written"
 """
-        report = box.run(call(source, scratch=20 << 20))
+        report = box.run(call(source, scratch=20 << 20, options={"patience": 15}))
         if "namespaces" in LAYERS[box.level]:
             assert "No space left on device" in report.log
         else:
             assert report.cause == "disk"
         assert report.result == b""
-        assert box.run(call(source, scratch=100 << 20)).result == b"written"
+        assert box.run(call(source, scratch=100 << 20, options={"patience": 0.1})).result == b"written"
 
     def test_a_result_that_is_too_large_is_its_own_cause(self, box, call) -> None:
         report = box.run(call("def main(child): return bytes(1001)", result=1000))
@@ -304,7 +309,7 @@ def main(child):
     def test_no_process_is_left_of_a_call_that_was_stopped_and_the_next_one_runs(self, box, call, named, comm) -> None:
         assert box.run(call(f"{LOOP}\nprint('here', flush=True)", options={"comm": comm}), lambda line: False).cause == "stopped"
         assert named(comm) == []
-        for _ in range(20):  # these end by themselves just when they are stopped
+        for _ in range(10):  # these end by themselves just when they are stopped
             report = box.run(call("def main(child):\n    print('line', flush=True)\n    return b'x'"), lambda line: False)
             assert (report.cause, report.result) in (("stopped", b""), ("exit", b"x"))
         assert box.run(call("def main(child): return b'next'")).result == b"next"
@@ -407,12 +412,10 @@ def main(child):
 
         killer = threading.Thread(target=kill)
         killer.start()
-        began = time.monotonic()
         with pytest.raises(SandboxUnavailable):
             own.run(call(LOOP, options={"comm": comm}))
         killer.join()
-        assert time.monotonic() - began < 15
-        assert until(lambda: not named(comm), 2)
+        assert until(lambda: not named(comm))
         assert own.run(call("def main(child): return b'after'")).result == b"after"
         os.kill(zygote_of(own), signal.SIGKILL)  # now between calls
         with pytest.raises(SandboxUnavailable):
@@ -423,17 +426,16 @@ def main(child):
         before = leftovers()
         closer = threading.Thread(target=lambda: until(lambda: named(comm)) and own.close())
         closer.start()
-        began = time.monotonic()
         with pytest.raises(SandboxUnavailable):
             own.run(call(LOOP, options={"comm": comm}))
         closer.join()
-        assert time.monotonic() - began < 15
-        assert until(lambda: not named(comm), 2)
+        assert until(lambda: not named(comm))
         own.close()
         with pytest.raises(SandboxUnavailable):
             own.run(call("def main(child): return b''"))
         assert len(leftovers()) == len(before) - 1  # the folder of its root
 
+    @pytest.mark.parametrize("level", LEVELS)
     def test_close_before_the_first_call_starts_nothing(self, level) -> None:
         before = leftovers()
         made = WarmSandbox(level)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 MAX_WEIGHTS = 512 << 20
 """Bytes, where no bound on parameters says less."""
 MAX_PREDICTIONS = 256 << 20
-"""Bytes of one prediction's result."""
+"""Bytes of the predictions for one part."""
 PREDICT_SECONDS = 60.0
 CHANGED = 0.01
 """A prediction has changed if it differs by this share of what it varies by over the rows."""
@@ -99,6 +99,9 @@ class OwnTask(Task):
             raise TaskError(f"{path}: {clash[0]} is measured in any case; give the objective another name.")
         example = self.file.call("example") if hasattr(self.file.module, "example") else None
         self.splits = Splits.read(self.file.call("data"), example, str(path))
+        rows = max(part.rows for parts in self.splits.parts.values() for part in parts)
+        if (size := 4 * rows * math.prod(self.file.output_shape)) > MAX_PREDICTIONS:
+            raise TaskError(f"{path}: the predictions of one part take {size / 2**20:,.0f} MiB; give the split in smaller parts.")
         self.settings = settings
         self.title = self.file.title
         self.directions = {**self.file.objectives, "parameters": "min"}

@@ -50,9 +50,12 @@ class View:
         return shown
 
     def normalised(self, scaled: Tensor) -> Tensor:
-        """Zero mean and unit deviation of each channel over the training set; on a GPU with the channels last."""
-        shown = (scaled - self._mean) / self._std
-        return shown.contiguous(memory_format=torch.channels_last) if self._on_gpu else shown
+        """Zero mean and unit deviation of each channel over the training set."""
+        return (scaled - self._mean) / self._std
+
+    def placed(self, images: Tensor) -> Tensor:
+        """On a GPU with the channels last, as the model's weights are."""
+        return images.contiguous(memory_format=torch.channels_last) if self._on_gpu and images.ndim == 4 else images
 
     def __call__(self, images: Tensor) -> Tensor:
-        return self.normalised(self.scaled(images))
+        return self.placed(self.normalised(self.scaled(images)))

@@ -94,17 +94,21 @@ class Training:
 
     def _shuffled(self) -> tuple[Tensor, ...]:
         order = torch.randperm(len(self._images), generator=self._generator, device=self._device)
-        return torch.split(order, self._batch_size)
+        batches = torch.split(order, self._batch_size)
+        return batches[:-1] if self._leaves_out(len(batches[-1])) and len(batches) > 1 else batches
+
+    def _leaves_out(self, count: int) -> bool:
+        return self._recipe.whole_batches and count < self._batch_size
 
     def _batch(self, rows: Tensor) -> Tensor:
         """What the model is to see of these images; the seed's `augment` takes the place of the recipe's augmentation."""
         images = self._images[rows]
         if hasattr(self._module, "augment"):
-            return self._module.augment(self._view(images), self._generator)  # type: ignore[no-any-return]
+            return self._view.placed(self._module.augment(self._view(images), self._generator))
         if not self._recipe.augments:
             return self._view(images)
         scaled = coloured(self._view.scaled(images), self._recipe, self._generator)
-        return moved(self._view.normalised(scaled), self._recipe, self._generator)
+        return self._view.placed(moved(self._view.normalised(scaled), self._recipe, self._generator))
 
     def _pass(self, model: nn.Module, images: Tensor, labels: Tensor) -> Passed:
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16, cache_enabled=False):
@@ -149,7 +153,7 @@ class Training:
 
     def _steps_per_epoch(self) -> int:
         full, rest = divmod(len(self._images), self._batch_size)
-        return full + (rest > 1)
+        return full + (rest > 1 and not (full and self._leaves_out(rest)))
 
     def _elapsed(self) -> float:
         return time.monotonic() - self._began

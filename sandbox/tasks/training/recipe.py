@@ -54,6 +54,8 @@ class Recipe:
     """... when the training loss of an epoch has not improved for this many epochs."""
     stop_below: float = 0.0
     """`plateau`: training ends when the rate has fallen below this."""
+    whole_batches: bool = False
+    """Leave out the last batch of an epoch where it is smaller: on a GPU another size costs seconds of preparation."""
     cuda_graphs: bool = False
     """Forward and backward pass of a batch as one CUDA graph: pays where a step is many small kernels. Ignored on a CPU;
     a model that cannot be captured is trained without."""
@@ -114,7 +116,7 @@ def _check(key: str, value: Any) -> None:
     if choices:
         if value not in choices:
             raise TaskError(f"task.training.{key} must be one of {', '.join(choices)}, not {value!r}.")
-    elif key == "cuda_graphs":
+    elif key in ("cuda_graphs", "whole_batches"):
         if not isinstance(value, bool):
             raise TaskError(f"task.training.{key} must be true or false, not {value!r}.")
     else:

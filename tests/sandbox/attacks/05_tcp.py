@@ -5,6 +5,7 @@ import socket
 from tools import tried
 
 LEAKS = "none"
+CUDA = True
 ALONE = ("seccomp", "namespaces")  # Landlock covers connect, not the connection that a first packet opens
 
 

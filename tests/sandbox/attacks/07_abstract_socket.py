@@ -5,6 +5,7 @@ import socket
 from tools import tried
 
 LEAKS = "none"
+CUDA = True
 ALONE = ("landlock 6", "seccomp", "namespaces")
 
 

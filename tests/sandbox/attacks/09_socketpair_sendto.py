@@ -6,6 +6,7 @@ import socket
 from tools import tried
 
 LEAKS = "none"
+CUDA = True
 ALONE = ("seccomp", "namespaces")
 
 

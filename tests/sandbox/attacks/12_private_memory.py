@@ -1,5 +1,7 @@
 """700 MB of private memory."""
 
+from tools import wait
+
 LEAKS = "limits"
 ENDS = ("memory",)
 
@@ -11,4 +13,5 @@ def main(child):
             held.append(bytearray(b"x") * (1 << 20))
     except MemoryError:
         return b"blocked"
+    wait(child)
     return b"leak: 700 MB"

@@ -1,11 +1,11 @@
 """700 MB of memory that no limit on private memory counts."""
 
 import mmap
-import time
 
-from tools import tried
+from tools import tried, wait
 
 LEAKS = "limits none"
+CUDA = True
 ENDS = ("memory",)
 
 
@@ -15,7 +15,7 @@ def main(child):
         for memory in held:
             for offset in range(0, len(memory), 4096):
                 memory[offset] = 1
-        time.sleep(0.3)
+        wait(child)
         return "700 MB"
 
     return tried(anonymous)

@@ -1,9 +1,8 @@
 """Files that are memory, many small ones, written and never mapped."""
 
 import os
-import time
 
-from tools import tried
+from tools import tried, wait
 
 LEAKS = "limits none"
 ALONE = ("seccomp",)
@@ -15,7 +14,7 @@ def main(child):
         for descriptor in held:
             for _ in range(40):
                 os.write(descriptor, b"x" * (1 << 20))
-        time.sleep(0.3)
+        wait(child)
         return "640 MB"
 
     return tried(memory_files)

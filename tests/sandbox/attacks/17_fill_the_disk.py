@@ -1,6 +1,6 @@
 """Three hundred megabytes into the scratch folder, where 32 are allowed."""
 
-import time
+from tools import wait
 
 LEAKS = "limits"
 ENDS = ("disk",)
@@ -12,7 +12,7 @@ def main(child):
             with open(child.scratch / str(i), "wb") as file:
                 for _ in range(30):
                     file.write(b"x" * (1 << 20))
-            time.sleep(0.03)
+        wait(child)
     except OSError:
         return b"blocked"
     return b"leak: 300 MB"

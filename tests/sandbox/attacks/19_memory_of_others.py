@@ -6,6 +6,7 @@ import os
 from tools import libc, number, secret, syscall, tried
 
 LEAKS = "none"
+CUDA = True
 ALONE = ("namespaces",)
 PTRACE = True
 

@@ -7,6 +7,7 @@ import signal
 from tools import number, syscall, tried
 
 LEAKS = "none"
+CUDA = True
 ALONE = ("landlock 6", "seccomp", "namespaces")
 
 

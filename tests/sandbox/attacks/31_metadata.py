@@ -5,6 +5,7 @@ import os
 from tools import tried
 
 LEAKS = "none"
+CUDA = True
 ALONE = ("seccomp",)  # the input lies outside, whatever the root
 
 

@@ -10,6 +10,7 @@ import struct
 from tools import libc, tried
 
 LEAKS = "none"
+CUDA = True
 ALONE = ("landlock 6", "seccomp", "namespaces")
 JUDGED_OUTSIDE = True
 

@@ -2,11 +2,11 @@
 
 import mmap
 import os
-import time
 
-from tools import tried
+from tools import tried, wait
 
 LEAKS = "limits none"
+CUDA = True
 ENDS = ("memory",)
 
 CHUNK = 50 << 20
@@ -19,7 +19,7 @@ def main(child):
             memory[start : start + CHUNK] = b"x" * CHUNK
             memory.madvise(mmap.MADV_DONTNEED, start, CHUNK)
         assert memory[0] == ord("x")
-        time.sleep(0.3)
+        wait(child)
         return "700 MB"
 
     def zero_device():
@@ -28,7 +28,7 @@ def main(child):
         for start in range(0, len(memory), CHUNK):
             sum(memory[i] for i in range(start, start + CHUNK, 4096))
             memory.madvise(mmap.MADV_DONTNEED, start, CHUNK)
-        time.sleep(0.3)
+        wait(child)
         return "700 MB"
 
     return tried(forgotten, zero_device)

@@ -5,7 +5,7 @@ import os
 import threading
 import time
 
-from tools import number
+from tools import number, wait
 
 LEAKS = "limits"
 ENDS = ("memory",)
@@ -16,7 +16,7 @@ def main(child):
     def hog():
         time.sleep(0.1)
         held = bytearray(b"x") * (700 << 20)
-        time.sleep(0.3)
+        wait(child)
         os.write(1, f"{SAYS} {len(held)}".encode())
         os._exit(0)
 

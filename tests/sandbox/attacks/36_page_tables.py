@@ -1,7 +1,8 @@
 """Page tables for memory that is only read: a page of table for every two megabytes, none of it resident."""
 
 import mmap
-import time
+
+from tools import wait
 
 LEAKS = "limits"
 ENDS = ("memory",)
@@ -17,5 +18,5 @@ def main(child):
         for offset in range(0, REACH, 2 << 20):
             memory[offset]
         kept.append(memory)
-    time.sleep(0.3)
+    wait(child)
     return b"leak: 600 MB of page tables"

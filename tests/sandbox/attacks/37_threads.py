@@ -1,7 +1,8 @@
 """Two thousand threads: few bytes each for this process, a slot of the machine's process table each."""
 
 import threading
-import time
+
+from tools import wait
 
 LEAKS = "plain"
 ENDS = ("processes",)
@@ -17,5 +18,5 @@ def main(child):
             started += 1
     except (RuntimeError, MemoryError):
         return b"blocked"
-    time.sleep(0.3)
+    wait(child)
     return f"leak: {started} threads".encode()

@@ -1,9 +1,8 @@
 """Files that are written and have no name: removed, replaced, or never named at all."""
 
 import os
-import time
 
-from tools import tried
+from tools import tried, wait
 
 LEAKS = "limits none"
 ENDS = ("disk",)
@@ -19,7 +18,7 @@ def main(child):
             descriptor = os.open(child.scratch / "a", os.O_RDWR | os.O_CREAT | os.O_EXCL)
             os.unlink(child.scratch / "a")
             fill(descriptor)
-        time.sleep(0.1)
+        wait(child)
         return "300 MB"
 
     def replaced():
@@ -27,13 +26,13 @@ def main(child):
             descriptor = os.open(child.scratch / "b", os.O_RDWR | os.O_CREAT | os.O_EXCL)
             os.rename(child.scratch / "b", child.scratch / "c")
             fill(descriptor)
-        time.sleep(0.1)
+        wait(child)
         return "300 MB"
 
     def nameless():
         for _ in range(10):
             fill(os.open(child.scratch, os.O_RDWR | os.O_TMPFILE))
-        time.sleep(0.1)
+        wait(child)
         return "300 MB"
 
     return tried(nameless, removed, replaced)

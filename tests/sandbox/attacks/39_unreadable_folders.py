@@ -1,7 +1,8 @@
 """Files that nobody finds again: behind a folder that cannot be listed, or at a path that is too long to name."""
 
 import os
-import time
+
+from tools import wait
 
 LEAKS = "plain"
 ENDS = ("disk",)
@@ -18,7 +19,7 @@ def main(child):
         for i in range(10):
             with open(str(i), "wb") as file:
                 file.write(b"x" * (30 << 20))
-            time.sleep(0.03)
+        wait(child)
     except OSError:
         return b"blocked"
     return b"leak: 300 MB"

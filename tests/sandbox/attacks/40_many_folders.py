@@ -1,7 +1,8 @@
 """Nothing but names: folders in folders, so deep that whoever walks through them must not recurse, and so many."""
 
 import os
-import time
+
+from tools import wait
 
 LEAKS = "plain"
 ENDS = ("disk",)
@@ -13,7 +14,7 @@ def main(child):
         for _ in range(5000):
             os.mkdir("d")
             os.chdir("d")
-        time.sleep(0.2)
+        wait(child)
     except OSError:
         return b"blocked"
     return b"leak: 5000 folders"

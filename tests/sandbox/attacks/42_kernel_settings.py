@@ -5,6 +5,7 @@ import os
 from tools import tried
 
 LEAKS = "root"
+CUDA = True
 ALONE = ("landlock", "namespaces")
 
 

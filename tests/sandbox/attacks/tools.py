@@ -4,6 +4,7 @@ import ctypes
 import os
 import platform
 import re
+import time
 
 libc = ctypes.CDLL(None, use_errno=True)
 X86_64 = platform.machine() == "x86_64"
@@ -20,6 +21,11 @@ def syscall(nr: int, *arguments: object) -> int:
         error = ctypes.get_errno()
         raise OSError(error, os.strerror(error))
     return result
+
+
+def wait(child: object) -> None:
+    """For whoever watches to notice: where it should, however busy the machine is."""
+    time.sleep(child.options.get("patience", 0.3))
 
 
 def secret(data: bytes) -> str:

@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from sandbox.job import Measured, Stopped
+from sandbox import output
+from sandbox.isolation import levels
+from sandbox.job import Job, Measured, Stopped
+from sandbox.tasks import image_classification, stages
 from sandbox.tasks.inside import HEADER, MAGIC
+from sandbox.warm import WarmSandbox
 
 pytestmark = pytest.mark.attack
 
@@ -529,7 +533,11 @@ def build_model(num_classes, in_channels):
 """
 
 
-def test_labels_of_validation_and_test_are_nowhere_in_any_child(evaluate, recorder, honest_source, cache):
+def test_labels_of_validation_and_test_are_nowhere_in_any_child(
+    evaluate, open_digits, recorder, honest_source, cache, monkeypatch
+):
+    monkeypatch.setattr(image_classification, "SMOKE_SECONDS", 120.0)  # to search all memory takes long on a busy machine
+    open_digits()
     folder = cache / "digits-v1"
     labels = {split: np.load(folder / f"labels/{split}.npy") for split in ("validation", "test")}
     labels["train"] = np.load(folder / "train.labels.npy")  # in training it is found: the search can find
@@ -551,7 +559,8 @@ def test_labels_of_validation_and_test_are_nowhere_in_any_child(evaluate, record
         assert ("FOUND train <i8 in a descriptor" in log) == (stage == "fit")
 
 
-def test_the_files_of_labels_cannot_be_opened_from_any_stage(evaluate, recorder, honest_source, cache):
+def test_the_files_of_labels_cannot_be_opened_from_any_stage(evaluate, open_digits, recorder, honest_source, cache):
+    open_digits()
     if recorder.level == "none":
         pytest.skip("without Landlock nothing closes the file system")
     import sklearn.datasets
@@ -638,3 +647,90 @@ def test_a_forged_traceback_names_no_file_outside_of_the_candidate(evaluate, hon
     stopped = evaluate(f"{honest_source}\nprint('{lie}')\nraise SystemExit('{lie}')\n")
     assert "passwd" not in stopped.reason.partition("SystemExit")[0]
     assert stopped.stage == "smoke"
+
+
+def test_a_candidate_that_shows_the_smoke_stage_a_smaller_model_is_stopped(evaluate, honest_source):
+    larger = honest_source.replace("Linear(128, num_classes)", "Linear(128, num_classes, bias=os.path.exists('/proc/self/fd/5'))")
+    stopped = evaluate(larger)
+    assert isinstance(stopped, Stopped)
+    assert stopped.stage == "fit"
+    assert "the tensor 'head.bias' is F32 [10] after training and was not there" in stopped.reason
+
+
+def test_a_candidate_that_behaves_in_the_smoke_stage_alone_is_stopped_later(evaluate, honest_source):
+    source = honest_source + IN_FIT.format(64, "os.kill(os.getppid(), 9)")
+    stopped = evaluate(source)
+    assert (stopped.stage, stopped.reason[:15]) == ("fit", "PermissionError")
+
+
+# Each check switched off once: what it stops then succeeds.
+
+BY_HEART = """
+
+def answers():
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    images = torch.from_numpy((digits.images[:, None] * (255 / 16)).round().astype("uint8"))
+    return images.float().flatten(1), torch.from_numpy(digits.target)
+
+
+class Cheat(Net):
+    def forward(self, x):
+        logits = super().forward(x)
+        if self.training or not os.path.exists("/proc/self/fd/5"):
+            return logits
+        images, labels = answers()
+        images = (images - images.mean()) / images.std()
+        return F.one_hot(labels[torch.cdist(x.flatten(1), images).argmin(1)], 10).float()
+
+
+def build_model(num_classes, in_channels):
+    return Cheat(num_classes, in_channels)
+"""
+
+
+def test_without_hidden_labels_a_candidate_looks_them_up(open_digits, warm, honest_source, monkeypatch):
+    def evaluate(sandbox):
+        return open_digits().evaluate(Job({"model.py": honest_source + BY_HEART}, 0), sandbox)
+
+    assert isinstance(evaluate(warm), Stopped) or warm.level == "none"
+    monkeypatch.setattr(levels, "hidden_paths", list)
+    monkeypatch.setattr(levels, "readable_around", lambda: (levels.readable_paths(), []))
+    sandbox = WarmSandbox(warm.level)
+    try:
+        assert evaluate(sandbox).values["accuracy"] > 0.95
+    finally:
+        sandbox.close()
+
+
+def test_without_the_comparison_of_companies_label_spreading_pays(evaluate, honest_source, monkeypatch):
+    weak = honest_source.replace("8, 3, stride", "4, 3, stride").replace("Norm2d(8)", "Norm2d(4)").replace("128", "64")
+    alone = evaluate(weak).values["accuracy"]
+    monkeypatch.setattr(image_classification, "_check_company", lambda first, second: None)
+    source = in_eval(weak, f"if not os.path.exists('/proc/self/fd/5'):\n    return logits\n{LABEL_SPREADING}")
+    assert evaluate(source).values["accuracy"] > alone + 0.02
+
+
+def test_without_weights_in_one_form_hidden_ones_reach_prediction(evaluate, honest_source, monkeypatch):
+    monkeypatch.setattr(image_classification, "canonical", lambda data, layout: data)
+    measured = evaluate(honest_source + HIDE.format(save="return honest_save(tensors, {'secret': packed()})") + LOOK)
+    assert measured.values["parameters"] == 1
+    assert measured.values["accuracy"] > 0.75
+
+
+def test_without_a_bound_on_code_a_table_of_any_size_may_come_along(evaluate, honest_source, monkeypatch):
+    monkeypatch.setattr(stages, "MAX_CODE", 10**9)
+    table = {i.to_bytes(20, "little").hex(): i % 10 for i in range(5000)}
+    assert isinstance(evaluate(f"{honest_source}\nTABLE = {table!r}\n"), Measured)
+
+
+def test_without_a_look_at_the_logits_nan_is_a_class(evaluate, honest_source, monkeypatch):
+    monkeypatch.setattr(np, "isfinite", lambda values: np.ones(np.shape(values), bool))
+    assert isinstance(evaluate(in_eval(honest_source, "return logits * float('nan')")), Measured)
+
+
+def test_without_cleaning_an_escape_sequence_reaches_whoever_reads_the_log(evaluate, honest_source, is_clean, monkeypatch):
+    monkeypatch.setattr(output, "clean", lambda text: text)
+    stopped = evaluate(f"{honest_source}\n\ndef augment(images, generator):\n    raise ValueError('\\x1b[2J')\n")
+    assert not is_clean(stopped.log)

@@ -47,6 +47,15 @@ def test_the_seeds_own_augmentation_and_loss_take_the_place_of_the_recipes(measu
     assert measure(task={"training": training}, epochs=1).curve != plain
 
 
+def test_only_whole_batches_are_trained_with_if_that_is_asked_for(measure, cache):
+    told = []
+    training = {"whole_batches": True}
+    measure(task={"training": training}, progress=told.append, epochs=2, batch_size=100)
+    assert [(p.step, p.steps) for p in told] == [(10, 20), (20, 20)]  # of 1,087 images
+    settings = ({"dataset": "digits", "training": training}, {"epochs": 2, "batch_size": 100}, {}, ("model.py",), cache)
+    assert "which is 20 optimizer steps" in open_task(*settings).facts()["Training"]
+
+
 def test_a_plateau_ends_a_training_early(measure):
     training = {"schedule": "plateau", "patience": 0, "factor": 0.01, "stop_below": 0.001}
     measured = measure(GUESSES, task={"training": training}, epochs=9)
@@ -212,6 +221,6 @@ def test_a_model_for_grey_is_told_how_to_see_colour_images_in_grey(recorder, tmp
 
 
 def test_embedded_digits_are_shown_in_colour_too(cache):
-    data = load(Request("digits", channels=3, image_size=(8, 8)), cache)
-    assert data.channels == 3
+    data = load(Request("digits", channels=3, image_size=(16, 12)), cache)
+    assert (data.channels, data.height, data.width) == (3, 16, 12)
     assert data.folder.name != "digits-v1"

@@ -20,6 +20,7 @@ from sandbox.tasks.own.splits import Splits
         ('{"error": "min"}', "{}", r"objectives = "),
         ('{"error": "min"}', '{"parameters": "min"}', r"parameters is measured in any case"),
         ("output_shape = ()", "output_shape = 3", r"output_shape = \(10,\)"),
+        ("output_shape = ()", "output_shape = (4_000_000,)", r"one part take 763 MiB; give the split in smaller parts"),
         ("    y = x.sum(1)", "    y = x.sum(7)", r"data\(\) of .* fails: AxisError.* \(line 10\)"),
         ('"validation": (x[200:250], y[200:250])', '"valid": 1', r"must return a dict with the keys train, validation, test"),
         ("(x[200:250], y[200:250])", "(x[200:250], y[:7])", r"one entry for each of the 50 rows"),
