@@ -100,7 +100,8 @@ def _spans(change: str) -> str:
     rest = len(lines) - len(spans)
     cut = CUT in change
     if rest or cut:
-        spans.append(f"and {'at least ' if cut else ''}{max(rest, 1):,} more lines")
+        more = max(rest, 1)
+        spans.append(f"and {'at least ' if cut else ''}{more:,} more line{'s' if more > 1 else ''}")
     return " ".join(spans)
 
 
@@ -112,6 +113,11 @@ def _by_weight(change: str) -> list[str]:
             runs[-1].append(line)
         elif runs[-1]:
             runs.append([])
-    told = [change_lines("\n".join(run)) for run in runs]
+    told = [[line for line in change_lines("\n".join(run)) if not _says_only(line[1:].strip())] for run in runs]
     ranked = sorted(told, key=lambda run: all(line[0] == "+" for line in run))
-    return [line for run in ranked for line in run]
+    return [line for run in ranked for line in run] or change_lines(change)
+
+
+def _says_only(line: str) -> bool:
+    """A comment, or a docstring in one line: it repeats the intention."""
+    return line.startswith("#") or (line.startswith('"""') and line.endswith('"""') and len(line) >= 6)
