@@ -96,6 +96,7 @@ class Breeding:
             operator = self._operators[recipe.operator]
             if isinstance(operator, Combining):
                 talk, edited = None, self._editor.apply(genome, (), operator.answer(recipe, genome, context))
+                said.append(operator.intention(recipe))
             else:
                 asked = Talk(recipe, genome, operator.prompt(recipe, genome, context), calls=calls)
                 talk, edited = self._new(birth.id, asked, context)

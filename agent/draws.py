@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -30,6 +31,14 @@ class Draws:
     ) -> None:
         self.rng, self.plateau = rng, plateau
         self._seed, self._prompts, self._sampling, self._competition = seed, prompts, sampling, competition
+        self._first: Counter[str] = Counter()
+        """Blocks that the first population got so far."""
+
+    def first(self, parent: Individual) -> Recipe:
+        """Of the first population: every block has its turn, since so few children of one parent leave no room for luck."""
+        recipe = draw_mutation(self.rng, parent, self._seed, self._prompts, self._sampling, self._first)
+        self._first.update(recipe.blocks)
+        return self._by_merit(recipe)
 
     def mutation(self, parent: Individual) -> Recipe:
         return self._by_merit(draw_mutation(self.rng, parent, self._seed, self._prompts, self._sampling))

@@ -136,6 +136,8 @@ class Evolution:
         self._past, self._admit = past or Memo(), admit
         self._halted = False
         self._begun = 0
+        self._open: dict[str, Birth | Variant] = {}
+        """Children that are not settled, as far as they are."""
         self._ids = (f"{n:04d}" for n in count(1))
 
     def generational(self) -> None:
@@ -185,6 +187,7 @@ class Evolution:
                     pace.settled(duplicate)
                     self._join(population, duplicate)
                 else:
+                    self._open[child.id] = child
                     training[self._evaluation.submit(child)] = time.monotonic()
             for answered in done & asking.keys():
                 self._learning.answered(asking.pop(answered), self._result(answered))
@@ -196,6 +199,7 @@ class Evolution:
 
     def _join(self, population: Population, outcome: Outcome) -> None:
         """Every `search.population` results count as a generation in the journal."""
+        self._open.pop(outcome.id, None)
         population.join(outcome)
         self._learning.settled(outcome)
         number, rest = divmod(population.joined, self.search.population)
@@ -227,7 +231,7 @@ class Evolution:
                 yield None
             self._look()
             first = born < self.search.first_population
-            recipes = (self._draws.mutation(self._seen(self.archive.seed)),) if first else self._child(population)
+            recipes = (self._draws.first(self._seen(self.archive.seed)),) if first else self._child(population)
             yield self._born(recipes, population.joined // self.search.population)
 
     def _child(self, population: Population) -> tuple[Recipe, ...]:
@@ -252,7 +256,7 @@ class Evolution:
 
     def _first_population(self) -> Iterator[tuple[Recipe, ...]]:
         for _ in range(self.search.first_population):
-            yield (self._draws.mutation(self._seen(self.archive.seed)),)
+            yield (self._draws.first(self._seen(self.archive.seed)),)
 
     def _vary(self, parents: Sequence[Individual], elites: Sequence[Individual]) -> Iterator[tuple[Recipe, ...]]:
         """The recipes of each offspring; a child without any recipe is its parent and is not born again."""
@@ -305,6 +309,7 @@ class Evolution:
                 break
             births.append(self._born(recipes, generation))
         self._begun += len(births)
+        self._open |= {birth.id: birth for birth in births}
         bred = [self._breeding.submit(birth, self._context(birth)) for birth in births]
         trained: list[Future[Individual | Failure] | Outcome] = []
         for future in bred:
@@ -319,6 +324,7 @@ class Evolution:
         settled = (self._result(t) if isinstance(t, Future) else t for t in trained)
         outcomes = [outcome for outcome in settled if outcome is not None]
         for outcome in outcomes:
+            self._open.pop(outcome.id, None)
             self.archive.add(outcome)
             self._learning.settled(outcome)
         return [o for o in outcomes if isinstance(o, Individual)]
@@ -336,12 +342,14 @@ class Evolution:
         return outcome
 
     def _context(self, birth: Birth) -> Context:
+        self._open.setdefault(birth.id, birth)
         named = {id for r in birth.recipes for id in (*r.parents, r.elite) if id}
         individuals = {id: self._seen(self.archive.individuals[id]) for id in sorted(named)}
         recent, front = self.archive.recent(self.search.recent), tuple(self.archive.front())
         learning, guidance = self._learning, self._steering.guidance if self._steering else ""
         told, written, met = learning.told(birth), learning.written, self.archive.met()
-        return Context(self.brief, self.archive.seed, individuals, recent, front, told, guidance, written, met)
+        others = tuple(child for id, child in self._open.items() if id != birth.id)
+        return Context(self.brief, self.archive.seed, individuals, recent, front, told, guidance, written, others, met)
 
     def _close_generation(self, number: int, population: Sequence[Individual], elites: Sequence[Individual]) -> None:
         if self._halted:  # it was not finished: the resume will close it

@@ -107,6 +107,10 @@ class Noise:
             {name: statistics.fmean(each) for name, each in values.items()},
         )
 
+    def usual(self, seed: Fitness) -> Fitness:
+        """What the seed measures on average, to count changes from: its one training of a run may have been lucky or not."""
+        return Fitness({name: self.reference[name] if self.sigma.get(name) else value for name, value in seed.values.items()})
+
     def gain(self, objective: Objective, change: float) -> float:
         """The change in units of the noise, positive where it is for the better.
 

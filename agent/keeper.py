@@ -18,6 +18,7 @@ from agent.signals import asked_to_stop
 _LOOK_SECONDS = 5.0
 """Between two looks at the time, at most: the wall clock may be set."""
 
+
 class Keeper:
     """Of one process of a run: holds the gate, the pilot and the time."""
 
@@ -35,7 +36,9 @@ class Keeper:
         self._planned, self._watch, self._known = planned, watch, set(memo.outcomes)
         # A person who answers is shown all prompts at once.
         self._pilot = None if memo.births or any(model.patient for model in models) else Pilot()
-        self.gate = Gate(budget, self._pilot)
+        # Only where money is counted do the others wait for it: slots stand still meanwhile.
+        counted = budget.limits.usd is not None or budget.limits.tokens is not None
+        self.gate = Gate(budget, self._pilot if counted else None)
 
     def see(self, event: Event) -> None:
         """Each event, after it was journaled and after the budget has seen it."""

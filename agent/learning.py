@@ -17,6 +17,7 @@ from agent.events import Adapted, DirectiveWritten, Generalised, Learned, Record
 from agent.fitness import Noise
 from agent.individual import Birth, Duplicate, Failure, Individual, Outcome, Recipe
 from agent.memory import Lesson, Memory, kinds_in, lesson_of
+from agent.operators.surroundings import SMALL
 from agent.plateau import Plateau
 from agent.reflection import Question, Thoughts
 
@@ -95,8 +96,19 @@ class Learning:
         return tuple(lesson.id for lesson in lessons)
 
     def told(self, birth: Birth) -> dict[str, str]:
-        """The lessons of a birth in words, by id."""
-        return {id: self.memory.render(self.memory[id]) for id in birth.lessons}
+        """The lessons of a birth in words, by id; without their code where the prompt shows that anyway."""
+        lessons = [self.memory[id] for id in birth.lessons]
+        return {lesson.id: self.memory.render(lesson, seen=self._seen(birth, lesson)) for lesson in lessons}
+
+    def _seen(self, birth: Birth, lesson: Lesson) -> bool:
+        """Does the prompt hold what this child changed?"""
+        recipe = birth.recipes[0]
+        if lesson.id == recipe.parents[0]:
+            whole = sum(map(len, self._archive.individuals[lesson.id].genome.files.values())) <= SMALL
+            return whole or set(lesson.blocks) <= set(recipe.blocks)
+        if lesson.id == recipe.elite:
+            return not recipe.blocks or lesson.blocks == (recipe.example,)
+        return lesson.id in recipe.parents and set(lesson.blocks) <= set(recipe.blocks)
 
     def again(self, event: Birth | Generalised | DirectiveWritten) -> None:
         """What an earlier process of the run drew or wrote."""

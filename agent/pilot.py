@@ -1,4 +1,7 @@
-"""The first child of a run is bred before any other is asked for: what it took is then known, and a forecast can be made."""
+"""The first child of a run is bred before any other is asked for: what it took is then known, and what all may take.
+
+A gate holds the others back for it where money is limited; a forecast is made of it in any case.
+"""
 
 from __future__ import annotations
 

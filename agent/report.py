@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from agent import comparison, learned, summary
+from agent.differences import change_text, effect_text
 from agent.journal import Journal
 from agent.prompting import clean, quote
 
@@ -58,7 +59,9 @@ def _sub(facts: Facts) -> str:
     spend = facts["spend"]
     minutes = spend["seconds"] / 60
     time = f"{minutes / 60:.1f} hours" if minutes >= 90 else f"{minutes:.1f} minutes"
-    usd = f"{spend['usd']:.2f} USD" + (" and calls of unknown price" if spend["calls_without_a_known_price"] else "")
+    unknown = spend["calls_without_a_known_price"]
+    usd = f"{spend['usd']:.2f} USD" + (f" and {unknown} calls of unknown price" if unknown else "")
+    usd = "price unknown" if unknown and unknown == spend["llm_calls"] else usd
     reason = f" ({quote(facts['reason'], 300)})" if facts["reason"] else ""  # it may hold what a candidate said
     return f"{facts['state']}{reason}; {time}; {spend['llm_calls']:,} model calls, {usd}; isolation {facts['isolation']}"
 
@@ -96,13 +99,7 @@ def _rows(facts: Facts) -> list[tuple[str, list[str], str, str]]:
 
 
 def _change(facts: Facts, name: str, member: Facts) -> str:
-    seed, sigma = facts["seed"]["fitness"][name], (facts["noise"] or {"sigma": {}})["sigma"].get(name)
-    change = member["fitness"][name] - seed
-    if not change:
-        return "(same)"
-    if sigma:
-        return f"({change / sigma:+.1f} sigma)"
-    return f"({change / seed:+.1%})" if seed else f"({change:+.4g})"
+    return change_text(facts, name, member["fitness"][name])
 
 
 def _markdown(facts: Facts) -> str:
@@ -116,10 +113,10 @@ def _markdown(facts: Facts) -> str:
     lines += ["", _warning(facts)] if facts["self_reported"] else []
     if facts["lessons"]:
         lines += ["", "## What helped most", ""]
-        lines += [f"- `{one['id']}` {_deed(one)}: {_gains(one)}. {quote(_said(one), 240)}" for one in facts["lessons"]]
+        lines += [f"- `{one['id']}` {_deed(one)}: {_effects(facts, one)}. {quote(_said(one), 240)}" for one in facts["lessons"]]
     if facts["failures"]:
         lines += ["", "## Most frequent failures", ""]
-        lines += [f"- {count} times: {quote(reason, 200)}" for reason, count in list(facts["failures"].items())[:FAILURES]]
+        lines += [f"- {count} x {quote(reason, 200)}" for reason, count in list(facts["failures"].items())[:FAILURES]]
     return "\n".join([*lines, ""])
 
 
@@ -138,7 +135,8 @@ def _html(facts: Facts) -> str:
         if text
     )
     lessons = "".join(
-        f"<tr><td>{e(one['id'])}</td><td>{e(_deed(one))}</td><td>{e(_gains(one))}</td><td>{e(clean(_said(one))[:240])}</td></tr>"
+        f"<tr><td>{e(one['id'])}</td><td>{e(_deed(one))}</td><td>{e(_effects(facts, one))}</td>"
+        f"<td>{e(clean(_said(one))[:240])}</td></tr>"
         for one in facts["lessons"]
     )
     failures = "".join(
@@ -152,7 +150,7 @@ def _html(facts: Facts) -> str:
         f"<p>{e(_warning(facts))}</p>{diffs}",
         f"<h2>Growth</h2><p>Hypervolume {facts['hypervolume']:.4f}; the seed alone has 1.</p>{_growth(facts['points'])}",
         f"<h2>All that was trained</h2>{_scatter(facts, names)}" if facts["trained"] else "",
-        f"<h2>What helped most</h2><table><tr><th>id</th><th>what</th><th>gains, in sigma or tenths of the seed's value</th>"
+        f"<h2>What helped most</h2><table><tr><th>id</th><th>what</th><th>change against its parent</th>"
         f"<th>why, as its author said</th></tr>{lessons}</table>"
         if lessons
         else "",
@@ -171,8 +169,9 @@ def _said(lesson: Facts) -> str:
     return str(lesson["insight"] or lesson["intention"] or "nothing was said")
 
 
-def _gains(lesson: Facts) -> str:
-    return ", ".join(f"{name} {gain:+.1f}" for name, gain in lesson["gains"].items() if round(gain, 1))
+def _effects(facts: Facts, lesson: Facts) -> str:
+    """What it measured against its parent, up or down."""
+    return ", ".join(f"{name} {effect_text(facts, name, change)}" for name, change in lesson["effects"].items())
 
 
 def _growth(points: Sequence[Facts]) -> str:

@@ -19,6 +19,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
+from agent.differences import change_text, effect_text, usual_of
 from agent.events import (
     AskedAgain,
     Bred,
@@ -274,7 +275,7 @@ def print_run(listed: list[dict[str, Any]], facts: Facts) -> None:
         table.add_column(column, no_wrap=column != "outcome")
     on_front = {member["id"] for member in facts["front"]}
     for one in listed:
-        told = fitness_text(one["fitness"]) or f"{one['outcome']}: {one['reason']}"[:120]
+        told = fitness_text(one["fitness"]) or ": ".join(filter(None, (one["outcome"], one["reason"])))[:120]
         cells = (
             "*" if one["id"] in on_front else "",
             one["id"],
@@ -305,10 +306,11 @@ def print_variant(one: Facts, facts: Facts) -> None:
     if one["fitness"]:
         seed = facts["seed"]["fitness"]
         for name, value in one["fitness"].items():
-            sigma = (facts["noise"] or {"sigma": {}})["sigma"].get(name)
-            change = f", {(value - seed[name]) / sigma:+.1f} sigma" if sigma else ""
             mark = f"; self-reported: {reason}" if (reason := facts["self_reported"].get(name)) else ""
-            table.add_row(name, Text(f"{number(value)}  (seed {number(seed[name])}{change}){mark}"))
+            usual = usual_of(facts, name)
+            mean = f", on average {number(usual)}" if usual != seed[name] else ""
+            told = f"{number(value)}  {change_text(facts, name, value)}, the seed {number(seed[name])}{mean}{mark}"
+            table.add_row(name, Text(told))
         stages = ", ".join(f"{stage} {s:.2f} s" for stage, s in one["evidence"]["seconds"].items())
         memory = one["evidence"]["peak_memory"] / 2**20
         place = f"on {one['evidence']['device']}, {one['evidence']['waited']:.2f} s of waiting not counted"
@@ -326,19 +328,19 @@ def print_variant(one: Facts, facts: Facts) -> None:
 
 
 def print_lessons(told: Sequence[Facts], facts: Facts) -> None:
-    """A few lines for each; changes in sigma of the noise where there is noise, else in the objective's own unit."""
+    """A few lines for each; changes in sigma of the noise where there is noise, else in percent of the seed's value.
+
+    Credit: how children that were shown the lesson fared against the usual child, in sigma, added up and fading.
+    """
     console = _stdout()
     for one in told:
-        sigma = (facts["noise"] or {"sigma": {}})["sigma"]
-        effects = ", ".join(
-            f"{name} {change / sigma[name]:+.1f} sigma" if sigma.get(name) else f"{name} {change:+.6g}"
-            for name, change in one["effects"].items()
-        )
+        effects = ", ".join(f"{name} {effect_text(facts, name, change)}" for name, change in one["effects"].items())
         style = {"helped": "green", "hurt": "red", "failed": "yellow"}.get(one["verdict"], "")
-        about = ", ".join([*one["blocks"][:4], *one["kinds"][:4]])
+        of, about = ", ".join(one["blocks"][:4]), ", ".join(kind for kind in one["kinds"][:4] if kind not in one["blocks"])
         fate = "" if one["fate"] == "alive" else f", {one['fate'] if one['fate'] == 'dead' else 'now part of ' + one['fate']}"
-        head = f"{one['id']}  {one['verdict']}  credit {one['credit']:+.1f} of {one['told']} readers{fate}  "
-        console.print(Text(f"{head}{one['operator']} {one['directive'] or ''} ({about})", style))
+        readers = f"credit {one['credit']:+.1f} of {one['told']} readers" if one["told"] else "not told yet"
+        deed = " ".join(filter(None, (one["operator"], one["directive"], of and f"of {of}", about and f"about {about}")))
+        console.print(Text(f"{one['id']}  {one['verdict']}  {deed}; {readers}{fate}", style))
         for label, text in (("measured", effects), ("reason", one["reason"]), ("said", one["insight"] or one["intention"])):
             if text:
                 console.print(Text(f"      {label}: {clean(text)}"), soft_wrap=True)
@@ -426,7 +428,8 @@ def _front_table(facts: Facts, most: int | None = None) -> Table:
         table.caption, table.caption_justify = f"and {len(rows) - room} more: evolve show", "left"
         rows = [*rows[: room - 1], rows[-1]]  # the seed, if it is not on the front, is what the others are compared with
     for id, fitness, branch, intention in rows:
-        table.add_row(id, *(number(fitness[n]) for n in names), Text(branch or ""), Text(clean(intention)))
+        values = (number(fitness[n]) + (f" {change_text(facts, n, fitness[n])}" if id != SEED_ID else "") for n in names)
+        table.add_row(id, *values, Text(branch or ""), Text(clean(intention)))
     return table
 
 

@@ -144,9 +144,9 @@ def _in_namespaces(profile: Mapping[str, Any], place: Mapping[str, Any], channel
         os._exit(0 if status == 0 else 72)
     linux.die_with_parent()
     linux.set_dumpable(False)
-    # Only a GPU's driver writes there, the names of its threads. Without Landlock, root could change the kernel's settings.
-    settings_are_safe = profile["layers"]["landlock"] or os.geteuid() != 0
-    proc = namespaces.mount_proc(root, writable=profile["gpu"] and settings_are_safe)
+    # Only a GPU's driver writes there, the names of its threads. Without Landlock there is no /proc at all: in it any file
+    # that is open for reading can be opened for writing, and root can change the kernel's settings.
+    proc = profile["layers"]["landlock"] and namespaces.mount_proc(root, writable=profile["gpu"])
     namespaces.change_root(root)
     worker = os.fork()
     if worker == 0:

@@ -126,7 +126,8 @@ class TestBatches:
 
 
 class TestFailures:
-    def test_of_a_batch_are_told_to_the_next_who_adds_checks_or_flushes(self, repository, lineage):
+    def test_of_a_batch_are_told_to_the_next_who_adds_checks_or_flushes(self, repository, lineage, monkeypatch):
+        monkeypatch.setattr("agent.lineage.lineage._PAUSES", ())
         book = Book()
         writer = Branches(lineage, {}, book)
         lock = repository / ".git" / "refs" / "heads" / "evolve" / "night" / "0001.lock"

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
 
 import pytest
 
@@ -158,8 +158,19 @@ class TestPilot:
             with pytest.raises(Halted):
                 other.result(timeout=10)
 
+    @pytest.mark.parametrize("limits", [{"usd": 9.0}, {"tokens": 10**6}, {"hours": 8.0}, {}])
+    def test_only_where_money_is_limited_do_others_wait(self, hands, limits):
+        keeper, _ = kept(hands, **limits)
+        keeper.gate.to_breed("0001")
+        with ThreadPoolExecutor(1) as threads:
+            other = threads.submit(keeper.gate.to_breed, "0002")
+            done, _ = wait([other], 0.3 if {"usd", "tokens"} & limits.keys() else 10)
+            assert bool(done) is not bool({"usd", "tokens"} & limits.keys())
+            keeper.record(*bred("0001"))
+            other.result(timeout=10)
+
     def test_a_failure_lands_as_well(self, hands):
-        keeper, _ = kept(hands)
+        keeper, _ = kept(hands, usd=100.0)
         keeper.gate.to_breed("0001")
         keeper.record(Drawn(Birth("0001", 0)), Settled(Failure(Birth("0001", 0), "answer", "no code")))
         keeper.gate.to_breed("0002")

@@ -26,7 +26,7 @@ ORDER = (
     ("evolve", "noise"),
     ("records",),
     ("journal",),
-    ("learned",),
+    ("learned", "differences"),
     ("lineage", "summary", "comparison", "dashboard", "confirmation"),
     ("report", "script"),
     ("config", "lock", "signals", "basis", "recorder"),

@@ -4,6 +4,7 @@ import os
 import stat
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -332,7 +333,25 @@ class TestCommitting:
         commit = opened(repository).commit("0001", {"model.py": OTHER}, [], "one")
         assert git(repository, "rev-parse", commit.branch) == commit.sha
 
-    def test_a_reference_that_is_locked_is_the_machines_fault(self, repository):
+    def test_a_lock_that_a_killed_git_left_on_a_branch_is_forgotten(self, repository, monkeypatch):
+        monkeypatch.setattr("agent.lineage.lineage._PAUSES", (0.0, 0.0))
+        lock = repository / ".git" / "refs" / "heads" / "evolve" / "night" / "0001.lock"
+        lock.parent.mkdir(parents=True)
+        lock.touch()
+        os.utime(lock, (time.time() - 60, time.time() - 60))
+        commit = opened(repository).commit("0001", {"model.py": OTHER}, [], "one")
+        assert git(repository, "rev-parse", commit.branch) == commit.sha
+
+    def test_a_lock_that_is_given_back_is_waited_for(self, repository, monkeypatch):
+        lock = repository / ".git" / "refs" / "heads" / "evolve" / "night" / "0001.lock"
+        lock.parent.mkdir(parents=True)
+        lock.touch()
+        monkeypatch.setattr("agent.lineage.lineage.time.sleep", lambda seconds: lock.unlink(missing_ok=True))
+        commit = opened(repository).commit("0001", {"model.py": OTHER}, [], "one")
+        assert git(repository, "rev-parse", commit.branch) == commit.sha
+
+    def test_a_reference_that_is_locked_is_the_machines_fault(self, repository, monkeypatch):
+        monkeypatch.setattr("agent.lineage.lineage._PAUSES", (0.0, 0.0))
         lock = repository / ".git" / "refs" / "heads" / "evolve" / "night" / "0001.lock"
         lock.parent.mkdir(parents=True)
         lock.touch()

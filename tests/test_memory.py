@@ -356,7 +356,7 @@ def test_a_rendering_begins_with_the_verdict_and_counts_in_noise():
     lesson = taught(child(accuracy=0.821, parameters=876, directive="reduce_size"))
     deed = '`0001`, mutation "reduce size" of `Stage`, about `GroupNorm`, `BatchNorm2d`'
     assert render(lesson, OBJECTIVES, NOISE).split("\n") == [
-        f"- helped: accuracy +2.1 sigma, parameters -12.4% ({deed})",
+        f"- helped: accuracy +0.021 (+2.1 sigma), parameters -12.4% ({deed})",
         "  Intention: `smooth the signal.`",
         "  Expected: `accuracy +0.01.`",
         "  Change: `- self.norm = nn.BatchNorm2d(width)` `+ self.norm = nn.GroupNorm(2, width)`",
@@ -372,8 +372,9 @@ def test_an_insight_stands_in_the_place_of_the_intention():
     ("accuracy", "parameters", "said"),
     [
         (0.8, 1000, "accuracy same, parameters same"),
-        (0.795, 1250, "accuracy -0.5 sigma, parameters +25.0%"),
-        (0.85, 20_000, "accuracy +5.0 sigma, parameters +2e+01 times"),
+        (0.8197, 1000, "neutral: accuracy +0.02 (+1.9 sigma)"),
+        (0.795, 1250, "accuracy -0.005 (-0.5 sigma), parameters +25.0%"),
+        (0.85, 20_000, "accuracy +0.05 (+5.0 sigma), parameters +2e+01 times"),
     ],
 )
 def test_amounts_are_told_as_they_are(accuracy, parameters, said):
@@ -383,6 +384,19 @@ def test_amounts_are_told_as_they_are(accuracy, parameters, said):
 def test_a_count_is_told_where_a_percentage_would_say_nothing():
     large = Noise(NOISE.sigma, {"accuracy": 0.8, "parameters": 1_000_000})
     assert "parameters +1 " in render(taught(child(parameters=1001)), OBJECTIVES, large)
+
+
+def test_what_replaces_something_is_told_before_what_is_new():
+    change = "@@ -1,4 +1,7 @@\n+class New:\n+    x = 1\n context\n-old\n+better\n"
+    told = render(lesson(change=change), OBJECTIVES, NOISE)
+    assert told.endswith("Change: `-old` `+better` `+class New:` `+ x = 1`")
+    assert render(lesson(change=change), OBJECTIVES, NOISE, seen=True).endswith("Change: in the code below")
+
+
+def test_the_seed_as_parent_counts_with_its_mean_over_training_seeds():
+    lucky = Noise(NOISE.sigma, {"accuracy": 0.81, "parameters": 1000})
+    told = lesson_of(child(accuracy=0.825), SEED, ANSWER, (), OBJECTIVES, lucky)
+    assert told.effects["accuracy"] == pytest.approx(0.015) and told.verdict == "neutral"
 
 
 def test_a_failure_without_anything_else_is_told_in_two_lines():

@@ -329,23 +329,45 @@ def test_scratch_that_has_gone(start, evolve, tmp_path, model):
 
 
 @pytest.mark.slow
-def test_a_reference_that_somebody_else_holds_locked(start, evolve, tmp_path, model):
+def test_locks_that_a_killed_git_left_behind(start, tmp_path, model):
     process = start("run", "seed", *model, "--out", "run", *settings(search__generations=4))
     wait_for(tmp_path / "run", "committed", 1, process)
     folder = tmp_path / "run/lineage.git/refs/heads/evolve/run"
     folder.mkdir(parents=True, exist_ok=True)
     for n in range(6, 13):
         (folder / f"{n:04d}.lock").touch()
+    _, said = process.communicate()
+    assert process.returncode == 0, said
+    assert is_whole(tmp_path / "run") == 12
+    assert branches(tmp_path / "run") == trained(tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_a_branch_that_git_cannot_write(start, evolve, tmp_path, model):
+    process = start("run", "seed", *model, "--out", "run", *settings(search__generations=4))
+    wait_for(tmp_path / "run", "committed", 1, process)
+    seed = next(iter(events(tmp_path / "run", "committed").values()))["commit"]
+    names = [tmp_path / f"run/lineage.git/refs/heads/evolve/run/{n:04d}" for n in range(6, 13)]
+    for name in names:  # a folder with a branch in it, where a branch should be
+        name.mkdir(parents=True)
+        (name / "x").write_text(seed + "\n")
     breaks(start, evolve, tmp_path, process, "git cannot write")
-    for lock in folder.glob("*.lock"):
-        lock.unlink()
+    for name in names:
+        shutil.rmtree(name)
     resumed = start("resume", "run")
     _, said = resumed.communicate()
     assert resumed.returncode == 0, said
     assert is_whole(tmp_path / "run") == 12
-    own = ["git", "--git-dir", tmp_path / "run/lineage.git", "for-each-ref", "--format=%(refname:lstrip=-1)", "refs/heads/evolve"]
-    branches = set(subprocess.run(own, capture_output=True, text=True, check=True).stdout.split())
-    assert branches == {key for key, one in events(tmp_path / "run", "settled").items() if one["outcome"] in ("seed", "trained")}
+    assert branches(tmp_path / "run") == trained(tmp_path / "run")
+
+
+def branches(run):
+    own = ["git", "--git-dir", run / "lineage.git", "for-each-ref", "--format=%(refname:lstrip=-1)", "refs/heads/evolve"]
+    return set(subprocess.run(own, capture_output=True, text=True, check=True).stdout.split())
+
+
+def trained(run):
+    return {key for key, one in events(run, "settled").items() if one["outcome"] in ("seed", "trained")}
 
 
 def play(benchmark, *arguments):

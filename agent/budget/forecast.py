@@ -38,7 +38,9 @@ def forecast(
     """`now`: seconds since the epoch; `planned`: children that the schedule draws if nothing stops it."""
     s, share = spend, limits.share
     pace = _pace(s, slots, concurrency)
-    usd, tokens = _known(s.variant_usd, s.child_usd), _known(s.variant_tokens, s.child_tokens)
+    # Children without any call cost nothing, and say nothing of calls whose price nobody knows.
+    usd = None if s.unpriced_calls and not s.usd else _known(s.variant_usd, s.child_usd)
+    tokens = _known(s.variant_tokens, s.child_tokens)
     gpu = _known(s.variant_gpu, s.gpu)
     rooms: list[tuple[str, float, float | None]] = [  # what is left, and what one child takes of it
         *((limit, left, pace) for limit, left in seconds_left(limits, s.started, s.seconds, now, zone).items()),

@@ -41,8 +41,9 @@ def extract(answer: str, names: Collection[str] = ()) -> str | Violations:
     defining = [code for code in fences if wanted.search(code)]
     if defining and names:
         return defining[-1]
-    if defining and not closed:
-        return Violations(("The last fence of the answer is not closed: it seems to be cut off.",), "answer")
+    if fences and not closed:
+        told = "The last fence of the answer is not closed: it seems to be cut off. Answer more shortly, the code first of all."
+        return Violations((told,), "answer")
     if defining:
         return "\n\n\n".join([*(code for code in defining[:-1] if compile_error(code) is None), defining[-1]])
     if not fences and wanted.search(text) and compile_error(text) is None:

@@ -30,6 +30,16 @@ from agent.genome.statements import (
 )
 from agent.genome.syntax import parse
 
+_MEANT = {
+    "math": "import math",
+    "functools": "import functools",
+    "itertools": "import itertools",
+    "torch": "import torch",
+    "nn": "from torch import nn",
+    "F": "import torch.nn.functional as F",
+}
+"""Imports that answers forget most, by the one name that each can mean."""
+
 
 def edit(
     source: str, names: Collection[str], answer: Sequence[cst.BaseStatement], entries: Collection[str], *, free: bool = False
@@ -117,7 +127,10 @@ def _wanted(statements: Sequence[cst.BaseStatement], asked: Collection[str]) -> 
 def _new_imports(
     source: str, answer: Sequence[cst.BaseStatement], edits: Sequence[Edit], *, every: bool
 ) -> list[cst.BaseStatement]:
-    """The answer's imports that bring a name which the file does not have; without `every`, those that its edits read."""
+    """The answer's imports that bring a name which the file does not have; without `every`, those that its edits read.
+
+    And those that it forgot, where the name leaves no doubt.
+    """
     body = parse(source).body
     have = {name for node in body if isinstance(node, ast.Import | ast.ImportFrom) for name in imported_as(node)}
     own = {name for node in body if _may_be_meant(node) for name in bound_names(node)}
@@ -131,4 +144,6 @@ def _new_imports(
         if every or is_future(statement) or "*" in names or (names & read and not names <= own):
             have |= bindings(statement)
             fresh.append(statement)
-    return fresh
+    bound = own.union(*(bound_names(node) for node in body), *(names_of(statement) for statement in fresh))
+    forgotten = [line for name, line in _MEANT.items() if name in read - bound]
+    return [*fresh, *map(cst.parse_statement, forgotten)]

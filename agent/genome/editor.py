@@ -7,6 +7,7 @@ import json
 import os
 import queue
 import selectors
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,10 @@ from agent.genome.answer import MAX_CHARACTERS, Violations
 from agent.genome.genome import Block, Genome
 
 _ROOT = Path(__file__).resolve().parents[2]
+_START = 120
+"""Seconds in which the child has to be ready: it loads libcst first, and the machine may be busy."""
+_PATIENCE = 6
+"""Seconds of waiting for each second that an edit may compute: how busy a machine is, is no fault of the answer."""
 
 
 class Editor:
@@ -26,7 +31,10 @@ class Editor:
     """
 
     def __init__(self, seconds: float = 10.0, processes: int | None = None) -> None:
-        """`seconds`: the time limit of one edit; `processes`: at most, by default as many as there are cores, up to 4."""
+        """`seconds`: of computing that one edit may take; on a busy machine it gets `_PATIENCE` times as many to do so.
+
+        `processes`: at most, by default as many as there are cores, up to 4.
+        """
         self._seconds = seconds
         most = processes or min(4, len(os.sched_getaffinity(0)))
         self._children = tuple(_Child() for _ in range(most))
@@ -45,12 +53,12 @@ class Editor:
             return Violations((f"The answer has {len(answer):,} characters; {MAX_CHARACTERS:,} is the limit.",), "answer")
         readable = answer.encode("utf-8", "replace").decode()
         rules = {"frozen": sorted(genome.frozen), "entries": sorted(genome.entries)}
-        request = {"files": dict(genome.files), "names": list(blocks), "answer": readable, **rules}
+        request = {"files": dict(genome.files), "names": list(blocks), "answer": readable, "seconds": self._seconds, **rules}
         child = self._idle.get()  # the one that was used last: others may never be needed
         try:
-            line = child.exchange(sent := json.dumps(request).encode() + b"\n", self._seconds)
+            line = child.exchange(sent := json.dumps(request).encode() + b"\n", _PATIENCE * self._seconds)
             if line == b"":  # somebody else may have killed the child; an answer that does so does it twice
-                line = child.exchange(sent, self._seconds)
+                line = child.exchange(sent, _PATIENCE * self._seconds)
         finally:
             self._idle.put(child)
         if not line:
@@ -84,7 +92,10 @@ class _Child:
         self.process: subprocess.Popen[bytes] | None = None
 
     def exchange(self, request: bytes, seconds: float) -> bytes | None:
-        """One line there, one line back; nothing if the child died, None if it took too long. Then it is replaced."""
+        """One line there, one line back; nothing if the child died, None if it took too long. Then it is replaced.
+
+        `seconds`: of silence. Its share of computing is in the request, and the child is killed for more.
+        """
         if self.process is not None and self.process.poll() is not None:
             self.stop()  # it died between two edits: not this answer's fault
         process = self.process = self.process or _start()
@@ -95,6 +106,8 @@ class _Child:
             line = _line(process.stdout, seconds)
         except BrokenPipeError:
             line = b""
+        if line == b"" and process.wait() == -signal.SIGXCPU:
+            line = None
         if not line:
             self.stop()
         return line
@@ -129,9 +142,15 @@ def _start() -> subprocess.Popen[bytes]:
     environment = {"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(_ROOT), "LANG": "C.UTF-8"}
     pipe = subprocess.PIPE
     try:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "agent.genome.worker"],
             stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env=environment, start_new_session=True,
         )  # fmt: skip
     except OSError as error:
         raise MachineError(f"The editor's process cannot be started: {error}.") from error
+    assert process.stdout is not None
+    if not _line(process.stdout, _START):
+        process.kill()
+        process.communicate()
+        raise MachineError(f"The editor's process was not ready within {_START} seconds.")
+    return process

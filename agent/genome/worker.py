@@ -1,4 +1,4 @@
-"""The editor's child process: one JSON request a line on stdin, one JSON answer a line on stdout, until stdin ends.
+"""The editor's child process: `ready`, then an answer on stdout for each request on stdin, a line of JSON each.
 
 Text that an LLM wrote is parsed here and nowhere else: libcst can crash its process on hostile text.
 """
@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 import resource
 import sys
+import time
 from dataclasses import astuple
 from typing import Any
 
@@ -34,8 +36,20 @@ def apply(files: Files, names: list[str], answer: str, frozen: list[str], entrie
     `names`: the blocks that were asked for, all of them in one file; without any, all that are not frozen may change.
     `frozen`, `entries`: see `Genome`.
     """
+    code, whole = extract(answer, [name.rpartition(":")[2] for name in names]), extract(answer)
+    edited = _applied(files, names, code, frozen, entries)
+    if isinstance(edited, Violations) and not isinstance(code, Violations) and whole != code:
+        # A helper in a fence of its own is a slip of form, and a repair prompt would not tell that it was not read.
+        mended = _applied(files, names, whole, frozen, entries)
+        edited = edited if isinstance(mended, Violations) else mended
+    return edited
+
+
+def _applied(
+    files: Files, names: list[str], code: str | Violations, frozen: list[str], entries: list[str]
+) -> Files | Violations:
+    """With the code of an answer, if it has any."""
     bare = [name.rpartition(":")[2] for name in names]
-    code = extract(answer, bare)
     if isinstance(code, Violations):
         return code
     if reason := compile_error(code):
@@ -109,12 +123,21 @@ def _classes(text: str) -> list[str]:
     return [node.name for node in parse(text).body if isinstance(node, ast.ClassDef)]
 
 
+def _allow(seconds: float) -> None:
+    """So much more computing, or the process is killed: libcst may take for ever over hostile text."""
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(time.process_time() + seconds), hard))
+
+
 def main() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
     for line in sys.stdin:
         request = json.loads(line)
         entries = frozenset(request["entries"])
+        _allow(request.pop("seconds"))
         result = apply(**request)
         if isinstance(result, Violations):
             told = {"reasons": result.reasons, "stage": result.stage}

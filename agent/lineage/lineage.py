@@ -26,6 +26,10 @@ from agent.lineage.stream import Place, Planned, Script, encoded
 if TYPE_CHECKING:
     import git
 
+_PAUSES = (0.1, 0.4, 1.5, 4.0, 6.0)
+"""Seconds between two tries to get a lock."""
+_STALE = 10.0
+"""Seconds after which a lock is nobody's: git holds one for milliseconds."""
 OWN_REPOSITORY = "lineage.git"
 """In the run folder, where the seed lies in no repository."""
 
@@ -170,9 +174,33 @@ class Lineage:
             fresh = {id: numbered[mark] for id, mark in marks.items()}
             # All or none; and if this process is killed meanwhile, parents are there before their children.
             created = "".join(f"create {names[id]} {sha}\n" for id, sha in fresh.items())
-            self._git("update-ref", "--stdin", given=created.encode())
+            self._create(created)
             shas |= fresh
         return shas
+
+    def _create(self, commands: str) -> None:
+        """All references or none. Another git may hold a lock for a moment; one that was killed holds it for ever."""
+        import git
+
+        for pause in _PAUSES:
+            try:
+                self._git("update-ref", "--stdin", given=commands.encode())
+                return
+            except git.GitCommandError as error:
+                if ".lock" not in str(error.stderr):
+                    raise
+            time.sleep(pause)
+            self._forget_locks()
+        self._git("update-ref", "--stdin", given=commands.encode())
+
+    def _forget_locks(self) -> None:
+        """Those on this run's own references that are too old to be anybody's: only one process works on a run."""
+        common = Path(self._repository.common_dir)
+        for place in self._places:
+            for lock in (common / place).glob("*.lock"):
+                with contextlib.suppress(FileNotFoundError):
+                    if time.time() - lock.stat().st_mtime > _STALE:
+                        lock.unlink()
 
     def _objects(self, script: Script) -> dict[str, str]:
         """Writes them; the commits by their marks."""

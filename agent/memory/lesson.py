@@ -12,7 +12,7 @@ from typing import Literal
 from agent.fitness import Noise, Objective
 from agent.genome import Genome, diff
 from agent.genome.answer import extract
-from agent.individual import Failure, Individual
+from agent.individual import SEED_ID, Failure, Individual
 from agent.memory.answer import intention, one_line
 from agent.memory.kinds import MAX_LINES, kinds_changed
 from agent.prompting import clean
@@ -47,7 +47,8 @@ class Lesson:
     intention: str
     expected: str
     effects: Mapping[str, float] = field(hash=False)
-    """Child minus first parent, by objective, in the objective's own unit; empty if not measured."""
+    """Child minus first parent, by objective, in the objective's own unit; empty if not measured. The seed as parent counts
+    with its mean over training seeds, where that is known."""
     gains: Mapping[str, float] = field(hash=False)
     """The same in units of the noise, positive for the better (see `Noise.gain`)."""
     verdict: Verdict
@@ -75,13 +76,16 @@ def lesson_of(
     birth = outcome.birth
     last = birth.recipes[-1] if birth.recipes else None
     said, expected = intention(answer)
+    if isinstance(outcome, Individual):
+        said = said or outcome.intention  # what no model made says it without an answer
     change, kinds = _change(outcome, parent.genome, answer)
     effects: dict[str, float] = {}
     reason = ""
     if isinstance(outcome, Failure):
         reason = f"{outcome.stage}: {one_line(outcome.reason, REASON_LIMIT)}"
     else:
-        effects = {o.name: outcome.fitness[o.name] - parent.fitness[o.name] for o in objectives}
+        before = noise.usual(parent.fitness) if parent.id == SEED_ID else parent.fitness
+        effects = {o.name: outcome.fitness[o.name] - before[o.name] for o in objectives}
     return Lesson(
         id=outcome.id,
         operator=birth.operator,

@@ -118,11 +118,12 @@ class Memory:
         """The lessons as one Markdown list."""
         return SEPARATOR.join(self.render(lesson) for lesson in lessons)
 
-    def render(self, lesson: Lesson) -> str:
+    def render(self, lesson: Lesson, *, seen: bool = False) -> str:
+        """`seen`: the reader has the lesson's code before it."""
         known = self._entries.get(lesson.id)
-        if known is not None and known.lesson is lesson:
+        if known is not None and known.lesson is lesson and not seen:
             return known.text
-        return render(lesson, self._objectives, self._noise)
+        return render(lesson, self._objectives, self._noise, seen=seen)
 
     def credit(self, id: str) -> float:
         """How children that were shown the lesson fared against the usual child, in units of the noise, fading.
@@ -196,6 +197,8 @@ class Memory:
         verdicts[lesson.verdict] += 1
         entry = _Entry(lesson, len(self), text, moved, self._evidence(lesson), account, verdicts)
         self._entries[lesson.id] = entry
+        if lesson.operator == "splice" and not lesson.effects:
+            return  # two versions that do not fit each other, and nobody's idea: there is nothing in it to avoid
         for shelf in _shelves(lesson.blocks, lesson.kinds, lesson.directive, lesson.verdict in ("hurt", "failed")):
             self._put(entry, self._shelves[shelf])
 

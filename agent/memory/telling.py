@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import trunc
 
 from agent.fitness import Noise, Objective
 from agent.memory.lesson import CUT, Lesson
@@ -24,10 +25,10 @@ _DEEDS = {
 }
 
 
-def render(lesson: Lesson, objectives: Sequence[Objective], noise: Noise) -> str:
+def render(lesson: Lesson, objectives: Sequence[Objective], noise: Noise, *, seen: bool = False) -> str:
     """Two to four lines, a Markdown list item: the verdict with its numbers, why, what was expected, what was changed.
 
-    Percentages are shares of the seed's value, for quantities that have no noise.
+    Percentages are shares of the seed's value, for quantities that have no noise. `seen`: the reader has the code before it.
     """
     lines = [f"- {lesson.verdict}: {_outcome(lesson, objectives, noise)} ({_deed(lesson)})"]
     if lesson.insight:
@@ -36,7 +37,9 @@ def render(lesson: Lesson, objectives: Sequence[Objective], noise: Noise) -> str
         lines.append(f"Intention: {quote(lesson.intention, SAID_LIMIT)}")
     if lesson.effects and lesson.expected.strip(". ").lower() not in ("", "unknown"):
         lines.append(f"Expected: {quote(lesson.expected, EXPECTED_LIMIT)}")
-    if change := _spans(lesson.change):
+    if seen and lesson.change:
+        lines.append("Change: in the code below")
+    elif change := _spans(lesson.change):
         lines.append(f"Change: {change}")
     elif len(lines) == 1:
         lines.append("Change: not known")
@@ -46,8 +49,14 @@ def render(lesson: Lesson, objectives: Sequence[Objective], noise: Noise) -> str
 def _outcome(lesson: Lesson, objectives: Sequence[Objective], noise: Noise) -> str:
     if not lesson.effects:
         return quote(lesson.reason) if lesson.reason else "not measured"
-    told = ", ".join(f"{o.name} {amount(o, lesson.effects[o.name], noise)}" for o in objectives)
+    told = ", ".join(f"{o.name} {_effect(o, lesson.effects[o.name], noise)}" for o in objectives)
     return f"{told}; {quote(lesson.reason)}" if lesson.reason else told
+
+
+def _effect(objective: Objective, change: float, noise: Noise) -> str:
+    """Where there is noise, in the unit that expectations are stated in as well: `+0.065 (+4.2 sigma)`."""
+    told = amount(objective, change, noise)
+    return f"{change:+.2g} ({told})" if change and noise.sigma[objective.name] else told
 
 
 def amount(objective: Objective, change: float, noise: Noise) -> str:
@@ -56,6 +65,8 @@ def amount(objective: Objective, change: float, noise: Noise) -> str:
         return "same"
     if sigma := noise.sigma[objective.name]:
         sigmas = change / sigma
+        if noise.within(objective, change):  # 1.96 must not look like the 2.0 that counts
+            sigmas = trunc(sigmas * 10) / 10
         return f"{sigmas:+.1f} sigma" if abs(sigmas) < 100 else f"{sigmas:+.0g} sigma"
     reference = abs(noise.reference[objective.name])
     if reference and abs(change / reference) >= 0.0005:
@@ -73,8 +84,11 @@ def _deed(lesson: Lesson) -> str:
 
 
 def _spans(change: str) -> str:
-    """The lines that went and came, each a code span, as many as fit; then how many more there are."""
-    lines = change_lines(change)
+    """The lines that went and came, each a code span, as many as fit; then how many more there are.
+
+    What takes the place of something comes first, and new helpers after it: the call says more than what is called.
+    """
+    lines = _by_weight(change)
     spans: list[str] = []
     room = CHANGE_SHOWN
     for line in lines:
@@ -88,3 +102,16 @@ def _spans(change: str) -> str:
     if rest or cut:
         spans.append(f"and {'at least ' if cut else ''}{max(rest, 1):,} more lines")
     return " ".join(spans)
+
+
+def _by_weight(change: str) -> list[str]:
+    """The lines that went or came, in runs as the diff has them: runs in which something went, then those of new lines."""
+    runs: list[list[str]] = [[]]
+    for line in change.split("\n"):
+        if line[:1] in ("-", "+") or not line:
+            runs[-1].append(line)
+        elif runs[-1]:
+            runs.append([])
+    told = [change_lines("\n".join(run)) for run in runs]
+    ranked = sorted(told, key=lambda run: all(line[0] == "+" for line in run))
+    return [line for run in ranked for line in run]

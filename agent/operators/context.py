@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 from agent.archive import Met
 from agent.fitness import Constraint, Noise, Objective
 from agent.genome import Genome
-from agent.individual import Failure, Individual, Recipe
+from agent.individual import Birth, Failure, Individual, Recipe, Variant
 from agent.llm import Message
 
 
@@ -45,6 +45,8 @@ class Context:
     """What the user says meanwhile."""
     written: Mapping[str, str] = field(default_factory=dict)
     """Directives that this run wrote itself, by name."""
+    under_way: tuple[Birth | Variant, ...] = ()
+    """Other children that are being bred, or have their code and are not measured yet, oldest first."""
     met: Met | None = None
     """The programs that are known; None: it does not matter whether a child is new."""
 
@@ -71,6 +73,10 @@ class Prompting(Operator, Protocol):
 @runtime_checkable
 class Combining(Operator, Protocol):
     """An operator that needs no model: it costs nothing, and its recipes name none."""
+
+    def intention(self, recipe: Recipe) -> str:
+        """What the child is meant to be, since no model says it."""
+        ...
 
     def answer(self, recipe: Recipe, base: Genome, context: Context) -> str:
         """What a model would answer: the changed definitions in a fence. `base`: as above."""

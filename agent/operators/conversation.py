@@ -9,6 +9,10 @@ from agent.operators.compare import plain
 from agent.operators.situation import names
 from agent.prompting import Prompts
 
+_COMPUTES = "Tensors that go in and out keep their sizes, for every size of input and batch"
+_SETS_UP = "It goes on working when the rest of the program changes: take what it needs from `model` and `steps`"
+"""What a block must keep beside its signature: what computes, and what is called once to set up the training."""
+
 
 def conversation(prompts: Prompts, role: str | None, text: str) -> tuple[Message, ...]:
     """The system message says who speaks (nobody in particular without a role), the user message is `text`."""
@@ -19,7 +23,8 @@ def conversation(prompts: Prompts, role: str | None, text: str) -> tuple[Message
 def rules(prompts: Prompts, recipe: Recipe, base: Genome) -> str:
     """The rules for the recipe's (first) block, with the room for the answer where the recipe bounds it."""
     block = base.block(recipe.blocks[0])
-    return prompts.parts["rules"].fill(block=plain(block.name), kind=block.kind, max_tokens=_room(recipe))
+    keeps = _SETS_UP if plain(block.name) == "build_optimizer" else _COMPUTES
+    return prompts.parts["rules"].fill(block=plain(block.name), kind=block.kind, keeps=keeps, max_tokens=_room(recipe))
 
 
 def rules_whole(prompts: Prompts, recipe: Recipe, base: Genome) -> str:

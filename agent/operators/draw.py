@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from agent.individual import Individual, Recipe
@@ -34,13 +35,23 @@ class Sampling:
 
 
 def draw_mutation(
-    rng: random.Random, parent: Individual, seed: Individual, prompts: Prompts, sampling: Sampling
+    rng: random.Random,
+    parent: Individual,
+    seed: Individual,
+    prompts: Prompts,
+    sampling: Sampling,
+    drawn: Mapping[str, int] = MappingProxyType({}),
 ) -> Recipe:
-    """Any block of the parent that is worth it, any directive, any role or none, each alike."""
+    """Any block of the parent that is worth it, any directive, any role or none, each alike.
+
+    `drawn`: how often blocks were drawn already, where all are to have their turn: the block is one of those drawn least.
+    """
+    worth = _worth(parent, seed)
+    least = min(drawn.get(name, 0) for name in worth)
     return Recipe(
         operator="mutate",
         parents=(parent.id,),
-        blocks=(rng.choice(_worth(parent, seed)),),
+        blocks=(rng.choice([name for name in worth if drawn.get(name, 0) == least]),),
         directive=rng.choice(sorted(prompts.directives)),
         role=rng.choice([None, *sorted(prompts.roles)]),
         **sampling.draw(rng),
@@ -74,6 +85,8 @@ def draw_eot(
     """
     changed = [(elite, [n for n in differing(elite.genome, seed.genome) if n in _live(elite)]) for elite in elites]
     candidates = [(elite, blocks) for elite, blocks in changed if blocks]
+    if whole:  # the parent has its own change already
+        candidates = [(elite, blocks) for elite, blocks in candidates if elite.id != parent.id] or candidates
     if not candidates:
         return None
     elite, blocks = rng.choice(candidates)

@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from agent.fitness import Fitness, Objective
 from agent.genome import Genome
-from agent.individual import INVALID_STAGES, SEED_ID, Failure, Individual, listed
+from agent.individual import INVALID_STAGES, SEED_ID, Birth, Failure, Individual, Variant, listed
 from agent.memory.telling import amount
 from agent.operators.compare import differing
 from agent.operators.context import Context
@@ -55,12 +55,16 @@ def situation(
         lessons="\n\n".join(context.lessons.values()),
         guidance=fence(context.guidance, "text") if context.guidance else "",
         recent=_bullets(_recent(context, listed.keys())),
+        under_way=_bullets(_begun(one) for one in context.under_way[-RECENT:]),
     )
 
 
 def measured(individual: Individual, context: Context) -> str:
     """In words, with the change against the seed: `accuracy 0.9334 (+0.0082), parameters 518,126 (same)`."""
-    return _fitness(individual.fitness, context, None if individual.id == SEED_ID else context.seed.fitness)
+    if individual.id == SEED_ID:
+        return _fitness(individual.fitness, context, None)
+    noise, seed = context.brief.noise, context.seed.fitness
+    return _fitness(individual.fitness, context, noise.usual(seed) if noise else seed)
 
 
 def names(blocks: Iterable[str]) -> str:
@@ -86,17 +90,25 @@ def _standing(part: str, one: Individual, context: Context) -> str:
     changed = differing(one.genome, context.seed.genome)
     known = {*one.birth.blocks, *one.changed}
     earlier = f". Differs from the seed in {names(changed)}" if set(changed) - known else ""
-    return f"{part} `{one.id}`".strip() + f"{front} ({_deeds(one)}): {measured(one, context)}{_meant(one, context)}{earlier}"
+    deeds = _deeds(one.birth, one.changed)
+    return f"{part} `{one.id}`".strip() + f"{front} ({deeds}): {measured(one, context)}{_meant(one, context)}{earlier}"
 
 
-def _deeds(child: Individual | Failure) -> str:
+def _deeds(birth: Birth, changed: Sequence[str] = ()) -> str:
     """What was done to the parents: `mating of A, then mutation "reduce size" of B`."""
     deeds = []
-    for recipe in child.birth.recipes:
+    for recipe in birth.recipes:
         directive = f' "{recipe.directive.replace("_", " ")}"' if recipe.directive else ""
-        blocks = names_in_short(recipe.blocks or [name for name in child.changed if name not in child.birth.blocks])
+        blocks = names_in_short(recipe.blocks or [name for name in changed if name not in birth.blocks])
         deeds.append(f"{_OPERATORS.get(recipe.operator, recipe.operator)}{directive}" + (f" of {blocks}" if blocks else ""))
     return ", then ".join(deeds)
+
+
+def _begun(child: Birth | Variant) -> str:
+    """A child without measurements, its intention if it has its code already."""
+    birth, meant, changed = (child.birth, child.intention, child.changed) if isinstance(child, Variant) else (child, "", ())
+    told = f"{_deeds(birth, changed)} in `{birth.recipes[0].parents[0]}`"
+    return f"{told}: {quote(meant, INTENTION)}" if meant else told
 
 
 def _meant(child: Individual | Failure, context: Context) -> str:
@@ -118,7 +130,10 @@ def _recent(context: Context, shown: Collection[str]) -> list[str]:
         for child in context.recent
         if not (isinstance(child, Failure) and child.stage in INVALID_STAGES) and child.id not in {*shown, *context.lessons}
     ]
-    return [f"`{child.id}` ({_deeds(child)}): {_outcome(child, context)}{_meant(child, context)}" for child in told[-RECENT:]]
+    return [
+        f"`{child.id}` ({_deeds(child.birth, child.changed)}): {_outcome(child, context)}{_meant(child, context)}"
+        for child in told[-RECENT:]
+    ]
 
 
 def _outcome(child: Individual | Failure, context: Context) -> str:

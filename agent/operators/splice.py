@@ -20,6 +20,10 @@ class Splice:
     name: str = "splice"
     n_parents: int = 2
 
+    def intention(self, recipe: Recipe) -> str:
+        taker, giver = recipe.parents
+        return f"{', '.join(map(plain, recipe.blocks))} of {giver} in {taker}"
+
     def answer(self, recipe: Recipe, base: Genome, context: Context) -> str:
         giver = context.individuals[recipe.parents[1]].genome
         if not recipe.blocks:

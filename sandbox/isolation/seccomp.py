@@ -10,6 +10,7 @@ import ctypes
 import errno
 import os
 import struct
+from collections.abc import Sequence
 
 from sandbox.isolation import linux
 
@@ -33,6 +34,7 @@ _REFUSED: dict[str, _Number] = {
     "unshare": (272, 97), "setns": (308, 268), "mount": (165, 40), "umount2": (166, 39), "pivot_root": (155, 41),
     "chroot": (161, 51), "move_mount": (429, 429), "open_tree": (428, 428), "fsopen": (430, 430),
     "fsconfig": (431, 431), "fsmount": (432, 432), "fspick": (433, 433), "mount_setattr": (442, 442),
+    "open_tree_attr": (467, 467), "statmount": (457, 457), "listmount": (458, 458),
     # kernel surfaces
     "bpf": (321, 280), "perf_event_open": (298, 241), "userfaultfd": (323, 282), "keyctl": (250, 219),
     "add_key": (248, 217), "request_key": (249, 218), "init_module": (175, 105), "finit_module": (313, 273),
@@ -43,14 +45,22 @@ _REFUSED: dict[str, _Number] = {
     "modify_ldt": (154, None), "name_to_handle_at": (303, 264), "open_by_handle_at": (304, 265),
     "memfd_secret": (447, 447), "vhangup": (153, 58), "lookup_dcookie": (212, 18), "nfsservctl": (180, 42),
     "fanotify_init": (300, 262), "uselib": (134, None), "sysfs": (139, None), "ustat": (136, None),
-    # System V and POSIX IPC
-    "shmget": (29, 194), "shmat": (30, 196), "msgget": (68, 186), "semget": (64, 190), "mq_open": (240, 180),
+    # System V and POSIX IPC: making objects, and using those that the user has, whose numbers can be guessed
+    "shmget": (29, 194), "shmat": (30, 196), "shmctl": (31, 195), "msgget": (68, 186), "msgsnd": (69, 189),
+    "msgrcv": (70, 188), "msgctl": (71, 187), "semget": (64, 190), "semop": (65, 193), "semtimedop": (220, 192),
+    "semctl": (66, 191), "mq_open": (240, 180), "mq_unlink": (241, 181),
+    # what goes on in folders that cannot be read: Landlock does not cover it
+    "inotify_init": (253, None), "inotify_init1": (294, 26), "inotify_add_watch": (254, 27),
+    # which pages of a file are in memory: so one stage could tell the next what it has learned
+    "fadvise64": (221, 223), "readahead": (187, 213), "mincore": (27, 232), "cachestat": (451, 451),
+    # files cut by their names: Landlock covers it from version 3 on
+    "truncate": (76, 45),
     # metadata of files: Landlock does not cover it
     "chmod": (90, None), "fchmod": (91, 52), "fchmodat": (268, 53), "fchmodat2": (452, 452), "chown": (92, None),
     "fchown": (93, 55), "lchown": (94, None), "fchownat": (260, 54), "setxattr": (188, 5), "lsetxattr": (189, 6),
     "fsetxattr": (190, 7), "removexattr": (197, 14), "lremovexattr": (198, 15), "fremovexattr": (199, 16),
     "setxattrat": (463, 463), "removexattrat": (466, 466), "utime": (132, None), "utimes": (235, None),
-    "futimesat": (261, None), "utimensat": (280, 88),
+    "futimesat": (261, None), "utimensat": (280, 88), "file_setattr": (469, 469),
 }  # fmt: skip
 
 _FOR_GPU = ("bind", "listen")
@@ -60,6 +70,13 @@ _ABSENT: dict[str, _Number] = {
     # refused as if the kernel did not have them: libraries then take another way
     "clone3": (435, 435), "io_uring_setup": (425, 425), "io_uring_enter": (426, 426), "io_uring_register": (427, 427),
     "memfd_create": (319, 279), "openat2": (437, 437),
+}  # fmt: skip
+
+_UNSUPPORTED: dict[str, _Number] = {
+    # attributes of files, as on a file system that has none; who copies files expects that
+    "getxattr": (191, 8), "lgetxattr": (192, 9), "fgetxattr": (193, 10), "listxattr": (194, 11),
+    "llistxattr": (195, 12), "flistxattr": (196, 13), "getxattrat": (464, 464), "listxattrat": (465, 465),
+    "file_getattr": (468, 468),
 }  # fmt: skip
 
 _SOCKET: _Number = (41, 198)
@@ -73,6 +90,7 @@ _OPENAT: _Number = (257, 56)
 _PRCTL: _Number = (157, 167)
 _FCNTL: _Number = (72, 25)
 _IOCTL: _Number = (16, 29)
+_PREADV2: _Number = (327, 286)
 # sched_setparam, sched_setscheduler, sched_setaffinity, sched_setattr
 _OF_THE_SCHEDULER: tuple[_Number, ...] = ((142, 118), (144, 119), (203, 122), (314, 274))
 _KILL: _Number = (62, 129)
@@ -86,6 +104,13 @@ _O_TMPFILE = 0x400000
 _PR_SET_PDEATHSIG = 1
 _F_SETOWN, _F_SETOWN_EX = 8, 15
 _FIOSETOWN, _SIOCSPGRP = 0x8901, 0x8902
+_O_ACCESS, _O_TRUNC = 0x3, 0x200
+_RWF_NOWAIT = 0x8
+# <asm-generic/ioctls.h>: is it a terminal, its size, what can be read, closed on exec or not, blocking or not
+_HARMLESS_IOCTLS = (0x5401, 0x5413, 0x541B, 0x5451, 0x5450, 0x5421)
+# The second byte of those that change files and file systems, even through a descriptor for reading: FS_IOC_SETFLAGS,
+# FS_IOC_FSSETXATTR, FS_IOC_SETVERSION, btrfs and clones of files, ext4, XFS
+_IOCTLS_OF_FILES = (0x66, 0x58, 0x76, 0x94)
 
 _ALLOW, _KILL_PROCESS, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 _SET_MODE_FILTER = 1
@@ -117,13 +142,23 @@ class _Program:
             self.emit(_RETURN, _ERRNO | errno.EPERM)
             self.emit(_LOAD, 0)
 
-    def refuse_if_all(self, number: _Number, argument: int, bits: int) -> None:
-        """EPERM if every one of the bits is set."""
+    def refuse_if_masked(self, number: _Number, argument: int, mask: int, value: int) -> None:
+        """EPERM if the bits of the mask have this value."""
         if (nr := _here(number)) is not None:
             self.emit(_JEQ, nr, 0, 5)
             self.emit(_LOAD, 16 + 8 * argument)
-            self.emit(_AND, bits)
-            self.emit(_JEQ, bits, 0, 1)
+            self.emit(_AND, mask)
+            self.emit(_JEQ, value, 0, 1)
+            self.emit(_RETURN, _ERRNO | errno.EPERM)
+            self.emit(_LOAD, 0)
+
+    def refuse_unless(self, number: _Number, argument: int, values: Sequence[int]) -> None:
+        """EPERM if the argument is none of these."""
+        if (nr := _here(number)) is not None:
+            self.emit(_JEQ, nr, 0, len(values) + 3)
+            self.emit(_LOAD, 16 + 8 * argument)
+            for i, value in enumerate(values):
+                self.emit(_JEQ, value, len(values) - i, 0)
             self.emit(_RETURN, _ERRNO | errno.EPERM)
             self.emit(_LOAD, 0)
 
@@ -143,6 +178,8 @@ def restrict(*, gpu: bool = False) -> None:
             program.refuse(number, errno.EPERM)
     for number in _ABSENT.values():
         program.refuse(number, errno.ENOSYS)
+    for number in _UNSUPPORTED.values():
+        program.refuse(number, errno.EOPNOTSUPP)
     if gpu:
         program.refuse_if(_SOCKET, 0, _JEQ, _AF_UNIX, holds=False)
     else:
@@ -155,16 +192,25 @@ def restrict(*, gpu: bool = False) -> None:
     program.refuse_if(_CLONE, 0, _JSET, _CLONE_NEW_ANY, holds=True)
     # Shared pages without a file stay in use when no process has them mapped: no watchdog could count them.
     if not gpu:  # CUDA pins such pages for its copies
-        program.refuse_if_all(_MMAP, 3, _MAP_SHARED_ANONYMOUS)
+        program.refuse_if_masked(_MMAP, 3, _MAP_SHARED_ANONYMOUS, _MAP_SHARED_ANONYMOUS)
     # Nor could it see a file that never had a name.
     program.refuse_if(_OPEN, 1, _JSET, _O_TMPFILE, holds=True)
     program.refuse_if(_OPENAT, 2, _JSET, _O_TMPFILE, holds=True)
+    # A file can be cut while it is opened for reading only.
+    program.refuse_if_masked(_OPEN, 1, _O_TRUNC | _O_ACCESS, _O_TRUNC)
+    program.refuse_if_masked(_OPENAT, 2, _O_TRUNC | _O_ACCESS, _O_TRUNC)
+    program.refuse_if(_PREADV2, 5, _JSET, _RWF_NOWAIT, holds=True)
     program.refuse_if(_PRCTL, 0, _JEQ, _PR_SET_PDEATHSIG, holds=True)
     # The owner of a descriptor gets signals from it, and could be any process of the user.
     for command in (_F_SETOWN, _F_SETOWN_EX):
         program.refuse_if(_FCNTL, 1, _JEQ, command, holds=True)
-    for command in (_FIOSETOWN, _SIOCSPGRP):
-        program.refuse_if(_IOCTL, 1, _JEQ, command, holds=True)
+    if gpu:
+        for command in (_FIOSETOWN, _SIOCSPGRP):
+            program.refuse_if(_IOCTL, 1, _JEQ, command, holds=True)
+        for kind in _IOCTLS_OF_FILES:
+            program.refuse_if_masked(_IOCTL, 1, 0xFF00, kind << 8)
+    else:
+        program.refuse_unless(_IOCTL, 1, _HARMLESS_IOCTLS)
     for number in _OF_THE_SCHEDULER:  # 0 is the calling thread
         program.refuse_if(number, 0, _JEQ, 0, holds=False)
     for number in (_KILL, _TGKILL):

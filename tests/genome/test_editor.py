@@ -117,6 +117,16 @@ def test_helpers_and_imports_are_merged(editor):
     assert new.count("import torch\n") == 1
 
 
+def test_an_import_that_the_answer_forgot_is_added_where_its_name_leaves_no_doubt(editor):
+    code = "def scale(x, factor=2.0):\n    return F.relu(x) * factor * math.pi"
+    new = text(apply(editor, code, "scale"))
+    assert "\nimport math\n" in new and "\nimport torch.nn.functional as F\n" in new
+    assert new.count("from torch import nn\n") == 1
+    own = "class math:\n    pi = 3\ndef scale(x, factor=2.0):\n    return x * math.pi"
+    assert "import math" not in text(apply(editor, own, "scale"))
+    assert "`scipy` is not defined" in " ".join(apply(editor, code.replace("math", "scipy"), "scale").reasons)
+
+
 def test_what_the_answer_repeats_unchanged_is_ignored(editor):
     repeated = MODEL.replace("return x * factor", "return x - factor").replace("# gates the channels.", "# other words")
     new = text(apply(editor, repeated, "scale"))
@@ -254,6 +264,13 @@ def fenced(code, marks="```", language="python"):
 )
 def test_forms_of_answers(editor, reply):
     assert "return x * 0.5" in text(editor.apply(Genome({"model.py": MODEL}), ("Gate",), reply))
+
+
+def test_a_helper_in_a_fence_of_its_own_belongs_to_the_block(editor):
+    helper = fenced("def half(x):\n    return x * 0.5")
+    block = fenced(NEW_GATE.replace("x * 0.5", "half(x)"))
+    for reply in (f"A helper:\n{helper}\nand the block:\n{block}", f"{block}\nwith this helper:\n{helper}"):
+        assert "def half(x)" in text(editor.apply(Genome({"model.py": MODEL}), ("Gate",), reply))
 
 
 HOSTILE = {

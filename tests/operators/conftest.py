@@ -7,7 +7,7 @@ import pytest
 from agent import config
 from agent.fitness import Fitness, Noise
 from agent.genome import Genome, read_genome
-from agent.individual import SEED_ID, Birth, Evidence, Failure, Individual, Recipe
+from agent.individual import SEED_ID, Birth, Evidence, Failure, Individual, Recipe, Variant
 from agent.memory import Memory, lesson_of
 from agent.operators import Brief, Context, operators
 from agent.prompting import Prompts
@@ -199,7 +199,12 @@ def _half_way(prompts, brief, genome):
     told = {lesson.id: memory.render(lesson) for lesson in memory.recall(("SELN",), ("LayerNorm",), "complex", 3000)}
     recent, front = (gated, driven, shapes, slow, narrow), (gated, driven, narrow)
     guidance = "Deployment is on a microcontroller: no attention, please. `SELN` may go altogether."
-    return Scene(prompts, Context(replace(brief, noise=noise), seed, individuals, recent, front, told, guidance))
+    begun = (
+        born("0014", 1, recipe_of("mutate", ["0007"], blocks=("ME",), directive="uncommon")),
+        Variant(born("0015", 1, recipe_of("rewrite", ["0004"])), genome, "less `depth`, more width.", changed=("DW", "EVE")),
+    )
+    context = Context(replace(brief, noise=noise), seed, individuals, recent, front, told, guidance, under_way=begun)
+    return Scene(prompts, context)
 
 
 @pytest.fixture(scope="session")

@@ -164,14 +164,14 @@ def test_the_prompt_says_what_a_researcher_must_know(half_way):
         "`DFSEB` 409,536 (79%)",
         "call after call: `FCT` 12x16x16; `DFSEB` 12x16x16, 48x8x8; `ExquisiteNetV2` 10.",
         "Seed: accuracy 0.9352, parameters 518,126\n",
-        'Parent `0004`, on the front (mutation "significant" of `SELN`): accuracy 0.9493 (+0.014, +3.4 sigma), '
+        'Parent `0004`, on the front (mutation "significant" of `SELN`): accuracy 0.9493 (+0.013, +3.1 sigma), '
         "parameters 518,858 (+0.1%)\n",
-        "(`0004`, mutation \"significant\" of `SELN`, about `Parameter`)\n"
+        "accuracy +0.013 (+3.1 sigma), parameters +0.1% (`0004`, mutation \"significant\" of `SELN`, about `Parameter`)\n"
         "  Intention: `let each gate see the spread of its channel, too.`\n",
         "spread by one sigma of accuracy 0.0042 (mean 0.9361), parameters none",
         "training minus validation accuracy is -0.0027",
         '`0013`, on the front (mating of `SELN`, then mutation "reduce size" of `ExquisiteNetV2`): '
-        "accuracy 0.9183 (-0.017, -4.0 sigma), parameters 371,204 (-28.4%). "
+        "accuracy 0.9183 (-0.018, -4.2 sigma), parameters 371,204 (-28.4%). "
         "Intention: `gates of both kinds. Then: one stage less.`. Differs from the seed in `DW`\n",
         "- failed: `smoke: RuntimeError: The size of tensor a (48) must match the size of tensor b (12)",
         "took 15 s (smoke 0.15, fit 12, predict 2)",
@@ -198,7 +198,7 @@ def test_what_a_child_of_many_blocks_was_is_told_in_short(half_way, helpers):
     )
     _, user = half_way.with_recent(*recent).prompt("rewrite", "0004", blocks=())
     assert '- `0021` (rewriting "complex" of `DW`, `ME`, `EVE`, `FCT` and 2 more): ' in user.text
-    assert "- `0022` (splicing of `SELN`, `DW`): " in user.text
+    assert "- `0022` (splicing of `SELN`, `DW` from `" in user.text
     assert '- `0023` (rewriting "complex"): failed at smoke' in user.text
 
 
