@@ -381,7 +381,12 @@ def _journal(folder: Any) -> Any:
 
 
 def _print_json(facts: Any) -> None:
-    click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+    """A list has one line for each of its members: there may be ten thousand."""
+    if isinstance(facts, list):
+        lines = ",\n".join(json.dumps(one, ensure_ascii=False) for one in facts)
+        click.echo(f"[\n{lines}\n]")
+    else:
+        click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
 
 
 if __name__ == "__main__":

@@ -259,7 +259,7 @@ def _evolve(
     config = e.config
     slots = len(e.bench.devices)
     budget = Budget(config.limits, slots=slots, concurrency=config.llm.concurrency, guess=_guess(seed, e.bench))
-    budget.recall(journal.events())
+    budget.recall(journal.costs())
     keeper = Keeper(budget, e.models.values(), e.bench.close, config.search.births, watch, memo)
     record = Recorder(journal, lineage, keeper.see, budget, config.objective_list(), seed, memo)
     record(begun)

@@ -12,8 +12,9 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,8 @@ CREATE VIEW IF NOT EXISTS lessons AS
     FROM events WHERE kind = 'learned';
 """
 
+_AT_ONCE = 500
+
 
 class Journal:
     """One run's events. Writing is safe from several threads; each write is durable when `record` returns.
@@ -143,20 +146,54 @@ class Journal:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
 
-    def events(self, *kinds: str) -> Iterator[tuple[float, str, str, dict[str, Any]]]:
+    def events(self, *kinds: str, key: str | None = None) -> Iterator[tuple[float, str, str, dict[str, Any]]]:
         """(time in seconds since the epoch, kind, key, data) in order of writing; of all kinds if none is named.
 
-        Raises MachineError if the file was damaged.
+        `key`: only this one's, and its calls' (`0001/0`, `0001/1`, ...). Raises MachineError if the file was damaged.
         """
-        where = f"WHERE kind IN ({','.join('?' * len(kinds))})" if kinds else ""
-        query = f"SELECT time, kind, key, data FROM events {where} ORDER BY seq"
+        where, values = _where(kinds, key)
+        return _parsed(self._read(f"SELECT time, kind, key, data FROM events {where} ORDER BY seq", values))
+
+    def without_texts(self, *kinds: str) -> Iterator[tuple[float, str, str, dict[str, Any]]]:
+        """The same without prompts, answers and sources, so that ten thousand children are read in a moment."""
+        where, values = _where(kinds, hint="+")
+        short = "CASE kind WHEN 'asked' THEN '{}' WHEN 'answered' THEN json_remove(data, '$.text') "
+        short += "WHEN 'bred' THEN json_remove(data, '$.files') WHEN 'mended' THEN json_remove(data, '$.files') ELSE data END"
+        return _parsed(self._read(f"SELECT time, kind, key, {short} FROM events {where} ORDER BY seq", values))
+
+    def costs(self) -> Iterator[tuple[float, str, str, dict[str, Any]]]:
+        """Every row with what it says of costs, and nothing else: what `Spend.recall` reads."""
+        numbers = "json_remove(data, '$.text')"
+        held = "json_remove(data, '$.files', '$.fitness', '$.reason', '$.log', '$.evidence.curve', '$.evidence.sizes_by_block')"
+        short = f"CASE kind WHEN 'started' THEN data WHEN 'answered' THEN {numbers} WHEN 'settled' THEN {held} ELSE '{{}}' END"
+        return _parsed(self._read(f"SELECT time, kind, key, {short} FROM events ORDER BY seq", []))
+
+    def spent(self) -> tuple[int, int, float, int, int]:
+        """(calls that were answered, those of unknown price, dollars, tokens in, tokens out) of all models."""
+        usd, into, out = (f"json_extract(data, '$.{name}')" for name in ("usd", "tokens_in", "tokens_out"))
+        query = f"SELECT count(*), count(*) - count({usd}), total({usd}), total({into}), total({out}) FROM events WHERE kind = ?"
+        calls, unpriced, dollars, tokens_in, tokens_out = self._read(query, ["answered"])[0]
+        return calls, unpriced, dollars, int(tokens_in), int(tokens_out)
+
+    def count(self, kind: str) -> int:
+        return int(self._read("SELECT count(*) FROM events WHERE kind = ?", [kind])[0][0])
+
+    def last_key(self, kind: str) -> str | None:
+        """Of the event of this kind that was written last."""
+        rows = self._read("SELECT key FROM events WHERE kind = ? ORDER BY seq DESC LIMIT 1", [kind])
+        return rows[0][0] if rows else None
+
+    def seconds(self) -> float:
+        """In which some process worked on the run: between its events. A step back of the wall clock counts as nothing."""
+        rows = self._read("SELECT kind = 'started', time FROM events ORDER BY seq", [])
+        return float(sum(max(0.0, after - before) for (_, before), (begins, after) in pairwise(rows) if not begins))
+
+    def _read(self, query: str, values: Sequence[str]) -> list[Any]:
         try:
             with self._lock:
-                rows = self._db.execute(query, kinds).fetchall()
+                return self._db.execute(query, values).fetchall()
         except sqlite3.Error as error:
             raise MachineError(f"The journal cannot be read: {error}.") from error
-        for moment, kind, key, data in rows:
-            yield moment, kind, key, json.loads(data)
 
     def memo(self, like: Genome) -> Memo:
         """What was done already. `like`: a genome whose rules hold for all of the run."""
@@ -224,6 +261,24 @@ class _Ticket:
     rows: list[tuple[float, str, str, str]]
     done: bool = False
     error: sqlite3.Error | None = None
+
+
+def _parsed(rows: list[Any]) -> Iterator[tuple[float, str, str, dict[str, Any]]]:
+    """Many texts are parsed as one list: calling the parser takes longer than parsing a row."""
+    for start in range(0, len(rows), _AT_ONCE):
+        some = rows[start : start + _AT_ONCE]
+        texts = json.loads(f"[{','.join(data for *_, data in some)}]")
+        for (moment, kind, key, _), data in zip(some, texts, strict=True):
+            yield moment, kind, key, data
+
+
+def _where(kinds: Sequence[str], key: str | None = None, hint: str = "") -> tuple[str, list[str]]:
+    """`hint`: `+` keeps SQLite from going through its index, which would have it sort nearly all rows afterwards."""
+    parts = [f"{hint}kind IN ({','.join('?' * len(kinds))})"] if kinds else []
+    parts += ["(key = ? OR (key > ? AND key < ?))"] if key is not None else []
+    # "0" comes right behind "/".
+    values = [*kinds, *([key, f"{key}/", f"{key}0"] if key is not None else [])]
+    return f"WHERE {' AND '.join(parts)}" if parts else "", values
 
 
 def _read_repeat(training_seed: int, data: Mapping[str, Any]) -> Repeated:

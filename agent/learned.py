@@ -92,7 +92,7 @@ def arms(journal: Journal, front: Iterable[str]) -> Facts:
     settled = {key: data for _, _, key, data in journal.events("settled")}
     verdicts = {key: data["verdict"] for _, _, key, data in journal.events("learned")}
     usd: defaultdict[str, float] = defaultdict(float)
-    for _, _, key, data in journal.events("answered"):
+    for _, _, key, data in journal.without_texts("answered"):
         usd[key.partition("/")[0]] += data["usd"] or 0.0
     members = set(front)
     found = {"models": _Arms(), "operators": _Arms(), "prompts": _Arms()}
@@ -121,4 +121,4 @@ def _objectives(journal: Journal) -> tuple[Objective, ...]:
 
 
 def _seed(journal: Journal) -> Fitness | None:
-    return next((Fitness(data["fitness"]) for _, _, key, data in journal.events("settled") if key == SEED_ID), None)
+    return next((Fitness(data["fitness"]) for _, _, _, data in journal.events("settled", key=SEED_ID)), None)

@@ -42,8 +42,10 @@ class Front(Generic[_Measured]):
         """Is it on the front now?"""
         costs = one.fitness.minimised(self._objectives)
         place = bisect_left(self._costs, costs)
-        # What dominates it sorts before it, what it dominates behind it.
-        if any(_nowhere_worse(other, costs) for other in self._costs[: place + 1]):
+        # What dominates it sorts before it, what it dominates behind it. Of two objectives, the second falls along the front:
+        # where the nearest one before it does not dominate, no other does.
+        first = max(0, place - 1) if len(costs) == 2 else 0
+        if any(_nowhere_worse(other, costs) for other in self._costs[first : place + 1]):
             return False
         stay = [index for index in range(place, len(self._costs)) if not _nowhere_worse(costs, self._costs[index])]
         self._costs[place:] = [costs, *(self._costs[index] for index in stay)]
@@ -71,6 +73,8 @@ def hypervolume(fitnesses: Sequence[Fitness], objectives: Sequence[Objective], s
     """
     if not fitnesses:
         return 0.0
+    if len(objectives) == 2:
+        return _area([f.minimised(objectives) for f in fitnesses], seed.minimised(objectives))
     import moocore
     import numpy as np
 
@@ -78,6 +82,17 @@ def hypervolume(fitnesses: Sequence[Fitness], objectives: Sequence[Objective], s
     scale = np.where(origin == 0.0, 1.0, np.abs(origin))
     points = (np.array([f.minimised(objectives) for f in fitnesses], dtype=float) - origin) / scale
     return float(moocore.hypervolume(points, ref=np.ones(len(objectives))))
+
+
+def _area(points: Sequence[tuple[float, ...]], seed: tuple[float, ...]) -> float:
+    """The same of two objectives, where no library is worth its import: the steps under the points, from left to right."""
+    scaled = [[(value - origin) / (abs(origin) or 1.0) for value, origin in zip(p, seed, strict=True)] for p in points]
+    area, floor = 0.0, 1.0
+    for x, y in sorted(scaled):
+        if x < 1.0 and y < floor:
+            area += (1.0 - x) * (floor - y)
+            floor = y
+    return area
 
 
 def _select(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -29,27 +30,28 @@ class _Trained:
 
 def status(journal: Journal, run: str, *, alive: bool) -> Facts:
     """The whole run in numbers. `alive`: some process holds the run's lock."""
-    started = [data for _, _, _, data in journal.events("started")]
-    ends = list(journal.events("started", "ended"))
-    last = ends[-1][3] if ends and ends[-1][1] == "ended" else {}
-    counts: Counter[str] = Counter(proposed=sum(1 for _ in journal.events("drawn")))
+    starts = list(journal.events("started", "ended"))
+    started = [data for _, kind, _, data in starts if kind == "started"]
+    last = starts[-1][3] if starts and starts[-1][1] == "ended" else {}
+    config = started[-1]["config"] if started else {}
+    counts: Counter[str] = Counter(proposed=journal.count("drawn"))
     reasons: Counter[str] = Counter()
-    for _, _, _, data in journal.events("settled"):
+    trained: list[_Trained] = []
+    for _, _, key, data in journal.events("settled"):
         outcome = data["outcome"]
         counts["invalid" if outcome == "failed" and data["stage"] in INVALID_STAGES else outcome] += 1
         if outcome == "failed":
             reasons[f"{data['stage']}: {data['reason']}"] += 1
-    config = started[-1]["config"] if started else {}
-    seed, front, hypervolume = _front(journal, config)
+        if "fitness" in data:
+            trained.append(_Trained(key, Fitness(data["fitness"])))
+    seed, front, hypervolume = _front(trained, config)
     noise = learned.noise(journal)
-    branches = {key: data["branch"] for _, _, key, data in journal.events("committed")}
-    meant = {key: data.get("intention", "") for _, _, key, data in journal.events("bred")}
     return {
         "run": run,
         "state": "running" if alive else last.get("state", "stopped"),
         "reason": last.get("reason", ""),
         "schedule": config.get("search", {}).get("schedule"),
-        "generation": sum(1 for _ in journal.events("generation")),
+        "generation": journal.count("generation"),
         "generations": Search(**config["search"]).stages if config else None,
         "counts": {kind: counts[kind] for kind in ("proposed", "invalid", "duplicate", "failed", "trained")},
         "failures": dict(reasons.most_common(5)),
@@ -58,10 +60,7 @@ def status(journal: Journal, run: str, *, alive: bool) -> Facts:
         "seed": {"fitness": dict(seed.values) if seed else None},
         "noise": {"sigma": dict(noise.sigma), "mean": dict(noise.reference)} if noise else None,
         "plateau": next((d["level"] for _, _, _, d in reversed(list(journal.events("adapted")))), 0),
-        "front": [
-            {"id": t.id, "branch": branches.get(t.id), "fitness": dict(t.fitness.values), "intention": meant.get(t.id, "")}
-            for t in front
-        ],
+        "front": [{"id": t.id, "fitness": dict(t.fitness.values), **_told(journal, t.id)} for t in front],
         "hypervolume": hypervolume,
         "spend": _spend(journal),
         "forecast": _forecast(journal, config) if alive and config else None,
@@ -79,22 +78,24 @@ def variants(journal: Journal) -> list[Facts]:
 
 def variant(journal: Journal, id: str) -> Facts:
     """One child with diff, prompt and answer. Raises UserError for an unknown id."""
-    book = _Book(journal)
-    id = id if id in book.births else id.zfill(4)
-    if id == SEED_ID or id not in book.births:
-        last = next(reversed(book.births), "none")
-        raise UserError(f"There is no variant {id} in this run; the last one is {last}.")
-    asked = {key: data for _, _, key, data in journal.events("asked") if key.startswith(f"{id}/")}
-    answered = {key: data for _, _, key, data in journal.events("answered") if key.startswith(f"{id}/")}
+    asked_for = id.zfill(4)
+    id = next((one for one in (id, asked_for) if _is_drawn(journal, one)), "")
+    if not id:
+        raise UserError(f"There is no variant {asked_for} in this run; the last one is {journal.last_key('drawn') or 'none'}.")
+    answered = {key: data for _, _, key, data in journal.events("answered", key=id)}
     calls = [
         {
             "prompt": "\n\n".join(f"# {m['role']}\n\n{m['text']}" for m in data["messages"]),
             "answer": answered.get(key, {}).get("text"),
             "model": data["model"],
         }
-        for key, data in sorted(asked.items(), key=lambda item: int(item[0].partition("/")[2]))
+        for key, data in sorted(
+            ((key, data) for _, _, key, data in journal.events("asked", key=id)),
+            key=lambda item: int(item[0].partition("/")[2]),
+        )
     ]
     last_call = calls[-1] if calls else {"prompt": None, "answer": None}
+    book = _Book(journal, id)
     return {
         **book.facts(book.births[id]),
         "diff": changes(journal, id),
@@ -104,47 +105,59 @@ def variant(journal: Journal, id: str) -> Facts:
     }
 
 
+def _is_drawn(journal: Journal, id: str) -> bool:
+    return any(key == id for _, _, key, _ in journal.events("drawn", key=id))
+
+
 def changes(journal: Journal, id: str) -> str:
     """The unified diff of a child against the seed; empty if the child never parsed."""
-    files: dict[str, dict[str, str]] = {}
-    for _, _, key, data in journal.events("bred", "mended"):
-        files[key] = data["files"]
-    seed = next((data["files"] for _, _, key, data in journal.events("settled") if key == SEED_ID), None)
-    if seed is None or id not in files:
-        return ""
-    return diff(Genome(seed), Genome(files[id]))
+    bred = [data["files"] for _, _, key, data in journal.events("bred", "mended", key=id) if key == id]
+    seed = next((data["files"] for _, _, _, data in journal.events("settled", key=SEED_ID)), None)
+    return diff(Genome(seed), Genome(bred[-1])) if seed is not None and bred else ""
+
+
+def _told(journal: Journal, id: str) -> Facts:
+    """Where a child is to be found, and what it was meant to do."""
+    facts: Facts = {"branch": None, "intention": ""}
+    for _, kind, _, data in journal.events("bred", "mended", "committed", key=id):
+        facts |= {"branch": data["branch"]} if kind == "committed" else {"intention": data.get("intention", "")}
+    return facts
 
 
 class _Book:
-    """The journal's rows by child."""
+    """The journal's rows by child; of one child only, if its id is given."""
 
-    def __init__(self, journal: Journal) -> None:
-        self.births: dict[str, Birth] = {key: read_birth(data) for _, _, key, data in journal.events("drawn")}
-        self._settled = {key: data for _, _, key, data in journal.events("settled")}
-        bred = {key: data for _, _, key, data in journal.events("bred", "mended")}
-        self._meant = {key: data.get("intention", "") for key, data in bred.items()}
-        self._changed = {key: data.get("changed", ()) for key, data in bred.items()}
-        self._branches = {key: data["branch"] for _, _, key, data in journal.events("committed")}
+    def __init__(self, journal: Journal, id: str | None = None) -> None:
+        self.births: dict[str, Birth] = {}
+        self._rows: defaultdict[str, dict[str, Facts]] = defaultdict(dict)
         self._usd: defaultdict[str, float] = defaultdict(float)
-        for _, _, key, data in journal.events("answered"):
-            self._usd[key.partition("/")[0]] += data["usd"] or 0.0
+        kinds = ("drawn", "settled", "bred", "mended", "committed", "answered")
+        rows = journal.without_texts(*kinds) if id is None else journal.events(*kinds, key=id)
+        for _, kind, key, data in rows:
+            if kind == "drawn":
+                self.births[key] = read_birth(data)
+            elif kind == "answered":
+                self._usd[key.partition("/")[0]] += data["usd"] or 0.0
+            else:
+                self._rows["bred" if kind == "mended" else kind][key] = data
 
     def facts(self, birth: Birth) -> Facts:
-        data = self._settled.get(birth.id, {"outcome": "in flight"})
+        data = self._rows["settled"].get(birth.id, {"outcome": "in flight"})
+        bred = self._rows["bred"].get(birth.id, {})
         last = birth.recipes[-1]
         return {
             "id": birth.id,
-            "branch": self._branches.get(birth.id),
+            "branch": self._rows["committed"].get(birth.id, {}).get("branch"),
             "parents": list(birth.parents),
             "generation": birth.generation,
             "operator": birth.operator,
-            "block": listed(birth.about(self._changed.get(birth.id, ()))),
+            "block": listed(birth.about(bred.get("changed", ()))),
             "role": birth.role,
             "directive": birth.directive,
             "elite": next((r.elite for r in birth.recipes if r.elite), None),
             "model": last.model,
             "temperature": last.temperature,
-            "intention": self._meant.get(birth.id, ""),
+            "intention": bred.get("intention", ""),
             "fitness": data.get("fitness"),
             "evidence": data.get("evidence"),
             "outcome": data.get("stage", data["outcome"]),
@@ -155,11 +168,8 @@ class _Book:
         }
 
 
-def _front(journal: Journal, config: Facts) -> tuple[Fitness | None, list[_Trained], float]:
+def _front(trained: Sequence[_Trained], config: Facts) -> tuple[Fitness | None, list[_Trained], float]:
     objectives = [Objective(name, direction) for name, direction in config.get("objectives", {}).items()]
-    trained = [
-        _Trained(key, Fitness(data["fitness"])) for _, _, key, data in journal.events("settled") if "fitness" in data
-    ]
     seed = next((t.fitness for t in trained if t.id == SEED_ID), None)
     if seed is None:
         return None, [], 0.0
@@ -169,8 +179,7 @@ def _front(journal: Journal, config: Facts) -> tuple[Fitness | None, list[_Train
 
 def _forecast(journal: Journal, config: Facts) -> Facts:
     """How far a run that works will get."""
-    rows = journal.events("started", "ended", "drawn", "asked", "answered", "bred", "settled")
-    found = outlook.from_journal(rows, config, Search(**config["search"]).births, time.time())
+    found = outlook.from_journal(journal.costs(), config, Search(**config["search"]).births, time.time())
     return {**outlook.facts(found), "words": outlook.words(found)}
 
 
@@ -189,20 +198,12 @@ def _waiting(journal: Journal) -> list[Facts]:
 
 
 def _spend(journal: Journal) -> Facts:
-    calls = [data for _, _, _, data in journal.events("answered")]
-    seconds, begun = 0.0, None
-    previous = 0.0
-    for moment, kind, _, _ in journal.events():
-        if kind == "started":
-            begun = moment
-        elif begun is not None:
-            seconds += max(0.0, moment - max(begun, previous))  # the wall clock may have been set back
-        previous = moment
+    calls, unpriced, usd, tokens_in, tokens_out = journal.spent()
     return {
-        "usd": sum(c["usd"] or 0.0 for c in calls),
-        "calls_without_a_known_price": sum(c["usd"] is None for c in calls),
-        "tokens_in": sum(c["tokens_in"] for c in calls),
-        "tokens_out": sum(c["tokens_out"] for c in calls),
-        "llm_calls": len(calls),
-        "seconds": round(seconds, 1),
+        "usd": usd,
+        "calls_without_a_known_price": unpriced,
+        "tokens_in": tokens_in,
+        "tokens_out": tokens_out,
+        "llm_calls": calls,
+        "seconds": round(journal.seconds(), 1),
     }

@@ -270,25 +270,21 @@ def print_status(facts: Facts) -> None:
 def print_run(listed: list[dict[str, Any]], facts: Facts) -> None:
     """Every child in a line, those on the front marked, and the front with what each member was meant to do."""
     console = _stdout()
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for column in ("", "id", "gen", "parents", "operator", "block", "directive", "role", "outcome"):
-        table.add_column(column, no_wrap=column != "outcome")
     on_front = {member["id"] for member in facts["front"]}
+    rows = [("", "id", "gen", "parents", "operator", "block", "directive", "role", "outcome")]
     for one in listed:
         told = fitness_text(one["fitness"]) or ": ".join(filter(None, (one["outcome"], one["reason"])))[:120]
-        cells = (
-            "*" if one["id"] in on_front else "",
-            one["id"],
-            str(one["generation"]),
-            ",".join(one["parents"]),
-            one["operator"],
-            one["block"],
-            one["directive"] or "",
-            one["role"] or "",
-            told,
-        )
-        table.add_row(*(Text(cell) for cell in cells), style="green" if one["id"] in on_front else "")
-    console.print(table)
+        mark, parents = "*" if one["id"] in on_front else "", ",".join(one["parents"])
+        asked = one["operator"], one["block"], one["directive"] or "", one["role"] or ""
+        rows.append((mark, one["id"], str(one["generation"]), parents, *asked, _line(told)))
+    # By hand: a table of ten thousand rows would take rich many seconds.
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        if console.is_terminal:
+            line = line[: console.width]
+            line = f"\x1b[32m{line}\x1b[0m" if row[0] else line
+        print(line, file=console.file)
     console.print(_front_table(facts))
     for line in _warnings(facts["self_reported"]):
         console.print(line)

@@ -646,7 +646,7 @@ class TestResume:
         again = dataclasses.replace(START, until_anew=anew)
         for start in (again, START):
             budget = Budget(Limits(until="07:00", reserve=0.0), clock=hands.clock)
-            budget.recall(journal.events())
+            budget.recall(journal.costs())
             self.both(budget, journal)(start)
             assert (budget.admits_breeding() is None) == admitted
 
@@ -686,7 +686,7 @@ class TestResume:
         record(RunEnded("stopped", ""))
 
         again = Budget(Limits(**self.LIMITS), slots=2, concurrency=3, clock=Hands(hands.wall).clock)
-        again.recall(journal.events())
+        again.recall(journal.costs())
         assert self.facts(again.spend) == pytest.approx(self.facts(budget.spend))
         assert again.spend.started == budget.spend.started
         for children in range(1, 200, 7):
@@ -699,7 +699,7 @@ class TestResume:
     def test_only_the_time_in_which_a_process_ran_counts_and_a_crash_leaves_no_end(self, hands, journal):
         for _ in range(3):
             budget = Budget(Limits(hours=1.0, reserve=0), clock=hands.clock)
-            budget.recall(journal.events())
+            budget.recall(journal.costs())
             record = self.both(budget, journal)
             record(START)
             hands.pass_(1000)
@@ -709,7 +709,7 @@ class TestResume:
             hands.seconds = 3.0  # the machine was started anew
         assert budget.spend.seconds == 3000
         last = Budget(Limits(hours=1.0, reserve=0), clock=hands.clock)
-        last.recall(journal.events())
+        last.recall(journal.costs())
         last.see(START)
         hands.pass_(599)
         assert last.admits_breeding() is None
@@ -725,7 +725,7 @@ class TestResume:
         hands.wall += 50
         journal.record(RunEnded("stopped", ""))
         spend = Spend()
-        spend.recall(journal.events())
+        spend.recall(journal.costs())
         assert spend.seconds == pytest.approx(150)
 
     def test_what_is_recorded_after_the_end_of_the_search_takes_none_of_its_time(self, hands, journal):
@@ -733,14 +733,14 @@ class TestResume:
             journal.record(event)
             hands.pass_(seconds)
         spend = Spend()
-        spend.recall(journal.events())
+        spend.recall(journal.costs())
         assert spend.seconds == 100
 
     def test_until_stays_the_moment_that_it_was_at_the_first_start(self, hands, journal):
         journal.record(START)
         hands.wall += 11 * 3600  # 09:00, two hours after
         budget = Budget(Limits(until="07:00"), clock=hands.clock)
-        budget.recall(journal.events())
+        budget.recall(journal.costs())
         budget.see(START)
         assert budget.admits_breeding().limit == "until"
 
@@ -749,7 +749,7 @@ class TestResume:
         record(Drawn(Birth("0001", 0)))
         record(Asked("0001", 0, "gpt-x", (), None, None))
         budget = Budget(Limits(variants=2), clock=hands.clock)
-        budget.recall(journal.events())
+        budget.recall(journal.costs())
         assert (budget.spend.in_flight, budget.spend.variants) == (1, 1)
         raise_child(budget, "0001", usd=0.1)
         assert (budget.spend.in_flight, budget.spend.variants, budget.spend.usd) == (0, 1, 0.1)
@@ -758,7 +758,7 @@ class TestResume:
         drawn, spent = 0, 0.0
         for life in range(4):
             budget = Budget(Limits(usd=1.0, reserve=0.0), slots=2, concurrency=3, clock=hands.clock)
-            budget.recall(journal.events())
+            budget.recall(journal.costs())
             record = self.both(budget, journal)
             record(START)
             run = self.run(hands, budget, seed=life)

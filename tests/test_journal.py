@@ -354,3 +354,29 @@ def test_threads_write_at_once_and_each_event_is_kept_once(journal):
         list(pool.map(journal.record, events))
     kept = [key for _, _, key, _ in journal.events("drawn")]
     assert sorted(kept) == [f"{number:04}" for number in range(100)]
+
+
+def test_events_that_are_recorded_together_are_kept_all_or_none(journal):
+    journal.record(*(Drawn(Birth(f"{number:04}", 0)) for number in range(3)))
+    with pytest.raises(TypeError):
+        journal.record(Drawn(Birth("0003", 0)), RunEnded("failed", object()))
+    assert [key for _, _, key, _ in journal.events()] == ["0000", "0001", "0002"]
+
+
+def test_the_rows_of_one_child_are_its_own_and_those_of_its_calls(journal):
+    for id in ("0001", "00010", "0002"):
+        journal.record(Drawn(Birth(id, 0)), *(Asked(id, call, "m", (), None, None) for call in range(12)))
+    found = [(kind, key) for _, kind, key, _ in journal.events(key="0001")]
+    assert found == [("drawn", "0001"), *(("asked", f"0001/{call}") for call in range(12))]
+    assert [key for _, _, key, _ in journal.events("drawn", key="0001")] == ["0001"]
+
+
+def test_what_is_read_without_texts_is_the_rest_of_each_row_in_order(journal):
+    asked = Asked("0001", 0, "m", (Message("user", "a\ud800b"),), 0.3, None)
+    for event in (Drawn(BIRTH), asked, Answered("0001", 0, COMPLETION), Bred(Variant(BIRTH, GENOME, "why")), Settled(TRAINED)):
+        journal.record(event)
+    whole, short = list(journal.events()), list(journal.without_texts())
+    assert [row[:3] for row in short] == [row[:3] for row in whole]
+    for (*_, kind, _, full), (*_, rest) in zip(whole, short, strict=True):
+        left_out = {"asked": set(full), "answered": {"text"}, "bred": {"files"}}.get(kind, set())
+        assert rest == {name: value for name, value in full.items() if name not in left_out}

@@ -3,7 +3,7 @@
 `Limits` is what the user allows, `Spend` what the run's events say of its costs, `Budget` compares the two:
 
     budget = Budget(limits, slots=..., concurrency=...)
-    budget.recall(journal.events())           # a resumed run: what earlier processes spent
+    budget.recall(journal.costs())           # a resumed run: what earlier processes spent
     budget.see(event)                         # every event of this process, RunStarted first
     budget.admits_breeding()                  # before a child is drawn: a Refusal, or None for yes
     budget.admits_call(id)                    # before each model call of a child that was drawn

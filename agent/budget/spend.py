@@ -131,7 +131,7 @@ class Spend:
                 pass
 
     def recall(self, rows: Iterable[tuple[float, str, str, Mapping[str, Any]]]) -> None:
-        """The journal's rows (`Journal.events()`): what earlier processes did, and for how long.
+        """The journal's rows (`Journal.costs()`): what earlier processes did, and for how long.
 
         Their time is read from the rows, written by the wall clock: steps backward count as nothing, but while a
         machine slept cannot be told from work.

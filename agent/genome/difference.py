@@ -34,7 +34,8 @@ def _groups(before: Sequence[str], after: Sequence[str]) -> Iterator[list[tuple[
     ends = [("equal", 0, head, 0, head)] if head else []
     matcher.opcodes = [  # type: ignore[attr-defined]
         *ends,
-        *inner, *([("equal", end_before, len(before), end_after, len(after))] if tail else []),
+        *inner,
+        *([("equal", end_before, len(before), end_after, len(after))] if tail else []),
     ]
     return iter(matcher.get_grouped_opcodes(_CONTEXT))
 

@@ -76,6 +76,8 @@ class Memory:
         self._heirs: dict[str, str] = {}
         self._shelves: defaultdict[Shelf, list[_Entry]] = defaultdict(list)
         self._verdicts: defaultdict[frozenset[str], Counter[str]] = defaultdict(Counter)
+        self._risen: dict[_Entry, None] = {}
+        """Insights that were strong once; a credit that nobody adds to fades."""
         self._ledger = Ledger()
         self._generals = 0
 
@@ -91,6 +93,8 @@ class Memory:
             return
         told = dict.fromkeys(self._entry(id) for id in lesson.shown if id in self._entries)
         self._ledger.count(lesson, [entry.account for entry in told])
+        risen = [e for e in told if e.account.credit >= STRONG and e.lesson.insight and e.lesson.operator != GENERAL]
+        self._risen |= dict.fromkeys(risen)
         self._enter(lesson, self._ledger.opened())
 
     def recall(self, blocks: Iterable[str], kinds: Iterable[str], directive: str | None, budget: int) -> tuple[Lesson, ...]:
@@ -138,7 +142,7 @@ class Memory:
 
     def strong(self) -> tuple[Lesson, ...]:
         """Insights that proved themselves and are worth a shorter, more general form, strongest first."""
-        insights = [e for e in self._entries.values() if e.lesson.insight and e.lesson.operator != GENERAL and not e.gone]
+        insights = [e for e in self._risen if not e.gone]
         ranked = sorted((-self._ledger.credit(e.account), e.order, e.lesson) for e in insights)
         return tuple(lesson for credit, _, lesson in ranked if -credit >= STRONG)
 
@@ -243,7 +247,8 @@ def _fill(good: Sequence[_Entry], bad: Sequence[_Entry], budget: int) -> list[_E
     queues = {False: iter(good), True: iter(bad)}
     chosen: list[_Entry] = []
     left = budget
-    while queues:
+    least = min((len(entry.text) for entry in (*good, *bad)), default=0)
+    while queues and left >= least:
         warns = len(chosen) % 3 == 1
         side = warns if warns in queues else not warns
         entry = next(queues[side], None)
