@@ -286,8 +286,8 @@ def print_run(listed: list[dict[str, Any]], facts: Facts) -> None:
             line = f"\x1b[32m{line}\x1b[0m" if row[0] else line
         print(line, file=console.file)
     console.print(_front_table(facts))
-    for line in _warnings(facts["self_reported"]):
-        console.print(line)
+    for warning in _warnings(facts["self_reported"]):
+        console.print(warning)
 
 
 def print_variant(one: Facts, facts: Facts) -> None:
