@@ -151,6 +151,7 @@ def test_a_signal_ends_a_command_that_does_not_end(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr.readline() == "started\n"
+        time.sleep(0.5)  # until it waits for the command
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=10) == 0
 
