@@ -1,5 +1,6 @@
 """A program as a model: real processes with every fault that a command-line agent can have."""
 
+import gc
 import json
 import os
 import shlex
@@ -335,12 +336,13 @@ def test_no_file_stays_open(shell, ask):
     model = shell("echo hello")
     failing = shell("exit 1", attempts=2)
     model.complete(ask())
+    gc.collect()
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(5):
         model.complete(ask())
         with pytest.raises(LanguageModelDown):
             failing.complete(ask())
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 def test_nothing_is_written_on_the_terminal(shell, ask, capfd):

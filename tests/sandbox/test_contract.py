@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import os
 import signal
 import tempfile
@@ -451,18 +452,21 @@ class TestLong:
         box = sandbox("contained")
         source = "def main(child): (child.scratch / 'a').touch(); return b'x'"
         box.run(call(source))
+        gc.collect()  # what earlier tests of this process left open goes now, not while it is counted
         before, folders = len(os.listdir("/proc/self/fd")), leftovers()
         for i in range(100):
             assert box.run(call(source if i % 10 else "def main(child): raise OSError")).cause == "exit"
-        assert len(os.listdir("/proc/self/fd")) == before
+        gc.collect()
+        assert len(os.listdir("/proc/self/fd")) <= before
         assert leftovers() == folders
 
     def test_a_call_that_cannot_be_made_leaves_no_descriptor(self, sandbox, call, tmp_path: Path) -> None:
         box = sandbox("contained")
+        gc.collect()
         before = len(os.listdir("/proc/self/fd"))
         with pytest.raises(OSError):
             box.run(call("def main(child): return b''", inputs={"a": tmp_path / "missing"}))
-        assert len(os.listdir("/proc/self/fd")) == before
+        assert len(os.listdir("/proc/self/fd")) <= before
         assert box.run(call("def main(child): return b'x'")).result == b"x"
 
     @pytest.mark.parametrize("level", ["full", "none"])
