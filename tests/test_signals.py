@@ -28,14 +28,15 @@ def nap(seconds):
 def work():
     asked = []
     print("ready", flush=True)
-    nap(float(sys.argv[1]))
+    up, down = map(float, sys.argv[1].split("-"))
+    nap(up)
     with signals.asked_to_stop(asked.append):
         print("working", flush=True)
         end = time.monotonic() + float(sys.argv[2])
         while time.monotonic() < end and not (asked and len(sys.argv) == 3):
             time.sleep(0.001)
     print(*asked, flush=True)
-    nap(float(sys.argv[1]))
+    nap(down)
     if asked:
         raise KeyboardInterrupt
 
@@ -54,8 +55,8 @@ def start():
     """Starts the command: seconds on its way up and down, of its work, and whether it takes no notice of being asked."""
     started = []
 
-    def begin(way=0.0, work=0.0, *stubborn, until="working"):
-        command = [sys.executable, "-c", COMMAND, str(way), str(work), *stubborn]
+    def begin(up=0.0, work=0.0, *stubborn, down=0.0, until="working"):
+        command = [sys.executable, "-c", COMMAND, f"{up}-{down}", str(work), *stubborn]
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         pipe = subprocess.PIPE
         process = subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True)
@@ -87,7 +88,7 @@ def test_before_it_works_a_command_ends_at_the_first(start, number):
     ("number", "reason"), [(signal.SIGINT, "stopped by the user"), (signal.SIGTERM, "stopped by SIGTERM")]
 )
 def test_the_first_asks_and_the_work_comes_to_its_own_end(start, number, reason):
-    process = start(0.1, 30.0)
+    process = start(0.1, 30.0, down=0.1)
     process.send_signal(number)
     assert ended(process) == (130, [reason, "asked"])
 
@@ -107,7 +108,7 @@ def test_a_closed_terminal_changes_nothing(start):
 
 
 def test_one_on_the_way_down_ends_the_process_with_the_code_of_a_stop(start):
-    process = start(30.0, 0.0, until="")
+    process = start(down=30.0, until="")
     process.send_signal(signal.SIGTERM)
     assert ended(process) == (130, [])
 
@@ -116,7 +117,7 @@ def test_one_on_the_way_down_ends_the_process_with_the_code_of_a_stop(start):
 def test_a_hail_of_them_at_any_moment_has_no_other_end_than_that_of_a_stop(start, chance):
     """Some meet the way up, the work, its end, the handling of another one, and the last line."""
     rng = random.Random(chance)
-    process = start(0.02, 0.02, until="ready")
+    process = start(0.02, 0.02, down=0.02, until="ready")
     sent = 0
     while process.poll() is None:
         process.send_signal(rng.choice((signal.SIGINT, signal.SIGTERM, signal.SIGHUP)))

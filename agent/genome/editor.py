@@ -20,6 +20,8 @@ from agent.genome.genome import Block, Genome
 _ROOT = Path(__file__).resolve().parents[2]
 _START = 120
 """Seconds in which the child has to be ready: it loads libcst first, and the machine may be busy."""
+_STARTS = 3
+"""Tries to start a child that dies before it is ready."""
 _PATIENCE = 6
 """Seconds of waiting for each second that an edit may compute: how busy a machine is, is no fault of the answer."""
 
@@ -141,18 +143,27 @@ def _line(stream: IO[bytes], seconds: float) -> bytes | None:
 
 
 def _start() -> subprocess.Popen[bytes]:
+    """A process that is ready. One that dies on its way up is tried again: somebody may have killed it."""
+    for _ in range(_STARTS):
+        process = _spawn()
+        assert process.stdout is not None
+        line = _line(process.stdout, _START)
+        if line:
+            return process
+        process.kill()
+        process.communicate()
+        if line is None:
+            raise MachineError(f"The editor's process was not ready within {_START} seconds.")
+    raise MachineError(f"The editor's process died {_STARTS} times before it was ready (exit code {process.returncode}).")
+
+
+def _spawn() -> subprocess.Popen[bytes]:
     environment = {"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(_ROOT), "LANG": "C.UTF-8"}
     pipe = subprocess.PIPE
     try:
-        process = subprocess.Popen(
+        return subprocess.Popen(
             [sys.executable, "-m", "agent.genome.worker"],
             stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env=environment, start_new_session=True,
         )  # fmt: skip
     except OSError as error:
         raise MachineError(f"The editor's process cannot be started: {error}.") from error
-    assert process.stdout is not None
-    if not _line(process.stdout, _START):
-        process.kill()
-        process.communicate()
-        raise MachineError(f"The editor's process was not ready within {_START} seconds.")
-    return process

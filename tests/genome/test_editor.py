@@ -1,15 +1,19 @@
 """Before and after, as text: what an answer makes of a file."""
 
+import contextlib
 import os
 import signal
+import sys
 import textwrap
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agent.errors import MachineError
 from agent.genome import Editor, Genome, Violations
 
 MODEL = '''\
@@ -384,3 +388,34 @@ def test_a_child_that_is_killed_in_the_middle_of_an_edit_does_not_count_against_
             assert "x + 3" in text(edit.result())
     finally:
         editor.close()
+
+
+def test_a_child_that_is_killed_while_it_starts_is_started_again():
+    editor = Editor(processes=1)
+    tasks = Path("/proc/self/task")
+
+    def started():
+        """The process that the edit has just started, before it is ready."""
+        while True:
+            for children in tasks.glob("*/children"):
+                for pid in children.read_text().split():
+                    with contextlib.suppress(OSError):
+                        if b"agent.genome.worker" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                            return int(pid)
+
+    try:
+        with ThreadPoolExecutor(1) as threads:
+            edit = threads.submit(apply, editor, "def scale(x, factor=2.0):\n    return x + 4", "scale")
+            first = started()
+            os.kill(first, signal.SIGKILL)
+            assert "x + 4" in text(edit.result())
+        (child,) = editor._children
+        assert child.process.pid != first
+    finally:
+        editor.close()
+
+
+def test_a_child_that_never_comes_up_is_the_machines_fault(monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(MachineError, match="died 3 times before it was ready"):
+        apply(Editor(processes=1), "def scale(x, factor=2.0):\n    return x + 5", "scale")
