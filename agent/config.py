@@ -19,13 +19,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from agent.budget import Limits
 from agent.competition import Contest
 from agent.errors import UserError
-from agent.evolve import Search
 from agent.fitness import RELATIONS, Constraint, Direction, Objective
 from agent.learning import Credit, Recall
 from agent.plateau import Patience
 from agent.reflection import Reflections
 from agent.resources import seeds_folder
 from agent.script import place
+from agent.search import Search
 from sandbox.devices import Layout
 from sandbox.tasks import reported
 

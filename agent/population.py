@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Protocol
 
 from agent import selection
 from agent.archive import Archive
 from agent.individual import Failure, Individual, Outcome
+from agent.search import Search
 
 _WEIGHT = 0.2
 """Of the newest measurement in a running mean."""
@@ -16,25 +16,14 @@ _AFTER_SMOKE = ("fit", "predict", "integrity", "score")
 """Stages of a failure that has held a slot."""
 
 
-class Sizes(Protocol):
-    @property
-    def elites(self) -> int: ...
-
-    @property
-    def population(self) -> int: ...
-
-    @property
-    def eot_elites(self) -> int: ...
-
-
 class Population:
     """The best individuals so far, at most `elites` of them; selections from it are made once for each change."""
 
-    def __init__(self, archive: Archive, sizes: Sizes) -> None:
+    def __init__(self, archive: Archive, search: Search) -> None:
         self.members: list[Individual] = []
         self.joined = 0
         """Children settled so far, whatever became of them."""
-        self._archive, self._sizes = archive, sizes
+        self._archive, self._search = archive, search
         self._parents: list[Individual] | None = None
         self._thinkers: list[Individual] | None = None
 
@@ -44,7 +33,7 @@ class Population:
         self._archive.add(outcome)
         if isinstance(outcome, Individual):
             before, everyone = self.members, [*self.members, outcome]
-            self.members = selection.elites(everyone, self._archive.objectives, self._sizes.elites)
+            self.members = selection.elites(everyone, self._archive.objectives, self._search.elites)
             if self.members != before:
                 self._parents = self._thinkers = None
 
@@ -52,13 +41,13 @@ class Population:
         """The NSGA-II selection; the seed while nobody else is there."""
         if self._parents is None:
             pool = self.members or [self._archive.seed]
-            self._parents = selection.parents(pool, self._archive.objectives, self._sizes.population)
+            self._parents = selection.parents(pool, self._archive.objectives, self._search.population)
         return self._parents
 
     def thinkers(self) -> Sequence[Individual]:
         """The elites that lend their changes to Evolution of Thought."""
         if self._thinkers is None:
-            self._thinkers = selection.elites(self.members, self._archive.objectives, self._sizes.eot_elites)
+            self._thinkers = selection.elites(self.members, self._archive.objectives, self._search.eot_elites)
         return self._thinkers
 
 

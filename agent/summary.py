@@ -11,12 +11,12 @@ from typing import Any
 
 from agent import learned, outlook, selection
 from agent.errors import UserError
-from agent.evolve import Search
 from agent.fitness import Fitness, Objective
 from agent.genome import Genome, diff
 from agent.individual import INVALID_STAGES, SEED_ID, Birth, listed
 from agent.journal import Journal
 from agent.records import read_birth
+from agent.search import Search
 from sandbox.tasks import reported
 
 Facts = dict[str, Any]

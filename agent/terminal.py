@@ -34,10 +34,10 @@ from agent.events import (
     Settled,
     StopRequested,
 )
-from agent.evolve import Search
 from agent.individual import INVALID_STAGES, SEED_ID, Duplicate, Failure, Individual, Outcome, listed
 from agent.llm import ModelRests, ModelReturned
 from agent.prompting import clean
+from agent.search import Search
 from sandbox.tasks import reported
 
 Facts = Mapping[str, Any]

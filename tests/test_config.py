@@ -17,9 +17,9 @@ from agent.config import (
     read,
 )
 from agent.errors import UserError
-from agent.evolve import Search
 from agent.fitness import Constraint, Objective
 from agent.resources import prompts_folder, seeds_folder, shipped
+from agent.search import Search
 
 SEED_TOML = """
 [seed]

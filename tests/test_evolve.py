@@ -11,7 +11,7 @@ from agent.archive import Archive
 from agent.competition import Competition, Contest
 from agent.draws import Draws
 from agent.events import Drawn, GenerationEnded, Memo, Settled
-from agent.evolve import Evolution, Search
+from agent.evolve import Evolution
 from agent.fitness import Fitness, Noise, Objective
 from agent.genome import Genome
 from agent.individual import SEED_ID, Birth, Duplicate, Evidence, Failure, Individual, Variant
@@ -21,6 +21,7 @@ from agent.plateau import Patience, Plateau
 from agent.population import Pace
 from agent.prompting import Prompts
 from agent.resources import prompts_folder
+from agent.search import Search
 
 PAPER = {"operators": {}}
 CONTEST = Contest(prompts="uniform", operators="uniform", models="uniform")

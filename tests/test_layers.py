@@ -19,7 +19,7 @@ ORDER = (
     ("individual",),
     ("selection", "memory", "plateau", "novelty"),
     ("events",),
-    ("archive", "competition", "gate", "budget", "accounts"),
+    ("archive", "competition", "gate", "budget", "accounts", "search"),
     ("operators",),
     ("reflection",),
     ("breeding", "evaluation", "population", "draws", "learning", "steering", "outlook"),

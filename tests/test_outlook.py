@@ -6,12 +6,12 @@ import pytest
 from agent import outlook
 from agent.budget import Forecast, Limits
 from agent.events import Answered, Bred, Drawn, RunStarted, Settled
-from agent.evolve import Search
 from agent.fitness import Fitness
 from agent.genome import Genome
 from agent.individual import SEED_ID, Birth, Individual, Variant
 from agent.journal import Journal
 from agent.llm import Completion, Usage
+from agent.search import Search
 
 MORNING = datetime(2026, 3, 3, 6, 12).timestamp()
 GENOME = Genome({"model.py": "x = 1\n"})

@@ -38,7 +38,7 @@ class LiteLLMSender:
             raise Fault(str(error), getattr(error, "status_code", None), retry_after(headers)) from None
 
     async def close(self) -> None:
-        return None
+        """Nothing: litellm's connections are shared by all models of the process, and end with it."""
 
 
 def _litellm() -> Any:

@@ -3,10 +3,12 @@
 import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from agent.llm import LanguageModelDown, LanguageModelRefused, RequestRejected, Usage
+from agent.llm.openai_sender import OpenAISender
 
 LASTING = {"401": "key", "402": "credit", "403": "rights", "404": "name"}
 REJECTED = ("400", "413", "422", "context too long")
@@ -284,8 +286,19 @@ def test_nothing_is_written_on_the_terminal(connect, provider, ask, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_closing_twice_is_harmless(connect, ask):
-    model = connect()
+def test_closing_twice_is_harmless_and_ends_the_connections_of_the_sdk(connect, provider, ask):
+    """By the table of TCP connections: the provider's port is in it, in hexadecimal, while one stands."""
+    port = f":{provider.server_address[1]:04X}"
+
+    def established():
+        rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        return [row for row in rows if row[2].endswith(port) and row[3] == "01"]
+
+    model, other = connect(), connect()
     model.complete(ask())
+    assert established()
     model.close()
     model.close()
+    if isinstance(model._sender, OpenAISender):
+        assert not established()
+    assert other.complete(ask()).text == "hello"  # litellm has one pool for all models: closing takes it from nobody
