@@ -380,7 +380,7 @@ def test_a_run_with_a_command_stops_clean_and_goes_on_to_its_end(evolve, tmp_pat
     (tmp_path / "answerer.py").write_text(AGENT)
     name = f"cmd:{sys.executable} answerer.py --say 'one, two'"
     options = ["--llm", name, "--out", "run", "--generations", "1", "--population", "2", "--slots", "2"]
-    options += ["--set", "search.first_population=3", "--schedule", "generational"]
+    options += ["--set", "search.first_population=3", "--schedule", "generational", "--set", "noise.trainings=0"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "EVOLVE_CACHE": str(tmp_path / "cache")}
     command = [sys.executable, "-m", "agent.cli", "run", "seed", *options]
     process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)

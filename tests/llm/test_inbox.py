@@ -394,6 +394,7 @@ def test_a_run_waits_stops_takes_what_was_answered_meanwhile_and_ends(evolve, tm
     box = tmp_path / "box"
     options = ["--llm", "inbox:box", "--out", "run", "--generations", "0", "--set", "search.first_population=4"]
     options += ["--set", "llm.deadline_seconds=0.1", "--set", "llm.concurrency=3", "--schedule", "generational"]
+    options += ["--set", "noise.trainings=0"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "EVOLVE_CACHE": str(tmp_path / "cache")}
 
     def begin(*arguments):
