@@ -11,7 +11,7 @@ demo: $(VENV)/.installed
 	$(BIN)/evolve run seeds/exquisitenet_v2 --config seeds/exquisitenet_v2/demo.toml
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow"
 
 test-slow: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m slow

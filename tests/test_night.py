@@ -113,6 +113,7 @@ def hook():
     server.server_close()
 
 
+@pytest.mark.slow
 def test_a_night_from_its_forecast_to_its_last_words_and_on(start, model, llm, hook, tmp_path, evolve):
     url, told = hook
     run = tmp_path / "run"

@@ -32,6 +32,7 @@ def test_a_wheel_carries_prompts_and_seeds_and_the_licence(wheel):
     assert not [n for n in names if n.startswith("tests")]
 
 
+@pytest.mark.slow
 def test_an_installed_wheel_runs_a_shipped_seed_elsewhere(wheel, tmp_path):
     """The wheel in a bare environment that borrows this one's libraries but not the clone."""
     venv.create(tmp_path / "v", symlinks=True)

@@ -374,6 +374,7 @@ print(OfflineModel().complete(Request((Message("user", prompt),), zlib.crc32(pro
 """
 
 
+@pytest.mark.slow
 def test_a_run_with_a_command_stops_clean_and_goes_on_to_its_end(evolve, tmp_path, request):
     """The command's own comma and quotes stay with it, from the option into the configuration, the journal and git."""
     shutil.copytree(ROOT / "seeds/tiny_cnn", tmp_path / "seed", ignore=shutil.ignore_patterns("__pycache__"))
