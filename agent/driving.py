@@ -20,6 +20,7 @@ from agent.errors import MachineError, UserError
 from agent.events import Event, Notice, Watch
 from agent.farewell import Farewells
 from agent.journal import Journal
+from agent.live import Live
 from agent.lock import is_locked, owner
 
 Facts = dict[str, Any]
@@ -29,7 +30,7 @@ def drive(folder: RunFolder, work: Callable[[Watch], None], farewells: Farewells
     """Runs with the live view, then says what came of it and how to go on, here and to who is not there."""
     signals.outlive_the_terminal()
     fault: BaseException | None = None
-    with terminal.Live(folder.name) as live:
+    with Live(folder.name) as live:
 
         def watch(event: Event | Notice) -> None:
             live.see(event)
@@ -96,7 +97,7 @@ def report(folder: RunFolder) -> None:
         writing.write(journal, folder.name, folder.report, folder.report_markdown, alive=is_locked(folder.lock))
 
 
-def _last_facts(folder: RunFolder, live: terminal.Live) -> Facts | None:
+def _last_facts(folder: RunFolder, live: Live) -> Facts | None:
     """None if the journal cannot be read, which may be what broke the run."""
     try:
         return status(folder)

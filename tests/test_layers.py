@@ -31,7 +31,8 @@ ORDER = (
     ("report", "script"),
     ("config", "lock", "signals", "basis", "recorder"),
     ("terminal", "doctor", "keeper", "farewell", "measures", "authoring"),
-    ("experiment", "driving"),
+    ("live", "experiment"),
+    ("driving",),
     ("cli",),
 )
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}

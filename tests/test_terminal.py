@@ -4,7 +4,8 @@ import io
 import os
 
 from agent import terminal
-from agent.terminal import Live, print_status
+from agent.live import Live
+from agent.terminal import print_status
 
 
 def facts(members, failures=5, waiting=2):

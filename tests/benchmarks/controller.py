@@ -29,11 +29,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from agent import experiment, terminal
+from agent import experiment
 from agent.config import RunFolder, load
 from agent.events import Settled, StopRequested
 from agent.genome import Editor
 from agent.individual import SEED_ID
+from agent.live import Live
 from agent.llm import Completion, Usage
 from sandbox.job import Measured, Stopped
 
@@ -201,7 +202,7 @@ def run(place, variants, slots, profile):
     open_task = experiment.open_task
     experiment.open_task = lambda *arguments: Simulated(open_task(*arguments))
     experiment.Editor, experiment.open_model = Metered, lambda name, settings: model
-    with (place / "run.log").open("w") as log, contextlib.redirect_stderr(log), terminal.Live(folder.name) as live:
+    with (place / "run.log").open("w") as log, contextlib.redirect_stderr(log), Live(folder.name) as live:
         laps = Laps(variants, live.see)
         if profile:
             watch_threads(profile)
