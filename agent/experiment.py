@@ -5,53 +5,43 @@ from __future__ import annotations
 import os
 import random
 import shutil
-import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from contextlib import closing, suppress
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from agent import config as configuration
 from agent.archive import Archive
-from agent.basis import basis, changes
+from agent.basis import changes
 from agent.breeding import Breeding
-from agent.budget import Budget, Guess, check
+from agent.budget import Budget, Guess
 from agent.competition import Competition
 from agent.config import Config, LlmSection, RunFolder
 from agent.draws import Draws
+from agent.equipment import Equipment, equip, pinned
 from agent.errors import MachineError, UserError
 from agent.evaluation import Bench, Evaluation
-from agent.events import AskedAgain, Heard, Memo, RunEnded, RunStarted, Settled, Watch
+from agent.events import AskedAgain, Memo, RunEnded, RunStarted, Settled, Watch
 from agent.evolve import Evolution
 from agent.fitness import Noise
 from agent.gate import Gate, Halted
-from agent.genome import Editor, Genome, read_genome
 from agent.individual import SEED_ID, Birth, Failure, Individual
 from agent.journal import Journal
 from agent.keeper import Keeper
 from agent.learning import Learning
 from agent.lineage import Lineage
-from agent.llm import Ensemble, LanguageModel, LlmSettings, Waiting, open_model, price
+from agent.llm import Ensemble, Waiting
 from agent.lock import locked
-from agent.measures import settled
 from agent.noise import measure, unknown
 from agent.operators import Brief, Sampling
 from agent.plateau import Plateau
-from agent.prompting import Prompts
 from agent.recorder import Recorder
 from agent.records import read_seed
 from agent.reflection import Thoughts
-from agent.resources import prompts_folder
 from agent.steering import Steering
-from sandbox import LEVELS, Level, SandboxUnavailable
-from sandbox.devices import Layout, cores, gpus, torch_has_cuda
-from sandbox.isolation.detect import Isolation, detect, gpu_trouble
-from sandbox.lanes import Lanes
-from sandbox.opening import open_sandbox, open_stem
-from sandbox.tasks import Task, TaskError, open_task
 
 
 def free_folder(config: Config, name: str) -> RunFolder:
@@ -67,7 +57,7 @@ def start(config: Config, folder: RunFolder, watch: Watch) -> None:
     """A new run. Raises UserError before anything is spent or written, MachineError if the run cannot go on."""
     if folder.root.exists():
         raise UserError(f"The run folder {folder.root} exists already: choose another --out, or `evolve resume` it.")
-    with _equip(config, watch) as equipment:
+    with equip(config, watch) as equipment:
         lineage = Lineage.open(Path(config.seed.folder), folder.root, folder.name)
         lineage.check()
         seed = equipment.bench.measure(Birth(SEED_ID, 0), equipment.genome)
@@ -88,7 +78,7 @@ def resume(folder: RunFolder, watch: Watch, said: Mapping[str, Any] | None = Non
     if not folder.journal.is_file():
         raise UserError(f"{folder.root} holds no run: there is no {folder.journal.name} in it.")
     config = configuration.over(configuration.read(folder.config), said or {})
-    with locked(folder.lock), closing(Journal(folder.journal)) as journal, _equip(config, watch, _pinned(journal)) as equipment:
+    with locked(folder.lock), closing(Journal(folder.journal)) as journal, equip(config, watch, pinned(journal)) as equipment:
         begun = equipment.begin()
         before = [data for _, _, _, data in journal.events("started")]
         accepted = changes(before[-1], begun, said or {}, accept) if before else ()
@@ -125,128 +115,8 @@ def _found(folder: RunFolder, config: Config) -> None:
         shutil.rmtree(draft.root, ignore_errors=True)
 
 
-@dataclass(frozen=True)
-class _Equipment:
-    """What a run works with: opened and checked before anything is spent."""
-
-    config: Config
-    genome: Genome
-    task: Task
-    bench: Bench
-    prompts: Prompts
-    models: dict[str, LanguageModel]
-    editor: Editor
-    isolation: Isolation
-
-    def begin(self) -> RunStarted:
-        files = basis(Path(self.config.seed.folder), self.config.seed.files, prompts_folder())
-        rests_on = {**files, **self.task.basis}
-        settings, isolation = self.config.model_dump(mode="json"), self.isolation
-        return RunStarted(settings, isolation.level, isolation.in_force, self.bench.devices, rests_on)
-
-
-@contextmanager
-def _equip(config: Config, watch: Watch, pinned: Level = "none") -> Iterator[_Equipment]:
-    """Raises UserError for every mistake of the user's that can be seen without spending anything.
-
-    `pinned`: the level of isolation that this run began with.
-    """
-    genome = read_genome(Path(config.seed.folder), config.seed.files, config.seed.frozen)
-    constraints = config.constraint_list()
-    bounds = {c.name: c.bound for c in constraints if c.relation in ("<=", "<")}
-    try:
-        task = open_task(
-            config.task,
-            config.budget,
-            bounds,
-            config.seed.files,
-            configuration.cache_folder(),
-            _measured(config),
-            Path(config.seed.folder),
-        )
-    except TaskError as error:
-        raise UserError(str(error)) from error
-    config = settled(config, task)
-    genome = genome if task.calls is None else replace(genome, entries=task.calls)
-    prompts = Prompts.load(prompts_folder())
-    if not config.llm.models:
-        raise UserError("No model is named: give --llm MODEL, or --llm offline to run without a key or a network.")
-    devices = _devices(config)
-    isolation = _isolation(config, pinned)
-    if trouble := gpu_trouble(isolation, devices):
-        raise UserError(trouble)
-    check(config.limits, config.llm.models, lambda model: price(model, config.llm.prices))
-    with ExitStack() as stack:
-        settings = LlmSettings(
-            api_base=config.llm.api_base, deadline_seconds=config.llm.deadline_seconds, prices=config.llm.prices
-        )
-        models = {name: stack.enter_context(closing(open_model(name, settings))) for name in config.llm.models}
-        if (stem := open_stem()) is not None:
-            stack.callback(stem.close)
-        bench = Bench(
-            task,
-            Lanes(
-                isolation.level,
-                lambda: open_sandbox(isolation.level, isolation.layers, stem=stem),
-                devices,
-                beside=max(2, min(len(devices), cores())),
-            ),
-            config.objective_list(),
-            constraints,
-            threads=config.sandbox.threads,
-            training_seed=config.run.training_seed,
-            hear=lambda id, progress: watch(Heard(id, progress)),
-        )
-        stack.callback(bench.close)
-        editor = stack.enter_context(closing(Editor()))
-        threading.Thread(target=_rehearse, args=(editor, genome), daemon=True).start()
-        yield _Equipment(config, genome, task, bench, prompts, models, editor, isolation)
-
-
-def _rehearse(editor: Editor, genome: Genome) -> None:
-    """An edit that comes to nothing: the first one takes the editor a second, in which the seed can train."""
-    with suppress(MachineError):  # who needs it will hear of it
-        editor.apply(genome, (), "")
-
-
-def _devices(config: Config) -> tuple[str, ...]:
-    """That of each slot."""
-    layout = Layout.read(config.sandbox.slots)
-    try:
-        return layout.devices(() if layout.where == "cpu" else gpus(), usable=torch_has_cuda())
-    except TaskError as error:
-        raise UserError(str(error)) from error
-
-
-def _measured(config: Config) -> frozenset[str]:
-    """Names of what has to be measured."""
-    return frozenset(config.objectives) | frozenset(config.constraints)
-
-
-def _pinned(journal: Journal) -> Level:
-    """The level that the run began with, which no later process of it may fall below."""
-    first = next(iter(journal.events("started")), None)
-    return cast(Level, first[3]["isolation"]) if first else "none"
-
-
-def _isolation(config: Config, pinned: Level) -> Isolation:
-    """Raises UserError below `contained`, unless the user said that this is meant, and below the pinned level in any case."""
-    try:
-        isolation = detect()
-    except SandboxUnavailable as error:
-        raise MachineError(f"The sandbox cannot run: {error}") from error
-    if LEVELS.index(isolation.level) > LEVELS.index(pinned):
-        raise UserError(f"This run began at isolation level {pinned!r}, and here only {isolation.level!r} is to be had.")
-    if isolation.level in ("full", "contained") or config.sandbox.unsafe_no_sandbox:
-        return isolation
-    raise UserError(
-        f"Generated code would run at isolation level {isolation.level!r}, free to read your files and keys: see "
-        "`evolve doctor` for what would help, or accept the risk with --unsafe-no-sandbox."
-    )
-
-
 def _evolve(
-    e: _Equipment,
+    e: Equipment,
     folder: RunFolder,
     journal: Journal,
     lineage: Lineage,
@@ -323,13 +193,13 @@ def _waiting(llm: LlmSection) -> Waiting:
     return Waiting(failures=llm.rest_after, first_rest_seconds=llm.rest_seconds, seconds=llm.patience_hours * 3600)
 
 
-def _noise(e: _Equipment, seed: Individual, memo: Memo, record: Recorder, gate: Gate) -> Noise | None:
+def _noise(e: Equipment, seed: Individual, memo: Memo, record: Recorder, gate: Gate) -> Noise | None:
     objectives, run = e.config.objective_list(), e.config.run
     return measure(seed, e.bench, objectives, e.config.noise.trainings, run.training_seed, memo.repeats, record, gate)
 
 
 def _evolution(
-    e: _Equipment,
+    e: Equipment,
     archive: Archive,
     noise: Noise | None,
     breeding: Breeding,
@@ -370,7 +240,7 @@ def _evolution(
     )  # fmt: skip
 
 
-def _thoughts(e: _Equipment) -> Thoughts | None:
+def _thoughts(e: Equipment) -> Thoughts | None:
     """The first model that can think is asked about the search itself; rules cannot."""
     thinking = next((name for name in e.config.llm.models if name != "offline"), None)
     return Thoughts(e.prompts, thinking, e.config.thoughts) if thinking else None

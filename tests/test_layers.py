@@ -31,6 +31,7 @@ ORDER = (
     ("report", "script"),
     ("config", "lock", "signals", "basis", "recorder"),
     ("terminal", "doctor", "keeper", "farewell", "measures", "authoring"),
+    ("equipment",),
     ("live", "experiment"),
     ("driving",),
     ("cli",),

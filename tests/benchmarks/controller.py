@@ -29,7 +29,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from agent import experiment
+from agent import equipment, experiment
 from agent.config import RunFolder, load
 from agent.events import Settled, StopRequested
 from agent.genome import Editor
@@ -199,9 +199,9 @@ def run(place, variants, slots, profile):
     }
     config = load(str(repository / "seeds" / "exquisitenet_v2"), None, overrides, ())
     model = AtOnce()
-    open_task = experiment.open_task
-    experiment.open_task = lambda *arguments: Simulated(open_task(*arguments))
-    experiment.Editor, experiment.open_model = Metered, lambda name, settings: model
+    open_task = equipment.open_task
+    equipment.open_task = lambda *arguments: Simulated(open_task(*arguments))
+    equipment.Editor, equipment.open_model = Metered, lambda name, settings: model
     with (place / "run.log").open("w") as log, contextlib.redirect_stderr(log), Live(folder.name) as live:
         laps = Laps(variants, live.see)
         if profile:

@@ -208,7 +208,7 @@ class Watched:
 
 def run(folder, address, arguments):
     """(calls of the sandboxes, start of the search, its end, events)."""
-    from agent import experiment
+    from agent import equipment, experiment
     from agent.config import RunFolder, load
     from agent.events import RunStarted
 
@@ -223,8 +223,8 @@ def run(folder, address, arguments):
         "noise": {"trainings": 0},
     }
     config = load(str(folder / "seed"), None, settings, [])
-    calls, seen, open_sandbox = [], [], experiment.open_sandbox
-    experiment.open_sandbox = lambda *which, **how: Watched(open_sandbox(*which, **how), calls)
+    calls, seen, open_sandbox = [], [], equipment.open_sandbox
+    equipment.open_sandbox = lambda *which, **how: Watched(open_sandbox(*which, **how), calls)
     experiment.start(config, RunFolder(folder / "run"), lambda event: seen.append((time.monotonic(), event)))
     begun = next(moment for moment, event in seen if isinstance(event, RunStarted))
     return calls, begun, seen[-1][0], [event for _, event in seen]
