@@ -38,16 +38,19 @@ SHORT_SECONDS = 20
 
 
 def tables(options):
-    """[task] and [budget] of the seed under its recipe, changed as the options say."""
+    """The sources of the seed, and its [task] and [budget] under its recipe, changed as the options say."""
     folder = ROOT / "seeds" / options.seed
-    merged = {"task": {}, "budget": {}}
+    merged = {"seed": {}, "task": {}, "budget": {}}
     recipe = folder / f"{options.recipe}.toml"
     for path in (folder / "seed.toml", *([recipe] if recipe.is_file() else [])):
         found = tomllib.loads(path.read_text())
         for table, into in merged.items():
             into.update(found.get(table, {}))
     task, budget = merged["task"], merged["budget"]
+    sources = {name: (folder / name).read_text() for name in merged["seed"]["files"]}
     task["dataset"] = options.data
+    if options.validation_share:
+        task["validation_share"] = options.validation_share
     if options.share < 1:
         task["train_share"] = options.share
     if options.size:
@@ -59,7 +62,7 @@ def tables(options):
     if options.batch_size:
         budget["batch_size"] = options.batch_size
     budget["time_limit"] = "1h"
-    return task, budget
+    return sources, task, budget
 
 
 class Listening:
@@ -81,11 +84,11 @@ class Listening:
 class Watched:
     """One training and what was seen of it from outside."""
 
-    def __init__(self, options, source, task, budget, sandbox, cache):
+    def __init__(self, options, sources, task, budget, sandbox, cache):
         self._marks = []
         self._until = None
-        opened = open_task(task, budget, {}, ("model.py",), cache, ("memory", "train_time"))
-        job = Job({"model.py": source}, options.training_seed, device=options.device, threads=options.threads, split="test")
+        opened = open_task(task, budget, {}, tuple(sources), cache, ("memory", "train_time"))
+        job = Job(sources, options.training_seed, device=options.device, threads=options.threads, split="test")
         began = time.monotonic()
         self.measured = opened.evaluate(job, sandbox, lambda told: self._marks.append((time.monotonic(), told)))
         self.seconds = time.monotonic() - began
@@ -131,12 +134,12 @@ class Busy(threading.Thread):
         }
 
 
-def whole(options, source, task, budget, box, cache):
+def whole(options, sources, task, budget, box, cache):
     """The full recipe, once."""
     busy = Busy(options.device) if options.device.startswith("cuda") else None
     if busy:
         busy.start()
-    one = Watched(options, source, task, budget, box, cache)
+    one = Watched(options, sources, task, budget, box, cache)
     steps, seconds = one.span
     told = busy.told() if busy else {}
     return one, {
@@ -152,12 +155,12 @@ def whole(options, source, task, budget, box, cache):
     }
 
 
-def beside(options, source, task, budget, boxes, cache, count, speed, overhead, steps):
+def beside(options, sources, task, budget, boxes, cache, count, speed, overhead, steps):
     """`count` short trainings at once; trainings per hour if all were whole."""
     short = {k: v for k, v in budget.items() if k != "epochs"}
     short["steps"] = max(20, min(steps, int(SHORT_SECONDS * speed / budget["batch_size"] / count)))
     with ThreadPoolExecutor(count) as pool:
-        found = list(pool.map(lambda box: Watched(options, source, task, short, box, cache).span, boxes[:count]))
+        found = list(pool.map(lambda box: Watched(options, sources, task, short, box, cache).span, boxes[:count]))
     rates = [done * budget["batch_size"] / max(seconds, 1e-9) for done, seconds in found]
     each = steps * budget["batch_size"] * count / sum(rates) + overhead
     return {"images_per_second": round(sum(rates)), "trainings_per_hour": round(3600 * count / each, 1)}
@@ -181,6 +184,7 @@ def main():
     parser.add_argument("--device", default="cuda:0" if Path("/dev/nvidiactl").exists() else "cpu")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--share", type=float, default=1.0, help="of the training images")
+    parser.add_argument("--validation-share", type=float, help="of the training images, which are not trained on")
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--batch-size", type=int)
     parser.add_argument("--size", type=int, help="pixels that the model sees")
@@ -193,11 +197,10 @@ def main():
     options = parser.parse_args()
     end = time.monotonic() + 60 * options.minutes
 
-    source = (ROOT / "seeds" / options.seed / "model.py").read_text()
-    task, budget = tables(options)
+    sources, task, budget = tables(options)
     cache = options.cache or Path(tempfile.mkdtemp(prefix="evolve-cache-"))
     began = time.monotonic()
-    open_task(task, budget, {}, ("model.py",), cache)
+    open_task(task, budget, {}, tuple(sources), cache)
     result = {
         "date": time.strftime("%Y-%m-%d"),
         "machine": machine(options),
@@ -217,7 +220,7 @@ def main():
     try:
         for box in boxes:  # starts its process
             box.run(PROBE)
-        one, result["whole"] = whole(options, source, task, budget, boxes[0], cache)
+        one, result["whole"] = whole(options, sources, task, budget, boxes[0], cache)
         result["said"] = sorted(boxes[0].said)
         overhead = one.seconds - one.span[1]
         result["seconds_around_training"] = round(overhead, 1)
@@ -228,7 +231,7 @@ def main():
                 continue
             speed = result["whole"]["images_per_second"]
             result["at_once"][count] = beside(
-                options, source, task, budget, boxes, cache, count, speed, overhead, one.steps
+                options, sources, task, budget, boxes, cache, count, speed, overhead, one.steps
             )
             print(json.dumps({count: result["at_once"][count]}), file=sys.stderr, flush=True)
     finally:

@@ -38,16 +38,23 @@ class View:
         wanted = tuple(options.get("input_size") or stored)
         self.size: tuple[int, int] = wanted
         """(height, width) of what the model sees."""
-        self._resized = wanted != stored
+        self._resizes = wanted != stored
         self._on_gpu = device.type == "cuda"
 
     def scaled(self, images: Tensor) -> Tensor:
         """In 0..1, at the size that the model sees; bilinear, with anti-aliasing where it becomes smaller."""
-        shown = images.float() / 255
-        if self._resized:
-            smaller = self.size[0] < images.shape[-2] or self.size[1] < images.shape[-1]
-            shown = F.interpolate(shown, size=self.size, mode="bilinear", align_corners=False, antialias=smaller)
-        return shown
+        return self.resized(self.stored(images))
+
+    def stored(self, images: Tensor) -> Tensor:
+        """In 0..1, at their own size."""
+        return images.float() / 255
+
+    def resized(self, images: Tensor) -> Tensor:
+        """To the size that the model sees."""
+        if not self._resizes:
+            return images
+        smaller = self.size[0] < images.shape[-2] or self.size[1] < images.shape[-1]
+        return F.interpolate(images, size=self.size, mode="bilinear", align_corners=False, antialias=smaller)
 
     def normalised(self, scaled: Tensor) -> Tensor:
         """Zero mean and unit deviation of each channel over the training set."""

@@ -107,8 +107,14 @@ class Training:
             return self._view.placed(self._module.augment(self._view(images), self._generator))
         if not self._recipe.augments:
             return self._view(images)
-        scaled = coloured(self._view.scaled(images), self._recipe, self._generator)
-        return self._view.placed(moved(self._view.normalised(scaled), self._recipe, self._generator))
+        return self._view.placed(self._changed(images))
+
+    def _changed(self, images: Tensor) -> Tensor:
+        """By the recipe's augmentation; resized before it or after it."""
+        view, recipe, last = self._view, self._recipe, self._recipe.resize == "last"
+        shown = view.stored(images) if last else view.scaled(images)
+        changed = moved(view.normalised(coloured(shown, recipe, self._generator)), recipe, self._generator)
+        return view.resized(changed) if last else changed
 
     def _pass(self, model: nn.Module, images: Tensor, labels: Tensor) -> Passed:
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16, cache_enabled=False):

@@ -14,6 +14,7 @@ from sandbox.sandbox import TaskError
 
 Precision = Literal["auto", "float32", "bf16"]
 Schedule = Literal["seed", "one-cycle", "plateau", "constant"]
+Resize = Literal["first", "last"]
 
 _RANGES: Mapping[str, tuple[float, float]] = {
     "flip": (0, 1), "translate": (0, 0.5), "cutout": (0, 1), "jitter": (0, 1), "chance": (0, 1),
@@ -36,6 +37,9 @@ class Recipe:
     """Side of a square of the mean colour in each training image, as a share of the image's side."""
     jitter: float = 0.0
     """Brightness, contrast and saturation are scaled by up to 1 +- this."""
+    resize: Resize = "first"
+    """Whether images are changed as the model sees them, or as they are stored and then resized: `last` costs less where they
+    get larger, and shifts by whole stored pixels."""
     chance: float = 1.0
     """Probability of translation, cutout and jitter, each drawn for each image."""
     label_smoothing: float = 0.0
@@ -112,7 +116,7 @@ class Recipe:
 
 
 def _check(key: str, value: Any) -> None:
-    choices = {"precision": get_args(Precision), "schedule": get_args(Schedule)}.get(key)
+    choices = {"precision": get_args(Precision), "schedule": get_args(Schedule), "resize": get_args(Resize)}.get(key)
     if choices:
         if value not in choices:
             raise TaskError(f"task.training.{key} must be one of {', '.join(choices)}, not {value!r}.")

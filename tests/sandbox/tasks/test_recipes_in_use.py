@@ -38,6 +38,16 @@ def test_a_recipe_with_everything_trains_well_and_the_same_every_time(measure):
     assert (again.values, again.curve) == (first.values, first.curve)
 
 
+def test_images_can_be_changed_before_they_are_resized(measure):
+    training = {"translate": 0.2, "flip": 0.01, "cutout": 0.2}
+    curves = []
+    for resize in ("first", "last"):
+        task = {"training": {**training, "resize": resize}, "input_size": 16}
+        curves.append(measure(task=task, epochs=3).curve)
+    assert curves[0] != curves[1]
+    assert curves[1][-1][1] > 0.3
+
+
 def test_the_seeds_own_augmentation_and_loss_take_the_place_of_the_recipes(measure):
     training = {"cutout": 1.0, "label_smoothing": 0.5}
     own = "\n\ndef augment(images, generator):\n    return images\n"
