@@ -291,12 +291,17 @@ class Competition:
         if recipe.directive is not None:
             self.prompts.cancel((recipe.role, recipe.directive))
 
-    def settled(self, recipe: Recipe, reward: float, cost: float) -> None:
+    def settled(self, recipe: Recipe, reward: float, cost: float, model: str | None = None) -> None:
         """What came of it: 0 for a failure or a duplicate. See `Bandit.credit`.
 
-        A child of two recipes settles both, each with the whole reward and cost.
+        A child of two recipes settles both, each with the whole reward and cost. `model`: who answered, where another one
+        stood in for the drawn one, which then brought nothing.
         """
         self.operators.credit(recipe.operator, reward, cost)
-        self.models.credit(recipe.model, reward, cost)
+        if model is not None and model != recipe.model:
+            self.models.credit(recipe.model, 0.0, cost)
+            self.models.credit(model, reward, cost)
+        else:
+            self.models.credit(recipe.model, reward, cost)
         if recipe.directive is not None:
             self.prompts.credit((recipe.role, recipe.directive), reward, cost)

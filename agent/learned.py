@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from agent.accounts import Accounts
 from agent.fitness import Fitness, Noise, Objective
 from agent.individual import SEED_ID
 from agent.journal import Journal
@@ -91,16 +92,16 @@ def arms(journal: Journal, front: Iterable[str]) -> Facts:
     rejected = {key.partition("/")[0] for _, _, key, _ in journal.events("rejected") if key.endswith("/0")}
     settled = {key: data for _, _, key, data in journal.events("settled")}
     verdicts = {key: data["verdict"] for _, _, key, data in journal.events("learned")}
-    usd: defaultdict[str, float] = defaultdict(float)
+    accounts = Accounts()
     for _, _, key, data in journal.without_texts("answered"):
-        usd[key.partition("/")[0]] += data["usd"] or 0.0
+        accounts.answered(key.partition("/")[0], data)
     members = set(front)
     found = {"models": _Arms(), "operators": _Arms(), "prompts": _Arms()}
     for _, _, id, data in journal.events("drawn"):
-        birth, end = read_birth(data), settled.get(id, {})
+        birth, end, account = read_birth(data), settled.get(id, {}), accounts.look(id)
         for recipe in birth.recipes:
             prompt = f"{recipe.directive} as {recipe.role or 'nobody'}" if recipe.directive else None
-            for kind, name in (("models", recipe.model), ("operators", recipe.operator), ("prompts", prompt)):
+            for kind, name in (("models", account.of(recipe.model)), ("operators", recipe.operator), ("prompts", prompt)):
                 if name:
                     tally = found[kind].tallies[name]
                     tally.children += 1
@@ -108,7 +109,7 @@ def arms(journal: Journal, front: Iterable[str]) -> Facts:
                     tally.trained += end.get("outcome") == "trained"
                     tally.helped += verdicts.get(id) == "helped"
                     tally.front += id in members
-                    tally.usd += usd[id]
+                    tally.usd += account.usd
                     tally.seconds += end.get("seconds") or 0.0
     written = {key: data["text"] for _, _, key, data in journal.events("directive") if data["text"]}
     return {**{kind: arms.facts() for kind, arms in found.items()}, "written": written}

@@ -154,7 +154,7 @@ class Learning:
         grown, self._volume = volume - self._volume, volume
         worth = max(0.0, grown) if self._credit.gain == "hypervolume" else _over_parent(lesson)
         for recipe in outcome.birth.recipes:
-            self._competition.settled(recipe, worth, self._cost(account))
+            self._competition.settled(recipe, worth, self._cost(account), account.of(recipe.model))
         if lesson is not None and self._recall.enabled:
             self.memory.learn(lesson)
             self._record(Learned(lesson))
@@ -179,7 +179,7 @@ class Learning:
         objectives = self._archive.objectives
         lesson = lesson_of(measured, parent, account.answer, outcome.birth.lessons, objectives, self._noise)
         same = f"the same program as {outcome.twin}" if isinstance(outcome, Duplicate) else ""
-        return replace(lesson, reason=same) if same else lesson
+        return replace(lesson, model=account.of(lesson.model), reason=same or lesson.reason)
 
     def _cost(self, account: Account) -> float:
         """Dollars."""

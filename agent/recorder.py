@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 from agent.accounts import Accounts
 from agent.budget import Budget
-from agent.events import Answered, Event, Memo, RunEnded, Settled
+from agent.events import Event, Memo, RunEnded, Settled
 from agent.fitness import Objective
 from agent.individual import Duplicate, Failure, Individual
 from agent.journal import Journal
@@ -35,7 +34,6 @@ class Recorder:
         self._objectives, self._seed = objectives, seed
         self._committed = set(memo.commits)
         self._branches = Branches(lineage, memo.commits, lambda events: journal.record(*events))
-        self._usd: defaultdict[str, float] = defaultdict(float)
         self._lock = threading.Lock()
         self.accounts = Accounts()
         self.accounts.recall(journal.events("answered", "settled"))
@@ -48,8 +46,6 @@ class Recorder:
         with self._lock:
             self._budget.see(event)
             self.accounts.see(event)
-            if isinstance(event, Answered) and event.completion.usd:
-                self._usd[event.id] += event.completion.usd
             self._watch(event)
             if isinstance(event, Settled) and not isinstance(event.outcome, Duplicate):
                 self._commit(event.outcome)
@@ -63,10 +59,10 @@ class Recorder:
         self._branches.close()
 
     def _commit(self, outcome: Individual | Failure) -> None:
-        usd = self._usd.pop(outcome.id, 0.0)
         if outcome.genome is None or outcome.id in self._committed:
             return
-        text = message(outcome, self._seed, self._objectives, usd)
+        account = self.accounts.look(outcome.id)
+        text = message(outcome, self._seed, self._objectives, account.usd, account.models)
         failed = isinstance(outcome, Failure)
         self._branches.add(Planned(outcome.id, outcome.genome.files, outcome.birth.parents, text, failed))
         self._committed.add(outcome.id)

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from agent import learned, outlook, selection
+from agent.accounts import Accounts
 from agent.errors import UserError
 from agent.fitness import Fitness, Objective
 from agent.genome import Genome, diff
@@ -87,7 +88,7 @@ def variant(journal: Journal, id: str) -> Facts:
         {
             "prompt": "\n\n".join(f"# {m['role']}\n\n{m['text']}" for m in data["messages"]),
             "answer": answered.get(key, {}).get("text"),
-            "model": data["model"],
+            "model": answered.get(key, data)["model"],
         }
         for key, data in sorted(
             ((key, data) for _, _, key, data in journal.events("asked", key=id)),
@@ -130,21 +131,21 @@ class _Book:
     def __init__(self, journal: Journal, id: str | None = None) -> None:
         self.births: dict[str, Birth] = {}
         self._rows: defaultdict[str, dict[str, Facts]] = defaultdict(dict)
-        self._usd: defaultdict[str, float] = defaultdict(float)
+        self._accounts = Accounts()
         kinds = ("drawn", "settled", "bred", "mended", "committed", "answered")
         rows = journal.without_texts(*kinds) if id is None else journal.events(*kinds, key=id)
         for _, kind, key, data in rows:
             if kind == "drawn":
                 self.births[key] = read_birth(data)
             elif kind == "answered":
-                self._usd[key.partition("/")[0]] += data["usd"] or 0.0
+                self._accounts.answered(key.partition("/")[0], data)
             else:
                 self._rows["bred" if kind == "mended" else kind][key] = data
 
     def facts(self, birth: Birth) -> Facts:
         data = self._rows["settled"].get(birth.id, {"outcome": "in flight"})
         bred = self._rows["bred"].get(birth.id, {})
-        last = birth.recipes[-1]
+        last, account = birth.recipes[-1], self._accounts.look(birth.id)
         return {
             "id": birth.id,
             "branch": self._rows["committed"].get(birth.id, {}).get("branch"),
@@ -155,7 +156,7 @@ class _Book:
             "role": birth.role,
             "directive": birth.directive,
             "elite": next((r.elite for r in birth.recipes if r.elite), None),
-            "model": last.model,
+            "model": account.of(last.model),
             "temperature": last.temperature,
             "intention": bred.get("intention", ""),
             "fitness": data.get("fitness"),
@@ -164,7 +165,7 @@ class _Book:
             "reason": data.get("reason") or (f"same genome as {data['twin']}" if "twin" in data else ""),
             "log": data.get("log", ""),
             "seconds": sum(data.get("evidence", {}).get("seconds", {}).values()),
-            "usd": self._usd[birth.id],
+            "usd": account.usd,
         }
 
 

@@ -51,14 +51,17 @@ class School:
         self.draws = Draws(random.Random(0), SEED, PROMPTS, Sampling(tuple(models)), self.competition, self.plateau)
         self.born = 0
 
-    def settle(self, accuracy=None, *, recipe=None, answer="", lessons=(), parameters=1000, usd=0.0, seconds=36.0, twin=None):
+    def settle(
+        self, accuracy=None, *, recipe=None, answer="", lessons=(), parameters=1000, usd=0.0, seconds=36.0, twin=None, by=None
+    ):
+        """`by`: the model that answered, if not the one that was drawn."""
         self.born += 1
         id = f"{self.born:04d}"
         recipe = recipe or Recipe("mutate", (SEED_ID,), ("a",), "m", 1, None, "complex")
         birth = Birth(id, 0, (recipe,), tuple(lessons))
         said = f"Intention: try {self.born}.\nExpected effect: more."
         text = answer or f"{said}\n\n```python\ndef a():\n    return {self.born}\n```"
-        self.accounts.see(Answered(id, 0, Completion(text, "stop", Usage(1, 1), usd, 0.0, "m")))
+        self.accounts.see(Answered(id, 0, Completion(text, "stop", Usage(1, 1), usd, 0.0, by or recipe.model)))
         if twin:
             outcome = Duplicate(birth, twin)
         elif accuracy is None:
@@ -135,6 +138,18 @@ def test_a_model_that_always_fails_loses_its_share_and_is_never_given_up():
         school.settle(best if recipe.model == "good" else None, recipe=recipe)
         drawn.append(recipe.model)
     assert 0 < drawn[100:].count("bad") < 30
+
+
+def test_a_model_for_which_another_one_always_stands_in_has_no_part_in_what_that_one_achieves():
+    school = School(models=("up", "down"))
+    best, drawn = 0.5, []
+    for _ in range(200):
+        recipe = school.draws.mutation(SEED)
+        best += 0.001
+        school.settle(best, recipe=recipe, by="up")
+        drawn.append(recipe.model)
+    assert 0 < drawn[100:].count("down") < 30
+    assert {event.lesson.model for event in school.of(Learned)} == {"up"}
 
 
 def test_of_two_that_bring_the_same_the_cheaper_one_is_asked_more_often():

@@ -474,6 +474,8 @@ class TestMessages:
             ("Directive", "complex"), ("Model", "other/model, gpt-x"), ("Accuracy", "0.91234567"),
             ("Parameters", "1000"), ("Cost-USD", "0.012500"),
         ]  # fmt: skip
+        stood_in = message(child, SEED, OBJECTIVES, 0.0125, ("third",))
+        assert dict(trailers(stood_in, tmp_path))["Model"] == "third"
 
     def test_the_seed_is_not_compared_with_itself(self, tmp_path):
         text = message(SEED, SEED, OBJECTIVES, 0.0)

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from agent import summary
+from agent import learned, summary
 from agent.errors import UserError
 from agent.events import Answered, Asked, Bred, Committed, Drawn, GenerationEnded, RunEnded, RunStarted, Settled
 from agent.fitness import Fitness
@@ -230,6 +230,10 @@ class TestVariants:
         assert summary.variants(journal)[0]["block"] == "Net, rate, a, b and 2 more"
         assert journal.memo(genome(0, 0)).variants["0001"].changed == changed
 
+    def test_a_model_that_stood_in_for_the_drawn_one_is_told(self, night):
+        assert summary.variant(night, "0006")["model"] == "gpt-x"
+        assert "free" not in [arm["name"] for arm in learned.arms(night, ())["models"]]
+
     def test_the_money_of_all_its_calls_is_a_childs(self, night):
         assert {v["id"]: v["usd"] for v in summary.variants(night)}["0006"] == 0.125
 
@@ -238,7 +242,7 @@ class TestOneVariant:
     def test_its_calls_are_told_in_order_and_the_last_is_its_prompt_and_answer(self, night):
         facts = summary.variant(night, "0006")
         assert facts["calls"] == [
-            {"prompt": "# system\n\nYou are.\n\n# user\n\nImprove it.", "answer": "no", "model": "free"},
+            {"prompt": "# system\n\nYou are.\n\n# user\n\nImprove it.", "answer": "no", "model": "gpt-x"},
             {"prompt": "# system\n\nYou are.\n\n# user\n\nAgain.", "answer": "still no", "model": "gpt-x"},
         ]
         assert (facts["prompt"], facts["answer"]) == (facts["calls"][1]["prompt"], "still no")

@@ -14,15 +14,19 @@ _REASON = 4000
 
 
 def message(
-    outcome: Individual | Failure, seed: Individual, objectives: Sequence[Objective], usd: float | None = None
+    outcome: Individual | Failure,
+    seed: Individual,
+    objectives: Sequence[Objective],
+    usd: float | None = None,
+    models: Sequence[str] = (),
 ) -> str:
-    """What a reviewer reads first, then trailers for programs."""
+    """What a reviewer reads first, then trailers for programs. `models`: those that answered, if not those that were drawn."""
     birth = outcome.birth
     blocks = birth.about(outcome.changed)
     what = "" if birth.id == SEED_ID else f" {birth.operator} {listed(blocks)}".rstrip() + ":"
     trailers = {"Variant": outcome.id, "Operator": birth.operator, "Block": listed(blocks)}
     trailers |= {"Role": birth.role or "", "Directive": birth.directive or ""}
-    trailers["Model"] = ", ".join(dict.fromkeys(r.model for r in birth.recipes if r.model))
+    trailers["Model"] = ", ".join(models or dict.fromkeys(r.model for r in birth.recipes if r.model))
     if isinstance(outcome, Failure):
         subject = f"{outcome.id}:{what} failed at {outcome.stage}"
         # Indented: at the margin, a line of `---` would end the message for git and lift trailers out of the reason.

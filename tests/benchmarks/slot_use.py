@@ -7,8 +7,10 @@ The run is a real one: a loopback server with the API of OpenAI answers each pro
 `--training` seconds in its loss, predict, are scored, journaled and committed.
 
 Slot use is the time inside of `fit`, from the import of the candidate's file to its weights as its own process sees them, over
-slots x wall time from the first such moment to the last. `limit` is what is left when the trainings cannot be dealt out
-evenly; `whole_run` counts from the start of the search, with the first answers still to come, to its end.
+slots x wall time from the first such moment to the last. `steady` counts from the moment at which all slots train for the
+first time to the last beginning of a training: it leaves out the filling and the emptying of the slots, of which a longer run
+has no more. `limit` is what is left of `slot_use` when the trainings cannot be dealt out evenly; `whole_run` counts from the
+start of the search, with the first answers still to come, to its end.
 """
 
 import argparse
@@ -244,6 +246,7 @@ def figures(calls, begun, ended, events, slots):
             stages.setdefault(stage, []).append((report.seconds, report.cpu_seconds))
     return {
         "slot_use": round(inside / (slots * wall), 4),
+        "steady": steady(fits, slots),
         "limit": round(len(fits) / (slots * -(-len(fits) // slots)), 4),
         "whole_run": round(inside / (slots * (ended - begun)), 4),
         "trainings": len(fits),
@@ -259,6 +262,13 @@ def figures(calls, begun, ended, events, slots):
         },
         "outcomes": dict(Counter(type(outcome).__name__ for outcome in outcomes)),
     }
+
+
+def steady(fits, slots):
+    """Slot use between the filling and the emptying of the slots; None where there is nothing between."""
+    begins, ends = fits[min(slots, len(fits)) - 1][0], fits[-1][0]
+    inside = sum(max(0.0, min(end, ends) - max(start, begins)) for start, end in fits)
+    return round(inside / (slots * (ends - begins)), 4) if ends > begins else None
 
 
 def gaps(fits, slots):
