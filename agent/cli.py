@@ -132,7 +132,8 @@ def run(
     **limits: Any,
 ) -> None:
     """Start a run from SEED: a folder with a seed.toml, or a .py file."""
-    from agent.config import RunFolder, load
+    from agent.config import load
+    from agent.folder import RunFolder
     from agent.llm import model_names
     from agent.script import with_script
 
@@ -254,8 +255,10 @@ def show(run: Path, id: str | None, lessons: bool, arms: bool, as_json: bool) ->
             facts = summary.variant(journal, id)
             _print_json(facts) if as_json else terminal.print_variant(facts, _driving().status(folder))
         else:
-            listed = summary.variants(journal)
-            _print_json(listed) if as_json else terminal.print_run(listed, _driving().status(folder))
+            if as_json:
+                _print_json(summary.variants(journal))
+            else:
+                terminal.print_run(summary.outlines(journal), _driving().status(folder))
 
 
 @cli.command()
@@ -364,7 +367,7 @@ def _farewells(notify: str | None, on_finish: str | None) -> Any:
 
 
 def _folder(run: Path) -> Any:
-    from agent.config import RunFolder
+    from agent.folder import RunFolder
 
     folder = RunFolder(run)
     if not folder.journal.is_file():
@@ -373,10 +376,12 @@ def _folder(run: Path) -> Any:
 
 
 def _journal(folder: Any) -> Any:
+    import gc
     from contextlib import closing
 
     from agent.journal import Journal
 
+    gc.disable()  # all that is read is shown, and the process ends: of ten thousand children that is a quarter of the time
     return closing(Journal(folder.journal, read_only=True))
 
 

@@ -1,4 +1,4 @@
-"""One TOML file per run -> frozen models. Unknown keys are refused. Owns every file name of a run.
+"""One TOML file per run -> frozen models. Unknown keys are refused.
 
 Later sources win: the seed's `seed.toml`, a preset, the file of `--config`, the flags and `--set key=value`.
 """
@@ -9,7 +9,6 @@ import math
 import os
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,51 +41,6 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 """Named sets of settings. `paper`: its schedule, operators and rates, the sampling that its authors used for models of their
 time, and nothing that it does not have."""
 _TASK = "image-classification"
-
-
-@dataclass(frozen=True)
-class RunFolder:
-    """The files of one run."""
-
-    root: Path
-
-    @property
-    def name(self) -> str:
-        return self.root.resolve().name
-
-    @property
-    def config(self) -> Path:
-        return self.root / "config.toml"
-
-    @property
-    def journal(self) -> Path:
-        return self.root / "journal.db"
-
-    @property
-    def report(self) -> Path:
-        return self.root / "report.html"
-
-    @property
-    def report_markdown(self) -> Path:
-        return self.root / "report.md"
-
-    @property
-    def log(self) -> Path:
-        return self.root / "run.log"
-
-    @property
-    def guidance(self) -> Path:
-        """Words of the user's for every prompt; read again whenever it changes."""
-        return self.root / "guidance.md"
-
-    @property
-    def frozen(self) -> Path:
-        """Names of blocks that must not evolve, a line each, instead of the configuration's; read like `guidance`."""
-        return self.root / "frozen.txt"
-
-    @property
-    def lock(self) -> Path:
-        return self.root / "lock"
 
 
 def cache_folder() -> Path:

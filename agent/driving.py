@@ -15,10 +15,10 @@ import click
 
 from agent import report as writing
 from agent import signals, summary, terminal
-from agent.config import RunFolder
 from agent.errors import MachineError, UserError
 from agent.events import Event, Notice, Watch
 from agent.farewell import Farewells
+from agent.folder import RunFolder
 from agent.journal import Journal
 from agent.live import Live
 from agent.lock import is_locked, owner

@@ -19,7 +19,7 @@ from agent.basis import changes
 from agent.breeding import Breeding
 from agent.budget import Budget, Guess
 from agent.competition import Competition
-from agent.config import Config, LlmSection, RunFolder
+from agent.config import Config, LlmSection
 from agent.draws import Draws
 from agent.equipment import Equipment, equip, pinned
 from agent.errors import MachineError, UserError
@@ -27,6 +27,7 @@ from agent.evaluation import Bench, Evaluation
 from agent.events import AskedAgain, Memo, RunEnded, RunStarted, Settled, Watch
 from agent.evolve import Evolution
 from agent.fitness import Noise
+from agent.folder import RunFolder
 from agent.gate import Gate, Halted
 from agent.individual import SEED_ID, Birth, Failure, Individual
 from agent.journal import Journal

@@ -14,7 +14,6 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +160,13 @@ class Journal:
         short += "WHEN 'bred' THEN json_remove(data, '$.files') WHEN 'mended' THEN json_remove(data, '$.files') ELSE data END"
         return _parsed(self._read(f"SELECT time, kind, key, {short} FROM events {where} ORDER BY seq", values))
 
+    def outlines(self) -> Iterator[tuple[float, str, str, dict[str, Any]]]:
+        """Of each child what it was drawn as, which blocks it changed and how it ended, without its evidence."""
+        where, values = _where(("drawn", "bred", "mended", "settled"), hint="+")
+        short = "CASE kind WHEN 'drawn' THEN json_remove(data, '$.lessons') WHEN 'settled' THEN json_remove(data, '$.evidence', "
+        short += "'$.log', '$.files') ELSE json_object('changed', json(coalesce(json_extract(data, '$.changed'), '[]'))) END"
+        return _parsed(self._read(f"SELECT time, kind, key, {short} FROM events {where} ORDER BY seq", values))
+
     def costs(self) -> Iterator[tuple[float, str, str, dict[str, Any]]]:
         """Every row with what it says of costs, and nothing else: what `Spend.recall` reads."""
         numbers = "json_remove(data, '$.text')"
@@ -185,8 +191,8 @@ class Journal:
 
     def seconds(self) -> float:
         """In which some process worked on the run: between its events. A step back of the wall clock counts as nothing."""
-        rows = self._read("SELECT kind = 'started', time FROM events ORDER BY seq", [])
-        return float(sum(max(0.0, after - before) for (_, before), (begins, after) in pairwise(rows) if not begins))
+        spans = "SELECT kind, time - lag(time) OVER (ORDER BY seq) AS span FROM events"
+        return float(self._read(f"SELECT total(max(0, span)) FROM ({spans}) WHERE kind <> 'started' AND span NOT NULL", [])[0][0])
 
     def _read(self, query: str, values: Sequence[str]) -> list[Any]:
         try:

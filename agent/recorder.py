@@ -9,6 +9,7 @@ from agent.accounts import Accounts
 from agent.budget import Budget
 from agent.events import Event, Memo, RunEnded, Settled
 from agent.fitness import Objective
+from agent.heap import Heap
 from agent.individual import Duplicate, Failure, Individual
 from agent.journal import Journal
 from agent.lineage import Branches, Lineage, Planned, message
@@ -34,6 +35,7 @@ class Recorder:
         self._objectives, self._seed = objectives, seed
         self._committed = set(memo.commits)
         self._branches = Branches(lineage, memo.commits, lambda events: journal.record(*events))
+        self._heap = Heap()
         self._lock = threading.Lock()
         self.accounts = Accounts()
         self.accounts.recall(journal.events("answered", "settled"))
@@ -46,6 +48,7 @@ class Recorder:
         with self._lock:
             self._budget.see(event)
             self.accounts.see(event)
+            self._heap.see(event)
             self._watch(event)
             if isinstance(event, Settled) and not isinstance(event.outcome, Duplicate):
                 self._commit(event.outcome)
@@ -57,6 +60,7 @@ class Recorder:
     def close(self) -> None:
         """Writes what is left, if it can be written."""
         self._branches.close()
+        self._heap.close()
 
     def _commit(self, outcome: Individual | Failure) -> None:
         if outcome.genome is None or outcome.id in self._committed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -21,6 +21,9 @@ from agent.search import Search
 from sandbox.tasks import reported
 
 Facts = dict[str, Any]
+
+_TOLD = ("drawn", "settled", "bred", "mended", "committed", "answered")
+"""Kinds of events that tell of a child."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +74,15 @@ def status(journal: Journal, run: str, *, alive: bool) -> Facts:
     }
 
 
+def outlines(journal: Journal) -> list[Facts]:
+    """What a line for each child that was drawn shows of it."""
+    book = _Book(journal.outlines())
+    return [book.outline(birth) for birth in book.births.values()]
+
+
 def variants(journal: Journal) -> list[Facts]:
     """One entry for each child that was drawn, without diff, prompt and answer."""
-    book = _Book(journal)
+    book = _Book(journal.without_texts(*_TOLD))
     return [book.facts(birth) for birth in book.births.values()]
 
 
@@ -96,7 +105,7 @@ def variant(journal: Journal, id: str) -> Facts:
         )
     ]
     last_call = calls[-1] if calls else {"prompt": None, "answer": None}
-    book = _Book(journal, id)
+    book = _Book(journal.events(*_TOLD, key=id))
     return {
         **book.facts(book.births[id]),
         "diff": changes(journal, id),
@@ -126,14 +135,12 @@ def _told(journal: Journal, id: str) -> Facts:
 
 
 class _Book:
-    """The journal's rows by child; of one child only, if its id is given."""
+    """The journal's rows by child."""
 
-    def __init__(self, journal: Journal, id: str | None = None) -> None:
+    def __init__(self, rows: Iterable[tuple[float, str, str, Facts]]) -> None:
         self.births: dict[str, Birth] = {}
         self._rows: defaultdict[str, dict[str, Facts]] = defaultdict(dict)
         self._accounts = Accounts()
-        kinds = ("drawn", "settled", "bred", "mended", "committed", "answered")
-        rows = journal.without_texts(*kinds) if id is None else journal.events(*kinds, key=id)
         for _, kind, key, data in rows:
             if kind == "drawn":
                 self.births[key] = read_birth(data)
@@ -142,31 +149,41 @@ class _Book:
             else:
                 self._rows["bred" if kind == "mended" else kind][key] = data
 
-    def facts(self, birth: Birth) -> Facts:
-        data = self._rows["settled"].get(birth.id, {"outcome": "in flight"})
-        bred = self._rows["bred"].get(birth.id, {})
-        last, account = birth.recipes[-1], self._accounts.look(birth.id)
+    def outline(self, birth: Birth) -> Facts:
+        data = self._settled(birth)
         return {
             "id": birth.id,
-            "branch": self._rows["committed"].get(birth.id, {}).get("branch"),
             "parents": list(birth.parents),
             "generation": birth.generation,
             "operator": birth.operator,
-            "block": listed(birth.about(bred.get("changed", ()))),
+            "block": listed(birth.about(self._bred(birth).get("changed", ()))),
             "role": birth.role,
             "directive": birth.directive,
+            "fitness": data.get("fitness"),
+            "outcome": data.get("stage", data["outcome"]),
+            "reason": data.get("reason") or (f"same genome as {data['twin']}" if "twin" in data else ""),
+        }
+
+    def facts(self, birth: Birth) -> Facts:
+        data, last, account = self._settled(birth), birth.recipes[-1], self._accounts.look(birth.id)
+        return {
+            **self.outline(birth),
+            "branch": self._rows["committed"].get(birth.id, {}).get("branch"),
             "elite": next((r.elite for r in birth.recipes if r.elite), None),
             "model": account.of(last.model),
             "temperature": last.temperature,
-            "intention": bred.get("intention", ""),
-            "fitness": data.get("fitness"),
+            "intention": self._bred(birth).get("intention", ""),
             "evidence": data.get("evidence"),
-            "outcome": data.get("stage", data["outcome"]),
-            "reason": data.get("reason") or (f"same genome as {data['twin']}" if "twin" in data else ""),
             "log": data.get("log", ""),
             "seconds": sum(data.get("evidence", {}).get("seconds", {}).values()),
             "usd": account.usd,
         }
+
+    def _settled(self, birth: Birth) -> Facts:
+        return self._rows["settled"].get(birth.id, {"outcome": "in flight"})
+
+    def _bred(self, birth: Birth) -> Facts:
+        return self._rows["bred"].get(birth.id, {})
 
 
 def _front(trained: Sequence[_Trained], config: Facts) -> tuple[Fitness | None, list[_Trained], float]:

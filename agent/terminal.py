@@ -90,12 +90,11 @@ def print_run(listed: list[dict[str, Any]], facts: Facts) -> None:
         rows.append((mark, one["id"], str(one["generation"]), parents, *asked, one_line(told)))
     # By hand: a table of ten thousand rows would take rich many seconds.
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        if console.is_terminal:
-            line = line[: console.width]
-            line = f"\x1b[32m{line}\x1b[0m" if row[0] else line
-        print(line, file=console.file)
+    lines = [(row[0], "  ".join(map(str.ljust, row, widths)).rstrip()) for row in rows]
+    if console.is_terminal:
+        width = console.width
+        lines = [(mark, f"\x1b[32m{line[:width]}\x1b[0m" if mark else line[:width]) for mark, line in lines]
+    print("\n".join(line for _, line in lines), file=console.file)
     console.print(_front_table(facts))
     for warning in _warnings(facts["self_reported"]):
         console.print(warning)

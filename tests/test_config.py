@@ -8,7 +8,6 @@ from agent.config import (
     PRESETS,
     Config,
     LlmSection,
-    RunFolder,
     RunSection,
     SandboxSection,
     SeedSection,
@@ -18,6 +17,7 @@ from agent.config import (
 )
 from agent.errors import UserError
 from agent.fitness import Constraint, Objective
+from agent.folder import RunFolder
 from agent.resources import prompts_folder, seeds_folder, shipped
 from agent.search import Search
 

@@ -12,14 +12,14 @@ ROOT = Path(__file__).resolve().parents[1]
 
 ORDER = (
     ("errors",),
-    ("resources", "pilot"),
+    ("resources", "pilot", "folder"),
     ("genome",),
     ("prompting", "fitness", "ranking"),
     ("llm",),
     ("individual",),
     ("selection", "memory", "plateau", "novelty"),
     ("events",),
-    ("archive", "competition", "gate", "budget", "accounts", "search"),
+    ("archive", "competition", "gate", "budget", "accounts", "search", "heap"),
     ("operators",),
     ("reflection",),
     ("breeding", "evaluation", "population", "draws", "learning", "steering", "outlook"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import exp2, log2
 
 from agent.fitness import Noise, Objective
@@ -49,6 +49,18 @@ class Standing:
     """`alive`, `dead` (its readers lost too often), or the id of the insight that took its place."""
 
 
+@dataclass(slots=True)
+class _Verdicts:
+    """Of all children that made the same moves."""
+
+    of: Counter[str] = field(default_factory=Counter)
+    total: int = 0
+
+    def add(self, verdict: str) -> None:
+        self.of[verdict] += 1
+        self.total += 1
+
+
 @dataclass(slots=True, eq=False)
 class _Entry:
     lesson: Lesson
@@ -57,8 +69,7 @@ class _Entry:
     moves: frozenset[str]
     evidence: float
     account: Account
-    agreeing: Counter[str]
-    """Verdicts of all children that made the same moves."""
+    agreeing: _Verdicts
     replaced: bool = False
     """By a general insight."""
 
@@ -75,7 +86,7 @@ class Memory:
         self._entries: dict[str, _Entry] = {}
         self._heirs: dict[str, str] = {}
         self._shelves: defaultdict[Shelf, list[_Entry]] = defaultdict(list)
-        self._verdicts: defaultdict[frozenset[str], Counter[str]] = defaultdict(Counter)
+        self._verdicts: defaultdict[frozenset[str], _Verdicts] = defaultdict(_Verdicts)
         self._risen: dict[_Entry, None] = {}
         """Insights that were strong once; a credit that nobody adds to fades."""
         self._ledger = Ledger()
@@ -105,14 +116,23 @@ class Memory:
         """
         blocks, kinds = tuple(blocks), tuple(dict.fromkeys(kinds))[:KINDS_ASKED]
         near = frozenset(blocks), frozenset(kinds), directive
-        good, bad = (
-            sorted(
-                {e for shelf in _shelves(blocks, kinds, directive, warns) for e in self._shelves.get(shelf, ()) if not e.gone},
-                key=lambda e: (-_relevance(e.lesson, *near) * self._merit(e), -e.order),
-            )
-            for warns in (False, True)
-        )
+        good, bad = (self._ranked(_shelves(blocks, kinds, directive, warns), *near) for warns in (False, True))
         return tuple(entry.lesson for entry in _fill(good, bad, budget))
+
+    def _ranked(
+        self, shelves: Iterable[Shelf], blocks: frozenset[str], kinds: frozenset[str], directive: str | None
+    ) -> list[_Entry]:
+        """What lies on the shelves, best first."""
+        found: set[_Entry] = set()
+        for shelf in shelves:
+            found.update(self._shelves.get(shelf, ()))
+        ranked = [
+            (-_relevance(e.lesson, blocks, kinds, directive) * self._merit(e), -e.order, e)
+            for e in found
+            if not (e.replaced or e.account.dead)
+        ]
+        ranked.sort()  # no two are of the same order
+        return [entry for _, _, entry in ranked]
 
     def tell(self, lessons: Iterable[Lesson]) -> str:
         """The lessons as one Markdown list."""
@@ -194,7 +214,7 @@ class Memory:
         # The text is made now: a recall measures hundreds of them.
         text, moved = self.render(lesson), moves(lesson)
         verdicts = self._verdicts[moved]
-        verdicts[lesson.verdict] += 1
+        verdicts.add(lesson.verdict)
         entry = _Entry(lesson, len(self), text, moved, self._evidence(lesson), account, verdicts)
         self._entries[lesson.id] = entry
         if lesson.operator == "splice" and not lesson.effects:
@@ -221,8 +241,8 @@ class Memory:
         """Evidence, more if several children agree; up to four times as much or little by credit; twice if never told."""
         account = entry.account
         merit = entry.evidence * (1 + 1 / (1 + account.told))
-        if len(entry.agreeing) > 1 or entry.agreeing[entry.lesson.verdict] > 1:
-            support = 2 * entry.agreeing[entry.lesson.verdict] - entry.agreeing.total()
+        if (children := entry.agreeing.total) > 1:
+            support = 2 * entry.agreeing.of[entry.lesson.verdict] - children
             merit *= 1 + log2(support) / 2 if support > 0 else 0.5
         if account.credit:
             merit *= exp2(clip(self._ledger.credit(account) / 3, 2.0))

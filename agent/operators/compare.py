@@ -31,8 +31,8 @@ def borrowed(block: Block, giver: Genome, taker: Genome) -> str:
 
     Without them an LLM would see calls of helpers that an earlier answer brought along, and not what they do.
     """
-    text, base = giver.files[block.file], taker.files.get(block.file, "")
-    missing = _bound(text) - _bound(base)
+    text = giver.files[block.file]
+    missing = _missing(giver, taker, block.file)
     if not missing:
         return ""
     available = _top_level(text)
@@ -51,6 +51,22 @@ def source_of(statement: ast.stmt, text: str) -> str:
     """The lines of a top-level statement, decorators included."""
     first, last = span(statement)
     return "\n".join(text.splitlines()[first - 1 : last])
+
+
+def _missing(giver: Genome, taker: Genome, file: str) -> set[str]:
+    """Names that the file binds in `giver` alone. Where the files differ in nothing but blocks, none has to be parsed."""
+    text, base = giver.files[file], taker.files.get(file, "")
+    theirs, own = ([block for block in genome.all_blocks if block.file == file] for genome in (giver, taker))
+    if _beside(text, theirs) == _beside(base, own):
+        return {plain(block.name) for block in theirs} - {plain(block.name) for block in own}
+    return _bound(text) - _bound(base)
+
+
+def _beside(text: str, blocks: list[Block]) -> list[str]:
+    """The lines that belong to none of the blocks."""
+    for block in blocks:
+        text = text.replace(block.source, "", 1)
+    return [line for line in text.splitlines() if line.strip()]
 
 
 def _bound(text: str) -> set[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 from agent.archive import Met
@@ -49,6 +50,11 @@ class Context:
     """Other children that are being bred, or have their code and are not measured yet, oldest first."""
     met: Met | None = None
     """The programs that are known; None: it does not matter whether a child is new."""
+
+    @cached_property
+    def on_front(self) -> frozenset[str]:
+        """Their ids."""
+        return frozenset(one.id for one in self.front)
 
 
 class Operator(Protocol):

@@ -84,7 +84,7 @@ def _objective(objective: Objective) -> str:
 
 def _standing(part: str, one: Individual, context: Context) -> str:
     """`Parent `0004`, on the front (mutation of `A`): accuracy 0.9 (+0.1). Intention: `...`.`, and what else it changed."""
-    front = ", on the front" if any(member.id == one.id for member in context.front) else ""
+    front = ", on the front" if one.id in context.on_front else ""
     if one.id == SEED_ID:
         return f"{part}{front}: {measured(one, context)}"
     changed = differing(one.genome, context.seed.genome)

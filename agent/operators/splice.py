@@ -45,12 +45,11 @@ def units(a: Individual, b: Individual, seed: Individual) -> list[tuple[str, ...
     alive_a, alive_b = ({block.name for block in one.genome.live_blocks} for one in (a, b))
     names = [name for name in differing(a.genome, b.genome) if name in alive_a | alive_b]
     versions = {name: (a.genome.block(name), b.genome.block(name)) for name in names}
-    uses = {name: set[str]().union(*(_mentioned(block.source) for block in versions[name])) for name in names}
     group = {name: name for name in names}
     for user, used in permutations(names, 2):
         alike = heads(versions[used][0]) == heads(versions[used][1])
         apart = used in own and used in alive_a & alive_b and alike
-        if plain(used) in uses[user] and not apart:
+        if not apart and any(plain(used) in _mentioned(block.source) for block in versions[user]):
             group = {name: group[user] if leader == group[used] else leader for name, leader in group.items()}
     return [tuple(name for name in names if group[name] == leader) for leader in dict.fromkeys(group.values())]
 

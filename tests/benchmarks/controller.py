@@ -30,8 +30,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from agent import equipment, experiment
-from agent.config import RunFolder, load
+from agent.config import load
 from agent.events import Settled, StopRequested
+from agent.folder import RunFolder
 from agent.genome import Editor
 from agent.individual import SEED_ID
 from agent.live import Live

@@ -211,8 +211,9 @@ class Watched:
 def run(folder, address, arguments):
     """(calls of the sandboxes, start of the search, its end, events)."""
     from agent import equipment, experiment
-    from agent.config import RunFolder, load
+    from agent.config import load
     from agent.events import RunStarted
+    from agent.folder import RunFolder
 
     (folder / "seed").mkdir()
     (folder / "seed/model.py").write_text(MODEL.replace("TRAINING", repr(arguments.training)))
