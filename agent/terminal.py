@@ -5,10 +5,11 @@ Text of candidates and models (reasons, logs, answers) is hostile: it is shown a
 
 from __future__ import annotations
 
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import IO, Any, cast
 
 from rich.console import Console
 from rich.syntax import Syntax
@@ -20,6 +21,8 @@ from agent.individual import SEED_ID
 from agent.prompting import clean
 
 Facts = Mapping[str, Any]
+
+_BLANKS = re.compile(r"[ \t]+$", re.MULTILINE)
 
 
 def number(value: float) -> str:
@@ -244,5 +247,20 @@ def _warnings(reported: Mapping[str, str]) -> list[Text]:
 
 
 def _stdout() -> Console:
-    """Wide when piped, so that no cell is cut for a reader that is a program."""
-    return Console(width=None if sys.stdout.isatty() else 200, highlight=False, soft_wrap=False)
+    """When piped, wide, so that no cell is cut for a reader that is a program, and without the blanks that fill a table."""
+    if sys.stdout.isatty():
+        return Console(highlight=False, soft_wrap=False)
+    return Console(width=200, highlight=False, soft_wrap=False, file=cast(IO[str], _Trimmed(sys.stdout)))
+
+
+class _Trimmed:
+    """A stream of whole lines without blanks at their ends."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        return self._stream.write(_BLANKS.sub("", text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
