@@ -103,6 +103,7 @@ def test_each_breach_of_the_contract_is_found(cache, sandbox, tmp_path, old, new
     assert (first.name, told in first.detail) == (name, True), first
 
 
+@pytest.mark.slow
 def test_the_language_model_evolves_and_its_task_is_part_of_the_record(evolve, tmp_path):
     seed = tmp_path / "char_lm"
     shutil.copytree(ROOT / "seeds/char_lm", seed, ignore=shutil.ignore_patterns("__pycache__"))

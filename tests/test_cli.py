@@ -142,6 +142,7 @@ def test_an_unknown_variant_is_one_sentence(evolve, finished):
     assert shown.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_run_and_a_killed_one_ends_the_same(evolve, finished, project):
     """kill -9 in the middle, resume: every draw, answer and fitness as in the unbroken run, and no call made twice."""
     run = project.parent / "killed"
@@ -226,6 +227,7 @@ def test_stop_asks_a_run_to_end_and_a_closed_terminal_does_not(evolve, long_run)
     assert (again.returncode, again.stderr.strip()) == (2, f"Error: No process is working on {run}.")
 
 
+@pytest.mark.slow
 def test_a_detached_run_goes_on_in_the_background(evolve, tmp_path):
     copy_seed(tmp_path / "seed")
     begun = evolve("run", "seed", "--llm", "offline", "--out", "run", "--detach", *SMALL, cwd=tmp_path)

@@ -408,6 +408,7 @@ def test_a_run_with_a_command_stops_clean_and_goes_on_to_its_end(evolve, tmp_pat
     assert logged.strip() == name
 
 
+@pytest.mark.slow
 def test_a_command_that_fails_stops_the_run_with_its_words_and_the_way_on(evolve, tmp_path):
     shutil.copytree(ROOT / "seeds/tiny_cnn", tmp_path / "seed", ignore=shutil.ignore_patterns("__pycache__"))
     options = ["--out", "run", "--generations", "0", "--set", "llm.deadline_seconds=1", "--set", "search.first_population=2"]

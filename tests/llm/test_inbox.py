@@ -389,6 +389,7 @@ def written_by_hand(prompt):
     return OfflineModel().complete(Request((Message("user", text),), zlib.crc32(text.encode()))).text
 
 
+@pytest.mark.slow
 def test_a_run_waits_stops_takes_what_was_answered_meanwhile_and_ends(evolve, tmp_path, request):
     shutil.copytree(ROOT / "seeds/tiny_cnn", tmp_path / "seed", ignore=shutil.ignore_patterns("__pycache__"))
     box = tmp_path / "box"

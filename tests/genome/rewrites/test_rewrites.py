@@ -59,6 +59,7 @@ def test_the_catalogue_has_variety():
     assert {d for r in CATALOGUE for d in r.directives} == set(DIRECTIVES)
 
 
+@pytest.mark.slow
 def test_every_rewrite_fits_some_block_of_the_seeds_or_of_their_children():
     sources = [b.source for seed in SEEDS for b in genome(seed).blocks]
     rng = random.Random(0)

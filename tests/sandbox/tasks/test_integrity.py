@@ -533,6 +533,7 @@ def build_model(num_classes, in_channels):
 """
 
 
+@pytest.mark.slow
 def test_labels_of_validation_and_test_are_nowhere_in_any_child(
     evaluate, open_digits, recorder, honest_source, cache, monkeypatch
 ):
@@ -690,6 +691,7 @@ def build_model(num_classes, in_channels):
 """
 
 
+@pytest.mark.slow
 def test_without_hidden_labels_a_candidate_looks_them_up(open_digits, warm, honest_source, monkeypatch):
     def evaluate(sandbox):
         return open_digits().evaluate(Job({"model.py": honest_source + BY_HEART}, 0), sandbox)
