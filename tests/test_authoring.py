@@ -28,6 +28,7 @@ def sandbox():
     started.close()
 
 
+@pytest.mark.slow
 def test_the_template_is_written_passes_its_check_and_is_left_alone(evolve, tmp_path):
     wrote = evolve("new-task", "mine", cwd=tmp_path)
     assert wrote.returncode == 0, wrote.stderr
@@ -90,6 +91,7 @@ BREACHES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("old", "new", "name", "told"), BREACHES.values(), ids=BREACHES)
 def test_each_breach_of_the_contract_is_found(cache, sandbox, tmp_path, old, new, name, told):
     folder = tmp_path / "seed"

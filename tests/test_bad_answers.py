@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[1]
 
 HEAD = """\
@@ -121,7 +123,6 @@ def test_failures_that_parsed_are_kept_out_of_the_branch_list(evolve, run):
     assert len([r for r in named if r.startswith("refs/evolve/run/")]) == 6
 
 
-@pytest.mark.slow
 def test_a_run_in_which_nothing_trains_fails_with_the_reasons(evolve, tmp_path):
     failed = start(evolve, tmp_path, ["smoke", "answer"])
     assert failed.returncode == 1

@@ -176,6 +176,7 @@ def long_run(tmp_path):
     process.kill()
 
 
+@pytest.mark.slow
 def test_a_second_process_is_refused(evolve, long_run):
     run, _ = long_run
     facts = json.loads(evolve("status", run, "--json").stdout)
@@ -187,6 +188,7 @@ def test_a_second_process_is_refused(evolve, long_run):
     assert "Another process" in second.stderr
 
 
+@pytest.mark.slow
 def test_ctrl_c_finishes_what_is_under_way_and_says_how_to_go_on(evolve, long_run):
     run, process = long_run
     process.send_signal(signal.SIGINT)
@@ -202,6 +204,7 @@ def test_ctrl_c_finishes_what_is_under_way_and_says_how_to_go_on(evolve, long_ru
     assert "evolve/run/seed" in own  # a seed outside of any repository gets one in the run folder
 
 
+@pytest.mark.slow
 def test_a_second_ctrl_c_stops_at_once_and_loses_nothing(evolve, long_run):
     run, process = long_run
     settled = rows(run, "settled")
@@ -215,6 +218,7 @@ def test_a_second_ctrl_c_stops_at_once_and_loses_nothing(evolve, long_run):
     assert json.loads(evolve("status", run, "--json").stdout)["state"] == "stopped"
 
 
+@pytest.mark.slow
 def test_stop_asks_a_run_to_end_and_a_closed_terminal_does_not(evolve, long_run):
     run, process = long_run
     process.send_signal(signal.SIGHUP)

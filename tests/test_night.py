@@ -147,6 +147,7 @@ def test_a_night_from_its_forecast_to_its_last_words_and_on(start, model, llm, h
     assert sum(llm.calls.values()) == len(events(run, "answered")) > calls
 
 
+@pytest.mark.slow
 def test_a_wrong_key_ends_a_run_at_once(start, tmp_path):
     class Strict(LoopbackLLM):
         def serve(self, handler, messages):

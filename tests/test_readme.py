@@ -36,6 +36,7 @@ def test_there_are_commands_to_run():
     assert sum(block.count("evolve ") for block in BLOCKS) >= 5
 
 
+@pytest.mark.slow
 def test_every_command_works(clone, environment):
     for block in BLOCKS:
         for line in filter(None, block.splitlines()):

@@ -95,6 +95,7 @@ def test_a_layer_alone_blocks_an_attack(attack: Path, layer: str, sandbox, world
     assert_blocked(attack, report, world.damage(report))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attack", [a for a in ATTACKS if FACTS[a]["LEAKS"] != "never"], ids=name)
 def test_an_attack_works_where_nothing_stops_it(attack: Path, sandbox, world, tmp_path: Path) -> None:
     facts, source = FACTS[attack], attack.read_text()

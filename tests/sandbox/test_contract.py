@@ -404,6 +404,7 @@ def main(child):
         assert box.run(call(LOOP, seconds=0.4, options={"comm": comm})).cause == "timeout"
         assert named(comm) == []
 
+    @pytest.mark.slow
     def test_a_zygote_that_is_killed_leaves_no_process_and_is_replaced(self, own, call, named, comm) -> None:
         own.run(call("def main(child): return b''"))
 

@@ -73,6 +73,7 @@ def test_every_rewrite_fits_some_block_of_the_seeds_or_of_their_children():
     assert missing == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_most_mutations_work_and_reducing_reduces(editor, seed):
     parent, tried, good, smaller = genome(seed), 0, 0, []
@@ -94,6 +95,7 @@ def test_most_mutations_work_and_reducing_reduces(editor, seed):
     assert all(smaller) and smaller
 
 
+@pytest.mark.slow
 def test_children_of_children_still_work(editor):
     kept = Counter()
     for line in range(4):
