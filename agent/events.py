@@ -104,6 +104,8 @@ class Repeated:
     """None: it failed this time."""
     reason: str
     seconds: float
+    gpus: float = 0.0
+    """As of `Settled`."""
 
 
 @dataclass(frozen=True)

@@ -129,13 +129,16 @@ def _evolve(
     """Runs the algorithm to its end and records how it ended."""
     config = e.config
     slots = len(e.bench.devices)
-    budget = Budget(config.limits, slots=slots, concurrency=config.llm.concurrency, guess=_guess(seed, e.bench))
+    guess, gpus = _guess(seed, e.bench), e.bench.gpus(seed.evidence.device)
+    budget = Budget(config.limits, slots=slots, concurrency=config.llm.concurrency, guess=guess)
     budget.recall(journal.costs())
     keeper = Keeper(budget, e.models.values(), e.bench.close, config.search.births, watch, memo)
     record = Recorder(journal, lineage, keeper.see, budget, config.objective_list(), seed, memo)
     record(begun)
-    for outcome in (seed, *memo.outcomes.values()):
-        record(Settled(outcome))  # journaled already in a resumed run; a branch that the stop prevented is made up for
+    # Journaled already in a resumed run; a branch that the stop prevented is made up for.
+    record(Settled(seed, guess.evaluation_seconds, gpus))
+    for outcome in memo.outcomes.values():
+        record(Settled(outcome))
     keeper.foretell()
     gate, ensemble = keeper.gate, Ensemble(e.models, _waiting(config.llm), record, keeper.gives_up)
     breeding = Breeding(

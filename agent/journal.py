@@ -171,7 +171,8 @@ class Journal:
         """Every row with what it says of costs, and nothing else: what `Spend.recall` reads."""
         numbers = "json_remove(data, '$.text')"
         held = "json_remove(data, '$.files', '$.fitness', '$.reason', '$.log', '$.evidence.curve', '$.evidence.sizes_by_block')"
-        short = f"CASE kind WHEN 'started' THEN data WHEN 'answered' THEN {numbers} WHEN 'settled' THEN {held} ELSE '{{}}' END"
+        short = f"CASE kind WHEN 'started' THEN data WHEN 'answered' THEN {numbers} WHEN 'settled' THEN {held} "
+        short += "WHEN 'repeated' THEN data ELSE '{}' END"
         return _parsed(self._read(f"SELECT time, kind, key, {short} FROM events ORDER BY seq", []))
 
     def spent(self) -> tuple[int, int, float, int, int]:
@@ -289,7 +290,7 @@ def _where(kinds: Sequence[str], key: str | None = None, hint: str = "") -> tupl
 
 def _read_repeat(training_seed: int, data: Mapping[str, Any]) -> Repeated:
     fitness = Fitness(data["fitness"]) if data["fitness"] else None
-    return Repeated(training_seed, fitness, data["reason"], data["seconds"])
+    return Repeated(training_seed, fitness, data["reason"], data["seconds"], data.get("gpus", 0.0))
 
 
 def _row(event: Event) -> tuple[float, str, str, str]:
@@ -324,9 +325,10 @@ def _record(event: Event) -> tuple[str, str, dict[str, Any]]:
         case Settled(outcome, seconds, gpus):
             held = {} if seconds is None else {"seconds": seconds, "gpus": gpus}
             return "settled", outcome.id, {**write_outcome(outcome), **held}
-        case Repeated(training_seed, fitness, reason, seconds):
+        case Repeated(training_seed, fitness, reason, seconds, gpus):
             values = dict(fitness.values) if fitness else None
-            return "repeated", str(training_seed), {"fitness": values, "reason": reason, "seconds": seconds}
+            told = {"fitness": values, "reason": reason, "seconds": seconds, "gpus": gpus}
+            return "repeated", str(training_seed), told
         case Learned(lesson):
             return "learned", lesson.id, write_lesson(lesson)
         case Generalised(id, sources, text):

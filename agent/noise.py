@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -36,13 +35,12 @@ def measure(
         if known := past.get(number):
             return known
         gate.to_evaluate(seed.id)
-        began = time.monotonic()
-        outcome = bench.measure(seed.birth, seed.genome, training_seed=number)
-        seconds = time.monotonic() - began
-        if isinstance(outcome, Failure):
-            repeated = Repeated(number, None, outcome.reason, seconds)
-        else:
-            repeated = Repeated(number, outcome.fitness, "", seconds)
+        timed = bench.timed(seed.birth, seed.genome, training_seed=number)
+        match timed.outcome:
+            case Failure(reason=reason):
+                repeated = Repeated(number, None, reason, timed.seconds, timed.gpus)
+            case Individual(fitness=fitness):
+                repeated = Repeated(number, fitness, "", timed.seconds, timed.gpus)
         record(repeated)
         return repeated
 

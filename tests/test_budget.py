@@ -19,7 +19,7 @@ from agent import config
 from agent.budget import Budget, Clock, Guess, Limits, Spend, check, forecast, next_time
 from agent.errors import UserError
 from agent.evaluation import Bench, Evaluation
-from agent.events import Answered, Asked, Bred, Drawn, Memo, RunEnded, RunStarted, Settled
+from agent.events import Answered, Asked, Bred, Drawn, Memo, Repeated, RunEnded, RunStarted, Settled
 from agent.fitness import Fitness
 from agent.gate import Gate
 from agent.genome import Genome
@@ -735,6 +735,18 @@ class TestResume:
         spend = Spend()
         spend.recall(journal.costs())
         assert spend.seconds == 100
+
+    def test_trainings_of_the_seed_and_for_the_noise_hold_a_gpu_too(self, hands, journal):
+        record = self.both(begun(hands), journal)
+        record(Settled(Individual(Birth(SEED_ID, 0), GENOME, Fitness({})), 30.0, 0.5))
+        for number, fitness in ((1, Fitness({})), (2, None)):
+            record(Repeated(number, fitness, "", 20.0, 0.5))
+        seen = begun(hands, gpu_hours=40 / 3600, reserve=0.0)
+        seen.recall(journal.costs())
+        for repeated in journal.memo(GENOME).repeats.values():
+            seen.see(repeated)  # a resume passes them by again
+        assert (seen.spend.gpu_seconds, seen.spend.evaluation_seconds, seen.spend.settled) == (35, 70, 0)
+        assert seen.admits_breeding().limit == "gpu_hours"  # 35 and one more of 10
 
     def test_until_stays_the_moment_that_it_was_at_the_first_start(self, hands, journal):
         journal.record(START)

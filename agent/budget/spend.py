@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from agent.events import Answered, Asked, Bred, Drawn, Event, Settled
+from agent.events import Answered, Asked, Bred, Drawn, Event, Repeated, Settled
 from agent.individual import SEED_ID, Individual
 
 _SOON = 50
@@ -127,6 +127,8 @@ class Spend:
             case Settled(outcome, seconds, gpus):
                 stages = outcome.evidence.seconds if isinstance(outcome, Individual) else None
                 self._settled(outcome.id, seconds, gpus, stages)
+            case Repeated(training_seed, _, _, seconds, gpus):
+                self._repeated(str(training_seed), seconds, gpus)
             case _:
                 pass
 
@@ -159,6 +161,8 @@ class Spend:
                 case "settled":
                     stages = data.get("evidence", {}).get("seconds")
                     self._settled(key, data.get("seconds"), data.get("gpus", 0.0), stages)
+                case "repeated":
+                    self._repeated(key, data["seconds"], data.get("gpus", 0.0))
 
     def calls_out(self, beside: str) -> int:
         """Calls that are not answered yet, beside those of one child."""
@@ -218,16 +222,24 @@ class Spend:
         if not child.priced_in_part:
             self.child_usd.add(child.usd)
 
+    def _repeated(self, training_seed: str, seconds: float, gpus: float) -> None:
+        if self._once("repeated", training_seed):
+            self._evaluated(seconds, gpus)
+
+    def _evaluated(self, seconds: float, gpus: float) -> None:
+        self.gpu_seconds += seconds * gpus
+        self.gpu.add(seconds * gpus)
+        self.evaluation_seconds += seconds
+        self.evaluation.add(seconds)
+
     def _settled(self, id: str, seconds: float | None, gpus: float, stages: Mapping[str, float] | None) -> None:
         """`seconds`: of its evaluation; where that was not told, the `stages` of a trained one stand in."""
         if not self._once("settled", id):
             return
         if seconds is not None:
-            self.gpu_seconds += seconds * gpus
-            self.gpu.add(seconds * gpus)
+            self._evaluated(seconds, gpus)
         elif stages:
             seconds = sum(stages.values())
-        if seconds is not None:
             self.evaluation_seconds += seconds
             self.evaluation.add(seconds)
         if id == SEED_ID:
