@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from agent.fitness import Fitness
-from agent.individual import Birth, Failure, Individual, Outcome, Variant
+from agent.individual import SEED_ID, Birth, Failure, Individual, Outcome, Variant
 from agent.llm import Completion, Message, ModelRests, ModelReturned
 from agent.memory import Lesson
 from sandbox.job import Progress
@@ -106,6 +106,11 @@ class Repeated:
     seconds: float
     gpus: float = 0.0
     """As of `Settled`."""
+
+    @staticmethod
+    def id_of(training_seed: int) -> str:
+        """By which budgets know this training while it runs: several of the seed's run at once."""
+        return f"{SEED_ID}/{training_seed}"
 
 
 @dataclass(frozen=True)

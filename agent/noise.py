@@ -34,7 +34,7 @@ def measure(
     def repeat(number: int) -> Repeated:
         if known := past.get(number):
             return known
-        gate.to_evaluate(seed.id)
+        gate.to_evaluate(Repeated.id_of(number))
         timed = bench.timed(seed.birth, seed.genome, training_seed=number)
         match timed.outcome:
             case Failure(reason=reason):

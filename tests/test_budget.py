@@ -748,6 +748,16 @@ class TestResume:
         assert (seen.spend.gpu_seconds, seen.spend.evaluation_seconds, seen.spend.settled) == (35, 70, 0)
         assert seen.admits_breeding().limit == "gpu_hours"  # 35 and one more of 10
 
+    def test_a_training_for_the_noise_is_under_way_until_it_ends(self, hands):
+        budget = begun(hands, guess=Guess(evaluation_seconds=10, gpu_seconds=10), gpu_hours=25 / 3600, reserve=0.0)
+        one, two, three = map(Repeated.id_of, (1, 2, 3))
+        assert budget.admits_evaluation(one) is budget.admits_evaluation(two) is None
+        assert budget.admits_evaluation(three).limit == "gpu_hours"
+        budget.see(Repeated(1, Fitness({}), "", 5.0, 1.0))
+        budget.see(Repeated(2, Fitness({}), "", 5.0, 1.0))
+        assert not budget.spend.evaluating
+        assert budget.admits_evaluation(three) is None
+
     def test_until_stays_the_moment_that_it_was_at_the_first_start(self, hands, journal):
         journal.record(START)
         hands.wall += 11 * 3600  # 09:00, two hours after

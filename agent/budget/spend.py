@@ -128,6 +128,7 @@ class Spend:
                 stages = outcome.evidence.seconds if isinstance(outcome, Individual) else None
                 self._settled(outcome.id, seconds, gpus, stages)
             case Repeated(training_seed, _, _, seconds, gpus):
+                self.evaluating.discard(Repeated.id_of(training_seed))
                 self._repeated(str(training_seed), seconds, gpus)
             case _:
                 pass
