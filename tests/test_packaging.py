@@ -41,13 +41,13 @@ def test_an_installed_wheel_runs_a_shipped_seed_elsewhere(wheel, tmp_path):
     zipfile.ZipFile(wheel).extractall(site)
     borrowed = next(p for p in sys.path if p.endswith("site-packages"))
     (site / "borrowed.pth").write_text(f"import sys; sys.path.append({borrowed!r})\n")
-    code = "from agent.resources import *; import agent; print(agent.__file__, prompts_folder(), seeds_folder())"
+    code = "from agent.core.paths import *; import agent; print(agent.__file__, prompts_folder(), seeds_folder())"
     bare = {"PATH": "/usr/bin:/bin", "EVOLVE_CACHE": str(tmp_path / "cache")}
     places = subprocess.run([python, "-c", code], cwd=tmp_path, env=bare, capture_output=True, text=True, check=True).stdout
     assert str(ROOT) not in places
     options = ["--llm", "offline", "--out", "run", "--set", "search.first_population=2", "--generations", "0"]
     run = subprocess.run(
-        [python, "-m", "agent.cli", "run", "tiny_cnn", *options],
+        [python, "-m", "agent.cli.main", "run", "tiny_cnn", *options],
         cwd=tmp_path, capture_output=True, text=True, timeout=120, env=bare,
     )  # fmt: skip
     assert run.returncode == 0, run.stderr

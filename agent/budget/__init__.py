@@ -1,6 +1,6 @@
 """The ceilings of a run: hours, dollars, tokens, GPU hours, children. Asked before anything is spent; no I/O.
 
-`Limits` is what the user allows, `Spend` what the run's events say of its costs, `Budget` compares the two:
+`RunLimits` is what the user allows, `Spend` what the run's events say of its costs, `Budget` compares the two:
 
     budget = Budget(limits, slots=..., concurrency=...)
     budget.recall(journal.costs())           # a resumed run: what earlier processes spent
@@ -14,7 +14,7 @@ What follows the search may use the reserve: it asks a budget whose limits have 
 
 from agent.budget.budget import Budget, Clock, Refusal
 from agent.budget.forecast import Forecast, forecast
-from agent.budget.limits import Limits, check, next_time
+from agent.budget.limits import RunLimits, check, next_time
 from agent.budget.spend import Guess, Spend
 
-__all__ = ["Budget", "Clock", "Forecast", "Guess", "Limits", "Refusal", "Spend", "check", "forecast", "next_time"]
+__all__ = ["Budget", "Clock", "Forecast", "Guess", "Refusal", "RunLimits", "Spend", "check", "forecast", "next_time"]

@@ -11,9 +11,9 @@ from datetime import datetime, tzinfo
 from typing import Any
 
 from agent.budget.forecast import Forecast, forecast
-from agent.budget.limits import HOUR, Limits, seconds_left
+from agent.budget.limits import HOUR, RunLimits, seconds_left
 from agent.budget.spend import NOTHING, Guess, Spend
-from agent.events import Event, RunEnded, RunStarted
+from agent.journal.events import Event, RunEnded, RunStarted
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Budget:
     """Says before each step whether it may be taken. Safe from several threads."""
 
     def __init__(
-        self, limits: Limits, *, slots: int = 1, concurrency: int = 1, clock: Clock = SYSTEM, guess: Guess = NOTHING
+        self, limits: RunLimits, *, slots: int = 1, concurrency: int = 1, clock: Clock = SYSTEM, guess: Guess = NOTHING
     ) -> None:
         """`slots`: evaluations at once; `concurrency`: children that are bred at once."""
         self.limits, self.spend = limits, Spend(guess)
@@ -66,7 +66,7 @@ class Budget:
             self._tick()
             if isinstance(event, RunStarted) and self._began is None:
                 self._began = self._clock.seconds()
-                if self.spend.started is None or event.until_anew:
+                if self.spend.started is None or event.until_restarted:
                     self.spend.started = self._clock.wall()
             elif isinstance(event, RunEnded):
                 self._earlier, self._began = self.spend.seconds, None
@@ -75,7 +75,7 @@ class Budget:
     def admits_breeding(self, children: int = 1) -> Refusal | None:
         """May so many more children be drawn? What is under way counts at its expected cost, these ones too.
 
-        From the thread that draws them, so that a yes is followed by their Drawn. Children that an earlier process
+        From the thread that draws them, so that a yes is followed by their Proposed. Children that an earlier process
         drew were admitted then.
         """
         with self._lock:
@@ -217,3 +217,16 @@ def _number(value: float) -> str:
 
 def _local(moment: float, zone: tzinfo | None) -> str:
     return f"{datetime.fromtimestamp(moment, zone):%H:%M}"
+
+
+def forecast_from_journal(
+    rows: Iterable[tuple[float, str, str, Mapping[str, Any]]], config: Mapping[str, Any], planned: int, now: float
+) -> Forecast:
+    """Of a run that another process works on: from its journal's rows and its configuration. `now`: since the epoch."""
+    rows = list(rows)
+    slots, concurrency = config.get("sandbox", {}).get("slots", 1), config.get("llm", {}).get("concurrency", 1)
+    budget = Budget(RunLimits(**config.get("limits", {})), slots=slots, concurrency=concurrency)
+    budget.recall(rows)
+    if rows:
+        budget.spend.seconds += max(0.0, now - rows[-1][0])
+    return budget.forecast(planned)

@@ -1,11 +1,12 @@
-"""How far a run will get, from what was measured so far."""
+"""How far a run will get, from what was measured so far: as numbers, as facts and in words."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import tzinfo
+from datetime import datetime, tzinfo
+from typing import Any
 
-from agent.budget.limits import HOUR, Limits, seconds_left
+from agent.budget.limits import HOUR, RunLimits, seconds_left
 from agent.budget.spend import Mean, Spend
 
 
@@ -26,7 +27,7 @@ class Forecast:
 
 
 def forecast(
-    limits: Limits,
+    limits: RunLimits,
     spend: Spend,
     now: float,
     slots: int,
@@ -81,3 +82,48 @@ def _pace(s: Spend, slots: int, concurrency: int) -> float | None:
         return None
     evaluation = s.variant_evaluation if s.variant_evaluation.known else s.evaluation
     return max(s.child_seconds.value / concurrency, evaluation.value / slots)
+
+
+Facts = dict[str, Any]
+
+_ENDS = {
+    "planned": "when all are done",
+    "variants": "when as many as were allowed are done",
+    "hours": "when the hours are used up",
+    "until": "when the time is up",
+    "usd": "when the dollars are used up",
+    "tokens": "when the tokens are used up",
+    "gpu_hours": "when the GPU hours are used up",
+}
+"""By the limit that ends the search."""
+
+
+def forecast_facts(forecast: Forecast) -> Facts:
+    """For `--json`; `ends` as ISO 8601 with the local offset from UTC."""
+    ends = None if forecast.ends is None else datetime.fromtimestamp(forecast.ends).astimezone().isoformat(timespec="seconds")
+    return {
+        "seconds_per_variant": forecast.seconds_per_variant,
+        "usd_per_variant": forecast.usd_per_variant,
+        "gpu_seconds_per_variant": forecast.gpu_seconds_per_variant,
+        "variants": forecast.variants,
+        "limit": forecast.limit,
+        "ends": ends,
+    }
+
+
+def forecast_text(forecast: Forecast) -> str:
+    """One line; empty while nothing can be said."""
+    pace = forecast.seconds_per_variant
+    if pace is None:
+        return ""
+    usd = "dollars unknown" if forecast.usd_per_variant is None else f"{forecast.usd_per_variant:.4f} USD"
+    each = f"{_short(pace)} and {usd} a variant"
+    if forecast.variants is None:
+        return f"{each}; no end in sight"
+    end = _ENDS[forecast.limit or "planned"]
+    at = f" by {datetime.fromtimestamp(forecast.ends):%a %H:%M}" if forecast.ends is not None else ""
+    return f"{each}; {forecast.variants:,} more variants{at}, {end}"
+
+
+def _short(seconds: float) -> str:
+    return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:,.0f} s" if seconds < 600 else f"{seconds / 60:,.0f} min"

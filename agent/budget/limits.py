@@ -8,13 +8,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 
-from agent.errors import UserError
+from agent.core.errors import UserError
 
 HOUR = 3600.0
 
 
 @dataclass(frozen=True)
-class Limits:
+class RunLimits:
     """What a run may spend at most; None: without limit."""
 
     hours: float | None = None
@@ -56,7 +56,7 @@ PriceOf = Callable[[str], tuple[float, float] | None]
 """US dollars of a token (in, out) by model; None: unknown."""
 
 
-def check(limits: Limits, models: Sequence[str], price_of: PriceOf) -> None:
+def check(limits: RunLimits, models: Sequence[str], price_of: PriceOf) -> None:
     """Raises UserError if dollars are limited and those of some model cannot be counted."""
     if limits.usd is None:
         return
@@ -86,7 +86,7 @@ def next_time(text: str, now: float, zone: tzinfo | None = None) -> float:
 
 
 def seconds_left(
-    limits: Limits, started: float | None, used: float, wall: float, zone: tzinfo | None = None
+    limits: RunLimits, started: float | None, used: float, wall: float, zone: tzinfo | None = None
 ) -> dict[str, float]:
     """Seconds until the search must end, by limit; negative when that is past.
 

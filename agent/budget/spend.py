@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from agent.events import Answered, Asked, Bred, Drawn, Event, Repeated, Settled
-from agent.individual import SEED_ID, Individual
+from agent.journal.events import Answered, Asked, Bred, Event, Proposed, Repeated, Settled
+from agent.population.candidate import SEED_ID, Individual
 
 _SOON = 50
 _FAR = 256
@@ -115,8 +115,8 @@ class Spend:
     def see(self, event: Event) -> None:
         """An event of this process. `started` and `seconds` are the caller's to set, who has the clock."""
         match event:
-            case Drawn(birth):
-                self._drawn(birth.id)
+            case Proposed(candidate):
+                self._drawn(candidate.id)
             case Asked(id, _):
                 self.ask(id)
             case Answered(id, call, completion):

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import IO
 
-from agent.errors import MachineError
+from agent.core.errors import MachineError
 from agent.genome.answer import MAX_CHARACTERS, Violations
 from agent.genome.genome import Block, Genome
 

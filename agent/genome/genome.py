@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
-from agent.errors import UserError
+from agent.core.errors import UserError
 from agent.genome.difference import unified
 from agent.genome.facts import DEFINITIONS, ENTRY_POINTS, NOTHING, facts, meanings, reached, span
 from agent.genome.syntax import parse

@@ -3,9 +3,9 @@
 `Lineage` is the place and its rules, `Branches` writes to it in batches, off the threads that breed and train.
 """
 
-from agent.lineage.branches import Branches
 from agent.lineage.lineage import OWN_REPOSITORY, Commit, Lineage
 from agent.lineage.message import message
 from agent.lineage.stream import Planned
+from agent.lineage.writer import Branches
 
 __all__ = ["OWN_REPOSITORY", "Branches", "Commit", "Lineage", "Planned", "message"]

@@ -18,10 +18,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent.errors import MachineError, UserError
-from agent.individual import SEED_ID
+from agent.core.errors import MachineError, UserError
 from agent.lineage.git import run, succeeds, told
 from agent.lineage.stream import Place, Planned, Script, encoded
+from agent.population.candidate import SEED_ID
 
 if TYPE_CHECKING:
     import git
@@ -53,7 +53,7 @@ class Lineage:
 
     @classmethod
     def open(cls, seed_folder: Path, run_folder: Path, name: str) -> Lineage:
-        """Raises UserError for what the user can mend. Creates nothing in a repository that exists."""
+        """Raises UserError for what the user can repair. Creates nothing in a repository that exists."""
         own = run_folder / OWN_REPOSITORY
         try:
             import git

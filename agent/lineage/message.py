@@ -5,9 +5,9 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-from agent.fitness import Objective
-from agent.individual import SEED_ID, Failure, Individual, listed
-from agent.prompting import clean
+from agent.core.objectives import Objective
+from agent.core.text import clean
+from agent.population.candidate import SEED_ID, Failure, Individual, listed
 
 _REASON = 4000
 """Characters of a failure's reason in a commit message."""
@@ -21,12 +21,12 @@ def message(
     models: Sequence[str] = (),
 ) -> str:
     """What a reviewer reads first, then trailers for programs. `models`: those that answered, if not those that were drawn."""
-    birth = outcome.birth
-    blocks = birth.about(outcome.changed)
-    what = "" if birth.id == SEED_ID else f" {birth.operator} {listed(blocks)}".rstrip() + ":"
-    trailers = {"Variant": outcome.id, "Operator": birth.operator, "Block": listed(blocks)}
-    trailers |= {"Role": birth.role or "", "Directive": birth.directive or ""}
-    trailers["Model"] = ", ".join(models or dict.fromkeys(r.model for r in birth.recipes if r.model))
+    candidate = outcome.candidate
+    blocks = candidate.about(outcome.changed)
+    what = "" if candidate.id == SEED_ID else f" {candidate.operator} {listed(blocks)}".rstrip() + ":"
+    trailers = {"Variant": outcome.id, "Operator": candidate.operator, "Block": listed(blocks)}
+    trailers |= {"Role": candidate.role or "", "Directive": candidate.directive or ""}
+    trailers["Model"] = ", ".join(models or dict.fromkeys(r.model for r in candidate.recipes if r.model))
     if isinstance(outcome, Failure):
         subject = f"{outcome.id}:{what} failed at {outcome.stage}"
         # Indented: at the margin, a line of `---` would end the message for git and lift trailers out of the reason.
@@ -36,7 +36,7 @@ def message(
         subject = f"{outcome.id}:{what} " + ", ".join(f"{o.name} {_number(values[o.name])}" for o in objectives)
         body = (
             ""
-            if birth.id == SEED_ID
+            if candidate.id == SEED_ID
             else "Against the seed: "
             + ", ".join(f"{o.name} {_number(seed.fitness[o.name])} -> {_number(values[o.name])}" for o in objectives)
         )

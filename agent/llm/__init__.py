@@ -1,7 +1,7 @@
 """Text in, text out. The only room that imports openai and litellm, and both only when a call needs them."""
 
 from agent.llm.catalogue import LlmSettings, model_names, open_model
-from agent.llm.ensemble import Ensemble, ModelRests, ModelReturned, Waiting
+from agent.llm.ensemble import CoolDownEnded, CoolDownStarted, Failover, FailoverPolicy
 from agent.llm.prices import price
 from agent.llm.protocol import (
     Completion,
@@ -16,18 +16,18 @@ from agent.llm.protocol import (
 
 __all__ = [
     "Completion",
-    "Ensemble",
+    "CoolDownEnded",
+    "CoolDownStarted",
+    "Failover",
+    "FailoverPolicy",
     "LanguageModel",
     "LanguageModelDown",
     "LanguageModelRefused",
     "LlmSettings",
     "Message",
-    "ModelRests",
-    "ModelReturned",
     "Request",
     "RequestRejected",
     "Usage",
-    "Waiting",
     "model_names",
     "open_model",
     "price",

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from agent.errors import UserError
+from agent.core.errors import UserError
 from agent.llm.protocol import LanguageModel
 
 

@@ -21,7 +21,7 @@ from contextlib import contextmanager, suppress
 
 import tenacity
 
-from agent.errors import UserError
+from agent.core.errors import UserError
 from agent.llm.catalogue import LlmSettings
 from agent.llm.prices import price
 from agent.llm.protocol import Completion, LanguageModelDown, LanguageModelRefused, Request, RequestRejected, Usage

@@ -17,7 +17,7 @@ _JITTER = 0.2
 
 
 @dataclass(frozen=True)
-class Waiting:
+class FailoverPolicy:
     """With models that do not answer, each call's own retries being over."""
 
     failures: int = 3
@@ -30,7 +30,7 @@ class Waiting:
 
 
 @dataclass(frozen=True)
-class ModelRests:
+class CoolDownStarted:
     model: str
     seconds: float
     reason: str
@@ -39,13 +39,13 @@ class ModelRests:
 
 
 @dataclass(frozen=True)
-class ModelReturned:
+class CoolDownEnded:
     """It answered again."""
 
     model: str
 
 
-Notify = Callable[[ModelRests | ModelReturned], None]
+Notify = Callable[[CoolDownStarted | CoolDownEnded], None]
 
 
 class _State:
@@ -67,7 +67,7 @@ class _State:
         return not self.rests or (now >= self.until and not self.on_trial)
 
 
-class Ensemble:
+class Failover:
     """Stands between those who ask and the models. Safe from several threads.
 
     A model that rests is asked again by one call when its rest is over. While no model may be asked, calls wait; they
@@ -77,7 +77,7 @@ class Ensemble:
     def __init__(
         self,
         models: Mapping[str, LanguageModel],
-        waiting: Waiting,
+        waiting: FailoverPolicy,
         notify: Notify = lambda notice: None,
         given_up: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -153,7 +153,7 @@ class Ensemble:
             state.rests, state.until = state.rests + 1, now + seconds
             alone = not any(one.may_be_asked(now) for one in self._states.values())
             self._changed.notify_all()
-        self._notify(ModelRests(name, seconds, reason, alone))
+        self._notify(CoolDownStarted(name, seconds, reason, alone))
 
     def _has_answered(self, name: str, *, with_success: bool = True) -> None:
         with self._changed:
@@ -165,13 +165,13 @@ class Ensemble:
                 self._silent_since = None
             self._changed.notify_all()
         if with_success and rested:
-            self._notify(ModelReturned(name))
+            self._notify(CoolDownEnded(name))
 
 
 class _Member:
     """A `LanguageModel` that is the ensemble under one of its names."""
 
-    def __init__(self, model: LanguageModel, ensemble: Ensemble) -> None:
+    def __init__(self, model: LanguageModel, ensemble: Failover) -> None:
         self.name, self.patient, self._ensemble = model.name, model.patient, ensemble
 
     def complete(self, request: Request) -> Completion:

@@ -18,7 +18,7 @@ import time
 from concurrent.futures import CancelledError
 from pathlib import Path
 
-from agent.errors import UserError
+from agent.core.errors import UserError
 from agent.llm.catalogue import LlmSettings
 from agent.llm.prices import price
 from agent.llm.protocol import Completion, LanguageModelDown, Request, RequestRejected

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from agent.errors import UserError
+from agent.core.errors import UserError
 from agent.llm.endpoint import Fault
 from agent.llm.openai_sender import retry_after
 from agent.llm.text import environment_secrets

@@ -10,9 +10,9 @@ import random
 import re
 import time
 
+from agent.core.text import fence
 from agent.llm.protocol import Completion, Message, Request
 from agent.llm.text import estimated_usage
-from agent.prompting import fence
 
 _FENCE = r"(?:(?!## |`{3}).*\n)*(?P<ticks>`{3,})python\n(?P<code>(?s:.*?))\n(?P=ticks)$"
 """The next fence, if no heading comes before it. In the fence there may be anything, a comment like a heading too."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from agent.errors import MachineError
+from agent.core.errors import MachineError
 
 
 class LanguageModelDown(MachineError):

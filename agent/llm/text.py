@@ -6,8 +6,8 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 
+from agent.core.text import clean
 from agent.llm.protocol import Message, Request, Usage
-from agent.prompting import clean
 
 ANSWER_LIMIT = 2_000_000
 """Bytes of an answer that comes from a program or a file; more is no answer."""

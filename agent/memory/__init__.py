@@ -7,6 +7,6 @@ from agent.memory.answer import intention
 from agent.memory.kinds import kinds_in
 from agent.memory.lesson import Lesson, Verdict, lesson_of
 from agent.memory.memory import Memory, Standing
-from agent.memory.telling import render
+from agent.memory.render import render
 
 __all__ = ["Lesson", "Memory", "Standing", "Verdict", "intention", "kinds_in", "lesson_of", "render"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from agent.prompting import clean
+from agent.core.text import clean
 
 LIMIT = 400
 """Characters that are kept of each."""

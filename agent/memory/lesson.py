@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
-from agent.fitness import Noise, Objective
+from agent.core.objectives import Noise, Objective
+from agent.core.text import clean
 from agent.genome import Genome, diff
 from agent.genome.answer import extract
-from agent.individual import SEED_ID, Failure, Individual
 from agent.memory.answer import intention, one_line
 from agent.memory.kinds import MAX_LINES, kinds_changed
-from agent.prompting import clean
+from agent.population.candidate import SEED_ID, Failure, Individual
 
 Verdict = Literal["helped", "hurt", "mixed", "neutral", "failed"]
 """Beyond the noise: better, worse, both (in different objectives), neither; `failed`: not measured at all."""
@@ -73,8 +73,8 @@ def lesson_of(
     noise: Noise,
 ) -> Lesson:
     """`parent`: the child's first one. `answer`: the last one that the child was made of, or failed by."""
-    birth = outcome.birth
-    last = birth.recipes[-1] if birth.recipes else None
+    candidate = outcome.candidate
+    last = candidate.recipes[-1] if candidate.recipes else None
     said, expected = intention(answer)
     if isinstance(outcome, Individual):
         said = said or outcome.intention  # what no model made says it without an answer
@@ -88,11 +88,11 @@ def lesson_of(
         effects = {o.name: outcome.fitness[o.name] - before[o.name] for o in objectives}
     return Lesson(
         id=outcome.id,
-        operator=birth.operator,
-        blocks=birth.about(outcome.changed),
+        operator=candidate.operator,
+        blocks=candidate.about(outcome.changed),
         kinds=kinds,
-        role=birth.role,
-        directive=birth.directive,
+        role=candidate.role,
+        directive=candidate.directive,
         model=last.model if last else "",
         change=change,
         intention=said,
@@ -117,14 +117,14 @@ def verdict(effects: Mapping[str, float], objectives: Sequence[Objective], noise
 
 def _change(outcome: Individual | Failure, old: Genome, answer: str) -> tuple[str, tuple[str, ...]]:
     """The bounded diff, and the kinds that it is about."""
-    birth, new = outcome.birth, outcome.genome
+    candidate, new = outcome.candidate, outcome.genome
     if new is not None:
         before, after = ({block.name: block.source for block in genome.all_blocks} for genome in (old, new))
-        pairs = [(before.get(name, ""), after[name]) for name in birth.about(outcome.changed) if name in after]
+        pairs = [(before.get(name, ""), after[name]) for name in candidate.about(outcome.changed) if name in after]
         text = diff(old, new) if _comparable([*old.files.values(), *new.files.values()]) else ""
     else:
         # The blocks as the answer has them, with what stands beside them: enough to say what was tried.
-        names = {name.rpartition(":")[2] for name in (birth.recipes[-1].blocks if birth.recipes else ())}
+        names = {name.rpartition(":")[2] for name in (candidate.recipes[-1].blocks if candidate.recipes else ())}
         code = extract(answer, sorted(names))
         names |= set(_DEFINED.findall(code)) if isinstance(code, str) and not names else set()
         source = "".join(b.source for b in old.all_blocks if b.name.rpartition(":")[2] in names)

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from math import exp2, log2
 
-from agent.fitness import Noise, Objective
+from agent.core.objectives import Noise, Objective
 from agent.memory.answer import one_line
 from agent.memory.credit import STRONG, Account, Ledger, clip
 from agent.memory.lesson import Lesson, verdict
-from agent.memory.likeness import alike, moves
-from agent.memory.telling import render
+from agent.memory.render import render
+from agent.memory.similarity import alike, moves
 
 SEPARATOR = "\n\n"
 """Between two lessons of a prompt."""

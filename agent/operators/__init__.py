@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from agent.operators.context import Brief, Combining, Context, Prompting
-from agent.operators.draw import Sampling, draw_eot, draw_mating, draw_mutation, draw_rewrite, draw_splice
 from agent.operators.eot import EvolutionOfThought
 from agent.operators.mate import Mate
 from agent.operators.mutate import Mutate
 from agent.operators.repair import repair
 from agent.operators.rewrite import Rewrite
 from agent.operators.splice import Splice
-from agent.prompting import Prompts
+from agent.operators.templates import Prompts
 
 __all__ = [
     "Brief",
@@ -22,12 +21,6 @@ __all__ = [
     "Mate",
     "Mutate",
     "Prompting",
-    "Sampling",
-    "draw_eot",
-    "draw_mating",
-    "draw_mutation",
-    "draw_rewrite",
-    "draw_splice",
     "operators",
     "repair",
 ]

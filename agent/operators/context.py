@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol, runtime_checkable
 
-from agent.archive import Met
-from agent.fitness import Constraint, Noise, Objective
+from agent.core.objectives import Constraint, Noise, Objective
 from agent.genome import Genome
-from agent.individual import Birth, Failure, Individual, Recipe, Variant
 from agent.llm import Message
+from agent.population.archive import KnownPrograms
+from agent.population.candidate import Candidate, Failure, Individual, Recipe, Variant
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,9 @@ class Context:
     """What the user says meanwhile."""
     written: Mapping[str, str] = field(default_factory=dict)
     """Directives that this run wrote itself, by name."""
-    under_way: tuple[Birth | Variant, ...] = ()
+    under_way: tuple[Candidate | Variant, ...] = ()
     """Other children that are being bred, or have their code and are not measured yet, oldest first."""
-    met: Met | None = None
+    met: KnownPrograms | None = None
     """The programs that are known; None: it does not matter whether a child is new."""
 
     @cached_property

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from agent.genome import Genome
-from agent.individual import Recipe
 from agent.llm import Message
 from agent.operators.compare import plain
 from agent.operators.situation import names
-from agent.prompting import Prompts
+from agent.operators.templates import Prompts
+from agent.population.candidate import Recipe
 
 _COMPUTES = "Tensors that go in and out keep their sizes, for every size of input and batch"
 _SETS_UP = "It goes on working when the rest of the program changes: take what it needs from `model` and `steps`"

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from agent.core.text import fence
 from agent.genome import Block, Genome
-from agent.individual import Recipe
 from agent.llm import Message
 from agent.operators.compare import borrowed, differing, plain
 from agent.operators.context import Context
 from agent.operators.conversation import conversation, rules
 from agent.operators.situation import measured, names, situation
 from agent.operators.surroundings import surroundings
-from agent.prompting import Prompts, fence
+from agent.operators.templates import Prompts
+from agent.population.candidate import Recipe
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from agent.core.text import clean, fence
 from agent.llm import Message
-from agent.prompting import Prompts, clean, fence
+from agent.operators.templates import Prompts
 
 ANSWER_LIMIT, REASONS_LIMIT = 20_000, 3_000
 """Characters that are sent back at most: an answer may be anything, a reason may hold a candidate's whole output."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from agent.genome import Genome
-from agent.individual import Recipe
 from agent.llm import Message
 from agent.operators.context import Context
 from agent.operators.conversation import conversation, rules_whole
 from agent.operators.situation import situation
 from agent.operators.surroundings import program
-from agent.prompting import Prompts
+from agent.operators.templates import Prompts
+from agent.population.candidate import Recipe
 
 FREE = "free"
 """The directive's name in a prompt without one."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
-from agent.fitness import Fitness, Objective
+from agent.core.objectives import Fitness, Objective, amount
+from agent.core.text import fence, quote
 from agent.genome import Genome
-from agent.individual import INVALID_STAGES, SEED_ID, Birth, Failure, Individual, Variant, listed
-from agent.memory.telling import amount
 from agent.operators.compare import differing
 from agent.operators.context import Context
-from agent.prompting import Prompts, fence, quote
+from agent.operators.templates import Prompts
+from agent.population.candidate import INVALID_STAGES, SEED_ID, Candidate, Failure, Individual, Variant, listed
 
 FRONT = 8
 """How many members of the front a prompt lists at most, beside those whose code it shows."""
@@ -88,26 +88,28 @@ def _standing(part: str, one: Individual, context: Context) -> str:
     if one.id == SEED_ID:
         return f"{part}{front}: {measured(one, context)}"
     changed = differing(one.genome, context.seed.genome)
-    known = {*one.birth.blocks, *one.changed}
+    known = {*one.candidate.blocks, *one.changed}
     earlier = f". Differs from the seed in {names(changed)}" if set(changed) - known else ""
-    deeds = _deeds(one.birth, one.changed)
+    deeds = _deeds(one.candidate, one.changed)
     return f"{part} `{one.id}`".strip() + f"{front} ({deeds}): {measured(one, context)}{_meant(one, context)}{earlier}"
 
 
-def _deeds(birth: Birth, changed: Sequence[str] = ()) -> str:
+def _deeds(candidate: Candidate, changed: Sequence[str] = ()) -> str:
     """What was done to the parents: `mating of A, then mutation "reduce size" of B`."""
     deeds = []
-    for recipe in birth.recipes:
+    for recipe in candidate.recipes:
         directive = f' "{recipe.directive.replace("_", " ")}"' if recipe.directive else ""
-        blocks = names_in_short(recipe.blocks or [name for name in changed if name not in birth.blocks])
+        blocks = names_in_short(recipe.blocks or [name for name in changed if name not in candidate.blocks])
         deeds.append(f"{_OPERATORS.get(recipe.operator, recipe.operator)}{directive}" + (f" of {blocks}" if blocks else ""))
     return ", then ".join(deeds)
 
 
-def _begun(child: Birth | Variant) -> str:
+def _begun(child: Candidate | Variant) -> str:
     """A child without measurements, its intention if it has its code already."""
-    birth, meant, changed = (child.birth, child.intention, child.changed) if isinstance(child, Variant) else (child, "", ())
-    told = f"{_deeds(birth, changed)} in `{birth.recipes[0].parents[0]}`"
+    candidate, meant, changed = child, "", ()
+    if isinstance(child, Variant):
+        candidate, meant, changed = child.candidate, child.intention, child.changed
+    told = f"{_deeds(candidate, changed)} in `{candidate.recipes[0].parents[0]}`"
     return f"{told}: {quote(meant, INTENTION)}" if meant else told
 
 
@@ -131,7 +133,7 @@ def _recent(context: Context, shown: Collection[str]) -> list[str]:
         if not (isinstance(child, Failure) and child.stage in INVALID_STAGES) and child.id not in {*shown, *context.lessons}
     ]
     return [
-        f"`{child.id}` ({_deeds(child.birth, child.changed)}): {_outcome(child, context)}{_meant(child, context)}"
+        f"`{child.id}` ({_deeds(child.candidate, child.changed)}): {_outcome(child, context)}{_meant(child, context)}"
         for child in told[-RECENT:]
     ]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import permutations
 
+from agent.core.text import fence
 from agent.genome import Genome, heads
 from agent.genome.facts import facts
-from agent.individual import Individual, Recipe
 from agent.operators.compare import borrowed, differing, plain
 from agent.operators.context import Context
-from agent.prompting import fence
+from agent.population.candidate import Individual, Recipe
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from agent.core.text import fence
 from agent.genome import Genome, callers, heads, signatures
 from agent.genome.facts import ENTRY_POINTS
 from agent.operators.compare import plain
-from agent.prompting import Prompts, fence
+from agent.operators.templates import Prompts
 
 SMALL = 12_000
 """Characters of a program up to which the prompt shows all of it."""

@@ -6,7 +6,7 @@ import statistics
 import sys
 import time
 
-from agent.competition import Bandit
+from agent.search.bandit import Bandit
 
 ARMS, UPDATES, TIMED = 100, 10_000, 2_000
 LIMIT_MS = 0.3

@@ -29,14 +29,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from agent import equipment, experiment
-from agent.config import load
-from agent.events import Settled, StopRequested
-from agent.folder import RunFolder
+from agent.cli.live import Live
 from agent.genome import Editor
-from agent.individual import SEED_ID
-from agent.live import Live
+from agent.journal.events import Settled, StopRequested
 from agent.llm import Completion, Usage
+from agent.population.candidate import SEED_ID
+from agent.run import components as components
+from agent.run import runner as experiment
+from agent.run.config import load
+from agent.run.folder import RunFolder
 from sandbox.job import Measured, Stopped
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -163,7 +164,8 @@ def timed(*command, cwd):
     times = []
     for _ in range(3):
         began = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "agent.cli", *command], cwd=cwd, env=environment, check=True, capture_output=True)
+        call = [sys.executable, "-m", "agent.cli.main", *command]
+        subprocess.run(call, cwd=cwd, env=environment, check=True, capture_output=True)
         times.append(time.perf_counter() - began)
     return round(min(times), 2)
 
@@ -200,9 +202,9 @@ def run(place, variants, slots, profile):
     }
     config = load(str(repository / "seeds" / "exquisitenet_v2"), None, overrides, ())
     model = AtOnce()
-    open_task = equipment.open_task
-    equipment.open_task = lambda *arguments: Simulated(open_task(*arguments))
-    equipment.Editor, equipment.open_model = Metered, lambda name, settings: model
+    open_task = components.open_task
+    components.open_task = lambda *arguments: Simulated(open_task(*arguments))
+    components.Editor, components.open_model = Metered, lambda name, settings: model
     with (place / "run.log").open("w") as log, contextlib.redirect_stderr(log), Live(folder.name) as live:
         laps = Laps(variants, live.see)
         if profile:

@@ -23,7 +23,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from sandbox import Call, Limits
+from sandbox import Call, RunLimits
 from sandbox.isolation.detect import detect
 from sandbox.job import Job, Stopped
 from sandbox.tasks import open_task
@@ -32,7 +32,7 @@ from sandbox.warm import WarmSandbox
 ROOT = Path(__file__).resolve().parents[2]
 SETTLED = 10
 """Steps after which a training has found its speed."""
-PROBE = Call("sandbox.tasks.probe:run", {"model.py": "def main(child):\n    return b''\n"}, Limits(60, 1 << 30, 1 << 10))
+PROBE = Call("sandbox.tasks.probe:run", {"model.py": "def main(child):\n    return b''\n"}, RunLimits(60, 1 << 30, 1 << 10))
 SHORT_SECONDS = 20
 """About how long a training is that is timed beside others."""
 

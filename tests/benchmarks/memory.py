@@ -9,11 +9,11 @@ import statistics
 import sys
 import time
 
-from agent.fitness import Fitness, Noise, Objective
+from agent.core.objectives import Fitness, Noise, Objective
+from agent.core.paths import seeds_folder
 from agent.genome import read_genome
-from agent.individual import SEED_ID, Birth, Failure, Individual, Recipe
 from agent.memory import Memory, kinds_in, lesson_of
-from agent.resources import seeds_folder
+from agent.population.candidate import SEED_ID, Candidate, Failure, Individual, Recipe
 
 OBJECTIVES = (Objective("accuracy", "max"), Objective("parameters", "min"))
 DIRECTIVES = ("complex", "parameters", "reduce_size", "significant", "uncommon", "uncommon_parameters")
@@ -31,10 +31,11 @@ def child(parent, number, rng):
         lines.insert(at, f"{indent}layer{number} = nn.{rng.choice(('Conv2d', 'GELU', 'Dropout'))}({rng.random():.3f})")
     source = parent.genome.files[block.file].replace(block.source, "\n".join(lines))
     recipe = Recipe(rng.choice(("mutate", "eot")), (parent.id,), (block.name,), "m", 1, directive=rng.choice(DIRECTIVES))
-    birth, genome = Birth(f"{number:05d}", 1, (recipe,)), parent.genome.with_files({block.file: source})
+    candidate, genome = Candidate(f"{number:05d}", 1, (recipe,)), parent.genome.with_files({block.file: source})
     if rng.random() < 0.3:
-        return Failure(birth, "fit", f"RuntimeError: the size of tensor {number} does not match.", genome=genome)
-    return Individual(birth, genome, Fitness({"accuracy": rng.gauss(0.92, 0.01), "parameters": rng.randint(400_000, 600_000)}))
+        return Failure(candidate, "fit", f"RuntimeError: the size of tensor {number} does not match.", genome=genome)
+    values = {"accuracy": rng.gauss(0.92, 0.01), "parameters": rng.randint(400_000, 600_000)}
+    return Individual(candidate, genome, Fitness(values))
 
 
 def timed(call, *arguments):
@@ -47,7 +48,7 @@ def main():
     size = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
     rng = random.Random(0)
     genome = read_genome(seeds_folder() / "exquisitenet_v2", ("model.py",))
-    parent = Individual(Birth(SEED_ID, 0), genome, Fitness({"accuracy": 0.925, "parameters": 518_230}))
+    parent = Individual(Candidate(SEED_ID, 0), genome, Fitness({"accuracy": 0.925, "parameters": 518_230}))
     noise = Noise({"accuracy": 0.002, "parameters": 0}, {"accuracy": 0.925, "parameters": 518_230})
     memory = Memory(OBJECTIVES, noise)
     kinds = {block.name: kinds_in(block.source) for block in genome.blocks}

@@ -14,12 +14,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from sandbox import Call, Limits
+from sandbox import Call, RunLimits
 from sandbox.warm import WarmSandbox
 
 # The first line of candidate code: the clock is the system's, so both sides read the same one.
 SOURCE = "import time\nBEGAN = time.clock_gettime(time.CLOCK_MONOTONIC)\n\n\ndef main(child):\n    return repr(BEGAN).encode()\n"
-CALL = Call("sandbox.tasks.probe:run", {"model.py": SOURCE}, Limits(seconds=20, memory=1 << 30, result=1 << 16))
+CALL = Call("sandbox.tasks.probe:run", {"model.py": SOURCE}, RunLimits(seconds=20, memory=1 << 30, result=1 << 16))
 
 
 def start(level, calls):

@@ -210,10 +210,11 @@ class Watched:
 
 def run(folder, address, arguments):
     """(calls of the sandboxes, start of the search, its end, events)."""
-    from agent import equipment, experiment
-    from agent.config import load
-    from agent.events import RunStarted
-    from agent.folder import RunFolder
+    from agent.journal.events import RunStarted
+    from agent.run import components as components
+    from agent.run import runner as experiment
+    from agent.run.config import load
+    from agent.run.folder import RunFolder
 
     (folder / "seed").mkdir()
     (folder / "seed/model.py").write_text(MODEL.replace("TRAINING", repr(arguments.training)))
@@ -226,15 +227,15 @@ def run(folder, address, arguments):
         "noise": {"trainings": 0},
     }
     config = load(str(folder / "seed"), None, settings, [])
-    calls, seen, open_sandbox = [], [], equipment.open_sandbox
-    equipment.open_sandbox = lambda *which, **how: Watched(open_sandbox(*which, **how), calls)
+    calls, seen, open_sandbox = [], [], components.open_sandbox
+    components.open_sandbox = lambda *which, **how: Watched(open_sandbox(*which, **how), calls)
     experiment.start(config, RunFolder(folder / "run"), lambda event: seen.append((time.monotonic(), event)))
     begun = next(moment for moment, event in seen if isinstance(event, RunStarted))
     return calls, begun, seen[-1][0], [event for _, event in seen]
 
 
 def figures(calls, begun, ended, events, slots):
-    from agent.events import Settled
+    from agent.journal.events import Settled
 
     fits = sorted(span for stage, source, _, _, span in calls if stage == "fit" and span and span[0] > begun)
     inside = sum(end - start for start, end in fits)

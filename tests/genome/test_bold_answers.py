@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from agent.core.paths import seeds_folder
 from agent.genome import Editor, Genome, Violations, read_genome
-from agent.resources import seeds_folder
 
 ANSWERS = sorted((Path(__file__).parent / "answers").glob("*.md"))
 

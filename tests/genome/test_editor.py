@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.errors import MachineError
+from agent.core.errors import MachineError
 from agent.genome import Editor, Genome, Violations
 
 MODEL = '''\

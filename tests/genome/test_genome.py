@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.errors import UserError
+from agent.core.errors import UserError
+from agent.core.paths import seeds_folder
 from agent.genome import Genome, callers, diff, read_genome, signatures
-from agent.resources import seeds_folder
 
 SOURCE = '''\
 """Doc."""

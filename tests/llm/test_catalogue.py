@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.errors import UserError
+from agent.core.errors import UserError
 from agent.llm import LlmSettings, model_names, open_model
 
 KEYS = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_API_BASE", "ANTHROPIC_API_KEY", "HOSTED_VLLM_API_KEY")
@@ -133,7 +133,7 @@ def test_an_openai_model_is_opened_and_used_without_litellm(provider, tmp_path):
 
 PLANTED = """
 import json, os
-from agent.errors import UserError
+from agent.core.errors import UserError
 from agent.llm import LlmSettings, model_names, open_model
 open_model("hosted_vllm/x", LlmSettings())
 try:

@@ -7,18 +7,18 @@ from concurrent.futures import CancelledError, ThreadPoolExecutor
 import pytest
 
 from agent.llm import (
-    Ensemble,
+    CoolDownEnded,
+    CoolDownStarted,
+    Failover,
+    FailoverPolicy,
     LanguageModelDown,
     LanguageModelRefused,
     LlmSettings,
-    ModelRests,
-    ModelReturned,
     RequestRejected,
-    Waiting,
     open_model,
 )
 
-SHORT = Waiting(failures=2, first_rest_seconds=0.2, longest_rest_seconds=1.0, seconds=60.0)
+SHORT = FailoverPolicy(failures=2, first_rest_seconds=0.2, longest_rest_seconds=1.0, seconds=60.0)
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def group(providers):
             settings = LlmSettings(api_base=served[-1].url, attempts=1, deadline_seconds=20)
             models[name] = open_model(name, settings)
         notices = []
-        return Ensemble(models, waiting, notices.append, given_up), served, notices
+        return Failover(models, waiting, notices.append, given_up), served, notices
 
     yield build
     for model in models.values():
@@ -47,7 +47,7 @@ def test_another_model_answers_at_once_in_the_name_of_one_that_is_down(group, as
         assert ensemble.members["a"].complete(ask()).model == "b"
     assert len(up.requests) == 6
     assert len(down.requests) < 6  # it rests after the second failure
-    assert [(n.model, n.alone) for n in notices if isinstance(n, ModelRests)][:1] == [("a", False)]
+    assert [(n.model, n.alone) for n in notices if isinstance(n, CoolDownStarted)][:1] == [("a", False)]
     assert "overloaded" in notices[0].reason
 
 
@@ -56,14 +56,14 @@ def test_a_model_that_is_back_is_asked_again(group, ask):
     while ensemble.members["a"].complete(ask()).model != "a":
         time.sleep(0.02)
     assert len(back.requests) == 3
-    assert [type(n) for n in notices] == [ModelRests, ModelReturned]
+    assert [type(n) for n in notices] == [CoolDownStarted, CoolDownEnded]
 
 
 def test_rests_grow_while_the_model_stays_away(group, ask):
     ensemble, (_, _), notices = group(["503"] * 5 + ["answer"], "answer")
     while ensemble.members["a"].complete(ask()).model != "a":
         time.sleep(0.01)
-    rests = [n.seconds for n in notices if isinstance(n, ModelRests)]
+    rests = [n.seconds for n in notices if isinstance(n, CoolDownStarted)]
     assert len(rests) == 4
     assert rests == sorted(rests)
     assert rests[2] >= 2 * rests[0]
@@ -71,7 +71,7 @@ def test_rests_grow_while_the_model_stays_away(group, ask):
 
 
 def test_one_call_tries_a_model_after_its_rest_while_the_others_wait(group, ask):
-    ensemble, (only,), notices = group(["503", "slow echo"], waiting=Waiting(1, 0.3, 1.0))
+    ensemble, (only,), notices = group(["503", "slow echo"], waiting=FailoverPolicy(1, 0.3, 1.0))
     with ThreadPoolExecutor(8) as threads:
         calls = [threads.submit(ensemble.complete, "a", ask("0"))]
         while not notices:
@@ -99,7 +99,7 @@ def test_with_no_other_model_calls_wait_until_it_is_back(group, ask):
 
 
 def test_patience_has_an_end(group, ask):
-    ensemble, (only,), _ = group("503", waiting=Waiting(2, 0.1, 0.1, seconds=0.5))
+    ensemble, (only,), _ = group("503", waiting=FailoverPolicy(2, 0.1, 0.1, seconds=0.5))
     began = time.monotonic()
     with pytest.raises(LanguageModelDown, match="overloaded"):
         ensemble.complete("a", ask())
@@ -108,7 +108,7 @@ def test_patience_has_an_end(group, ask):
 
 
 def test_without_patience_a_failed_call_of_each_model_is_the_end(group, ask):
-    ensemble, providers, _ = group("503", "500", waiting=Waiting(seconds=0))
+    ensemble, providers, _ = group("503", "500", waiting=FailoverPolicy(seconds=0))
     with pytest.raises(LanguageModelDown):
         ensemble.complete("a", ask())
     assert [len(provider.requests) for provider in providers] == [1, 1]

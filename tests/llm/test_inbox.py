@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.errors import UserError
+from agent.core.errors import UserError
 from agent.llm import LanguageModelDown, LlmSettings, Message, Request, RequestRejected, Usage, open_model
 from agent.llm.inbox import Inbox
 from agent.llm.offline import OfflineModel
@@ -399,7 +399,7 @@ def test_a_run_waits_stops_takes_what_was_answered_meanwhile_and_ends(evolve, tm
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "EVOLVE_CACHE": str(tmp_path / "cache")}
 
     def begin(*arguments):
-        command = [sys.executable, "-m", "agent.cli", *arguments]
+        command = [sys.executable, "-m", "agent.cli.main", *arguments]
         process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
         request.addfinalizer(process.kill)
         return process

@@ -12,15 +12,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from agent import config
-from agent.fitness import Fitness
+from agent.core.objectives import Fitness
+from agent.core.paths import prompts_folder
 from agent.genome import Editor, Genome, Violations, changed_blocks, read_genome
-from agent.individual import SEED_ID, Birth, Individual, Recipe
 from agent.llm import LlmSettings, Request, open_model
-from agent.operators import Brief, Context, Sampling, operators, repair
-from agent.operators import draw as operators_draw
-from agent.prompting import Prompts
-from agent.resources import prompts_folder
+from agent.operators import Brief, Context, operators, repair
+from agent.operators.templates import Prompts
+from agent.population.candidate import SEED_ID, Candidate, Individual, Recipe
+from agent.run import config
+from agent.search import recipes
+from agent.search.recipes import Sampling
 from sandbox.tasks import open_task
 
 ROOT = Path(__file__).parents[2]
@@ -42,7 +43,7 @@ class Lab:
         self.genome = read_genome(Path(seed.folder), seed.files, seed.frozen)
         task = open_task(self.config.task, self.config.budget, {}, seed.files, cache)
         self.brief = Brief(task.title, task.facts(), self.config.objective_list(), self.config.constraint_list())
-        self.seed = Individual(Birth(SEED_ID, 0), self.genome, Fitness({"accuracy": 0.9, "parameters": 1000.0}))
+        self.seed = Individual(Candidate(SEED_ID, 0), self.genome, Fitness({"accuracy": 0.9, "parameters": 1000.0}))
         self.individuals = {SEED_ID: self.seed}
         self.editor, self.model = editor, open_model("offline", LlmSettings())
         self.mutations = self._mutate_in_every_way()
@@ -76,26 +77,26 @@ class Lab:
             recipe = Recipe("mutate", (SEED_ID,), (block,), "offline", number, role, directive)
             child = tried[recipe] = self.answer(recipe)[1]
             if runs(child):
-                birth = Birth(f"{number:04}", 1, (recipe,))
+                candidate = Candidate(f"{number:04}", 1, (recipe,))
                 fitness = Fitness({"accuracy": 0.9 + number / 1000, "parameters": 1000.0})
-                self.individuals[birth.id] = Individual(birth, child, fitness)
+                self.individuals[candidate.id] = Individual(candidate, child, fitness)
         return tried
 
 
 def draw_mating(rng, a, b, seed):
-    return operators_draw.draw_mating(rng, a, b, seed, SAMPLING)
+    return recipes.draw_mating(rng, a, b, seed, SAMPLING)
 
 
 def draw_thought(rng, a, b, seed):
-    return operators_draw.draw_eot(rng, a, [b], seed, SAMPLING)
+    return recipes.draw_eot(rng, a, [b], seed, SAMPLING)
 
 
 def draw_whole_thought(rng, a, b, seed):
-    return operators_draw.draw_eot(rng, a, [b], seed, SAMPLING, whole=True)
+    return recipes.draw_eot(rng, a, [b], seed, SAMPLING, whole=True)
 
 
 def draw_rewrite(rng, a, b, seed):
-    return operators_draw.draw_rewrite(rng, a, PROMPTS, SAMPLING)
+    return recipes.draw_rewrite(rng, a, PROMPTS, SAMPLING)
 
 
 def runs(child):
@@ -175,7 +176,7 @@ def test_frozen_blocks_are_left_alone_and_several_files_are_told_apart(editor):
     heads = "import torch\nimport torch.nn.functional as F\nfrom torch import nn\n\n\n"
     frozen = frozenset({"model.py:build_model", "parts/net.py:spare"})
     genome = Genome({path: heads + text for path, text in files.items()}, frozen)
-    parent = Individual(Birth(SEED_ID, 0), genome, Fitness({"accuracy": 0.9}))
+    parent = Individual(Candidate(SEED_ID, 0), genome, Fitness({"accuracy": 0.9}))
     context = Context(Brief("A test.", {}, ()), parent, {SEED_ID: parent})
     found = set()
     for seed in range(4):
@@ -259,7 +260,7 @@ def test_a_block_that_looks_like_markdown_is_read_and_written_whole(editor, old,
     text = read_genome(Path(seed.folder), seed.files).files["model.py"]
     assert old in text
     genome = Genome({"model.py": text.replace(old, new, 1)})
-    parent = Individual(Birth(SEED_ID, 0), genome, Fitness({"accuracy": 0.9}))
+    parent = Individual(Candidate(SEED_ID, 0), genome, Fitness({"accuracy": 0.9}))
     context = Context(Brief("A test.", {}, ()), parent, {SEED_ID: parent})
     recipe = Recipe("mutate", (SEED_ID,), ("Stage",), "offline", 0, None, "parameters")
     messages = operators(PROMPTS)["mutate"].prompt(recipe, genome, context)

@@ -4,14 +4,14 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from agent import config
-from agent.fitness import Fitness, Noise
+from agent.core.objectives import Fitness, Noise
+from agent.core.paths import prompts_folder, seeds_folder
 from agent.genome import Genome, read_genome
-from agent.individual import SEED_ID, Birth, Evidence, Failure, Individual, Recipe, Variant
 from agent.memory import Memory, lesson_of
 from agent.operators import Brief, Context, operators
-from agent.prompting import Prompts
-from agent.resources import prompts_folder, seeds_folder
+from agent.operators.templates import Prompts
+from agent.population.candidate import SEED_ID, Candidate, Evidence, Failure, Individual, Recipe, Variant
+from agent.run import config
 from sandbox.tasks import open_task
 
 GATE = '''\
@@ -101,7 +101,7 @@ def edited(genome, block, source, above=""):
 
 
 def born(id, generation, *recipes):
-    return Birth(id, generation, recipes)
+    return Candidate(id, generation, recipes)
 
 
 @pytest.fixture(scope="session")
@@ -193,7 +193,7 @@ def _half_way(prompts, brief, genome):
     noise = Noise({"accuracy": 0.0042, "parameters": 0.0}, {"accuracy": 0.9361, "parameters": 518126.0})
     memory = Memory(brief.objectives, noise)
     for child in (gated, driven, shapes, slow):
-        parent = individuals[child.birth.recipes[0].parents[0]]
+        parent = individuals[child.candidate.recipes[0].parents[0]]
         said = ANSWER.format(intention=child.intention or "widen it.")
         memory.learn(lesson_of(child, parent, said, (), brief.objectives, noise))
     told = {lesson.id: memory.render(lesson) for lesson in memory.recall(("SELN",), ("LayerNorm",), "complex", 3000)}

@@ -13,10 +13,10 @@ import pytest
 from markdown_it import MarkdownIt
 
 from agent.genome.answer import extract
-from agent.individual import Failure
 from agent.llm import Request
 from agent.llm.offline import OfflineModel
 from agent.operators import repair
+from agent.population.candidate import Failure
 
 GOLDEN = Path(__file__).parent / "golden"
 OPERATIONS = {
@@ -192,8 +192,8 @@ def test_what_a_child_of_many_blocks_was_is_told_in_short(half_way, helpers):
     spliced = helpers["recipe"]("splice", ["0004", "0007"], blocks=("SELN", "DW"))
     changed = ("DW", "ME", "EVE", "FCT", "DFSEB", "Tail")
     recent = (
-        replace(narrow, birth=helpers["born"]("0021", 2, free), changed=changed),
-        replace(narrow, birth=helpers["born"]("0022", 2, spliced), changed=("SELN", "DW")),
+        replace(narrow, candidate=helpers["born"]("0021", 2, free), changed=changed),
+        replace(narrow, candidate=helpers["born"]("0022", 2, spliced), changed=("SELN", "DW")),
         Failure(helpers["born"]("0023", 2, free), "smoke", "No."),
     )
     _, user = half_way.with_recent(*recent).prompt("rewrite", "0004", blocks=())
@@ -260,7 +260,7 @@ def test_a_failure_before_any_code_ran_is_not_told(half_way):
 
 def test_of_a_long_front_both_ends_are_shown(half_way):
     narrow = half_way.context.front[-1]
-    front = tuple(replace(narrow, birth=replace(narrow.birth, id=f"{n:04}")) for n in range(100, 140))
+    front = tuple(replace(narrow, candidate=replace(narrow.candidate, id=f"{n:04}")) for n in range(100, 140))
     scene = replace(half_way, context=replace(half_way.context, front=front))
     _, user = scene.prompt("mutate", "seed", blocks=("DW",), directive="complex")
     shown = re.findall(r"^- `(01\d\d)`, on the front", user.text, re.MULTILINE)

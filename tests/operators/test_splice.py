@@ -6,13 +6,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from agent.fitness import Fitness
+from agent.core.objectives import Fitness
+from agent.core.paths import seeds_folder
 from agent.genome import Editor, Genome, Violations, changed_blocks, read_genome
 from agent.genome.rewrites import revise
-from agent.individual import SEED_ID, Individual
-from agent.operators import Context, draw_splice, operators
+from agent.operators import Context, operators
 from agent.operators.splice import units
-from agent.resources import seeds_folder
+from agent.population.candidate import SEED_ID, Individual
+from agent.search.recipes import draw_splice
 
 SOURCE = """\
 import torch
@@ -102,12 +103,12 @@ def test_a_helper_comes_with_the_block_that_uses_it(person):
 
 def test_helpers_constants_and_imports_that_a_block_needs_are_brought_along(person, prompts, editor, helpers):
     seed = person(SEED_ID, ("return 1", "return 3"))
-    half, gate = "HALF = math.pi / 2\n\n\ndef twice(x): return HALF * x\n\n\n", "def gate(x): return twice(x)"
-    b = person("b", ("def gate(x): return x", f"import math\n\n{half}def unused(x): return x\n\n\n{gate}"))
+    half, admission = "HALF = math.pi / 2\n\n\ndef twice(x): return HALF * x\n\n\n", "def gate(x): return twice(x)"
+    b = person("b", ("def gate(x): return x", f"import math\n\n{half}def unused(x): return x\n\n\n{admission}"))
     recipe = helpers["recipe"]("splice", [SEED_ID, "b"], blocks=("gate",))
     text = spliced(editor, prompts, recipe, seed, b).files["model.py"]
     wanted = seed.genome.files["model.py"].replace("import torch\n", "import torch\nimport math\n")
-    assert text == wanted.replace("def gate(x): return x", half + gate)
+    assert text == wanted.replace("def gate(x): return x", half + admission)
 
 
 def test_what_the_first_parent_needed_for_its_own_version_is_dropped(person, prompts, editor, helpers):
@@ -121,7 +122,7 @@ def test_files_are_kept_apart(person, prompts, editor, helpers):
              "parts.py": "def same(): return 2\n\n\nclass Net:\n    def __init__(self, n): self.n = n + same()\n"}  # fmt: skip
     a = Individual(helpers["born"]("a", 0), Genome(files), Fitness({"a": 1}))
     other = {path: text.replace("return 1", "return -1").replace("return 2", "return -2") for path, text in files.items()}
-    b = replace(a, birth=helpers["born"]("b", 0), genome=Genome(other))
+    b = replace(a, candidate=helpers["born"]("b", 0), genome=Genome(other))
     child = spliced(editor, prompts, helpers["recipe"]("splice", ["a", "b"], blocks=("parts.py:same",)), a, b)
     assert not isinstance(child, Violations), child.reasons
     assert dict(child.files) == {**files, "parts.py": other["parts.py"]}
@@ -153,7 +154,7 @@ def test_most_children_of_real_parents_run_and_each_is_new(person, prompts, edit
             edited = change and editor.apply(child, (), f"```python\n{change.imports}\n\n{change.source}\n```")
             child = edited if isinstance(edited, Genome) and runs(edited) else child
         if child != genome:
-            parents.append(replace(seed, birth=replace(seed.birth, id=f"{len(parents):04}"), genome=child))
+            parents.append(replace(seed, candidate=replace(seed.candidate, id=f"{len(parents):04}"), genome=child))
     outcomes = []
     for _ in range(tries):
         a, b = rng.sample(parents, 2)

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from agent.core.paths import seeds_folder
 from agent.genome import Editor, Genome, Violations
 from agent.genome.rewrites import CATALOGUE, merge, mutate, transfer
 from agent.genome.rewrites.catalogue import rewritten
-from agent.resources import seeds_folder
 
 SEEDS = ("exquisitenet_v2", "tiny_cnn")
 DIRECTIVES = ("parameters", "uncommon parameters", "complex", "reduce size", "uncommon", "significant")

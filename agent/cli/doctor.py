@@ -1,0 +1,162 @@
+"""What this machine can do for a run, found by trying."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from agent.core.errors import MachineError, UserError
+from agent.run.config import cache_folder
+
+Facts = dict[str, Any]
+
+SAFE = ("full", "contained")
+"""Levels of isolation at which generated code may run."""
+
+
+def examine(llm: str | None, api_base: str | None) -> Facts:
+    """One entry for each topic; nothing here raises for what is missing, it says so."""
+    return {
+        "isolation": _isolation(),
+        "devices": _devices(),
+        "git": _git(),
+        "llm": _llm(llm, api_base),
+        "disk": _disk(),
+    }
+
+
+def healthy(facts: Facts) -> bool:
+    """Can a run be started here?"""
+    isolated = facts["isolation"]["level"] in SAFE
+    return bool(isolated and facts["git"]["found"] and facts["disk"]["enough"] and facts["llm"].get("reachable") is not False)
+
+
+def lines(facts: Facts) -> Iterator[str]:
+    """The facts for a reader: topics at the margin, what belongs to them indented."""
+    isolation = facts["isolation"]
+    yield f"isolation: {isolation['level']}"
+    yield from (f"  {line}" for line in _proof(isolation))
+    for topic, found in facts.items():
+        if topic != "isolation":
+            yield topic
+            yield from (f"  {key.replace('_', ' ')}: {_flat(value)}" for key, value in found.items())
+
+
+def _proof(isolation: Facts) -> Iterator[str]:
+    canaries, bare = isolation["canaries"], isolation.get("without_layers", {})
+    if canaries:
+        yield f"Tried from inside a sandbox, in {isolation['seconds']:.2f} s, and again without its layers:"
+        tried = {name: isolation["tried"][name] for name in canaries}
+        width, answers = max(map(len, tried.values())), max(map(len, canaries.values()))
+        for name, what in tried.items():
+            yield f"  {what:{width}}  {canaries[name]:{answers}}  (without: {bare[name]})"
+        yield f"Layers: {', '.join(isolation['layers'])}."
+    yield "Beside them a watchdog ends a call at its limits of time, memory, disk and processes."
+    if isolation["hints"]:
+        yield "Why it is not more, and what would help:"
+        yield from (f"  {hint}" for hint in isolation["hints"])
+    if isolation["level"] not in SAFE:
+        yield "A run refuses to start here, unless --unsafe-no-sandbox says that generated code may do what is allowed."
+
+
+def _flat(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{k}: {_flat(v)}" for k, v in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_flat, value)) or "none"
+    return str(value)
+
+
+def _isolation() -> Facts:
+    """The level with its proof, and the same attempts made without any layer: what is refused must otherwise succeed."""
+    from sandbox import SandboxUnavailable
+    from sandbox.isolation.canary import TRIED
+    from sandbox.isolation.detect import detect, without_layers
+
+    began = time.monotonic()
+    try:
+        found = detect()
+    except SandboxUnavailable as error:
+        return {"level": "none", "layers": [], "canaries": {}, "hints": [f"not even a plain child process runs: {error}"]}
+    seconds = time.monotonic() - began
+    return {
+        "level": found.level,
+        "layers": list(found.in_force),
+        "canaries": dict(found.canaries),
+        "without_layers": without_layers(),
+        "tried": dict(TRIED),
+        "hints": list(found.hints),
+        "seconds": round(seconds, 3),
+    }
+
+
+def _devices() -> Facts:
+    """GPUs as runs see them; CUDA stays uninitialised in this process."""
+    from sandbox.devices import cores, gpus, memory_by_uuid, torch_has_cuda
+
+    found = gpus()
+    memory = memory_by_uuid() if found else {}
+    listed = [", ".join(part for part in (g.device, g.name, memory.get(g.uuid, g.memory)) if part) for g in found]
+    facts: Facts = {"cpu_cores": cores(), "gpus": listed}
+    if found:
+        facts["in_the_sandbox"] = {gpu.device: _in_the_sandbox(gpu.device, [g.device for g in found]) for gpu in found}
+    if found and not torch_has_cuda():
+        facts["remedy"] = "the installed torch is built without CUDA, and trains on the CPU: install one with it"
+    return facts
+
+
+def _in_the_sandbox(device: str, all_devices: Sequence[str]) -> Facts:
+    """Does CUDA start under the layers of a run, and are the other GPUs out of reach?"""
+    from sandbox import SandboxUnavailable
+    from sandbox.isolation.detect import detect, prove_gpu
+
+    try:
+        return dict(prove_gpu(detect(), device, all_devices))
+    except SandboxUnavailable as error:
+        return {"cuda": f"fails: {error}"}
+
+
+def _git() -> Facts:
+    path = shutil.which("git")
+    if path is None:
+        return {"found": False, "remedy": "install git: every individual becomes a branch"}
+    version = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10).stdout.strip()
+    return {"found": True, "version": version}
+
+
+def _llm(name: str | None, api_base: str | None) -> Facts:
+    """Sends one tiny question to the model, if one is named."""
+    if name is None:
+        return {"checked": "no: name one with --llm MODEL; `--llm offline` needs no key and no network"}
+    from agent.llm import LlmSettings, Message, Request, RequestRejected, open_model
+
+    try:
+        model = open_model(name, LlmSettings(api_base=api_base, deadline_seconds=60.0))
+    except UserError as error:
+        return {"model": name, "reachable": False, "reason": str(error)}
+    if name.startswith("inbox:"):
+        model.close()
+        return {"model": name, "checked": "no: an answer comes when somebody writes it"}
+    try:
+        completion = model.complete(Request((Message("user", "Answer with the word ready."),), max_tokens=2000))
+    except (MachineError, RequestRejected) as error:
+        return {"model": name, "reachable": False, "reason": str(error)}
+    finally:
+        model.close()
+    return {"model": name, "reachable": True, "seconds": round(completion.seconds, 2), "usd": completion.usd}
+
+
+def _disk() -> Facts:
+    """Free space where runs go, and the data sets that are decoded."""
+    free = shutil.disk_usage(".").free
+    cache = cache_folder()
+    kept = {path.parent.name: _size(path.parent) for path in sorted(cache.glob("*/facts.json"))}
+    return {"free_gib": round(free / 2**30, 1), "enough": free > 2**30, "cache": str(cache), "data_sets": kept}
+
+
+def _size(folder: Path) -> str:
+    return f"{sum(path.stat().st_size for path in folder.rglob('*') if path.is_file()) / 2**20:.1f} MiB"

@@ -1,0 +1,32 @@
+"""Text that nobody has read, made fit for prompts, terminals and pages."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_ESCAPE_CODE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\))")
+"""Colours, cursor movements (CSI) and window titles (OSC) of a terminal."""
+_PLAIN = re.compile(r"[ -~\n\t]*")
+
+
+def fence(text: str, language: str = "") -> str:
+    """The text as a fenced block, the fence longer than any run of backticks in it: nothing can break out."""
+    runs = (len(run) for run in re.findall(r"`+", text))
+    ticks = "`" * max(3, 1 + max(runs, default=0))
+    return f"{ticks}{language}\n{text.strip(chr(10))}\n{ticks}"
+
+
+def quote(text: str, limit: int = 160) -> str:
+    """Text from a candidate as one code span of at most `limit` characters inside: one line, no control characters."""
+    line = " ".join(clean(text).split()).replace("`", "'") or "(nothing)"
+    return f"`{line if len(line) <= limit else line[: limit - 3] + '...'}`"
+
+
+def clean(text: str) -> str:
+    """The text without escape codes, control, format and surrogate characters; line breaks and tabs stay."""
+    if _PLAIN.fullmatch(text):
+        return text
+    plain = _ESCAPE_CODE.sub("", text)
+    bad = "".join(c for c in set(plain) if c not in "\n\t" and unicodedata.category(c).startswith("C"))
+    return plain.translate(str.maketrans("", "", bad))

@@ -1,9 +1,0 @@
-"""The two errors that are raised. A candidate's fault is neither: it is a `Failure` value."""
-
-
-class UserError(Exception):
-    """The user's mistake: one sentence with the place and the remedy, said before anything is spent (exit code 2)."""
-
-
-class MachineError(Exception):
-    """The machine's fault (provider, git, disk): the run stops and can be resumed (exit code 1)."""

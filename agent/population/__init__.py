@@ -1,0 +1,1 @@
+"""Candidates in all their stages, the archive of what was measured, and selection among them."""

@@ -1,0 +1,209 @@
+"""The stages of a child, each its own frozen type: Recipe -> Variant | Failure -> Individual | Failure | Duplicate.
+
+Every type carries its `Candidate`, so that anything found anywhere can say where it came from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from agent.core.objectives import Fitness
+from agent.genome import Genome
+from agent.llm import Message
+
+SEED_ID = "seed"
+
+Stage = Literal["answer", "contract", "smoke", "fit", "predict", "integrity", "score"]
+"""Where a child stopped: `answer` and `contract` before any of its code ran, the others inside or after the sandbox."""
+
+INVALID_STAGES: frozenset[str] = frozenset({"answer", "contract"})
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One decision to ask for one rewrite: everything that was chosen, and nothing that is not known yet."""
+
+    operator: str
+    parents: tuple[str, ...]
+    """Ids of the individuals whose genes go into the child; the first one's genome is the base that is edited."""
+    blocks: tuple[str, ...]
+    """Names of the blocks to be rewritten: one for each of the paper's operators. Empty: any, the whole program is shown.
+
+    A splice takes these blocks from the second parent.
+    """
+    model: str
+    """Empty for an operator that asks none."""
+    seed: int
+    """For models that take one, and for the offline model's choices."""
+    role: str | None = None
+    directive: str | None = None
+    elite: str | None = None
+    """Evolution of Thought: the id of the elite whose change is shown. It lends an idea, not genes."""
+    example: str | None = None
+    """Evolution of Thought: the name of the elite's block that is shown beside the seed's."""
+    temperature: float | None = None
+    """None: the provider's default."""
+    max_tokens: int | None = None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Where a child comes from. A child that is mated and then mutated has two recipes, applied in order."""
+
+    id: str
+    generation: int
+    recipes: tuple[Recipe, ...] = ()
+    lessons: tuple[str, ...] = ()
+    """Ids of the lessons that its prompts tell."""
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(p for r in self.recipes for p in r.parents))
+
+    @property
+    def operator(self) -> str:
+        return "+".join(r.operator for r in self.recipes) or "seed"
+
+    @property
+    def blocks(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(b for r in self.recipes for b in r.blocks))
+
+    def about(self, changed: Sequence[str] = ()) -> tuple[str, ...]:
+        """The blocks that were asked for; and what the child changed, where a recipe left that to the model."""
+        free = any(not recipe.blocks for recipe in self.recipes)
+        return tuple(dict.fromkeys([*self.blocks, *(changed if free else ())]))
+
+    @property
+    def role(self) -> str | None:
+        return next((r.role for r in reversed(self.recipes) if r.role), None)
+
+    @property
+    def directive(self) -> str | None:
+        return next((r.directive for r in reversed(self.recipes) if r.directive), None)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the trusted side observed of one evaluation beside the fitness: for prompts and reports, never for selection."""
+
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """Wall time of each stage: its own, without that of waiting."""
+    peak_memory: int = 0
+    """Bytes, the largest of the stages."""
+    curve: tuple[tuple[float, ...], ...] = ()
+    """What training reported of itself, one row for each epoch: (training loss, training accuracy)."""
+    parameters_by_block: Mapping[str, int] = field(default_factory=dict)
+    """Parameters that instances of each block hold directly or through plain layers; as the candidate's model tells it."""
+    sizes_by_block: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """What instances of each block return for one image, such as 12x16x16, in the order of the calls."""
+    isolation: str = "none"
+    layers: tuple[str, ...] = ()
+    device: str = "cpu"
+    """On which it was trained: `cpu`, or `cuda:N`."""
+    waited: float = 0.0
+    """Seconds that it was ready to go on and waited for a slot, or for room beside the slots."""
+
+    @property
+    def total(self) -> float:
+        """Seconds from its code to its end."""
+        return sum(self.seconds.values()) + self.waited
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """The conversation that a variant came of, as long as it may have to go on."""
+
+    recipe: Recipe
+    base: Genome
+    """What the answer is edited into."""
+    messages: tuple[Message, ...]
+    """As they were sent last."""
+    answer: str = ""
+    """To them; hostile text."""
+    calls: int = 0
+    """Of the child so far."""
+    repaired: int = 0
+    """How often a variant of it was sent back from the smoke stage."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A child that parsed and kept its contract, not yet trained."""
+
+    candidate: Candidate
+    genome: Genome
+    intention: str = ""
+    """What its answers said that the change is for: one line, hostile text."""
+    conversation: Conversation | None = field(default=None, compare=False, repr=False)
+    changed: tuple[str, ...] = ()
+    """The blocks that do something else than in its first parent, or are new."""
+
+    @property
+    def id(self) -> str:
+        return self.candidate.id
+
+
+@dataclass(frozen=True)
+class Individual:
+    """A trained variant with its fitness. Populations, archive and elites hold nothing else."""
+
+    candidate: Candidate
+    genome: Genome
+    fitness: Fitness
+    evidence: Evidence = field(default_factory=Evidence)
+    intention: str = ""
+    """What its answers said that the change is for: one line, hostile text."""
+    changed: tuple[str, ...] = ()
+    """The blocks that do something else than in its first parent, or are new."""
+
+    @property
+    def id(self) -> str:
+        return self.candidate.id
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A child that went no further: the stage where it stopped, and why. Never a number."""
+
+    candidate: Candidate
+    stage: Stage
+    reason: str
+    """One or a few sentences, fit for a prompt: cleaned, short."""
+    log: str = ""
+    """The last output of the candidate, cleaned of control characters; hostile text all the same."""
+    genome: Genome | None = None
+    """Known when the child parsed."""
+    intention: str = ""
+    """What its answers said that the change is for: one line, hostile text."""
+    changed: tuple[str, ...] = ()
+    """The blocks that do something else than in its first parent, or are new."""
+
+    @property
+    def id(self) -> str:
+        return self.candidate.id
+
+
+@dataclass(frozen=True)
+class Duplicate:
+    """A variant whose genome was met before: not trained again."""
+
+    candidate: Candidate
+    twin: str
+    """The id of the child that was there first."""
+
+    @property
+    def id(self) -> str:
+        return self.candidate.id
+
+
+Outcome = Individual | Failure | Duplicate
+
+MOST_NAMES = 4
+
+
+def listed(names: Sequence[str]) -> str:
+    """For a line that must stay short: `A, B, C, D and 3 more`."""
+    more = len(names) - MOST_NAMES
+    return ", ".join(names[:MOST_NAMES]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,196 @@
+"""Selection by several objectives: SPEA-2 elites, NSGA-II parents, the front, exact hypervolume (from moocore)."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
+from operator import le
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+from agent.core.objectives import Fitness, Objective
+from agent.population.candidate import Individual
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class HasFitness(Protocol):
+    @property
+    def fitness(self) -> Fitness: ...
+
+
+_Measured = TypeVar("_Measured", bound=HasFitness)
+
+
+def elites(population: Sequence[Individual], objectives: Sequence[Objective], count: int) -> list[Individual]:
+    """SPEA-2 environmental selection, best first where there is an order."""
+    return _select(spea2, population, objectives, count)
+
+
+def parents(population: Sequence[Individual], objectives: Sequence[Objective], count: int) -> list[Individual]:
+    """NSGA-II selection."""
+    return _select(nsga2, population, objectives, count)
+
+
+class Front(Generic[_Measured]):
+    """The non-dominated ones, of equal fitness only the earliest, sorted by the first objective, best first."""
+
+    def __init__(self, objectives: Sequence[Objective]) -> None:
+        self._objectives = tuple(objectives)
+        self._costs: list[tuple[float, ...]] = []
+        self.members: list[_Measured] = []
+
+    def add(self, one: _Measured) -> bool:
+        """Is it on the front now?"""
+        costs = one.fitness.minimised(self._objectives)
+        place = bisect_left(self._costs, costs)
+        # What dominates it sorts before it, what it dominates behind it. Of two objectives, the second falls along the front:
+        # where the nearest one before it does not dominate, no other does.
+        first = max(0, place - 1) if len(costs) == 2 else 0
+        if any(_nowhere_worse(other, costs) for other in self._costs[first : place + 1]):
+            return False
+        stay = [index for index in range(place, len(self._costs)) if not _nowhere_worse(costs, self._costs[index])]
+        self._costs[place:] = [costs, *(self._costs[index] for index in stay)]
+        self.members[place:] = [one, *(self.members[index] for index in stay)]
+        return True
+
+
+def front(population: Iterable[_Measured], objectives: Sequence[Objective]) -> list[_Measured]:
+    """See `Front`."""
+    found: Front[_Measured] = Front(objectives)
+    for one in population:
+        found.add(one)
+    return found.members
+
+
+def _nowhere_worse(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
+    return all(map(le, a, b))
+
+
+def hypervolume(fitnesses: Sequence[Fitness], objectives: Sequence[Objective], seed: Fitness) -> float:
+    """The volume that a set dominates, in units of the seed: the seed alone has 1.0.
+
+    Each cost is measured from the seed's in multiples of the seed's magnitude; the reference point lies one magnitude
+    beyond the seed (twice its parameters, none of its accuracy).
+    """
+    if not fitnesses:
+        return 0.0
+    if len(objectives) == 2:
+        return _area([f.minimised(objectives) for f in fitnesses], seed.minimised(objectives))
+    import moocore
+    import numpy as np
+
+    origin = np.array(seed.minimised(objectives), dtype=float)
+    scale = np.where(origin == 0.0, 1.0, np.abs(origin))
+    points = (np.array([f.minimised(objectives) for f in fitnesses], dtype=float) - origin) / scale
+    return float(moocore.hypervolume(points, ref=np.ones(len(objectives))))
+
+
+def _area(points: Sequence[tuple[float, ...]], seed: tuple[float, ...]) -> float:
+    """The same of two objectives, where no library is worth its import: the steps under the points, from left to right."""
+    scaled = [[(value - origin) / (abs(origin) or 1.0) for value, origin in zip(p, seed, strict=True)] for p in points]
+    area, floor = 0.0, 1.0
+    for x, y in sorted(scaled):
+        if x < 1.0 and y < floor:
+            area += (1.0 - x) * (floor - y)
+            floor = y
+    return area
+
+
+def _select(
+    selector: Callable[[Costs, int], list[int]],
+    population: Sequence[Individual],
+    objectives: Sequence[Objective],
+    count: int,
+) -> list[Individual]:
+    if count >= len(population):
+        return list(population)
+    costs = _unit_costs([i.fitness for i in population], objectives)
+    return [population[index] for index in selector(costs, count)]
+
+
+def _unit_costs(fitnesses: Sequence[Fitness], objectives: Sequence[Objective]) -> list[tuple[float, ...]]:
+    """Costs scaled to 0..1 in each objective: SPEA-2 measures distances, and parameters would drown accuracy."""
+    columns = list(zip(*(f.minimised(objectives) for f in fitnesses), strict=True))
+    spans = [(min(c), (max(c) - min(c)) or 1.0) for c in columns]
+    return [tuple((v - low) / span for v, (low, span) in zip(row, spans, strict=True)) for row in zip(*columns, strict=True)]
+
+
+Costs = Sequence[tuple[float, ...]]
+
+
+def spea2(costs: Costs, count: int) -> list[int]:
+    """Which to keep (Zitzler, Laumanns, Thiele 2001), best first where there is an order."""
+    import numpy as np
+
+    points = np.array(costs, dtype=float)
+    dominates = _dominance(points)
+    fits = (dominates.sum(axis=1) @ dominates).astype(float)
+    chosen = np.flatnonzero(fits < 1)
+    squares = ((points[:, None, :] - points[None, :, :]) ** 2).sum(axis=2)
+    if len(chosen) < count:
+        # As deap has it: of the distances only those to later rows, 0 for the others.
+        near = np.sort(np.triu(squares), axis=1)[:, math.isqrt(len(points))]
+        fits += 1 / (near + 2)
+        rest = np.flatnonzero(fits >= 1)
+        chosen = np.concatenate([chosen, rest[np.argsort(fits[rest], kind="stable")][: count - len(chosen)]])
+        return [int(index) for index in chosen]
+    squares = squares[np.ix_(chosen, chosen)]
+    np.fill_diagonal(squares, -1.0)
+    kept = list(range(len(chosen)))
+    while len(kept) > count:  # the one with the nearest neighbour goes, of several the one with the nearest second one, ...
+        rows = np.sort(squares[np.ix_(kept, kept)], axis=1)
+        kept.pop(int(np.lexsort(rows.T[::-1])[0]))
+    return [int(chosen[index]) for index in kept]
+
+
+def nsga2(costs: Costs, count: int) -> list[int]:
+    """Which are parents (Deb et al. 2002): by non-dominated rank, of the last rank needed those with most room around them."""
+    import numpy as np
+
+    groups: dict[tuple[float, ...], list[int]] = {}
+    for index, row in enumerate(costs):
+        groups.setdefault(row, []).append(index)
+    members = list(groups.values())
+    dominates = _dominance(np.array(list(groups), dtype=float))
+    left = dominates.sum(axis=0)
+    front = [int(group) for group in np.flatnonzero(left == 0)]
+    chosen: list[int] = []
+    while True:
+        rank = [index for group in front for index in members[group]]
+        if len(chosen) + len(rank) >= count:
+            break
+        chosen += rank
+        following = []
+        for group in front:
+            for beaten in np.flatnonzero(dominates[group]):
+                left[beaten] -= 1
+                if not left[beaten]:
+                    following.append(int(beaten))
+        front = following
+    room = _room([costs[index] for index in rank])
+    order = sorted(range(len(rank)), key=lambda place: room[place], reverse=True)
+    return [*chosen, *(rank[place] for place in order[: count - len(chosen)])]
+
+
+def _dominance(points: np.ndarray) -> np.ndarray:
+    """[i, j]: row i is nowhere worse than row j and somewhere better."""
+    import numpy as np
+
+    no_worse = (points[:, None, :] <= points[None, :, :]).all(axis=2)
+    return np.logical_and(no_worse, ~no_worse.T)
+
+
+def _room(rows: Costs) -> list[float]:
+    """Crowding distances."""
+    room = [0.0] * len(rows)
+    order = list(range(len(rows)))
+    for column in range(len(rows[0])):
+        order.sort(key=lambda place: rows[place][column])
+        first, last = rows[order[0]][column], rows[order[-1]][column]
+        room[order[0]] = room[order[-1]] = math.inf
+        if last > first:
+            for before, place, after in zip(order, order[1:], order[2:], strict=False):
+                room[place] += (rows[after][column] - rows[before][column]) / (len(rows[0]) * (last - first))
+    return room

@@ -1,0 +1,1 @@
+"""What a journal tells of its run afterwards: status, learning, comparison, report."""

@@ -1,0 +1,117 @@
+"""What the results of a run rest on beside its configuration: code, prompts, seed, versions. A resume compares it."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Iterable, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Protocol
+
+from agent.core.errors import UserError
+
+_PACKAGES = Path(__file__).resolve().parents[2]
+_CODE = ("agent", "sandbox")
+_MEASURING = ("torch", "numpy", "safetensors")
+"""Other people's packages that the numbers of a run come from."""
+_UNSET = "(not set)"
+_SHOWN = 12
+"""Changes that a refusal lists."""
+
+
+def basis(seed_folder: Path, files: Iterable[str], prompts: Path) -> dict[str, str]:
+    """A short digest of each file that counts, by its path, and the versions of what they run on."""
+    found = {f"seed/{file}": _digest(seed_folder / file) for file in files}
+    found |= {
+        f"prompts/{path.relative_to(prompts).as_posix()}": _digest(path)
+        for path in sorted(prompts.rglob("*.md"))
+        if path.name != "README.md"  # for people
+    }
+    found |= {
+        path.relative_to(_PACKAGES).as_posix(): _digest(path)
+        for package in _CODE
+        for path in sorted((_PACKAGES / package).rglob("*.py"))
+        if "_data" not in path.parts  # seeds and prompts, in a wheel
+    }
+    versions = {name: _version(name) for name in ("guided-evolution", *_MEASURING)}
+    return found | {f"version of {name}": version for name, version in {**versions, "python": platform.python_version()}.items()}
+
+
+class Start(Protocol):
+    """Of a process of a run."""
+
+    @property
+    def config(self) -> Mapping[str, Any]: ...
+
+    @property
+    def basis(self) -> Mapping[str, str]: ...
+
+
+def changes(before: Mapping[str, Any], now: Start, said: Mapping[str, Any], accept: bool) -> tuple[str, ...]:
+    """What is not as it was at the last start, of which `before` is the journal's record, a line each.
+
+    Raises UserError if there is anything beside what was said on the command line, unless the user accepts it.
+    """
+    settings = settings_that_differ(before["config"], now.config)
+    rest = differences(before.get("basis", {}), now.basis)
+    unsaid = [line for key, line in settings.items() if key not in dotted(said)] + rest
+    if unsaid and not accept:
+        shown = "\n".join(f"  {line}" for line in unsaid[:_SHOWN])
+        more = f"\n  and {len(unsaid) - _SHOWN} more" if len(unsaid) > _SHOWN else ""
+        raise UserError(
+            f"Since this run was last worked on, this has changed:\n{shown}{more}\n"
+            "Results before and after would rest on different things. Undo it, or go on all the same with --accept-changes."
+        )
+    return (*settings.values(), *rest)
+
+
+def differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """What changed, a line for each; nothing if it was not recorded."""
+    if not before:
+        return []
+    told = []
+    for name in sorted(before.keys() | now.keys()):
+        old, new = before.get(name), now.get(name)
+        if old != new and name.startswith("version of "):
+            told.append(f"{name}: {old} -> {new}")
+        elif old != new:
+            told.append(f"{name} {'is new' if old is None else 'is gone' if new is None else 'changed'}")
+    return told
+
+
+def settings_that_differ(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:
+    """Dotted keys of two configurations with their values, as `key: old -> new`."""
+    old, new = _flat(before), _flat(now)
+    return {
+        key: f"{key}: {old.get(key, _UNSET)} -> {new.get(key, _UNSET)}"
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key)
+    }
+
+
+def dotted(table: Mapping[str, Any]) -> set[str]:
+    """The keys of a nested table, such as `limits.hours`."""
+    return set(_flat(table))
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Without what is None, which is the same as not being there."""
+    found: dict[str, Any] = {}
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            found |= _flat(value, f"{prefix}{key}.")
+        elif value is not None:
+            found[prefix + key] = value
+    return found
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:  # run from a checkout that was not installed
+        return "unknown"

@@ -1,0 +1,307 @@
+"""Prompts, operators and models compete for the budget: what brought more for its cost is drawn more often.
+
+A result is a gain (how much better, never negative) and a cost (dollars, seconds: one positive number). An arm is worth
+E[gain] / E[cost], the order of the budgeted bandits (KUBE, Tran-Thanh et al. 2012), so that a cheap failure hurts less than a
+dear one. With `n` results of an arm, the one drawn is that with the largest
+
+    (mean gain + width * sigma / sqrt(n)) / mean cost
+
+- `ucb`: width = sqrt(2 ln N). UCB1 (Auer, Cesa-Bianchi, Fischer 2002) in the discounted form of Garivier and Moulines
+  (2008), with sigma, the spread of the arm's gains, in place of their range (UCB-V, Audibert, Munos, Szepesvari 2009): few
+  children gain anything, and a bonus of the size of the range would explore for the whole run.
+- `thompson`: width from a standard normal. Gaussian Thompson sampling (Agrawal and Goyal 2013), discounted (Qi, Wang, Zhu 2023).
+- `uniform`: nothing is learned; the paper's sampler.
+
+Sigma is the estimate of a normal-gamma prior: a few results with the spread of all arms are added to the arm's own.
+Gains are heavy-tailed and shrink as a search matures: they are divided by the median of the recent ones above zero and cut
+at a multiple of it (truncated mean, Bubeck, Cesa-Bianchi, Lugosi 2013), so that neither the unit nor one lucky find decides.
+Costs are divided by their mean.
+A draw whose result has not arrived counts as an average one, as in WU-UCB (Liu et al. 2020), and an arm with hardly any
+results has few in flight: the draws spread.
+A new arm starts with one imagined result a sigma above the average, and forgetting leads every arm back to it.
+
+No I/O. The state follows from the draws and results in their order, and from no random number: `drawn` and `credit` rebuild it.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from bisect import bisect_left, insort
+from collections import Counter, deque
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, Literal, TypeVar
+
+from agent.population.candidate import Recipe
+
+Policy = Literal["uniform", "ucb", "thompson"]
+Prompt = tuple[str | None, str]
+"""(role or none, directive)."""
+Arm = TypeVar("Arm", bound=Hashable)
+
+_GAINS = 30
+"""The median of so many gains, the last ones above zero, is the unit."""
+_MOST = 10.0
+"""A gain counts for at most so many units."""
+_PRIOR = 4.0
+"""So many results with the spread of all arms are added to an arm's own."""
+_UNTRIED = 3
+"""By merit no arm has more draws in flight than its results and these, while there are others."""
+
+
+@dataclass(frozen=True)
+class BanditSettings:
+    """How prompts, operators and models are drawn; `uniform` for all three is the paper."""
+
+    prompts: Policy = "thompson"
+    operators: Policy = "thompson"
+    models: Policy = "thompson"
+    floor: float = 0.2
+    """This share of the draws is spread over all arms whatever they brought."""
+    window: float = 50.0
+    """So many results of each arm are remembered, on average over the arms; older ones fade."""
+
+    __pydantic_config__ = {"extra": "forbid"}  # a class attribute, no field: the configuration refuses unknown keys
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.floor <= 1:
+            raise ValueError("floor is a share, from 0 to 1")
+        if not 1 <= self.window < math.inf:
+            raise ValueError("window must be at least 1 and finite")
+
+
+@dataclass(slots=True)
+class _Tally:
+    """The faded sums over results; gains are in units of their time, see `_Scale`."""
+
+    count: float = 0.0
+    gain: float = 0.0
+    square: float = 0.0
+    """Of the gains."""
+    cost: float = 0.0
+    pending: int = 0
+    """RecipeSampler whose result has not arrived; they do not fade."""
+
+    def errors(self) -> float:
+        """Sum of the squared distances of the gains to their mean."""
+        return max(0.0, self.square - self.gain * self.gain / self.count) if self.count else 0.0
+
+    def fade(self, keep: float) -> None:
+        self.count *= keep
+        self.gain *= keep
+        self.square *= keep
+        self.cost *= keep
+
+    def add(self, gain: float, cost: float) -> None:
+        self.count += 1
+        self.gain += gain
+        self.square += gain * gain
+        self.cost += cost
+
+
+class Bandit(Generic[Arm]):
+    """Arms that are drawn and credited. Two are equal if they have the same state."""
+
+    def __init__(
+        self, arms: Iterable[Arm] | Mapping[Arm, float], policy: Policy, floor: float = 0.2, window: float = 50.0
+    ) -> None:
+        """Arms in a mapping have a weight: their share of the uniform draws, those of the floor included; else all are alike.
+
+        `floor`, `window`: see `BanditSettings`. The order of the arms is part of the state.
+        """
+        self._policy, self._floor, self._window = policy, floor, window
+        self._weights: dict[Arm, float] = {}
+        self._tallies: dict[Arm, _Tally] = {}
+        self._scale = _Scale()
+        for arm, weight in arms.items() if isinstance(arms, Mapping) else ((arm, 1.0) for arm in arms):
+            self.add(arm, weight)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Bandit) and vars(self) == vars(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @property
+    def arms(self) -> tuple[Arm, ...]:
+        return tuple(self._tallies)
+
+    def add(self, arm: Arm, weight: float = 1.0) -> None:
+        """Competes from now on. Raises ValueError if it does already."""
+        if arm in self._tallies or not 0 < weight < math.inf:
+            raise ValueError(f"the arm {arm!r} is there already, or its weight {weight} is not positive")
+        self._weights[arm], self._tallies[arm] = weight, _Tally()
+
+    def remove(self, arm: Arm) -> None:
+        """Not drawn any more; results that are still to come are ignored. Raises KeyError for a stranger."""
+        del self._tallies[arm], self._weights[arm]
+
+    def draw(self, rng: random.Random, forbidden: Collection[Arm] = ()) -> Arm:
+        """An arm that is not forbidden this time; it is pending until `credit` or `cancel`.
+
+        Raises LookupError if there is none.
+        """
+        arms = [arm for arm in self._tallies if arm not in forbidden]
+        if not arms:
+            raise LookupError("no arm to draw")
+        if self._policy == "uniform" or rng.random() < self._floor:
+            arm = rng.choices(arms, [self._weights[arm] for arm in arms])[0]
+        else:
+            arms = [a for a in arms if self._tallies[a].pending <= self._tallies[a].count + _UNTRIED] or arms
+            worth = self._worth(rng)
+            best = max(worth[arm] for arm in arms)
+            arm = rng.choice([arm for arm in arms if worth[arm] == best])
+        self.drawn(arm)
+        return arm
+
+    def drawn(self, arm: Arm) -> None:
+        """What `draw` does to the state: for draws that an earlier process made. A stranger is ignored."""
+        if tally := self._tallies.get(arm):
+            tally.pending += 1
+
+    def cancel(self, arm: Arm) -> None:
+        """The draw came to nothing and will have no result: as if it had not been."""
+        tally = self._tallies.get(arm)
+        if tally and tally.pending:
+            tally.pending -= 1
+
+    def credit(self, arm: Arm, reward: float, cost: float) -> None:
+        """The result of a draw; one that was never drawn counts as well, a stranger is ignored.
+
+        Raises ValueError unless the reward is finite and not negative, the cost finite and positive.
+        """
+        if not (0 <= reward < math.inf and 0 < cost < math.inf):
+            raise ValueError(f"a reward is at least 0 and a cost above 0, both finite: {reward=}, {cost=}")
+        if arm not in self._tallies:
+            return
+        self.cancel(arm)
+        gain = self._scale.measure(reward)
+        keep = 1 - 1 / (self._window * len(self._tallies))
+        for tally in self._tallies.values():
+            tally.fade(keep)
+        self._tallies[arm].add(gain, cost)
+
+    def share(self) -> dict[Arm, float]:
+        """The part of the recent draws that each arm had, at least its floor: what it can expect of the next ones."""
+        total = sum(self._weights.values())
+        even = {arm: weight / total for arm, weight in self._weights.items()}
+        if self._policy == "uniform":
+            return even
+        had = {arm: tally.count + tally.pending for arm, tally in self._tallies.items()}
+        drawn = sum(had.values())
+        above = {arm: max(0.0, had[arm] / drawn - self._floor * even[arm]) if drawn else even[arm] for arm in had}
+        rest = sum(above.values())
+        return {arm: self._floor * even[arm] + (1 - self._floor) * (above[arm] / rest if rest else even[arm]) for arm in had}
+
+    def _worth(self, rng: random.Random) -> dict[Arm, float]:
+        """The formula at the top for each arm, with what is imagined added to what is known.
+
+        Among all results, a gain of 0 and a usual one, 1, are always imagined, so that the average and sigma are never 0.
+        """
+        tallies = self._tallies.values()
+        known, pending = sum([t.count for t in tallies]), sum([t.pending for t in tallies])
+        errors = [t.errors() for t in tallies]
+        average = (1.0 + sum([t.gain for t in tallies])) / (2.0 + known)
+        variance = (0.5 + sum(errors)) / (2.0 + known)
+        price = sum([t.cost for t in tallies]) / known if known else 1.0
+        start = average + math.sqrt(variance)
+        width, thompson = math.sqrt(2 * math.log(2.0 + known + pending)), self._policy == "thompson"
+        worth = {}
+        for (arm, tally), error in zip(self._tallies.items(), errors, strict=True):
+            imagined = 1 + tally.pending
+            n = tally.count + imagined
+            mean = (tally.gain + tally.pending * average + start) / n
+            sigma_n = math.sqrt((error + _PRIOR * variance) / ((tally.count + _PRIOR) * n))
+            high = mean + (rng.gauss(0.0, 1.0) if thompson else width) * sigma_n
+            worth[arm] = high * n / (tally.cost / price + imagined) if high > 0 else 0.0
+        return worth
+
+
+class _Scale:
+    """Gains in units of a usual recent one."""
+
+    def __init__(self) -> None:
+        self._recent: deque[float] = deque()
+        self._ordered: list[float] = []
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Scale) and self._recent == other._recent
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def measure(self, reward: float) -> float:
+        """The reward itself is among those that it is compared with: the first one is 1."""
+        if reward == 0:
+            return 0.0
+        self._recent.append(reward)
+        insort(self._ordered, reward)
+        if len(self._recent) > _GAINS:
+            del self._ordered[bisect_left(self._ordered, self._recent.popleft())]
+        return min(_MOST, reward / self._ordered[len(self._ordered) // 2])
+
+
+class Bandits:
+    """Three bandits. A recipe draws from those it needs, and its result is credited to all that had a part in it.
+
+    The bandits may be used directly: `add` for a late arm, `cancel` for an operator that had nothing to work on, `share`.
+    """
+
+    def __init__(
+        self,
+        contest: BanditSettings,
+        roles: Iterable[str],
+        directives: Iterable[str],
+        operators: Mapping[str, float],
+        models: Sequence[str],
+    ) -> None:
+        """`operators`: the share of each in the paper's draws; one with 0 does not compete. A model named twice weighs double."""
+        named = sorted(directives)
+        prompts: list[Prompt] = [(role, directive) for role in (None, *sorted(roles)) for directive in named]
+        floor, window = contest.floor, contest.window
+        self.prompts: Bandit[Prompt] = Bandit(prompts, contest.prompts, floor, window)
+        weighted = {name: weight for name, weight in operators.items() if weight}
+        self.operators: Bandit[str] = Bandit(weighted, contest.operators, floor, window)
+        self.models: Bandit[str] = Bandit(Counter(models), contest.models, floor, window)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Bandits) and vars(self) == vars(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def draw_prompt(self, rng: random.Random, forbidden: Collection[Prompt] = ()) -> Prompt:
+        return self.prompts.draw(rng, forbidden)
+
+    def draw_operator(self, rng: random.Random, forbidden: Collection[str] = ()) -> str:
+        return self.operators.draw(rng, forbidden)
+
+    def draw_model(self, rng: random.Random, forbidden: Collection[str] = ()) -> str:
+        return self.models.draw(rng, forbidden)
+
+    def drawn(self, recipe: Recipe) -> None:
+        """A recipe that an earlier process drew: the state becomes what it was after that."""
+        self.operators.drawn(recipe.operator)
+        self.models.drawn(recipe.model)
+        if recipe.directive is not None:
+            self.prompts.drawn((recipe.role, recipe.directive))
+
+    def cancelled(self, recipe: Recipe) -> None:
+        """A recipe that was drawn and will never be settled."""
+        self.operators.cancel(recipe.operator)
+        self.models.cancel(recipe.model)
+        if recipe.directive is not None:
+            self.prompts.cancel((recipe.role, recipe.directive))
+
+    def settled(self, recipe: Recipe, reward: float, cost: float, model: str | None = None) -> None:
+        """What came of it: 0 for a failure or a duplicate. See `Bandit.credit`.
+
+        A child of two recipes settles both, each with the whole reward and cost. `model`: who answered, where another one
+        stood in for the drawn one, which then brought nothing.
+        """
+        self.operators.credit(recipe.operator, reward, cost)
+        if model is not None and model != recipe.model:
+            self.models.credit(recipe.model, 0.0, cost)
+            self.models.credit(model, reward, cost)
+        else:
+            self.models.credit(recipe.model, reward, cost)
+        if recipe.directive is not None:
+            self.prompts.credit((recipe.role, recipe.directive), reward, cost)

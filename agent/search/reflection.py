@@ -1,0 +1,146 @@
+"""Reflector evolve: from time to time an LLM rewrites insights that proved themselves, and directives by their record."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Literal
+
+from agent.core.text import clean, quote
+from agent.journal.events import DirectiveWritten, Generalised
+from agent.llm import Message
+from agent.memory import Lesson, Memory
+from agent.operators.conversation import conversation
+from agent.operators.templates import Prompts
+
+INSIGHT_LIMIT, DIRECTIVE_LIMIT = 300, 700
+"""Characters that are taken of an answer."""
+MOST_INSIGHTS = 5
+"""That become one at a time."""
+RECORD = 6
+"""Lessons that show how a directive fared."""
+
+
+@dataclass(frozen=True)
+class ReflectionSettings:
+    """How often the search asks about itself."""
+
+    insights_every: int = 16
+    """So many settled children; 0: never."""
+    directives_every: int = 32
+    most_directives: int = 6
+    """So many are written in a run."""
+
+    __pydantic_config__ = {"extra": "forbid"}
+
+    def __post_init__(self) -> None:
+        if min(self.insights_every, self.directives_every, self.most_directives) < 0:
+            raise ValueError("none of them can be negative")
+
+
+@dataclass(frozen=True)
+class Question:
+    """One call that no child comes of."""
+
+    id: str
+    kind: Literal["insight", "directive"]
+    about: tuple[str, ...]
+    """Ids of the insights, or the name of the directive."""
+    model: str
+    messages: tuple[Message, ...]
+
+
+def ask_for_insight(prompts: Prompts, number: int, insights: Sequence[Lesson], model: str) -> Question:
+    """`insights`: those that proved themselves, strongest first."""
+    chosen = insights[:MOST_INSIGHTS]
+    told = "\n".join(f"- {quote(lesson.insight, INSIGHT_LIMIT)}" for lesson in chosen)
+    messages = conversation(prompts, None, prompts.parts["generalise"].fill(insights=told))
+    return Question(f"insight-{number}", "insight", tuple(lesson.id for lesson in chosen), model, messages)
+
+
+def ask_for_directive(prompts: Prompts, number: int, name: str, text: str, lessons: Iterable[str], model: str) -> Question:
+    """`lessons`: of its changes, in words."""
+    record = "\n\n".join(lessons)
+    filled = prompts.parts["rewrite_directive"].fill(name=name.replace("_", " "), text=text, record=record)
+    return Question(f"directive-{number}", "directive", (name,), model, conversation(prompts, None, filled))
+
+
+def read_answer(kind: Literal["insight", "directive"], answer: str) -> str:
+    """The one line that was asked for; empty if the answer has none."""
+    label, limit = ("Insight", INSIGHT_LIMIT) if kind == "insight" else ("Directive", DIRECTIVE_LIMIT)
+    found = re.findall(rf"^[ \t>*_#-]{{0,8}}{label}[ \t*_]{{0,4}}:[ \t*_]*(\S.*)$", clean(answer), re.MULTILINE | re.IGNORECASE)
+    text = " ".join(found[-1].replace("`" * 3, "").split()).strip("*_ ") if found else ""
+    return text if len(text) <= limit else ""
+
+
+class Reflector:
+    """When what is asked; for one thread."""
+
+    def __init__(self, prompts: Prompts, model: str, often: ReflectionSettings) -> None:
+        """`model`: who is asked."""
+        self._prompts, self._model, self._often = prompts, model, often
+        self._lessons: defaultdict[str, list[Lesson]] = defaultdict(list)
+        self._settled = 0
+        self._asked_at = {"insight": 0, "directive": 0}
+        self._under_way: set[str] = set()
+        self.asked = 0
+        """Questions so far, of earlier processes too: their number makes their names."""
+
+    def see(self, lesson: Lesson) -> None:
+        """Of a settled child."""
+        self._settled += 1
+        if lesson.directive:
+            self._lessons[lesson.directive].append(lesson)
+
+    def again(self, event: Generalised | DirectiveWritten) -> None:
+        """What came of a question of an earlier process."""
+        self.asked += 1
+        self._asked_at["insight" if isinstance(event, Generalised) else "directive"] = self._settled
+
+    def due(self, memory: Memory, written: Mapping[str, str]) -> Iterator[Question]:
+        """At most one question of each kind at a time."""
+        if self._is_due("insight", self._often.insights_every) and (strong := memory.strong()):
+            yield self._began(ask_for_insight(self._prompts, self.asked + 1, strong, self._model))
+        if len(written) < self._often.most_directives and self._is_due("directive", self._often.directives_every):
+            name = self._to_rewrite(written)
+            if name is not None:
+                text = written.get(name) or self._prompts.directives[name]
+                told = [memory.render(lesson) for lesson in _telling(self._lessons[name])]
+                yield self._began(ask_for_directive(self._prompts, self.asked + 1, name, text, told, self._model))
+
+    def read(self, question: Question, answer: str) -> Generalised | DirectiveWritten:
+        """What came of it; without text if nothing did."""
+        self._under_way.discard(question.kind)
+        text = read_answer(question.kind, answer)
+        if question.kind == "insight":
+            return Generalised(question.id, question.about, text)
+        (origin,) = question.about
+        return DirectiveWritten(f"{origin}_v{question.id.rpartition('-')[2]}", text, origin)
+
+    def _is_due(self, kind: str, every: int) -> bool:
+        return bool(every) and kind not in self._under_way and self._settled - self._asked_at[kind] >= every
+
+    def _began(self, question: Question) -> Question:
+        self.asked += 1
+        self._asked_at[question.kind] = self._settled
+        self._under_way.add(question.kind)
+        return question
+
+    def _to_rewrite(self, written: Mapping[str, str]) -> str | None:
+        """The directive with the most settled changes of which no version was written yet; None if none has enough of them."""
+        origins = {re.sub(r"_v\d+$", "", name) for name in written}
+        known = [(len(of), name) for name, of in sorted(self._lessons.items()) if len(of) >= RECORD and name not in origins]
+        return max(known)[1] if known else None
+
+
+def _telling(lessons: Sequence[Lesson]) -> list[Lesson]:
+    """The latest of each verdict in turn, at most `RECORD`, in the order they were learnt."""
+    by_verdict: defaultdict[str, list[Lesson]] = defaultdict(list)
+    for lesson in reversed(lessons):
+        by_verdict[lesson.verdict].append(lesson)
+    turns = [lesson for turn in zip_longest(*by_verdict.values()) for lesson in turn if lesson is not None]
+    chosen = {lesson.id for lesson in turns[:RECORD]}
+    return [lesson for lesson in lessons if lesson.id in chosen]

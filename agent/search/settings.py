@@ -1,0 +1,60 @@
+"""How a run searches: sizes, rates, schedule and strategy, as the configuration gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+OPERATORS: Mapping[str, float] = {"mutate": 0.3, "rewrite": 0.25, "eot": 0.2, "mate": 0.15, "splice": 0.1}
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """The rates of the search; numbers are the paper's."""
+
+    generations: int = 30
+    first_population: int = 32
+    population: int = 8
+    """Offspring of each generation."""
+    elites: int = 44
+    eot_elites: int = 10
+    """How many of the elites lend their changes to Evolution of Thought."""
+    p_mate: float = 0.35
+    p_mutate: float = 0.8
+    p_eot: float = 0.25
+    operators: Mapping[str, float] = field(default_factory=lambda: dict(OPERATORS))
+    """Which operators make children, with their shares before any result is known; empty: the paper's three rates above."""
+    roles: bool = True
+    """Whether prompts play roles."""
+    strategy: Literal["evolution", "random-sampling", "best-of-n"] = "evolution"
+    """The controls: independent children of the seed; children of the best one so far alone."""
+    recent: int = 8
+    """How many of the last evaluations a prompt shows."""
+    schedule: Literal["generational", "steady"] = "steady"
+
+    __pydantic_config__ = {"extra": "forbid"}  # a class attribute, no field: the configuration refuses unknown keys
+
+    def __post_init__(self) -> None:
+        for name in ("p_mate", "p_mutate", "p_eot"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is a probability, from 0 to 1")
+        for name in ("first_population", "population", "elites", "eot_elites"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1")
+        if self.generations < 0 or self.recent < 0:
+            raise ValueError("generations and recent cannot be negative")
+        if unknown := sorted(self.operators.keys() - OPERATORS.keys()):
+            raise ValueError(f"there is no operator {unknown[0]!r}; known: {', '.join(OPERATORS)}")
+        if self.operators and not (min(self.operators.values()) >= 0 and 0 < sum(self.operators.values()) < float("inf")):
+            raise ValueError("the shares of operators are finite and not negative, and some are above 0")
+
+    @property
+    def candidates(self) -> int:
+        """Children of a whole run; with `generational` a few less, since a child without any change is not born."""
+        return self.first_population + self.generations * self.population
+
+    @property
+    def stages(self) -> int:
+        """How many generations the journal will count; the first population is number 0 of `generational` only."""
+        return self.generations if self.schedule == "generational" else self.candidates // self.population

@@ -1,0 +1,162 @@
+"""Word of a run's end, to a server on loopback and to a program: what it says, and that it never gets in the way."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from agent.cli.notify import Command, Notifications, Webhook, last_words
+from agent.core.errors import UserError
+from agent.llm import CoolDownEnded, CoolDownStarted
+
+ROOT = Path(__file__).resolve().parents[2]
+FACTS = {
+    "run": "night", "state": "failed", "reason": "it does not answer: sk-very-secret-key-0123", "hypervolume": 1.5,
+    "counts": {"proposed": 3, "trained": 2}, "spend": {"usd": 0.5, "llm_calls": 3, "seconds": 7.0, "tokens_in": 9},
+    "front": [{"id": f"{n:04d}", "fitness": {"accuracy": 0.9}, "branch": "b", "intention": "i"} for n in range(1, 9)],
+}  # fmt: skip
+
+
+class Hook(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, status, **headers):
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.status, self.headers, self.got = status, headers, []
+        self.url = f"http://127.0.0.1:{self.server_port}/services/very-secret"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def do_POST(self):
+        self.server.got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.send_response(self.server.status)
+        for name, value in self.server.headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def hook():
+    opened = []
+
+    def serve(status=200, **headers):
+        server = Hook(status, **headers)
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        opened.append(server)
+        return server
+
+    yield serve
+    for server in opened:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def said():
+    return []
+
+
+def test_the_last_words_are_small_and_tell_no_secret(hook, said, monkeypatch):
+    monkeypatch.setenv("SOME_API_KEY", "sk-very-secret-key-0123")
+    server = hook()
+    Webhook(server.url, said.append).post(last_words(FACTS, 1))
+    (got,) = server.got
+    assert (got["run"], got["state"], got["exit_code"], got["counts"]["trained"]) == ("night", "failed", 1, 2)
+    assert got["text"] == got["content"] == "evolve night: failed (it does not answer: [key])"
+    assert len(json.dumps(got)) < 2000
+    assert "secret" not in json.dumps(got)
+    assert said == []
+
+
+@pytest.mark.parametrize(("status", "headers"), [(500, {}), (404, {}), (302, {"Location": "http://127.0.0.1:9/elsewhere"})])
+def test_a_message_that_is_not_taken_is_said_without_the_address(hook, said, status, headers):
+    server = hook(status, **headers)
+    Webhook(server.url, said.append).post(last_words(FACTS, 1))
+    assert said == [f"The notification could not be delivered: status {status}."]
+    assert len(server.got) == 1  # and nothing was sent elsewhere
+
+
+def test_nobody_there_is_said_too(hook, said):
+    server = hook()
+    server.shutdown()
+    server.server_close()
+    Webhook(server.url, said.append).post(last_words(FACTS, 1))
+    assert said == ["The notification could not be delivered: ConnectionRefusedError."]
+
+
+def test_a_run_that_waits_is_told_once_for_each_silence(hook, said):
+    server = hook()
+    webhook = Webhook(server.url, said.append)
+    alone, not_alone = CoolDownStarted("a", 1.0, "a is down", True), CoolDownStarted("b", 1.0, "b is down", False)
+    for event in (not_alone, alone, alone, CoolDownEnded("a"), alone):
+        webhook.see("night", event)
+    deadline = time.monotonic() + 10
+    while len(server.got) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert [got["text"] for got in server.got] == ["evolve night: waiting (no model answers: a is down)"] * 2
+
+
+@pytest.mark.parametrize("url", ["ftp://a/b", "file:///etc/passwd", "nonsense", "http:///secret"])
+def test_what_is_no_address_is_the_users_mistake_and_not_repeated(said, url):
+    with pytest.raises(UserError) as error:
+        Webhook(url, said.append)
+    assert url not in str(error.value)
+
+
+def test_the_command_gets_the_facts_and_no_shell_reads_it(tmp_path, said, monkeypatch):
+    facts = "json.load(sys.stdin)['state'], os.environ['EVOLVE_STATE'], sys.argv[1:]"
+    script = f"import json, os, sys; print({facts}, file=open('out', 'w'))"
+    command = Command(f'{sys.executable} -c "{script}" $HOME;true', said.append)
+    monkeypatch.chdir(tmp_path)
+    command.run(tmp_path, last_words(FACTS, 1))
+    assert (tmp_path / "out").read_text() == "failed failed ['$HOME;true']\n"
+    assert said == []
+
+
+def test_a_command_that_fails_is_said(tmp_path, said):
+    Command("false", said.append).run(tmp_path, last_words(FACTS, 1))
+    assert said == ["The command of --on-finish failed with status 1."]
+
+
+def test_a_command_that_does_not_end_is_ended_with_what_it_started(tmp_path, said):
+    script = tmp_path / "hang.sh"
+    script.write_text(f"sleep 77 & echo $! > {tmp_path}/pid; wait\n")
+    Command(f"sh {script}", said.append).run(tmp_path, last_words(FACTS, 1), seconds=0.5)
+    assert said == ["The command of --on-finish was ended after 0.5 s."]
+    pid = int((tmp_path / "pid").read_text())
+    deadline = time.monotonic() + 5
+    while Path(f"/proc/{pid}/status").exists() and "zombie" not in Path(f"/proc/{pid}/status").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_signal_ends_a_command_that_does_not_end(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from agent.run import signals; from agent.cli.notify import Command\n"
+        "signals.begin()\n"
+        f"Command('sh {tmp_path}/hang.sh', print).run(Path('.'), {{'state': 'finished', 'exit_code': 0}})\n"
+        "signals.end(0)\n"
+    )
+    (tmp_path / "hang.sh").write_text("echo started >&2; sleep 77\n")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr.readline() == "started\n"
+        time.sleep(0.5)  # until it waits for the command
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=10) == 0
+
+
+@pytest.mark.parametrize(("command", "told"), [("no-such-program-at-all x", "no such program"), ("'", "cannot be split")])
+def test_a_command_that_cannot_be_run_is_the_users_mistake(said, command, told):
+    with pytest.raises(UserError, match=told):
+        Notifications.of(None, command, said.append)

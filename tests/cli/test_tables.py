@@ -1,0 +1,58 @@
+"""What a person sees, where it has to fit."""
+
+import io
+import os
+
+from agent.cli import tables as terminal
+from agent.cli.live import Live
+from agent.cli.tables import print_status
+
+
+def facts(members, failures=5, waiting=2):
+    return {
+        "run": "night", "state": "finished", "reason": "hours: 7.20 used of 8.00", "counts": {"proposed": 900, "trained": 800},
+        "forecast": {"words": "41 s and 0.0087 USD a variant"}, "devices": ["cpu", "cpu"], "isolation": "full",
+        "waiting": [{"model": f"m{n}", "until": "03:12:00", "reason": "down\n" * 50} for n in range(waiting)],
+        "failures": {f"fit: it\nfailed{n} " * 40: 3 for n in range(failures)}, "self_reported": {}, "noise": None,
+        "objectives": {"accuracy": "max", "parameters": "min"}, "hypervolume": 2.0,
+        "seed": {"fitness": {"accuracy": 0.1, "parameters": 9.0}},
+        "front": [
+            {"id": f"{n:04d}", "fitness": {"accuracy": 0.5, "parameters": 8.0}, "branch": f"evolve/night/{n:04d}",
+             "intention": "make it wider " * 20}
+            for n in range(members)
+        ],
+        "spend": {"usd": 7.5, "calls_without_a_known_price": 0, "tokens_in": 1, "tokens_out": 2, "llm_calls": 3, "seconds": 9.0},
+    }  # fmt: skip
+
+
+def test_a_status_fits_one_screen_however_large_the_front_and_long_the_reasons(capsys):
+    print_status(facts(60))
+    told = capsys.readouterr().out
+    assert len(told.splitlines()) < terminal._SCREEN
+    assert "more: evolve show" in told
+    assert "(where it began)" in told  # what the others are compared with
+
+
+def test_a_small_front_is_shown_whole(capsys):
+    print_status(facts(3, failures=0, waiting=0))
+    told = capsys.readouterr().out
+    assert all(f"evolve/night/{n:04d}" in told for n in range(3))
+    assert "more: evolve show" not in told
+
+
+def test_nobody_has_to_read_what_a_run_says(monkeypatch):
+    """Neither a pipe whose reader has gone nor a line that a signal's handler broke into ends it."""
+    read, write = os.pipe()
+    os.close(read)
+    monkeypatch.setattr("sys.stderr", os.fdopen(write, "w", buffering=1))
+    with Live("night") as live:
+        for _ in range(3):
+            live.say("is anybody there?")
+
+    class Broken(io.StringIO):
+        def write(self, text):
+            raise RuntimeError("reentrant call")
+
+    monkeypatch.setattr("sys.stderr", Broken())
+    with Live("night") as live:
+        live.say("is anybody there?")

@@ -1,0 +1,124 @@
+import random
+from types import SimpleNamespace
+
+import pytest
+from deap import tools
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agent.core.objectives import Fitness, Objective
+from agent.genome import Genome
+from agent.population.candidate import Candidate, Individual
+from agent.population.selection import elites, front, hypervolume, nsga2, parents, spea2
+
+every = settings(deadline=None)
+
+OBJECTIVES = (Objective("accuracy", "max"), Objective("parameters", "min"))
+VALUES = st.tuples(st.integers(0, 20).map(lambda n: n / 20), st.integers(1, 30))
+
+
+def population(values):
+    return [
+        Individual(Candidate(str(i), 0), Genome({}), Fitness({"accuracy": a, "parameters": p}))
+        for i, (a, p) in enumerate(values)
+    ]
+
+
+populations = st.lists(VALUES, min_size=1, max_size=24).map(population)
+
+
+def undominated(individuals):
+    return [
+        i for i in individuals if not any(o.fitness.dominates(i.fitness, OBJECTIVES) for o in individuals)
+    ]
+
+
+@every
+@given(populations)
+def test_front_is_what_nobody_dominates_each_fitness_once(people):
+    found = front(people, OBJECTIVES)
+    assert {i.fitness for i in found} == {i.fitness for i in undominated(people)}
+    assert len({i.fitness for i in found}) == len(found)
+
+
+@every
+@given(populations, st.integers(1, 30))
+def test_selectors_return_as_many_as_asked_and_no_stranger(people, count):
+    for select in (elites, parents):
+        chosen = select(people, OBJECTIVES, count)
+        assert len(chosen) == min(count, len(people))
+        assert {id(c) for c in chosen} <= {id(p) for p in people}
+
+
+@every
+@given(populations)
+def test_nsga2_prefers_the_first_front(people):
+    first = undominated(people)
+    chosen = parents(people, OBJECTIVES, len(first))
+    assert {i.id for i in chosen} == {i.id for i in first}
+
+
+@every
+@given(populations)
+def test_spea2_keeps_only_undominated_where_there_are_enough(people):
+    first = undominated(people)
+    kept = elites(people, OBJECTIVES, max(1, len(first) - 1))
+    assert {i.id for i in kept} <= {i.id for i in first}
+
+
+def deap_chooses(selector, costs, count):
+    from deap import base
+
+    kind = type("Costs", (base.Fitness,), {"weights": (-1.0,) * len(costs[0])})
+    wrapped = [SimpleNamespace(fitness=kind(row), number=number) for number, row in enumerate(costs)]
+    random.seed(0)
+    return [one.number for one in getattr(tools, selector)(wrapped, count)]
+
+
+@every
+@given(st.integers(1, 4).flatmap(lambda n: st.lists(st.tuples(*[st.integers(0, 8)] * n), min_size=2, max_size=24)), st.data())
+def test_rankings_are_those_of_deap(rows, data):
+    costs = [tuple(value / 8 for value in row) for row in rows]
+    count = data.draw(st.integers(1, len(costs) - 1))
+    assert spea2(costs, count) == deap_chooses("selSPEA2", costs, count)
+    assert nsga2(costs, count) == deap_chooses("selNSGA2", costs, count)
+
+
+@pytest.mark.parametrize(("objectives", "size", "count"), [(2, 45, 44), (2, 52, 8), (3, 60, 10), (3, 44, 10)])
+def test_rankings_are_those_of_deap_at_the_sizes_of_a_run(objectives, size, count):
+    chance = random.Random(size)
+    costs = [tuple(chance.random() for _ in range(objectives)) for _ in range(size)]
+    front = [(n / size, 1 - n / size + chance.random() / 10**6, *[0.5] * (objectives - 2)) for n in range(size)]
+    for rows in (costs, front, [*costs[: size // 2], *front[size // 2 :]]):
+        assert spea2(rows, count) == deap_chooses("selSPEA2", rows, count)
+        assert nsga2(rows, count) == deap_chooses("selNSGA2", rows, count)
+
+
+def test_spea2_keeps_variety_in_both_objectives():
+    """Unscaled, the two of nearly equal size would be thinned although they differ most in accuracy."""
+    people = population([(0.9, 1000), (0.5, 999), (0.505, 995), (0.1, 900)])
+    assert "1" not in {i.id for i in elites(people, OBJECTIVES, 3)} or "2" not in {i.id for i in elites(people, OBJECTIVES, 3)}
+    assert "0" in {i.id for i in elites(people, OBJECTIVES, 3)}
+
+
+def test_hypervolume_of_the_seed_alone_is_one():
+    seed = Fitness({"accuracy": 0.8, "parameters": 500})
+    assert hypervolume([seed], OBJECTIVES, seed) == 1.0
+    assert hypervolume([], OBJECTIVES, seed) == 0.0
+
+
+def test_hypervolume_in_numbers():
+    seed = Fitness({"accuracy": 0.5, "parameters": 100})
+    half_size = Fitness({"accuracy": 0.5, "parameters": 50})
+    perfect = Fitness({"accuracy": 1.0, "parameters": 100})
+    assert hypervolume([half_size], OBJECTIVES, seed) == 1.5
+    assert hypervolume([perfect], OBJECTIVES, seed) == 2.0
+    assert hypervolume([half_size, perfect], OBJECTIVES, seed) == 2.5
+
+
+@every
+@given(populations)
+def test_a_larger_set_never_has_less_hypervolume(people):
+    seed = Fitness({"accuracy": 0.5, "parameters": 15})
+    fitnesses = [i.fitness for i in people]
+    assert hypervolume(fitnesses, OBJECTIVES, seed) >= hypervolume(fitnesses[:-1], OBJECTIVES, seed) - 1e-12

@@ -1,0 +1,59 @@
+"""Runs side by side, from journals written event by event."""
+
+from contextlib import closing
+
+import pytest
+
+from agent.core.errors import UserError
+from agent.core.objectives import Fitness
+from agent.genome import Genome
+from agent.journal.events import Answered, Proposed, RunStarted, Settled
+from agent.journal.store import Journal
+from agent.llm import Completion, Usage
+from agent.population.candidate import SEED_ID, Candidate, Individual, Recipe
+from agent.review.comparison import compare
+
+
+def written(path, values, *, usd=0.1, objectives=None, seed=(0.5, 100)):
+    journal = Journal(path)
+    config = {"objectives": objectives or {"accuracy": "max", "parameters": "min"}, "llm": {"models": ["m"]}}
+    journal.record(RunStarted(config, "full", ()))
+    for number, (accuracy, parameters) in enumerate([seed, *values]):
+        id = f"{number:04d}" if number else SEED_ID
+        recipes = (Recipe("mutate", (SEED_ID,), ("a",), "m", 1),) if number else ()
+        if number:
+            journal.record(Proposed(Candidate(id, 0, recipes)))
+            journal.record(Answered(id, 0, Completion("", "stop", Usage(1, 1), usd, 0.0, "m")))
+        fitness = Fitness({"accuracy": accuracy, "parameters": parameters})
+        journal.record(Settled(Individual(Candidate(id, 0, recipes), Genome({"model.py": ""}), fitness)))
+    return journal
+
+
+def test_runs_are_compared_at_equal_numbers_and_at_equal_dollars(tmp_path):
+    quick = written(tmp_path / "a", [(0.5, 50), (0.5, 40), (0.5, 30)], usd=0.1)
+    dear = written(tmp_path / "b", [(0.5, 80), (0.5, 20)], usd=1.0)
+    with closing(quick), closing(dear):
+        facts = compare({"quick": quick, "dear": dear})
+    a, b = facts["runs"]
+    assert facts["equal"] == {"trained": 2, "usd": pytest.approx(0.3)}
+    assert (a["trained"], b["trained"]) == (3, 2)
+    assert a["at_equal_trained"] == pytest.approx(1.6) and b["at_equal_trained"] == pytest.approx(1.8)
+    assert a["at_equal_usd"] == pytest.approx(1.7) and b["at_equal_usd"] == pytest.approx(1.0)
+    assert [p["hypervolume"] for p in a["points"]] == pytest.approx([1.0, 1.5, 1.6, 1.7])
+
+
+def test_volumes_are_in_units_of_the_first_seed(tmp_path):
+    a, b = written(tmp_path / "a", []), written(tmp_path / "b", [], seed=(0.5, 50))
+    with closing(a), closing(b):
+        assert [run["hypervolume"] for run in compare({"a": a, "b": b})["runs"]] == pytest.approx([1.0, 1.5])
+
+
+def test_other_objectives_cannot_be_compared(tmp_path):
+    a, b = written(tmp_path / "a", []), written(tmp_path / "b", [], objectives={"parameters": "min", "accuracy": "max"})
+    with closing(a), closing(b), pytest.raises(UserError, match="b has other objectives than a"):
+        compare({"a": a, "b": b})
+
+
+def test_a_run_without_a_seed_says_so(tmp_path):
+    with closing(Journal(tmp_path / "a")) as journal, pytest.raises(UserError, match="nothing to compare"):
+        compare({"a": journal})

@@ -1,0 +1,90 @@
+"""The page of the morning after, from a journal written event by event; hostile text stays text."""
+
+from contextlib import closing
+from html.parser import HTMLParser
+
+import pytest
+
+from agent.core.objectives import Fitness, Noise, Objective
+from agent.genome import Genome
+from agent.journal.events import Answered, Bred, Committed, Learned, Proposed, Repeated, RunEnded, RunStarted, Settled
+from agent.journal.store import Journal
+from agent.llm import Completion, Usage
+from agent.memory import lesson_of
+from agent.population.candidate import SEED_ID, Candidate, Failure, Individual, Recipe, Variant
+from agent.review.report import write
+
+OBJECTIVES = (Objective("accuracy", "max"), Objective("parameters", "min"))
+NOISE = Noise({"accuracy": 0.01, "parameters": 0.0}, {"accuracy": 0.5, "parameters": 1000})
+EVIL = "<script>alert(1)</script> `x` | \x1b[31m [link](javascript:alert(1)) </pre><img src=x onerror=alert(1)>"
+
+
+def individual(id, accuracy, parameters, text="def a():\n    return 1\n", **options):
+    recipes = (Recipe("mutate", (SEED_ID,), ("a",), "m", 1, None, "complex"),) if id != SEED_ID else ()
+    fitness = Fitness({"accuracy": accuracy, "parameters": parameters})
+    return Individual(Candidate(id, 0, recipes), Genome({"model.py": text}), fitness, **options)
+
+
+@pytest.fixture
+def journal(tmp_path):
+    with closing(Journal(tmp_path / "journal.db")) as journal:
+        config = {"objectives": {"accuracy": "max", "parameters": "min"}, "search": {}, "llm": {"models": ["m"]}}
+        journal.record(RunStarted(config, "full", ()))
+        seed = individual(SEED_ID, 0.5, 1000)
+        journal.record(Settled(seed))
+        for number, accuracy in ((1, 0.49), (2, 0.51)):
+            journal.record(Repeated(number, Fitness({"accuracy": accuracy, "parameters": 1000}), "", 1.0))
+        better = individual("0001", 0.56, 900, f"def a():\n    return {EVIL!r}\n", intention=EVIL)
+        journal.record(Proposed(better.candidate))
+        journal.record(Answered("0001", 0, Completion(f"Intention: {EVIL}", "stop", Usage(10, 5), 0.25, 1.0, "m")))
+        journal.record(Bred(Variant(better.candidate, better.genome, EVIL)))
+        journal.record(Settled(better))
+        journal.record(Committed("0001", "evolve/r/0001", "0" * 40))
+        journal.record(Learned(lesson_of(better, seed, f"Intention: {EVIL}\n", (), OBJECTIVES, NOISE)))
+        worse = Candidate("0002", 0, better.candidate.recipes)
+        journal.record(Proposed(worse))
+        journal.record(Settled(Failure(worse, "fit", f"ValueError: {EVIL}")))
+        journal.record(RunEnded("failed", f"1 times: {EVIL}"))
+        yield journal
+
+
+class Tags(HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.found, self.attributes, self.text = [], set(), ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.found.append(tag)
+        self.attributes |= {name for name, _ in attributes}
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_it_says_what_came_of_the_run(journal, tmp_path):
+    write(journal, "night", tmp_path / "r.html", tmp_path / "r.md")
+    page, text = Tags((tmp_path / "r.html").read_text()), (tmp_path / "r.md").read_text()
+    for told in (page.text, text):
+        assert "evolve/r/0001" in told and "0.25 USD" in told and "1 trained" in told and "1 failed" in told
+        assert "0.56 (+6.0 sigma)" in told and "900 (-10.0%)" in told and "accuracy 0.01" in told
+        assert "isolation full" in told
+    assert page.found.count("svg") == 2 and page.found.count("circle") == 3  # trained, front, seed
+    assert not [name for name in tmp_path.iterdir() if name.suffix == ".tmp"]
+
+
+def test_hostile_text_is_text_on_the_page_and_a_code_span_in_markdown(journal, tmp_path):
+    write(journal, "night", tmp_path / "r.html", tmp_path / "r.md")
+    page = Tags((tmp_path / "r.html").read_text())
+    assert not {"script", "img", "a"} & set(page.found) and not [a for a in page.attributes if a.startswith("on")]
+    assert "<script>alert(1)</script>" in page.text and "\x1b" not in page.text
+    from markdown_it import MarkdownIt
+
+    tokens = [child for token in MarkdownIt().parse((tmp_path / "r.md").read_text()) for child in token.children or [token]]
+    assert not [t for t in tokens if t.type in ("html_block", "html_inline", "link_open")]
+
+
+def test_a_run_without_a_trained_seed_has_a_report_too(tmp_path):
+    with closing(Journal(tmp_path / "journal.db")) as journal:
+        write(journal, "night", tmp_path / "r.html", tmp_path / "r.md")
+    assert "# night" in (tmp_path / "r.md").read_text()

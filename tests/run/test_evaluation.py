@@ -1,0 +1,252 @@
+"""The pool over the evaluator: what holds a slot, what does not, and how both come to an end. Lanes and task are played."""
+
+import subprocess
+import threading
+import time
+from concurrent.futures import wait
+from contextlib import nullcontext
+
+import pytest
+
+from agent.core.errors import MachineError
+from agent.core.objectives import Objective
+from agent.genome import Genome
+from agent.journal.replay import Replay
+from agent.population.candidate import Candidate, Failure, Individual, Variant
+from agent.run.admission import Admission, Halted
+from agent.run.evaluation import EvaluationPool, Evaluator
+from sandbox import Limits, Report, SandboxUnavailable
+from sandbox.job import Stop
+from sandbox.lanes import Lanes
+from sandbox.tasks.stages import Stages
+
+GENOME = Genome({"model.py": "class Net:\n    width = 8\n"})
+LIMITS = Limits(seconds=1, memory=1, result=1)
+
+
+def until(condition):
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end, "it never came to that"
+        time.sleep(0.002)
+
+
+class Task:
+    """Three stages, of which the second trains; the variant's number goes along."""
+
+    title, objectives = "A number.", ("accuracy",)
+
+    def facts(self):
+        return {}
+
+    def evaluate(self, job, sandbox, progress=None):
+        stages = Stages(job, sandbox)
+        try:
+            for stage in ("smoke", "fit", "predict"):
+                stages.run(stage, stage, LIMITS, {}, {"id": job.sources["id"]})
+        except Stop as stop:
+            return stop.stopped
+        return stages.measured({"accuracy": 0.5})
+
+
+class Machine:
+    """Plays lanes: a call ends when its stage, or its stage of this variant, is let go."""
+
+    def __init__(self):
+        self.present = []
+        self.log = []
+        self.free = {"smoke", "fit", "predict"}
+        self.fails = {}
+        """(stage, id) -> (cause, log)."""
+        self.closed = threading.Event()
+
+    def run(self, call, watch=None, turn=None):
+        here = (call.entry, call.options["id"])
+        with turn or nullcontext():
+            self.present.append(here)
+            self.log.append((*here, call.device))
+            try:
+                until(lambda: self.closed.is_set() or {call.entry, here} & self.free)
+            finally:
+                self.present.remove(here)
+        if self.closed.is_set():
+            raise SandboxUnavailable("the sandbox was closed")
+        cause, log = self.fails.get(here, ("exit", ""))
+        return Report(cause, int(here in self.fails), 0.25, 0.1, 1, b"x", log)
+
+    def close(self):
+        self.closed.set()
+
+
+class Ceilings:
+    """Admits evaluations until it is told not to."""
+
+    refusal = None
+
+    def admits_breeding(self):
+        return None
+
+    def admits_call(self, id):
+        return None
+
+    def admits_evaluation(self, id):
+        return self.refusal
+
+
+class Pool:
+    def __init__(self, devices=("cpu",), repairer=None):
+        self.machine, self.ceilings, self.settled = Machine(), Ceilings(), []
+        self.admission = Admission(self.ceilings)
+        lanes = Lanes("none", lambda: self.machine, devices)
+        self.evaluator = Evaluator(Task(), lanes, (Objective("accuracy", "max"),), ())
+        self.evaluation = EvaluationPool(self.evaluator, self.settled.append, Replay(), self.admission, repairer)
+
+    def submit(self, *ids):
+        genomes = (Genome({**GENOME.files, "id": id}) for id in ids)
+        return [self.evaluation.submit(Variant(Candidate(id, 0), genome)) for id, genome in zip(ids, genomes, strict=True)]
+
+
+@pytest.fixture
+def open_pool():
+    pools = []
+
+    def make(*arguments, **settings):
+        pools.append(Pool(*arguments, **settings))
+        return pools[-1]
+
+    yield make
+    for pool in pools:
+        pool.evaluation.close()
+        pool.evaluator.close()
+
+
+def test_the_next_variant_is_ready_and_the_last_one_is_scored_beside_the_training(open_pool):
+    pool = open_pool()
+    pool.machine.free = {"smoke"}
+    pool.submit("1", "2", "3")
+    until(lambda: pool.machine.present == [("fit", "1")] and len(pool.machine.log) == 4)  # 2 and 3 have passed smoke
+    pool.machine.free.add(("fit", "1"))
+    until(lambda: sorted(pool.machine.present) in ([("fit", "2"), ("predict", "1")], [("fit", "3"), ("predict", "1")]))
+
+
+def test_what_is_told_is_the_time_of_the_evaluation_and_not_that_of_waiting(open_pool):
+    pool = open_pool(["cuda:3"] * 2)
+    pool.machine.free = {"smoke", "predict"}
+    futures = pool.submit("1", "2", "3")
+    until(lambda: len(pool.machine.present) == 2 and len(pool.machine.log) == 5)
+    time.sleep(0.3)
+    pool.machine.free.add("fit")
+    wait(futures)
+    (last,) = (f.result() for f in futures if f.result().evidence.waited >= 0.3)
+    assert last.evidence.seconds == {"smoke": 0.25, "fit": 0.25, "predict": 0.25}
+    assert last.evidence.device == "cuda:3"
+    (settled,) = (event for event in pool.settled if event.outcome.id == last.id)
+    assert settled.seconds < 0.3
+    assert {event.gpus for event in pool.settled} == {0.5}
+
+
+def test_a_variant_that_never_trained_held_no_gpu(open_pool):
+    pool = open_pool(["cuda:0"])
+    pool.machine.fails[("smoke", "1")] = ("exit", "ValueError: no")
+    assert pool.submit("1")[0].result().stage == "smoke"
+    assert pool.settled[0].gpus == 0
+    assert pool.machine.log == [("smoke", "1", "cpu")]
+
+
+def test_when_a_run_is_asked_to_stop_what_trains_is_finished_and_what_waits_is_left(open_pool):
+    pool = open_pool()
+    pool.machine.free = {"smoke", "predict"}
+    futures = pool.submit(*"123456789")
+    until(lambda: [stage for stage, _, _ in pool.machine.log].count("smoke") == 3 and len(pool.machine.present) == 1)
+    (_, trained), = pool.machine.present
+    pool.admission.stop("stopped by the user")
+    pool.machine.free.add("fit")
+    wait(futures, 20)
+    ends = {id: future.exception() or future.result() for id, future in zip("123456789", futures, strict=True)}
+    assert isinstance(ends.pop(trained), Individual)
+    assert all(isinstance(end, Halted) for end in ends.values())
+    assert [event.outcome.id for event in pool.settled] == [trained]
+
+
+def test_a_ceiling_that_is_met_while_a_variant_waits_keeps_it_from_training(open_pool):
+    pool = open_pool()
+    pool.machine.free = {"smoke", "predict"}
+    futures = pool.submit("1", "2")
+    until(lambda: len(pool.machine.log) == 3 and len(pool.machine.present) == 1)
+    pool.ceilings.refusal = type("Refusal", (), {"reason": "hours: all used"})
+    pool.machine.free.add("fit")
+    wait(futures, 20)
+    assert sorted(type(future.exception()).__name__ for future in futures) == ["Halted", "NoneType"]
+    pool.ceilings.refusal = None
+    assert isinstance(pool.submit("3")[0].result(20), Individual)  # the slot came back
+
+
+def test_closing_ends_all_at_once_and_settles_nothing(open_pool):
+    pool = open_pool()
+    pool.machine.free = {"smoke"}
+    futures = pool.submit(*"123456789")
+    until(lambda: len(pool.machine.present) == 1)
+    began = time.monotonic()
+    pool.evaluation.close()
+    pool.evaluator.close()
+    begun = [future for future in futures if not future.cancelled()]
+    wait(begun, 20)
+    assert time.monotonic() - began < 5
+    assert len(begun) == 6
+    assert all(isinstance(future.exception(), MachineError) for future in begun)
+    assert pool.settled == []
+
+
+def test_a_gpu_that_fails_a_training_twice_is_a_failure_with_the_reason(open_pool):
+    pool = open_pool(["cuda:0"] * 2)
+    told = 'Traceback (most recent call last):\n  File "model.py", line 7\ntorch.OutOfMemoryError: CUDA out of memory.\n'
+    pool.machine.fails[("fit", "1")] = ("device", told)
+    failure = pool.submit("1")[0].result(20)
+    assert isinstance(failure, Failure)
+    assert (failure.stage, failure.reason.rstrip(".")) == ("fit", "torch.OutOfMemoryError: CUDA out of memory")
+    assert [entry for entry in pool.machine.log if entry[0] == "fit"] == [("fit", "1", "cuda:0")] * 2
+    assert pool.settled[0].gpus == 0.5
+
+
+def test_while_models_mend_programs_others_train(open_pool):
+    answered = threading.Event()
+
+    class Slow:
+        def repair(self, variant, failure):
+            assert answered.wait(20)
+
+    pool = open_pool(repairer=Slow())
+    ill = ["1", "2", "3"]  # as many as may be under way at once
+    pool.machine.fails = {("smoke", id): ("exit", "ValueError: no") for id in ill}
+    futures = pool.submit(*ill, "4")
+    assert isinstance(futures[3].result(20), Individual)
+    answered.set()
+    assert {future.result(20).stage for future in futures[:3]} == {"smoke"}
+
+
+class TestCommand:
+    """Slots as the user says them."""
+
+    @pytest.fixture
+    def begin(self, evolve, tmp_path):
+        def run(slots):
+            environment = {"CUDA_VISIBLE_DEVICES": ""}  # on a machine with GPUs there are none either
+            options = ["--llm", "offline", "--out", tmp_path / "run", "--slots", slots]
+            return evolve("run", "seeds/tiny_cnn", *options, env=environment)
+
+        return run
+
+    @pytest.mark.parametrize(
+        ("slots", "said"),
+        [
+            ("2/gpu", "Error: sandbox.slots: 2/gpu was asked for, and there is no GPU here; give cpu:N.\n"),
+            ("many", "not 'many'.\n"),
+            ("0", "not '0'.\n"),
+        ],
+    )
+    def test_what_cannot_be_is_one_sentence_before_anything_is_begun(self, begin, tmp_path, slots, said):
+        done: subprocess.CompletedProcess = begin(slots)
+        assert done.returncode == 2
+        assert done.stderr.endswith(said)
+        assert "Traceback" not in done.stderr
+        assert not (tmp_path / "run").exists()

@@ -1,0 +1,176 @@
+"""What keeps a run: its time, its first child, its user's word, and the models it waits for."""
+
+import threading
+import time
+from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
+
+import pytest
+
+from agent.budget import Budget, Clock, RunLimits
+from agent.core.objectives import Fitness
+from agent.genome import Genome
+from agent.journal.events import Answered, Bred, ForecastUpdated, Proposed, Restored, RunStarted, Settled, StopRequested
+from agent.journal.replay import Replay
+from agent.llm import Completion, LlmSettings, Message, Request, Usage, open_model
+from agent.population.candidate import SEED_ID, Candidate, Failure, Individual, Variant
+from agent.run import supervisor as module
+from agent.run.admission import Admission, FirstCandidate, Halted
+from agent.run.supervisor import Supervisor
+
+GENOME = Genome({"model.py": "x = 1\n"})
+
+
+class Hands:
+    """A clock that is set by hand."""
+
+    def __init__(self):
+        self.seconds = self.wall = 1e9
+        self.clock = Clock(lambda: self.seconds, lambda: self.wall)
+
+
+@pytest.fixture
+def hands():
+    return Hands()
+
+
+def trained(id, seconds=20.0):
+    return Settled(Individual(Candidate(id, 0), GENOME, Fitness({"accuracy": 0.5})), seconds)
+
+
+def kept(hands, models=(), ended=None, replay=None, **limits):
+    """(supervisor, what it shows): of a run that has just begun."""
+    shown = []
+    budget = Budget(RunLimits(**limits), clock=hands.clock)
+    supervisor = Supervisor(budget, models, ended or (lambda: None), 100, shown.append, replay or Replay())
+
+    def see(*events):
+        for event in events:
+            budget.see(event)
+            supervisor.see(event)
+
+    see(RunStarted({}, "full", ()), trained(SEED_ID))
+    supervisor.record = see
+    return supervisor, shown
+
+
+def bred(id):
+    answer = Answered(id, 0, Completion("", "stop", Usage(1, 1), 0.5, 2.0, "m"))
+    return Proposed(Candidate(id, 0)), answer, Bred(Variant(Candidate(id, 0), GENOME))
+
+
+def test_after_the_grace_calls_and_evaluations_are_ended_and_nothing_begins(hands, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_LOOK_SECONDS", 0.02)
+    model, ended = open_model(f"inbox:{tmp_path / 'inbox'}", LlmSettings()), threading.Event()
+    supervisor, _ = kept(hands, [model], ended.set, hours=1.0, reserve=0.0, grace_seconds=60.0)
+    with ThreadPoolExecutor(1) as threads, supervisor.keeping():
+        call = threads.submit(model.complete, Request((Message("user", "?"),)))
+        hands.seconds += 3600
+        assert not ended.wait(0.2)  # the grace
+        assert not supervisor.admission.cut and not call.done() and supervisor.gives_up()
+        hands.seconds += 60
+        assert ended.wait(10)
+        with pytest.raises(CancelledError):
+            call.result(timeout=10)
+    assert supervisor.admission.cut and not supervisor.admission.stopped
+    assert supervisor.admission.ceiling.startswith("hours: 1.02 used of 1.00; ")
+    for ask in (supervisor.admission.to_breed, supervisor.admission.to_evaluate):
+        with pytest.raises(Halted):
+            ask("0001")
+
+
+def test_a_wall_clock_that_is_set_back_leaves_the_hours_as_they_are(hands, monkeypatch):
+    monkeypatch.setattr(module, "_LOOK_SECONDS", 0.02)
+    ended = threading.Event()
+    supervisor, _ = kept(hands, ended=ended.set, hours=1.0, reserve=0.0, grace_seconds=0.0)
+    with supervisor.keeping():
+        hands.wall -= 86400
+        hands.seconds += 3599
+        assert not ended.wait(0.2)
+        hands.wall += 2 * 86400
+        assert not ended.wait(0.2)
+        hands.seconds += 1
+        assert ended.wait(10)
+
+
+def test_without_a_limit_of_time_nothing_ends(hands, monkeypatch):
+    monkeypatch.setattr(module, "_LOOK_SECONDS", 0.01)
+    ended = threading.Event()
+    supervisor, _ = kept(hands, ended=ended.set, usd=1.0)
+    with supervisor.keeping():
+        hands.seconds += 1e9
+        assert not ended.wait(0.2)
+
+
+def test_the_forecast_is_told_once_when_the_first_child_is_bred_and_shown_with_each_result(hands):
+    supervisor, shown = kept(hands, hours=1.0, reserve=0.0)
+    assert not [one for one in shown if isinstance(one, ForecastUpdated)]
+    supervisor.record(*bred("0001"))
+    (first,) = [one for one in shown if isinstance(one, ForecastUpdated)]
+    assert first.aloud and first.words.startswith("20 s and 0.5000 USD a variant; 100 more variants by ")
+    supervisor.record(*bred("0002"), trained("0001"))
+    _, second = [one for one in shown if isinstance(one, ForecastUpdated)]
+    assert not second.aloud
+
+
+def test_what_a_resume_passes_by_is_shown_as_recalled(hands):
+    old = trained("0001").outcome
+    supervisor, shown = kept(hands, replay=Replay(outcomes={"0001": old}, candidates={"0001": old.candidate}))
+    supervisor.record(Settled(old), trained("0002"))
+    assert [type(one) for one in shown if not isinstance(one, ForecastUpdated)] == [RunStarted, Settled, Restored, Settled]
+
+
+def test_a_stop_shuts_the_gate_closes_who_waits_for_a_person_and_is_shown(hands, tmp_path):
+    patient = open_model(f"inbox:{tmp_path / 'inbox'}", LlmSettings())
+    supervisor, shown = kept(hands, [patient])
+    supervisor._stop("stopped by the user")
+    assert supervisor.admission.stopped == "stopped by the user" and supervisor.gives_up()
+    assert shown[-1] == StopRequested("stopped by the user")
+    with pytest.raises(CancelledError):
+        patient.complete(Request((Message("user", "?"),)))
+
+
+class TestPilot:
+    def test_others_wait_until_the_first_has_landed(self):
+        first_candidate, passed = FirstCandidate(), threading.Event()
+        admission = Admission(first_candidate=first_candidate)
+        admission.to_breed("0001")
+        admission.to_breed("0001")  # its repair goes too
+        with ThreadPoolExecutor(1) as threads:
+            other = threads.submit(admission.to_breed, "0002")
+            other.add_done_callback(lambda _: passed.set())
+            assert not passed.wait(0.3)
+            first_candidate.land()
+            other.result(timeout=10)
+
+    def test_they_do_not_wait_for_ever(self):
+        admission = Admission(first_candidate=FirstCandidate(seconds=0.1))
+        admission.to_breed("0001")
+        began = time.monotonic()
+        admission.to_breed("0002")
+        assert time.monotonic() - began >= 0.05
+
+    def test_who_waits_is_let_go_when_the_run_is_stopped(self):
+        admission = Admission(first_candidate=FirstCandidate())
+        admission.to_breed("0001")
+        with ThreadPoolExecutor(1) as threads:
+            other = threads.submit(admission.to_breed, "0002")
+            admission.stop("stopped by the user")
+            with pytest.raises(Halted):
+                other.result(timeout=10)
+
+    @pytest.mark.parametrize("limits", [{"usd": 9.0}, {"tokens": 10**6}, {"hours": 8.0}, {}])
+    def test_only_where_money_is_limited_do_others_wait(self, hands, limits):
+        supervisor, _ = kept(hands, **limits)
+        supervisor.admission.to_breed("0001")
+        with ThreadPoolExecutor(1) as threads:
+            other = threads.submit(supervisor.admission.to_breed, "0002")
+            done, _ = wait([other], 0.3 if {"usd", "tokens"} & limits.keys() else 10)
+            assert bool(done) is not bool({"usd", "tokens"} & limits.keys())
+            supervisor.record(*bred("0001"))
+            other.result(timeout=10)
+
+    def test_a_failure_lands_as_well(self, hands):
+        supervisor, _ = kept(hands, usd=100.0)
+        supervisor.admission.to_breed("0001")
+        supervisor.record(Proposed(Candidate("0001", 0)), Settled(Failure(Candidate("0001", 0), "answer", "no code")))
+        supervisor.admission.to_breed("0002")
