@@ -106,9 +106,10 @@ def _deeds(candidate: Candidate, changed: Sequence[str] = ()) -> str:
 
 def _begun(child: Candidate | Variant) -> str:
     """A child without measurements, its intention if it has its code already."""
-    candidate, meant, changed = child, "", ()
     if isinstance(child, Variant):
         candidate, meant, changed = child.candidate, child.intention, child.changed
+    else:
+        candidate, meant, changed = child, "", ()
     told = f"{_deeds(candidate, changed)} in `{candidate.recipes[0].parents[0]}`"
     return f"{told}: {quote(meant, INTENTION)}" if meant else told
 
