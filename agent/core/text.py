@@ -1,4 +1,4 @@
-"""Text that nobody has read, made fit for prompts, terminals and pages."""
+"""Text that nobody has read, made fit for prompts, terminals and pages; and numbers as text."""
 
 from __future__ import annotations
 
@@ -19,8 +19,20 @@ def fence(text: str, language: str = "") -> str:
 
 def quote(text: str, limit: int = 160) -> str:
     """Text from a candidate as one code span of at most `limit` characters inside: one line, no control characters."""
-    line = " ".join(clean(text).split()).replace("`", "'") or "(nothing)"
-    return f"`{line if len(line) <= limit else line[: limit - 3] + '...'}`"
+    line = one_line(text).replace("`", "'") or "(nothing)"
+    return f"`{_shortened(line, limit)}`"
+
+
+def one_line(text: str, limit: int | None = None) -> str:
+    """Hostile text as one line without control characters, of at most `limit` characters; a line that was cut ends with dots."""
+    if limit is None:
+        return " ".join(clean(text).split())
+    return _shortened(one_line(text[: 8 * limit]), limit)  # the text may be endless: what is far beyond the limit is not read
+
+
+def format_number(value: float) -> str:
+    """Four significant digits; from a thousand on a whole number with separators: `0.9352`, `518,126`."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def clean(text: str) -> str:
@@ -30,3 +42,7 @@ def clean(text: str) -> str:
     plain = _ESCAPE_CODE.sub("", text)
     bad = "".join(c for c in set(plain) if c not in "\n\t" and unicodedata.category(c).startswith("C"))
     return plain.translate(str.maketrans("", "", bad))
+
+
+def _shortened(line: str, limit: int) -> str:
+    return line if len(line) <= limit else line[: limit - 3] + "..."

@@ -1,38 +1,49 @@
-"""Parents -> prompt, or the answer itself. Each operator is a short file; all are pure, chance is drawn before, in `draw`."""
+"""Operators: each draws a recipe from parents, and turns it into a prompt, or without a model into the answer itself.
+
+To add one, write a file here with a small frozen dataclass (see `operator.py` for what it needs), a template in `prompts/`,
+and a line below.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
-from agent.operators.context import Brief, Combining, Context, Prompting
+from agent.operators.context import Brief, Context
 from agent.operators.eot import EvolutionOfThought
 from agent.operators.mate import Mate
 from agent.operators.mutate import Mutate
+from agent.operators.operator import DrawContext, ModelFreeOperator, PromptOperator, Sampling
 from agent.operators.repair import repair
 from agent.operators.rewrite import Rewrite
 from agent.operators.splice import Splice
-from agent.operators.templates import Prompts
 
 __all__ = [
+    "OPERATORS",
     "Brief",
-    "Combining",
     "Context",
+    "DrawContext",
     "EvolutionOfThought",
     "Mate",
+    "ModelFreeOperator",
     "Mutate",
-    "Prompting",
-    "operators",
+    "PromptOperator",
+    "Sampling",
+    "noun",
     "repair",
 ]
 
+_REGISTERED: tuple[PromptOperator | ModelFreeOperator, ...] = (
+    Mutate(),
+    Rewrite(),
+    EvolutionOfThought(),
+    Mate(),
+    Splice(),
+)
+OPERATORS: Mapping[str, PromptOperator | ModelFreeOperator] = MappingProxyType({one.name: one for one in _REGISTERED})
+"""Every operator by its name. Random draws depend on the order."""
 
-def operators(prompts: Prompts) -> Mapping[str, Prompting | Combining]:
-    """The operators by name, as recipes call them. A new one is one file, and one line here."""
-    every: tuple[Prompting | Combining, ...] = (
-        Mutate(prompts),
-        Mate(prompts),
-        EvolutionOfThought(prompts),
-        Rewrite(prompts),
-        Splice(),
-    )
-    return {operator.name: operator for operator in every}
+
+def noun(name: str) -> str:
+    """What an operator does, as prompts call it; the name itself where it is no operator's."""
+    return OPERATORS[name].noun if name in OPERATORS else name

@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Protocol, runtime_checkable
 
 from agent.core.objectives import Constraint, Noise, Objective
-from agent.genome import Genome
-from agent.llm import Message
+from agent.operators.templates import Prompts
 from agent.population.archive import KnownPrograms
-from agent.population.candidate import Candidate, Failure, Individual, Recipe, Variant
+from agent.population.candidate import Candidate, Failure, Individual, Variant
 
 
 @dataclass(frozen=True)
 class Brief:
-    """What stays the same in every prompt of a run."""
+    """The part that is the same in every prompt of a run."""
 
     task: str
     """One or two sentences: what the model is for."""
@@ -39,51 +37,22 @@ class Context:
     recent: tuple[Individual | Failure, ...] = ()
     """The last evaluations, oldest first."""
     front: tuple[Individual, ...] = ()
-    """What nothing measured so far dominates, best first in the first objective."""
+    """The individuals that no other one dominates so far, best first in the first objective."""
     lessons: Mapping[str, str] = field(default_factory=dict)
-    """What earlier changes taught, by id, in words: Markdown list items, clean of control characters, hostile all the same."""
+    """Rendered lessons of earlier changes, by id: Markdown list items, clean of control characters, hostile all the same."""
     guidance: str = ""
-    """What the user says meanwhile."""
-    written: Mapping[str, str] = field(default_factory=dict)
+    """What the user wrote to `guidance.md` while the run works."""
+    written_directives: Mapping[str, str] = field(default_factory=dict)
     """Directives that this run wrote itself, by name."""
     under_way: tuple[Candidate | Variant, ...] = ()
-    """Other children that are being bred, or have their code and are not measured yet, oldest first."""
-    met: KnownPrograms | None = None
-    """The programs that are known; None: it does not matter whether a child is new."""
+    """Other candidates that are being bred, or have their code and are not measured yet, oldest first."""
+    known_programs: KnownPrograms | None = None
+    """The programs that are known already; None: it does not matter whether the candidate's program is new."""
 
     @cached_property
-    def on_front(self) -> frozenset[str]:
-        """Their ids."""
+    def front_ids(self) -> frozenset[str]:
         return frozenset(one.id for one in self.front)
 
-
-class Operator(Protocol):
-    """Makes a child out of parents, by a prompt or by itself. Pure: no I/O, no chance (that is all in the recipe)."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def n_parents(self) -> int: ...
-
-
-@runtime_checkable
-class Prompting(Operator, Protocol):
-    """An operator that asks a model."""
-
-    def prompt(self, recipe: Recipe, base: Genome, context: Context) -> tuple[Message, ...]:
-        """`base`: the genome that the answer will be edited into, the first parent's or an earlier recipe's result."""
-        ...
-
-
-@runtime_checkable
-class Combining(Operator, Protocol):
-    """An operator that needs no model: it costs nothing, and its recipes name none."""
-
-    def intention(self, recipe: Recipe) -> str:
-        """What the child is meant to be, since no model says it."""
-        ...
-
-    def answer(self, recipe: Recipe, base: Genome, context: Context) -> str:
-        """What a model would answer: the changed definitions in a fence. `base`: as above."""
-        ...
+    def directive(self, prompts: Prompts, name: str) -> str:
+        """The text of a directive, of the run's own or of the shipped ones."""
+        return self.written_directives.get(name) or prompts.directives[name]

@@ -7,90 +7,147 @@ from dataclasses import dataclass
 from agent.core.text import fence
 from agent.genome import Genome, alike, changed_blocks, diff
 from agent.llm import Message
-from agent.operators.compare import borrowed, differing, plain
+from agent.operators.compare import bare_name, differing_blocks, missing_definitions
 from agent.operators.context import Context
-from agent.operators.conversation import conversation, rules, rules_whole
-from agent.operators.situation import measured, names, situation
-from agent.operators.surroundings import program, surroundings
+from agent.operators.measurements import describe_fitness
+from agent.operators.operator import DrawContext
+from agent.operators.prompt_parts import (
+    code_names,
+    conversation,
+    fenced_code,
+    rules_for_block,
+    rules_for_program,
+    surroundings,
+    whole_program,
+)
+from agent.operators.situation import situation
 from agent.operators.templates import Prompts
-from agent.population.candidate import Recipe
+from agent.population.candidate import Individual, Recipe
 
-CHANGE = 6_000
+WHOLE_PROGRAM_SHARE = 0.5
+"""This share of the recipes is for the whole program, unless only one block may be rewritten."""
+CHANGE_LIMIT = 6_000
 """Characters of an elite's whole change that are shown."""
 
 
 @dataclass(frozen=True)
 class EvolutionOfThought:
-    prompts: Prompts
     name: str = "eot"
-    n_parents: int = 1
+    noun: str = "Evolution of Thought"
+    share: float = 0.2
 
-    def prompt(self, recipe: Recipe, base: Genome, context: Context) -> tuple[Message, ...]:
-        """Without blocks, the recipe is of the whole: all that the elite changed, to be applied anywhere."""
+    def draw(self, context: DrawContext) -> Recipe | None:
+        """For one block or for the whole program. None if no elite has changed anything that this parent can learn from."""
+        if not context.single_block and context.rng.random() < WHOLE_PROGRAM_SHARE:
+            return self.draw_for_program(context)
+        return self.draw_for_block(context)
+
+    def draw_for_block(self, context: DrawContext) -> Recipe | None:
+        """Any elite that differs from the seed, any block in which it does, any other block of the parent to rewrite.
+
+        Both blocks are live, for a dead one has nothing to teach.
+        """
+        rng = context.rng
+        changes = _changes(context)
+        if not changes:
+            return None
+        elite, blocks = rng.choice(changes)
+        example = rng.choice(blocks)
+        targets = [name for name in context.evolvable_blocks if name != example]
+        if not targets:
+            return None
+        return Recipe(
+            operator=self.name,
+            parents=(context.parent.id,),
+            blocks=(rng.choice(targets),),
+            elite=elite.id,
+            example=example,
+            **context.sampling.draw(rng),
+        )
+
+    def draw_for_program(self, context: DrawContext) -> Recipe | None:
+        """Any elite that differs from the seed: all that it changed is shown, and any of the parent's blocks may be rewritten."""
+        changes = _changes(context)
+        # The parent has its own change already: it is shown only if no other elite has one.
+        changes = [(elite, blocks) for elite, blocks in changes if elite.id != context.parent.id] or changes
+        if not changes:
+            return None
+        elite, _ = context.rng.choice(changes)
+        asked = context.sampling.draw(context.rng)
+        return Recipe(operator=self.name, parents=(context.parent.id,), blocks=(), elite=elite.id, **asked)
+
+    def prompt(self, prompts: Prompts, recipe: Recipe, base: Genome, context: Context) -> tuple[Message, ...]:
+        """A recipe without blocks is for the whole program."""
         if not recipe.blocks:
-            return self._whole(recipe, base, context)
-        (target,) = recipe.blocks
-        if recipe.elite is None or recipe.example is None:
-            raise ValueError("Evolution of Thought needs an elite and one of its blocks")
-        seed, elite, example = context.seed, context.individuals[recipe.elite], recipe.example
-        new, old = elite.genome.block(example), seed.genome.block(example)
-        needs = borrowed(new, elite.genome, seed.genome)
-        shown = {target: "the block to rewrite, see below"}
-        for version, where in ((old, "as the seed's, see below"), (new, "as the elite's, see below")):
-            if base.block(example).source == version.source:
-                shown[example] = where
-        return conversation(
-            self.prompts,
-            recipe.role,
-            self.prompts.parts["eot"].fill(
-                situation=situation(
-                    self.prompts, base, context, context.individuals[recipe.parents[0]], {"Elite": elite}
-                ),
-                surroundings=surroundings(self.prompts, base, target, shown),
-                example=plain(example),
-                fitness_seed=measured(seed, context),
-                source_seed=fence(old.source, "python"),
-                elite=elite.id,
-                fitness_elite=measured(elite, context),
-                source_elite=fence(new.source, "python"),
-                needs_elite=fence(needs, "python") if needs else "",
-                elsewhere=names(name for name in differing(elite.genome, seed.genome) if name != example),
-                block=plain(target),
-                source=fence(base.block(target).source, "python"),
-                rules=rules(self.prompts, recipe, base),
-            ),
-        )
-
-    def _whole(self, recipe: Recipe, base: Genome, context: Context) -> tuple[Message, ...]:
-        if recipe.elite is None:
-            raise ValueError("Evolution of Thought needs an elite")
-        elite = context.individuals[recipe.elite]
-        parent = context.individuals[recipe.parents[0]]
-        text, unused = program(base)
-        known = {block.name: block for block in base.all_blocks}
-        changed = changed_blocks(context.seed.genome, elite.genome)
-        shared = [name for name in changed if name in known and alike(known[name], elite.genome.block(name))]
-        return conversation(
-            self.prompts,
-            recipe.role,
-            self.prompts.parts["eot_whole"].fill(
-                situation=situation(self.prompts, base, context, parent, {"Elite": elite}),
-                program=text,
-                unused=unused,
-                elite=elite.id,
-                change=fence(_change(context.seed.genome, elite.genome), "diff"),
-                shared=names(shared),
-                rules=rules_whole(self.prompts, recipe, base),
-            ),
-        )
+            return _prompt_for_program(prompts, recipe, base, context)
+        return _prompt_for_block(prompts, recipe, base, context)
 
 
-def _change(old: Genome, new: Genome) -> str:
-    """The unified diff as far as it fits, in whole lines, without the headers that say what is said already."""
-    lines = diff(old, new).splitlines()
-    skipped = ("diff --git", "--- a/", "+++ b/") if len(new.files) == 1 else ("diff --git",)
-    lines = [line for line in lines if not line.startswith(skipped)]
-    kept, room = 0, CHANGE
+def _changes(context: DrawContext) -> list[tuple[Individual, list[str]]]:
+    """The elites that differ from the seed in live blocks, each with the names of these blocks."""
+    changes = []
+    for elite in context.elites:
+        live = {block.name for block in elite.genome.live_blocks}
+        if blocks := [name for name in differing_blocks(elite.genome, context.seed.genome) if name in live]:
+            changes.append((elite, blocks))
+    return changes
+
+
+def _prompt_for_block(prompts: Prompts, recipe: Recipe, base: Genome, context: Context) -> tuple[Message, ...]:
+    (target,) = recipe.blocks
+    if recipe.elite is None or recipe.example is None:
+        raise ValueError("Evolution of Thought needs an elite and one of its blocks")
+    seed, elite, example = context.seed, context.individuals[recipe.elite], recipe.example
+    parent = context.individuals[recipe.parents[0]]
+    new, old = elite.genome.block(example), seed.genome.block(example)
+    shown = {target: "the block to rewrite, see below"}
+    for version, where in ((old, "as the seed's, see below"), (new, "as the elite's, see below")):
+        if base.block(example).source == version.source:
+            shown[example] = where
+    text = prompts.parts["eot"].fill(
+        situation=situation(prompts, base, context, parent, {"Elite": elite}),
+        surroundings=surroundings(prompts, base, target, shown),
+        example=bare_name(example),
+        fitness_seed=describe_fitness(seed, context),
+        source_seed=fence(old.source, "python"),
+        elite=elite.id,
+        fitness_elite=describe_fitness(elite, context),
+        source_elite=fence(new.source, "python"),
+        needs_elite=fenced_code(missing_definitions(new, elite.genome, seed.genome)),
+        elsewhere=code_names(name for name in differing_blocks(elite.genome, seed.genome) if name != example),
+        block=bare_name(target),
+        source=fence(base.block(target).source, "python"),
+        rules=rules_for_block(prompts, recipe, base),
+    )
+    return conversation(prompts, recipe.role, text)
+
+
+def _prompt_for_program(prompts: Prompts, recipe: Recipe, base: Genome, context: Context) -> tuple[Message, ...]:
+    if recipe.elite is None:
+        raise ValueError("Evolution of Thought needs an elite")
+    seed, elite = context.seed.genome, context.individuals[recipe.elite]
+    parent = context.individuals[recipe.parents[0]]
+    program, unused = whole_program(base)
+    own = {block.name: block for block in base.all_blocks}
+    changed = changed_blocks(seed, elite.genome)
+    shared = [name for name in changed if name in own and alike(own[name], elite.genome.block(name))]
+    text = prompts.parts["eot_whole"].fill(
+        situation=situation(prompts, base, context, parent, {"Elite": elite}),
+        program=program,
+        unused=unused,
+        elite=elite.id,
+        change=fence(_shortened_diff(seed, elite.genome), "diff"),
+        shared=code_names(shared),
+        rules=rules_for_program(prompts, recipe, base),
+    )
+    return conversation(prompts, recipe.role, text)
+
+
+def _shortened_diff(old: Genome, new: Genome) -> str:
+    """The unified diff in whole lines as far as it fits, without headers: of a single file its name says nothing new."""
+    headers = ("diff --git", "--- a/", "+++ b/") if len(new.files) == 1 else ("diff --git",)
+    lines = [line for line in diff(old, new).splitlines() if not line.startswith(headers)]
+    kept, room = 0, CHANGE_LIMIT
     while kept < len(lines) and (room := room - len(lines[kept]) - 1) >= 0:
         kept += 1
     rest = len(lines) - kept

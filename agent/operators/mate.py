@@ -7,49 +7,58 @@ from dataclasses import dataclass
 from agent.core.text import fence
 from agent.genome import Block, Genome
 from agent.llm import Message
-from agent.operators.compare import borrowed, differing, plain
+from agent.operators.compare import bare_name, differing_blocks, missing_definitions
 from agent.operators.context import Context
-from agent.operators.conversation import conversation, rules
-from agent.operators.situation import measured, names, situation
-from agent.operators.surroundings import surroundings
+from agent.operators.measurements import describe_fitness
+from agent.operators.operator import DrawContext, evolvable_blocks
+from agent.operators.prompt_parts import code_names, conversation, fenced_code, rules_for_block, surroundings
+from agent.operators.situation import situation
 from agent.operators.templates import Prompts
 from agent.population.candidate import Recipe
 
 
 @dataclass(frozen=True)
 class Mate:
-    prompts: Prompts
     name: str = "mate"
-    n_parents: int = 2
+    noun: str = "mating"
+    share: float = 0.15
 
-    def prompt(self, recipe: Recipe, base: Genome, context: Context) -> tuple[Message, ...]:
+    def draw(self, context: DrawContext) -> Recipe | None:
+        """Any block in which the two parents differ and that is worth it in both. None if there is no such block."""
+        a, b = context.parent, context.partner
+        if b is None:
+            return None
+        worth = {*context.evolvable_blocks} & {*evolvable_blocks(b, context.seed)}
+        blocks = [name for name in differing_blocks(a.genome, b.genome) if name in worth]
+        if not blocks:
+            return None
+        block = context.rng.choice(blocks)
+        return Recipe(operator=self.name, parents=(a.id, b.id), blocks=(block,), **context.sampling.draw(context.rng))
+
+    def prompt(self, prompts: Prompts, recipe: Recipe, base: Genome, context: Context) -> tuple[Message, ...]:
         (target,) = recipe.blocks
         a, b = (context.individuals[parent] for parent in recipe.parents)
-        version_b = b.genome.block(target)
-        needs_b = borrowed(version_b, b.genome, base)
-        return conversation(
-            self.prompts,
-            recipe.role,
-            self.prompts.parts["mate"].fill(
-                situation=situation(self.prompts, base, context, a, {"Partner": b}),
-                surroundings=surroundings(self.prompts, base, target, {target: "see version A below"}),
-                block=plain(target),
-                parent_a=a.id,
-                fitness_a=measured(a, context),
-                origin_a=_origin(base.block(target), context),
-                source_a=fence(base.block(target).source, "python"),
-                parent_b=b.id,
-                fitness_b=measured(b, context),
-                origin_b=_origin(version_b, context),
-                source_b=fence(version_b.source, "python"),
-                needs_b=fence(needs_b, "python") if needs_b else "",
-                elsewhere=names(name for name in differing(a.genome, b.genome) if name != target),
-                rules=rules(self.prompts, recipe, base),
-            ),
+        version_a, version_b = base.block(target), b.genome.block(target)
+        text = prompts.parts["mate"].fill(
+            situation=situation(prompts, base, context, a, {"Partner": b}),
+            surroundings=surroundings(prompts, base, target, {target: "see version A below"}),
+            block=bare_name(target),
+            parent_a=a.id,
+            fitness_a=describe_fitness(a, context),
+            origin_a=_origin(version_a, context),
+            source_a=fence(version_a.source, "python"),
+            parent_b=b.id,
+            fitness_b=describe_fitness(b, context),
+            origin_b=_origin(version_b, context),
+            source_b=fence(version_b.source, "python"),
+            needs_b=fenced_code(missing_definitions(version_b, b.genome, base)),
+            elsewhere=code_names(name for name in differing_blocks(a.genome, b.genome) if name != target),
+            rules=rules_for_block(prompts, recipe, base),
         )
+        return conversation(prompts, recipe.role, text)
 
 
 def _origin(version: Block, context: Context) -> str:
-    """Which side changed the block is worth knowing where only one did."""
-    seeds = next((block for block in context.seed.genome.blocks if block.name == version.name), None)
-    return "It is as the seed has it." if seeds and seeds.source == version.source else ""
+    """Says whether a version is the seed's, so that the reader knows which of the two parents changed the block."""
+    original = next((block for block in context.seed.genome.blocks if block.name == version.name), None)
+    return "It is as the seed has it." if original and original.source == version.source else ""

@@ -7,35 +7,46 @@ from dataclasses import dataclass
 from agent.core.text import fence
 from agent.genome import Genome
 from agent.llm import Message
-from agent.operators.compare import plain
+from agent.operators.compare import bare_name
 from agent.operators.context import Context
-from agent.operators.conversation import conversation, rules
+from agent.operators.operator import DrawContext
+from agent.operators.prompt_parts import conversation, rules_for_block, surroundings
 from agent.operators.situation import situation
-from agent.operators.surroundings import surroundings
 from agent.operators.templates import Prompts
 from agent.population.candidate import Recipe
 
 
 @dataclass(frozen=True)
 class Mutate:
-    prompts: Prompts
     name: str = "mutate"
-    n_parents: int = 1
+    noun: str = "mutation"
+    share: float = 0.3
 
-    def prompt(self, recipe: Recipe, base: Genome, context: Context) -> tuple[Message, ...]:
+    def draw(self, context: DrawContext) -> Recipe:
+        """Any block of the parent that is worth it, any directive, any role or none, each as likely as the others."""
+        rng, prompts, counts = context.rng, context.prompts, context.block_counts
+        blocks = context.evolvable_blocks
+        least = min(counts.get(name, 0) for name in blocks)
+        return Recipe(
+            operator=self.name,
+            parents=(context.parent.id,),
+            blocks=(rng.choice([name for name in blocks if counts.get(name, 0) == least]),),
+            directive=rng.choice(sorted(prompts.directives)),
+            role=rng.choice([None, *sorted(prompts.roles)]),
+            **context.sampling.draw(rng),
+        )
+
+    def prompt(self, prompts: Prompts, recipe: Recipe, base: Genome, context: Context) -> tuple[Message, ...]:
         (target,) = recipe.blocks
         if recipe.directive is None:
             raise ValueError("a mutation needs a directive")
-        return conversation(
-            self.prompts,
-            recipe.role,
-            self.prompts.parts["mutate"].fill(
-                situation=situation(self.prompts, base, context, context.individuals[recipe.parents[0]]),
-                surroundings=surroundings(self.prompts, base, target, {target: "the block to rewrite, see below"}),
-                block=plain(target),
-                source=fence(base.block(target).source, "python"),
-                directive_name=recipe.directive.replace("_", " "),
-                directive=context.written.get(recipe.directive) or self.prompts.directives[recipe.directive],
-                rules=rules(self.prompts, recipe, base),
-            ),
+        text = prompts.parts["mutate"].fill(
+            situation=situation(prompts, base, context, context.individuals[recipe.parents[0]]),
+            surroundings=surroundings(prompts, base, target, {target: "the block to rewrite, see below"}),
+            block=bare_name(target),
+            source=fence(base.block(target).source, "python"),
+            directive_name=recipe.directive.replace("_", " "),
+            directive=context.directive(prompts, recipe.directive),
+            rules=rules_for_block(prompts, recipe, base),
         )
+        return conversation(prompts, recipe.role, text)

@@ -1,4 +1,4 @@
-"""Rewriting: change several blocks at once, as a directive asks or freely, for what one block cannot hold."""
+"""Rewriting: change several blocks at once, as a directive asks or freely, for ideas that do not fit in one block."""
 
 from __future__ import annotations
 
@@ -7,38 +7,49 @@ from dataclasses import dataclass
 from agent.genome import Genome
 from agent.llm import Message
 from agent.operators.context import Context
-from agent.operators.conversation import conversation, rules_whole
+from agent.operators.operator import DrawContext
+from agent.operators.prompt_parts import conversation, rules_for_program, whole_program
 from agent.operators.situation import situation
-from agent.operators.surroundings import program
 from agent.operators.templates import Prompts
 from agent.population.candidate import Recipe
 
-FREE = "free"
-"""The directive's name in a prompt without one."""
+FREE_SHARE = 0.5
+"""This share of the rewrites has no directive and no role."""
+FREE_NAME = "free"
+"""What the prompt calls the directive of a rewrite that has none."""
 
 
 @dataclass(frozen=True)
 class Rewrite:
-    prompts: Prompts
     name: str = "rewrite"
-    n_parents: int = 1
+    noun: str = "rewriting"
+    share: float = 0.25
 
-    def prompt(self, recipe: Recipe, base: Genome, context: Context) -> tuple[Message, ...]:
+    def draw(self, context: DrawContext) -> Recipe:
+        """Without a directive, or with any directive and any role or none."""
+        rng, prompts = context.rng, context.prompts
+        free = rng.random() < FREE_SHARE
+        return Recipe(
+            operator=self.name,
+            parents=(context.parent.id,),
+            blocks=(),
+            directive=None if free else rng.choice(sorted(prompts.directives)),
+            role=None if free else rng.choice([None, *sorted(prompts.roles)]),
+            **context.sampling.draw(rng),
+        )
+
+    def prompt(self, prompts: Prompts, recipe: Recipe, base: Genome, context: Context) -> tuple[Message, ...]:
         if recipe.blocks:
             raise ValueError("a rewrite is of any blocks")
-        text, unused = program(base)
-        asked = recipe.directive
-        known = {**self.prompts.directives, **context.written}
-        return conversation(
-            self.prompts,
-            recipe.role,
-            self.prompts.parts["rewrite"].fill(
-                situation=situation(self.prompts, base, context, context.individuals[recipe.parents[0]]),
-                program=text,
-                unused=unused,
-                directive_name=asked.replace("_", " ") if asked else FREE,
-                directive=known[asked] if asked else self.prompts.parts["mandate"].fill(),
-                scope="blocks" if asked else "",
-                rules=rules_whole(self.prompts, recipe, base),
-            ),
+        program, unused = whole_program(base)
+        directive = recipe.directive
+        text = prompts.parts["rewrite"].fill(
+            situation=situation(prompts, base, context, context.individuals[recipe.parents[0]]),
+            program=program,
+            unused=unused,
+            directive_name=directive.replace("_", " ") if directive else FREE_NAME,
+            directive=context.directive(prompts, directive) if directive else prompts.parts["mandate"].fill(),
+            scope="blocks" if directive else "",
+            rules=rules_for_program(prompts, recipe, base),
         )
+        return conversation(prompts, recipe.role, text)

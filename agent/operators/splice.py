@@ -1,4 +1,4 @@
-"""Splicing: a child of two parents' blocks without any model. The answer that a model would give is put together here."""
+"""Splicing: put blocks of a second parent into the first, without any model. The answer is written here instead."""
 
 from __future__ import annotations
 
@@ -8,21 +8,36 @@ from itertools import permutations
 from agent.core.text import fence
 from agent.genome import Genome, heads
 from agent.genome.facts import facts
-from agent.operators.compare import borrowed, differing, plain
+from agent.operators.compare import bare_name, differing_blocks, missing_definitions
 from agent.operators.context import Context
+from agent.operators.operator import DrawContext
 from agent.population.candidate import Individual, Recipe
 
 
 @dataclass(frozen=True)
 class Splice:
-    """The recipe's blocks come from the second parent, with the helpers and imports that they need; all else is the base's."""
+    """The recipe's blocks come from the second parent, with the helpers and imports that they need; all else is the first's."""
 
     name: str = "splice"
-    n_parents: int = 2
+    noun: str = "splicing"
+    share: float = 0.1
+
+    def draw(self, context: DrawContext) -> Recipe | None:
+        """Every choice of blocks is as likely, with at least one group from each parent (see `block_groups`).
+
+        None if the parents differ in fewer than two groups, so that there is nothing to choose.
+        """
+        a, b = context.parent, context.partner
+        groups = block_groups(a, b, context.seed) if b else []
+        if b is None or len(groups) < 2:
+            return None
+        chosen = context.rng.randrange(1, 2 ** len(groups) - 1)  # one bit for each group: neither none nor all
+        blocks = tuple(name for number, group in enumerate(groups) if chosen >> number & 1 for name in group)
+        return Recipe(operator=self.name, parents=(a.id, b.id), blocks=blocks, model="", seed=context.rng.randrange(2**31))
 
     def intention(self, recipe: Recipe) -> str:
         taker, giver = recipe.parents
-        return f"{', '.join(map(plain, recipe.blocks))} of {giver} in {taker}"
+        return f"{', '.join(map(bare_name, recipe.blocks))} of {giver} in {taker}"
 
     def answer(self, recipe: Recipe, base: Genome, context: Context) -> str:
         giver = context.individuals[recipe.parents[1]].genome
@@ -31,28 +46,29 @@ class Splice:
         parts: list[str] = []
         for block in map(giver.block, recipe.blocks):
             parts += [f"# {block.file}"] if len(giver.files) > 1 else []
-            parts += [text for text in (borrowed(block, giver, base), block.source) if text]
+            parts += [text for text in (missing_definitions(block, giver, base), block.source) if text]
         return fence("\n\n".join(parts), "python")
 
 
-def units(a: Individual, b: Individual, seed: Individual) -> list[tuple[str, ...]]:
-    """The blocks in which two parents differ, those together that must come from the same parent.
+def block_groups(a: Individual, b: Individual, seed: Individual) -> list[tuple[str, ...]]:
+    """The blocks in which two parents differ, grouped so that the blocks of a group must come from the same parent.
 
-    These are a block and another that it uses, if the other is a helper that answers brought along, is unused in one
-    parent, or is called in another way. Blocks that nothing leads to in either parent are not among them.
+    A block and another that it uses belong together if the other is a helper that answers brought along, is unused in one
+    parent, or has another signature in each. Blocks that are dead in both parents are left out.
     """
     own = {block.name for block in seed.genome.all_blocks}
-    alive_a, alive_b = ({block.name for block in one.genome.live_blocks} for one in (a, b))
-    names = [name for name in differing(a.genome, b.genome) if name in alive_a | alive_b]
+    live_a, live_b = ({block.name for block in one.genome.live_blocks} for one in (a, b))
+    names = [name for name in differing_blocks(a.genome, b.genome) if name in live_a | live_b]
     versions = {name: (a.genome.block(name), b.genome.block(name)) for name in names}
-    group = {name: name for name in names}
+    leaders = {name: name for name in names}
     for user, used in permutations(names, 2):
-        alike = heads(versions[used][0]) == heads(versions[used][1])
-        apart = used in own and used in alive_a & alive_b and alike
-        if not apart and any(plain(used) in _mentioned(block.source) for block in versions[user]):
-            group = {name: group[user] if leader == group[used] else leader for name, leader in group.items()}
-    return [tuple(name for name in names if group[name] == leader) for leader in dict.fromkeys(group.values())]
+        same_signature = heads(versions[used][0]) == heads(versions[used][1])
+        independent = used in own and used in live_a & live_b and same_signature
+        if not independent and any(bare_name(used) in _mentioned_names(block.source) for block in versions[user]):
+            leaders = {name: leaders[user] if leader == leaders[used] else leader for name, leader in leaders.items()}
+    groups = dict.fromkeys(leaders.values())
+    return [tuple(name for name in names if leaders[name] == leader) for leader in groups]
 
 
-def _mentioned(source: str) -> set[str]:
-    return {name for one in facts(source) for name in one.mentioned}
+def _mentioned_names(source: str) -> set[str]:
+    return {name for statement in facts(source) for name in statement.mentioned}

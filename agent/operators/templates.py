@@ -15,7 +15,7 @@ from agent.core.errors import UserError
 
 _HEADING = re.compile(r"(#+) ")
 _LEAD_IN = 7
-"""A paragraph that ends with a colon waits for the next one like a heading, a level below the deepest."""
+"""The level of a paragraph that ends with a colon: like a heading it waits for what follows, below the deepest heading."""
 _TABLE_ROW = re.compile(r"\| `(?P<file>\w+)\.md` \|.*\| (?P<names>[^|]*) \|\s*$", re.MULTILINE)
 
 
@@ -55,10 +55,10 @@ class Template:
             heading = _HEADING.match(paragraph.template)
             lead_in = paragraph.template.endswith(":")
             level = len(heading[1]) if heading else _LEAD_IN
-            said = all(trimmed[name].strip() for name in paragraph.get_identifiers())
-            if heading or lead_in or not said:
+            complete = all(trimmed[name].strip() for name in paragraph.get_identifiers())
+            if heading or lead_in or not complete:
                 waiting = [one for one in waiting if one[0] < level]
-            if not said:
+            if not complete:
                 continue
             if heading or lead_in:
                 waiting.append((level, paragraph.substitute(trimmed)))
@@ -70,7 +70,7 @@ class Template:
 
 @dataclass(frozen=True)
 class Prompts:
-    """Everything in `prompts/`, by file name without `.md`."""
+    """All texts of the folder `prompts/`, by file name without `.md`."""
 
     parts: Mapping[str, Template]
     """The operators' templates and the pieces they are composed of."""
@@ -81,7 +81,7 @@ class Prompts:
 
     @classmethod
     def load(cls, folder: Path) -> Prompts:
-        """Reads the folder once. Raises UserError if a template's names are not those that the README's table lists."""
+        """Read the folder once. Raises UserError if a template's fields are not those that the table in its README lists."""
         documented = _documented_names(_read(folder / "README.md"))
         texts = {path.stem: _read(path) for path in sorted(folder.glob("*.md")) if path.name != "README.md"}
         for name in sorted(documented.keys() ^ texts.keys()):
@@ -108,7 +108,7 @@ def _documented_names(readme: str) -> dict[str, frozenset[str]]:
 
 
 def _texts(folder: Path) -> dict[str, str]:
-    """The plain texts of a folder: they have no fields, and a dollar in them is a dollar."""
+    """The plain texts of a folder, by name: they have no fields, and a dollar in them is a dollar."""
     texts = {path.stem: _read(path).strip() for path in sorted(folder.glob("*.md"))}
     for name, text in texts.items():
         if not text:

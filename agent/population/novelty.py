@@ -1,4 +1,4 @@
-"""Whether a program, or nearly the same one, was met before."""
+"""Whether a program, or nearly the same one, is known already."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from functools import lru_cache
 from agent.genome import Genome
 
 ALIKE = 0.97
-"""Blocks are nearly the same from this similarity of their words on (Jaccard)."""
+"""Two blocks are nearly the same if their words are at least this similar (Jaccard index)."""
 REMEMBERED = 256
-"""Versions that each set of changed blocks is compared with: the latest."""
+"""A set of changed blocks is compared with so many earlier versions of the same blocks, the latest ones."""
 
 _WORD = re.compile(r"[A-Za-z_]\w*|\d+(?:\.\d*)?(?:e-?\d+)?|[^\w\s]")
 _COMMENT = re.compile(r"#.*")
 
 Words = frozenset[tuple[str, int]]
-"""A word and the how-manieth it is of its kind: `x`, then `x` again, are two."""
+"""Words with their occurrence number: `x` and a second `x` are `("x", 1)` and `("x", 2)`."""
 
 _PAIRS: dict[tuple[str, int], tuple[str, int]] = {}
-"""One copy of each for the thousands of versions that hold it."""
+"""Shares one copy of each pair among the thousands of versions that hold it, to save memory."""
 
 
 class Novelty:
-    """Every genome that was claimed, in order; for one thread that adds, and several that look at what was before."""
+    """Every genome that was claimed, numbered in order. One thread may add while others look up earlier genomes."""
 
     def __init__(self, seed: Genome, id: str) -> None:
         self._owners: dict[str, tuple[int, str]] = {seed.fingerprint: (0, id)}
@@ -35,11 +35,11 @@ class Novelty:
 
     @property
     def count(self) -> int:
-        """Genomes so far: what `twin` and `near` take as `before`."""
+        """Genomes so far; `twin` and `near` take such a number as `before`."""
         return self._count
 
     def claim(self, id: str, genome: Genome, parent: Genome | None) -> str | None:
-        """Reserves the genome; the id of the child that had it before, if one had."""
+        """Reserve the genome. Returns the id of the candidate that had it before, or None if it is new."""
         number, owner = self._owners.setdefault(genome.fingerprint, (self._count, id))
         if owner != id:
             return owner
@@ -51,12 +51,15 @@ class Novelty:
         return None
 
     def twin(self, genome: Genome, before: int) -> str | None:
-        """The child with the same genome among the first `before`."""
+        """The id of the candidate with the same genome among the first `before` genomes, or None."""
         number, owner = self._owners.get(genome.fingerprint, (before, ""))
         return owner if number < before else None
 
     def near(self, genome: Genome, parent: Genome, before: int) -> str | None:
-        """A child whose changed blocks are these and nearly the same; numbers that round to one digit alike are alike."""
+        """The id of a candidate among the first `before` that changed the same blocks to nearly the same code, or None.
+
+        Numbers that round to the same single digit count as equal.
+        """
         changed = {name: _words(text) for name, text in _changed(parent, genome).items()}
         for number, id, versions in list(self._versions.get(frozenset(changed), ())):
             if number < before and all(_alike(words, versions[name]) for name, words in changed.items()):

@@ -12,7 +12,7 @@ from agent.journal.events import Answered, Asked, Bred, Record, Rejected, Repair
 from agent.journal.replay import Replay
 from agent.llm import Completion, LanguageModel, Message, Request, RequestRejected
 from agent.memory import intention
-from agent.operators import Combining, Context, operators, repair
+from agent.operators import OPERATORS, Context, ModelFreeOperator, repair
 from agent.operators.repair import follow_up
 from agent.operators.templates import Prompts
 from agent.population.candidate import Candidate, Conversation, Failure, Recipe, Variant
@@ -47,8 +47,7 @@ class BreedingPool:
 
         `redraws`: how often a program that is known, or nearly, is asked to be another.
         """
-        self._prompts, self._operators = prompts, operators(prompts)
-        self._editor, self._record, self._replay = editor, record, replay
+        self._prompts, self._editor, self._record, self._replay = prompts, editor, record, replay
         self._calls = _Calls(models, record, replay, admission)
         self._repairs, self._redraws = repairs, redraws
         self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="breeding")
@@ -97,12 +96,12 @@ class BreedingPool:
         calls, conversation = 0, None
         edited: Genome | Violations
         for recipe in candidate.recipes:
-            operator = self._operators[recipe.operator]
-            if isinstance(operator, Combining):
+            operator = OPERATORS[recipe.operator]
+            if isinstance(operator, ModelFreeOperator):
                 conversation, edited = None, self._editor.apply(genome, (), operator.answer(recipe, genome, context))
                 said.append(operator.intention(recipe))
             else:
-                asked = Conversation(recipe, genome, operator.prompt(recipe, genome, context), calls=calls)
+                asked = Conversation(recipe, genome, operator.prompt(self._prompts, recipe, genome, context), calls=calls)
                 conversation, edited = self._new(candidate.id, asked, context)
             if isinstance(edited, Violations):
                 failure = Failure(candidate, edited.stage, " ".join(edited.reasons))
@@ -119,9 +118,9 @@ class BreedingPool:
         """The edited genome; where it is known already, another one is asked for, and taken if it can be used."""
         conversation, edited = self._edited(id, conversation)
         for _ in range(self._redraws):
-            if isinstance(edited, Violations) or context.met is None:
+            if isinstance(edited, Violations) or context.known_programs is None:
                 break
-            if not (found := context.met.told(edited, conversation.base)):
+            if not (found := context.known_programs.describe(edited, conversation.base)):
                 break
             messages = follow_up(conversation.messages, conversation.answer, self._prompts.parts["again"].fill(found=found))
             other, redrawn = self._edited(id, replace(conversation, messages=messages, recipe=_hotter(conversation.recipe)))

@@ -22,7 +22,7 @@ from agent.journal.replay import Replay
 from agent.journal.store import Journal
 from agent.lineage import Lineage
 from agent.llm import Failover, FailoverPolicy
-from agent.operators import Brief
+from agent.operators import Brief, Sampling
 from agent.population.archive import Archive
 from agent.population.candidate import SEED_ID, Candidate, Failure, Individual
 from agent.run import config as configuration
@@ -40,7 +40,7 @@ from agent.search.bandit import Bandits
 from agent.search.evolve import Evolution
 from agent.search.feedback import Feedback
 from agent.search.plateau import Plateau
-from agent.search.recipes import RecipeSampler, Sampling
+from agent.search.recipes import RecipeSampler
 from agent.search.reflection import Reflector
 from agent.search.steering import Steering
 

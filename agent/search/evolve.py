@@ -295,9 +295,9 @@ class Evolution:
         individuals = {id: self._seen(self.archive.individuals[id]) for id in sorted(named)}
         recent, front = self.archive.recent(self.search.recent), tuple(self.archive.front())
         learning, guidance = self._feedback, self._steering.guidance if self._steering else ""
-        told, written, met = learning.told(candidate), learning.written, self.archive.met()
+        told, written, known = learning.told(candidate), learning.written, self.archive.known_programs()
         others = tuple(child for id, child in self._open.items() if id != candidate.id)
-        return Context(self.brief, self.archive.seed, individuals, recent, front, told, guidance, written, others, met)
+        return Context(self.brief, self.archive.seed, individuals, recent, front, told, guidance, written, others, known)
 
     def _close_generation(self, number: int, population: Sequence[Individual], elites: Sequence[Individual]) -> None:
         if self._halted:  # it was not finished: the resume will close it

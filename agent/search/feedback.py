@@ -14,7 +14,7 @@ from agent.core.objectives import Noise
 from agent.journal.accounts import Account, Accounts
 from agent.journal.events import DirectiveWritten, Generalised, Learned, PlateauLevelChanged, Record
 from agent.memory import Lesson, Memory, kinds_in, lesson_of
-from agent.operators.surroundings import SMALL
+from agent.operators.prompt_parts import fits_prompt
 from agent.population.archive import Archive
 from agent.population.candidate import Candidate, Duplicate, Failure, Individual, Outcome, Recipe
 from agent.search.bandit import Bandits
@@ -104,8 +104,7 @@ class Feedback:
         """Does the prompt hold what this child changed?"""
         recipe = candidate.recipes[0]
         if lesson.id == recipe.parents[0]:
-            whole = sum(map(len, self._archive.individuals[lesson.id].genome.files.values())) <= SMALL
-            return whole or set(lesson.blocks) <= set(recipe.blocks)
+            return fits_prompt(self._archive.individuals[lesson.id].genome) or set(lesson.blocks) <= set(recipe.blocks)
         if lesson.id == recipe.elite:
             return not recipe.blocks or lesson.blocks == (recipe.example,)
         return lesson.id in recipe.parents and set(lesson.blocks) <= set(recipe.blocks)

@@ -13,7 +13,7 @@ from agent.core.text import clean, quote
 from agent.journal.events import DirectiveWritten, Generalised
 from agent.llm import Message
 from agent.memory import Lesson, Memory
-from agent.operators.conversation import conversation
+from agent.operators.prompt_parts import conversation
 from agent.operators.templates import Prompts
 
 INSIGHT_LIMIT, DIRECTIVE_LIMIT = 300, 700

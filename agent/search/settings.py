@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-OPERATORS: Mapping[str, float] = {"mutate": 0.3, "rewrite": 0.25, "eot": 0.2, "mate": 0.15, "splice": 0.1}
+from agent.operators import OPERATORS
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class SearchSettings:
     p_mate: float = 0.35
     p_mutate: float = 0.8
     p_eot: float = 0.25
-    operators: Mapping[str, float] = field(default_factory=lambda: dict(OPERATORS))
-    """Which operators make children, with their shares before any result is known; empty: the paper's three rates above."""
+    operators: Mapping[str, float] = field(default_factory=lambda: {name: operator.share for name, operator in OPERATORS.items()})
+    """Which operators make candidates, with their shares before any result is known; empty: the paper's three rates above."""
     roles: bool = True
     """Whether prompts play roles."""
     strategy: Literal["evolution", "random-sampling", "best-of-n"] = "evolution"

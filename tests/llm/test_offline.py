@@ -16,12 +16,10 @@ from agent.core.objectives import Fitness
 from agent.core.paths import prompts_folder
 from agent.genome import Editor, Genome, Violations, changed_blocks, read_genome
 from agent.llm import LlmSettings, Request, open_model
-from agent.operators import Brief, Context, operators, repair
+from agent.operators import OPERATORS, Brief, Context, DrawContext, EvolutionOfThought, Sampling, repair
 from agent.operators.templates import Prompts
 from agent.population.candidate import SEED_ID, Candidate, Individual, Recipe
 from agent.run import config
-from agent.search import recipes
-from agent.search.recipes import Sampling
 from sandbox.tasks import open_task
 
 ROOT = Path(__file__).parents[2]
@@ -51,7 +49,7 @@ class Lab:
     def prompt(self, recipe):
         base = self.individuals[recipe.parents[0]].genome
         context = Context(self.brief, self.seed, self.individuals)
-        return operators(PROMPTS)[recipe.operator].prompt(recipe, base, context)
+        return OPERATORS[recipe.operator].prompt(PROMPTS, recipe, base, context)
 
     def answer(self, recipe, messages=None):
         """(the answer, the child or what is wrong with it)."""
@@ -83,20 +81,24 @@ class Lab:
         return tried
 
 
-def draw_mating(rng, a, b, seed):
-    return recipes.draw_mating(rng, a, b, seed, SAMPLING)
+def draw_context(rng, a, b, seed):
+    return DrawContext(rng, PROMPTS, SAMPLING, seed, a, b, elites=[b])
 
 
-def draw_thought(rng, a, b, seed):
-    return recipes.draw_eot(rng, a, [b], seed, SAMPLING)
+def draw_mating(*given):
+    return OPERATORS["mate"].draw(draw_context(*given))
 
 
-def draw_whole_thought(rng, a, b, seed):
-    return recipes.draw_eot(rng, a, [b], seed, SAMPLING, whole=True)
+def draw_thought(*given):
+    return EvolutionOfThought().draw_for_block(draw_context(*given))
 
 
-def draw_rewrite(rng, a, b, seed):
-    return recipes.draw_rewrite(rng, a, PROMPTS, SAMPLING)
+def draw_whole_thought(*given):
+    return EvolutionOfThought().draw_for_program(draw_context(*given))
+
+
+def draw_rewrite(*given):
+    return OPERATORS["rewrite"].draw(draw_context(*given))
 
 
 def runs(child):
@@ -181,7 +183,7 @@ def test_frozen_blocks_are_left_alone_and_several_files_are_told_apart(editor):
     found = set()
     for seed in range(4):
         recipe = Recipe("rewrite", (SEED_ID,), (), "offline", seed, None, "uncommon")
-        messages = operators(PROMPTS)["rewrite"].prompt(recipe, genome, context)
+        messages = OPERATORS["rewrite"].prompt(PROMPTS, recipe, genome, context)
         child = editor.apply(genome, (), open_model("offline", LlmSettings()).complete(Request(messages, seed)).text)
         assert not isinstance(child, Violations), child.reasons
         found |= {*changed_blocks(genome, child)}
@@ -263,7 +265,7 @@ def test_a_block_that_looks_like_markdown_is_read_and_written_whole(editor, old,
     parent = Individual(Candidate(SEED_ID, 0), genome, Fitness({"accuracy": 0.9}))
     context = Context(Brief("A test.", {}, ()), parent, {SEED_ID: parent})
     recipe = Recipe("mutate", (SEED_ID,), ("Stage",), "offline", 0, None, "parameters")
-    messages = operators(PROMPTS)["mutate"].prompt(recipe, genome, context)
+    messages = OPERATORS["mutate"].prompt(PROMPTS, recipe, genome, context)
     child = editor.apply(genome, ("Stage",), open_model("offline", LlmSettings()).complete(Request(messages)).text)
     assert isinstance(child, Genome)
     assert child != genome

@@ -8,7 +8,7 @@ from agent.core.objectives import Fitness, Noise
 from agent.core.paths import prompts_folder, seeds_folder
 from agent.genome import Genome, read_genome
 from agent.memory import Memory, lesson_of
-from agent.operators import Brief, Context, operators
+from agent.operators import OPERATORS, Brief, Context
 from agent.operators.templates import Prompts
 from agent.population.candidate import SEED_ID, Candidate, Evidence, Failure, Individual, Recipe, Variant
 from agent.run import config
@@ -82,7 +82,7 @@ class Scene:
         """The messages of a recipe; `blocks` and what else was chosen by name."""
         recipe = recipe_of(operator, parents, **choices)
         base = base or self.context.individuals[parents[0]].genome
-        return operators(self.prompts)[operator].prompt(recipe, base, self.context)
+        return OPERATORS[operator].prompt(self.prompts, recipe, base, self.context)
 
     def with_recent(self, *recent):
         return replace(self, context=replace(self.context, recent=recent, lessons={}))

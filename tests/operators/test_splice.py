@@ -10,10 +10,9 @@ from agent.core.objectives import Fitness
 from agent.core.paths import seeds_folder
 from agent.genome import Editor, Genome, Violations, changed_blocks, read_genome
 from agent.genome.rewrites import revise
-from agent.operators import Context, operators
-from agent.operators.splice import units
+from agent.operators import OPERATORS, Context, DrawContext
+from agent.operators.splice import block_groups
 from agent.population.candidate import SEED_ID, Individual
-from agent.search.recipes import draw_splice
 
 SOURCE = """\
 import torch
@@ -51,9 +50,16 @@ def person(helpers):
     return build
 
 
-def spliced(editor, prompts, recipe, *parents):
+SPLICE = OPERATORS["splice"]
+
+
+def draw_splice(rng, a, b, seed):
+    return SPLICE.draw(DrawContext(rng, None, None, seed, a, b))
+
+
+def spliced(editor, recipe, *parents):
     context = Context(None, parents[0], {one.id: one for one in parents})
-    answer = operators(prompts)["splice"].answer(recipe, parents[0].genome, context)
+    answer = SPLICE.answer(recipe, parents[0].genome, context)
     return editor.apply(parents[0].genome, (), answer)
 
 
@@ -92,38 +98,38 @@ def test_blocks_that_need_each_other_come_together(person, changes, together):
     seed = person(SEED_ID)
     other = person("b", *changes, ("return 1", "return 2"))
     wanted = [together] if together else [("gate",), ("Net",)]
-    assert units(seed, other, seed) == [*wanted, ("build_optimizer",)]
+    assert block_groups(seed, other, seed) == [*wanted, ("build_optimizer",)]
 
 
 def test_a_helper_comes_with_the_block_that_uses_it(person):
     seed = person(SEED_ID)
     a, b = person("a", HELPED), person("b", HELPED, ("2 * x", "x + x"), ("twice(x)\n", "-twice(x)\n"), ("return 1", "return 2"))
-    assert units(a, b, seed) == [("twice", "gate"), ("build_optimizer",)]
+    assert block_groups(a, b, seed) == [("twice", "gate"), ("build_optimizer",)]
 
 
-def test_helpers_constants_and_imports_that_a_block_needs_are_brought_along(person, prompts, editor, helpers):
+def test_helpers_constants_and_imports_that_a_block_needs_are_brought_along(person, editor, helpers):
     seed = person(SEED_ID, ("return 1", "return 3"))
     half, admission = "HALF = math.pi / 2\n\n\ndef twice(x): return HALF * x\n\n\n", "def gate(x): return twice(x)"
     b = person("b", ("def gate(x): return x", f"import math\n\n{half}def unused(x): return x\n\n\n{admission}"))
     recipe = helpers["recipe"]("splice", [SEED_ID, "b"], blocks=("gate",))
-    text = spliced(editor, prompts, recipe, seed, b).files["model.py"]
+    text = spliced(editor, recipe, seed, b).files["model.py"]
     wanted = seed.genome.files["model.py"].replace("import torch\n", "import torch\nimport math\n")
     assert text == wanted.replace("def gate(x): return x", half + admission)
 
 
-def test_what_the_first_parent_needed_for_its_own_version_is_dropped(person, prompts, editor, helpers):
+def test_what_the_first_parent_needed_for_its_own_version_is_dropped(person, editor, helpers):
     a, b = person("a", HELPED), person("b", ("return 1", "return 2"))
-    child = spliced(editor, prompts, helpers["recipe"]("splice", ["a", "b"], blocks=("gate",)), a, b)
+    child = spliced(editor, helpers["recipe"]("splice", ["a", "b"], blocks=("gate",)), a, b)
     assert child.files["model.py"] == SOURCE
 
 
-def test_files_are_kept_apart(person, prompts, editor, helpers):
+def test_files_are_kept_apart(person, editor, helpers):
     files = {"model.py": "from parts import Net\n\n\ndef same(): return 1\n\n\ndef build_model(n, c): return Net(same())\n",
              "parts.py": "def same(): return 2\n\n\nclass Net:\n    def __init__(self, n): self.n = n + same()\n"}  # fmt: skip
     a = Individual(helpers["born"]("a", 0), Genome(files), Fitness({"a": 1}))
     other = {path: text.replace("return 1", "return -1").replace("return 2", "return -2") for path, text in files.items()}
     b = replace(a, candidate=helpers["born"]("b", 0), genome=Genome(other))
-    child = spliced(editor, prompts, helpers["recipe"]("splice", ["a", "b"], blocks=("parts.py:same",)), a, b)
+    child = spliced(editor, helpers["recipe"]("splice", ["a", "b"], blocks=("parts.py:same",)), a, b)
     assert not isinstance(child, Violations), child.reasons
     assert dict(child.files) == {**files, "parts.py": other["parts.py"]}
 
@@ -142,7 +148,7 @@ def runs(genome):
 
 
 @pytest.mark.parametrize(("name", "tries"), [("tiny_cnn", 8), pytest.param("exquisitenet_v2", 16, marks=pytest.mark.slow)])
-def test_most_children_of_real_parents_run_and_each_is_new(person, prompts, editor, name, tries):
+def test_most_children_of_real_parents_run_and_each_is_new(person, editor, name, tries):
     """Parents: the seed, changed step by step by rules."""
     genome = read_genome(seeds_folder() / name, ["model.py"], ["build_model"])
     seed = replace(person(SEED_ID), genome=genome)
@@ -159,7 +165,7 @@ def test_most_children_of_real_parents_run_and_each_is_new(person, prompts, edit
     for _ in range(tries):
         a, b = rng.sample(parents, 2)
         if recipe := draw_splice(rng, a, b, seed):
-            child = spliced(editor, prompts, recipe, a, b)
+            child = spliced(editor, recipe, a, b)
             assert child not in (a.genome, b.genome)
             assert isinstance(child, Violations) or {*recipe.blocks} <= {*changed_blocks(a.genome, child)}
             outcomes.append(isinstance(child, Genome) and runs(child))

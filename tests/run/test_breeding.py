@@ -66,7 +66,7 @@ def bred(editor, prompts):
         recipe = Recipe(
             "mutate", (SEED_ID,), ("width",), "m", 1, None, "complex", temperature=temperature, max_tokens=max_tokens
         )
-        context = Context(Brief("A number.", {}, OBJECTIVES), SEED, {SEED_ID: SEED}, met=archive.met())
+        context = Context(Brief("A number.", {}, OBJECTIVES), SEED, {SEED_ID: SEED}, known_programs=archive.known_programs())
         child = breeding.submit(Candidate("0001", 0, (recipe,)), context).result(30)
         breeding.close()
         return child, model, events, breeding

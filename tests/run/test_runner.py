@@ -12,7 +12,7 @@ from agent.genome import Genome
 from agent.journal.accounts import Accounts
 from agent.journal.events import GenerationEnded, Proposed, Settled
 from agent.journal.replay import Replay
-from agent.operators import Brief
+from agent.operators import Brief, Sampling
 from agent.operators.templates import Prompts
 from agent.population.archive import Archive
 from agent.population.candidate import SEED_ID, Candidate, Duplicate, Evidence, Failure, Individual, Variant
@@ -20,7 +20,7 @@ from agent.search.bandit import Bandits, BanditSettings
 from agent.search.evolve import Evolution
 from agent.search.feedback import CreditSettings, Feedback
 from agent.search.plateau import Plateau, PlateauSettings
-from agent.search.recipes import RecipeSampler, Sampling
+from agent.search.recipes import RecipeSampler
 from agent.search.settings import SearchSettings
 from agent.search.steady import Pace
 

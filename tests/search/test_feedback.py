@@ -10,13 +10,14 @@ from agent.genome import Genome
 from agent.journal.accounts import Accounts
 from agent.journal.events import Answered, DirectiveWritten, Generalised, Learned, PlateauLevelChanged, Settled
 from agent.llm import Completion, Usage
+from agent.operators import Sampling
 from agent.operators.templates import Prompts
 from agent.population.archive import Archive
 from agent.population.candidate import SEED_ID, Candidate, Duplicate, Failure, Individual, Recipe
 from agent.search.bandit import Bandits, BanditSettings
 from agent.search.feedback import CreditSettings, Feedback, MemorySettings
 from agent.search.plateau import BOLD, Plateau, PlateauSettings
-from agent.search.recipes import RecipeSampler, Sampling
+from agent.search.recipes import RecipeSampler
 from agent.search.reflection import ReflectionSettings, Reflector, read_answer
 
 OBJECTIVES = (Objective("accuracy", "max"), Objective("parameters", "min"))

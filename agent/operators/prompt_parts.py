@@ -1,0 +1,107 @@
+"""The parts that prompts of several operators share: both messages, the program around a block, and the rules at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from agent.core.text import fence
+from agent.genome import Genome, callers, heads, signatures
+from agent.genome.facts import ENTRY_POINTS
+from agent.llm import Message
+from agent.operators.compare import bare_name
+from agent.operators.templates import Prompts
+from agent.population.candidate import Recipe, listed
+
+WHOLE_PROGRAM_LIMIT = 12_000
+"""Characters of a program up to which a prompt shows all of it."""
+_KEEP_SIZES = "Tensors that go in and out keep their sizes, for every size of input and batch"
+_KEEP_WORKING = "It goes on working when the rest of the program changes: take what it needs from `model` and `steps`"
+"""What a block must keep beside its signature: one that computes, and the one that is called once to set up the training."""
+
+
+def conversation(prompts: Prompts, role: str | None, text: str) -> tuple[Message, ...]:
+    """A system message that gives the model its role (none in particular for None), and a user message with `text`."""
+    system = prompts.parts["system"].fill(role=prompts.roles[role] if role else "")
+    return Message("system", system), Message("user", text)
+
+
+def rules_for_block(prompts: Prompts, recipe: Recipe, base: Genome) -> str:
+    """The rules for rewriting the recipe's (first) block, with the length limit of the answer if the recipe has one."""
+    block = base.block(recipe.blocks[0])
+    name = bare_name(block.name)
+    keeps = _KEEP_WORKING if name == "build_optimizer" else _KEEP_SIZES
+    return prompts.parts["rules"].fill(block=name, kind=block.kind, keeps=keeps, max_tokens=_length_limit(recipe))
+
+
+def rules_for_program(prompts: Prompts, recipe: Recipe, base: Genome) -> str:
+    """The rules for an answer that may change any of the blocks."""
+    return prompts.parts["rules_whole"].fill(
+        frozen=code_names(bare_name(name) for name in sorted(base.frozen)),
+        file=[*base.files][-1] if len(base.files) > 1 else "",
+        max_tokens=_length_limit(recipe),
+    )
+
+
+def fits_prompt(genome: Genome) -> bool:
+    """Whether the program is short enough for a prompt to show all of it."""
+    return sum(map(len, genome.files.values())) <= WHOLE_PROGRAM_LIMIT
+
+
+def surroundings(prompts: Prompts, base: Genome, target: str, shown: Mapping[str, str]) -> str:
+    """What one needs to know of the program around the block `target`: all of it if it is short, else heads and call sites.
+
+    `shown`: blocks whose source stands further down in the prompt, each with the words that say where.
+    """
+    short = fits_prompt(base)
+    entry_points = [b for b in base.all_blocks if bare_name(b.name) in ENTRY_POINTS and b.name not in shown]
+    elsewhere = {*shown, *(b.name for b in entry_points)}
+    pointers = {name: f"# {base.block(name).kind} {bare_name(name)}: {where}" for name, where in shown.items()}
+    return prompts.parts["surroundings"].fill(
+        block=bare_name(target),
+        program=_fenced_files(base, pointers) if short else "",
+        entries="" if short else fenced_code("\n\n\n".join(b.source.strip("\n") for b in entry_points)),
+        signatures="" if short else fenced_code(signatures(base, without=elsewhere)),
+        callers="" if short else fenced_code(callers(base, target, without=elsewhere)),
+    )
+
+
+def whole_program(base: Genome) -> tuple[str, str]:
+    """All files, fenced, and the names of the blocks that are shown without their bodies.
+
+    These are blocks that nothing uses, in a program that is too long to be shown whole.
+    """
+    if fits_prompt(base):
+        return _fenced_files(base, {}), ""
+    unused = [block for block in base.blocks if block not in base.live_blocks]
+    outlines = {block.name: "\n".join(f"# {line}" for line in heads(block).splitlines()) for block in unused}
+    return _fenced_files(base, outlines), code_names(map(bare_name, outlines))
+
+
+def fenced_code(text: str) -> str:
+    """Python source in a fence; an empty text stays empty, so that the prompt leaves its paragraph out."""
+    return fence(text, "python") if text.strip() else ""
+
+
+def code_names(names: Iterable[str]) -> str:
+    """Names for a sentence: `A`, `B`."""
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def short_code_names(names: Sequence[str]) -> str:
+    """Names for a sentence, a few of them and how many more there are: `A`, `B`, `C`, `D` and 3 more."""
+    return listed([f"`{name}`" for name in names])
+
+
+def _length_limit(recipe: Recipe) -> str:
+    return "" if recipe.max_tokens is None else f"{recipe.max_tokens:,}"
+
+
+def _fenced_files(base: Genome, replacements: Mapping[str, str]) -> str:
+    """Each file in a fence, with comments in place of some blocks."""
+    texts = dict(base.files)
+    for name, comment in replacements.items():
+        block = base.block(name)
+        texts[block.file] = texts[block.file].replace(block.source.rstrip("\n"), comment, 1)
+    if len(texts) == 1:
+        return fence(next(iter(texts.values())), "python")
+    return "\n\n".join(f"`{path}`:\n\n{fence(text, 'python')}" for path, text in sorted(texts.items()))
