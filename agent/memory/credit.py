@@ -1,4 +1,4 @@
-"""Which lessons were worth telling: how the children fared whose prompts told them, in units of the noise."""
+"""Which lessons are worth showing: how the candidates whose prompts showed a lesson did, in units of the noise."""
 
 from __future__ import annotations
 
@@ -9,68 +9,73 @@ from math import exp2
 from agent.memory.lesson import Lesson
 
 FAILED_WORTH = -1.0
-"""A child that fails is a loss of this size."""
-MOST_WORTH = 2.0
-"""No single child moves a credit further: one lucky training, or one that broke down, decides nothing."""
+"""A candidate that fails counts as a loss of this size."""
+MAX_WORTH = 2.0
+"""No single candidate moves a credit further: one lucky training, or one that broke down, decides nothing."""
 KEEP = 0.95
-"""What is left of a credit when the next child counts: about the last twenty children decide."""
+"""The share of a credit that remains when the next reader is counted: about the last twenty readers decide."""
 HALF_LIFE = 500
-"""Children until a credit that nobody touches is worth half."""
-USUAL_RATE = 0.02
-"""Weight of each child in what is usual: about the last fifty."""
+"""After so many candidates a credit without new readers is worth half."""
+AVERAGE_RATE = 0.02
+"""Weight of each candidate in the average worth: about the last fifty decide."""
 DEAD, STRONG = -6.0, 6.0
-"""A lesson dies after about four children that lose as much as one child can; an insight is strong after four that gain so."""
+"""A lesson dies after about four readers that lose as much as one can; an insight is strong after four that gain as much."""
 
 
 @dataclass(slots=True)
-class Account:
-    """What is known of one lesson's worth to its readers."""
+class LessonCredit:
+    """What is known of one lesson's worth to its readers, the candidates whose prompts showed it."""
 
-    credit: float = 0.0
-    at: int = 0
-    """When the credit was last counted, in children."""
-    told: int = 0
-    """Children whose prompt told the lesson."""
+    value: float = 0.0
+    """As it was when it was last counted; it fades since."""
+    counted_at: int = 0
+    """Number of the candidate that was counted last."""
+    readers: int = 0
     dead: bool = False
-    """For good: a credit that fades towards zero must not raise the dead."""
+    """Stays true: a credit that fades towards zero must not bring the lesson back."""
 
 
-class Ledger:
-    """Counts every child once, and fades as children come."""
+class CreditLedger:
+    """Counts every candidate once, and lets credits fade as candidates are counted."""
 
     def __init__(self) -> None:
-        self._children = 0
-        self._usual = 0.0
+        self._candidates = 0
+        self._average = 0.0
 
-    def opened(self, credit: float = 0.0, told: int = 0) -> Account:
-        return Account(credit, self._children, told)
+    def open(self, value: float = 0.0, readers: int = 0) -> LessonCredit:
+        """The credit of a new lesson."""
+        return LessonCredit(value, self._candidates, readers)
 
-    def credit(self, account: Account) -> float:
-        return account.credit * exp2((account.at - self._children) / HALF_LIFE)
+    def current(self, credit: LessonCredit) -> float:
+        """What the credit is worth now."""
+        return credit.value * exp2((credit.counted_at - self._candidates) / HALF_LIFE)
 
-    def count(self, child: Lesson, told: Iterable[Account]) -> None:
-        """Credits the lessons that the child was told with how it fared against the usual child.
+    def count(self, outcome: Lesson, shown: Iterable[LessonCredit]) -> None:
+        """Credit the lessons that a candidate was shown with how it did against the average candidate.
 
-        Most changes of a good program lose: without that comparison every lesson would die of being told. A gain never
+        Most changes of a good program lose: without that comparison every lesson would die of being shown. A gain never
         counts for less because others gained too.
         """
-        self._children += 1
-        worth = worth_of(child)
-        self._usual += max(USUAL_RATE, 1 / self._children) * (worth - self._usual)  # at first the plain mean
-        surplus = clip(worth - min(0.0, self._usual), MOST_WORTH)
-        for account in told:
-            account.credit = KEEP * self.credit(account) + surplus
-            account.at, account.told = self._children, account.told + 1
-            account.dead = account.dead or account.credit <= DEAD
+        self._candidates += 1
+        worth = worth_of(outcome)
+        self._average += max(AVERAGE_RATE, 1 / self._candidates) * (worth - self._average)  # at first the plain mean
+        surplus = clip(worth - min(0.0, self._average), MAX_WORTH)
+        for credit in shown:
+            credit.value = KEEP * self.current(credit) + surplus
+            credit.counted_at, credit.readers = self._candidates, credit.readers + 1
+            credit.dead = credit.dead or credit.value <= DEAD
 
 
-def worth_of(child: Lesson) -> float:
-    """Its gains together, so that a trade of one objective for another is worth little; also those within the noise,
-    which cancel out over many children."""
-    if child.verdict == "failed":
+def worth_of(outcome: Lesson) -> float:
+    """The sum of a candidate's gains, so that trading one objective for another is worth little.
+
+    Gains within the noise count too: they cancel out over many candidates.
+    """
+    if outcome.verdict == "failed":
         return FAILED_WORTH
-    return clip(sum(clip(gain, MOST_WORTH) for gain in child.gains.values()), MOST_WORTH)
+    return clip(sum(clip(gain, MAX_WORTH) for gain in outcome.gains.values()), MAX_WORTH)
 
 
 def clip(value: float, limit: float) -> float:
+    """The value, or the nearest one from -limit to limit."""
     return max(-limit, min(limit, value))

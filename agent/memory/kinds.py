@@ -10,34 +10,34 @@ from functools import lru_cache
 
 from agent.genome.syntax import parse
 
-MOST = 12
-"""Kinds that are named at most: a change of everything is about nothing in particular."""
+MAX_KINDS = 12
+"""Kinds that are listed at most: a change of everything is about nothing in particular."""
 MAX_LINES = 3_000
-"""Comparing longer texts line by line may take very long; they are not compared."""
+"""Texts with more lines are not compared, which may take very long."""
 _CONTAINERS = {"Module", "ModuleDict", "ModuleList", "Sequential", "Tensor"}
 _FUNCTIONALS = {"F", "functional"}
 
 
 def kinds_in(source: str, lines: Collection[int] | None = None) -> tuple[str, ...]:
-    """The kinds named in Python source in their order, without doubles: in all of it, or on these lines (from 1).
+    """The kinds named in Python source, each once, in order: in all of it, or on the given lines (counted from 1).
 
-    A line that names no kind stands for the call around it. Source that does not parse has none.
+    A line that names no kind counts for the call around it. Source that does not parse has none.
     """
-    named, spans = _named(source)
+    named, spans = _find_kinds(source)
     if lines is None:
-        return tuple(dict.fromkeys(kind for _, _, kind in named))[:MOST]
+        return tuple(dict.fromkeys(kind for _, _, kind in named))[:MAX_KINDS]
     wanted = sorted(lines)[:MAX_LINES]
     on_lines = {line for line, _, _ in named}
     found = [(line, column, kind) for line, column, kind in named if line in lines]
     for line in wanted:
         around = [span for span in spans if span[0] <= line <= span[1]] if line not in on_lines else []
         found += [(line, 0, kind) for _, _, kind in around[-1:]]
-    return tuple(dict.fromkeys(kind for _, _, kind in sorted(found)))[:MOST]
+    return tuple(dict.fromkeys(kind for _, _, kind in sorted(found)))[:MAX_KINDS]
 
 
 @lru_cache(maxsize=1024)
-def _named(source: str) -> tuple[list[tuple[int, int, str]], list[tuple[int, int, str]]]:
-    """(line, column, kind) of each that is named, and (first line, last line, kind) of calls over several lines."""
+def _find_kinds(source: str) -> tuple[list[tuple[int, int, str]], list[tuple[int, int, str]]]:
+    """(line, column, kind) of each kind that is named, and (first line, last line, kind) of calls over several lines."""
     try:
         tree = parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -58,21 +58,21 @@ def kinds_changed(old: str, new: str) -> tuple[str, ...]:
     before, after = old.split("\n"), new.split("\n")
     if len(before) > MAX_LINES or len(after) > MAX_LINES:
         return ()
-    gone: set[int] = set()
-    come: set[int] = set()
+    removed: set[int] = set()
+    added: set[int] = set()
     shorter = min(len(before), len(after))
     head = next((n for n in range(shorter) if before[n] != after[n]), shorter)  # most lines are the same at both ends
     tail = next((n for n in range(shorter - head) if before[-1 - n] != after[-1 - n]), shorter - head)
     inner = difflib.SequenceMatcher(None, before[head : len(before) - tail], after[head : len(after) - tail])
     for tag, i, j, k, m in inner.get_opcodes():
         if tag != "equal":
-            gone.update(range(head + i + 1, head + j + 1))
-            come.update(range(head + k + 1, head + m + 1))
-    return tuple(dict.fromkeys([*kinds_in(new, come), *kinds_in(old, gone)]))[:MOST]
+            removed.update(range(head + i + 1, head + j + 1))
+            added.update(range(head + k + 1, head + m + 1))
+    return tuple(dict.fromkeys([*kinds_in(new, added), *kinds_in(old, removed)]))[:MAX_KINDS]
 
 
 def _kind(place: ast.Name | ast.Attribute, *, called: bool) -> str | None:
-    """`nn.Conv2d`, also where it is not called; `SGD(...)`; `F.silu(...)`."""
+    """The kind that a name stands for, or None: `nn.Conv2d`, called or not; `SGD(...)`; `F.silu(...)`."""
     name = place.id if isinstance(place, ast.Name) else place.attr
     owner = place.value if isinstance(place, ast.Attribute) else None
     root = owner.id if isinstance(owner, ast.Name) else owner.attr if isinstance(owner, ast.Attribute) else ""

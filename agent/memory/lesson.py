@@ -10,30 +10,30 @@ from types import MappingProxyType
 from typing import Literal
 
 from agent.core.objectives import Noise, Objective
-from agent.core.text import clean
+from agent.core.text import clean, one_line
 from agent.genome import Genome, diff
 from agent.genome.answer import extract
-from agent.memory.answer import intention, one_line
+from agent.memory.intention import read_intention
 from agent.memory.kinds import MAX_LINES, kinds_changed
+from agent.operators.compare import bare_name
 from agent.population.candidate import SEED_ID, Failure, Individual
 
 Verdict = Literal["helped", "hurt", "mixed", "neutral", "failed"]
-"""Beyond the noise: better, worse, both (in different objectives), neither; `failed`: not measured at all."""
+"""Beyond the noise better, worse, both (in different objectives) or neither; `failed`: not measured at all."""
 
-CHANGE_LIMIT = 2_000
-"""Characters of a change that are kept."""
-REASON_LIMIT = 200
+CHANGE_LIMIT, REASON_LIMIT = 2_000, 200
+"""Characters that are kept of a change, and of a failure's reason."""
 _DEFINED = re.compile(r"^(?:async\s+def|def|class)\s+(\w+)", re.MULTILINE)
-CUT = "[cut: "
-"""Begins the last line of a change that was cut. No line of a diff begins so."""
+CUT_MARK = "[cut: "
+"""The last line of a change that was cut begins with this, as no line of a diff does."""
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """What a child teaches, kept short. All text is clean of control characters, and hostile all the same."""
+    """What one candidate teaches, kept short. All text is clean of control characters, and hostile all the same."""
 
     id: str
-    """The child's; `insight-1` and so on for general insights, which no child brought."""
+    """The candidate's id; `insight-1` and so on for general insights, which belong to no candidate."""
     operator: str
     blocks: tuple[str, ...]
     kinds: tuple[str, ...]
@@ -42,22 +42,22 @@ class Lesson:
     directive: str | None
     model: str
     change: str
-    """Unified diff against the first parent, cut at `CHANGE_LIMIT`; of a child that never parsed, its rewritten block's.
-    Empty if the answer held none."""
+    """Unified diff against the first parent, cut at `CHANGE_LIMIT`; if the answer never parsed, the diff of the block that it
+    was to rewrite. Empty if the answer held no code."""
     intention: str
     expected: str
     effects: Mapping[str, float] = field(hash=False)
-    """Child minus first parent, by objective, in the objective's own unit; empty if not measured. The seed as parent counts
-    with its mean over training seeds, where that is known."""
+    """The candidate's value minus its first parent's, by objective, in the objective's own unit; empty if not measured. If the
+    seed is the parent, its mean over training seeds is used where that is known."""
     gains: Mapping[str, float] = field(hash=False)
-    """The same in units of the noise, positive for the better (see `Noise.gain`)."""
+    """The effects in units of the noise, positive for the better (see `Noise.gain`)."""
     verdict: Verdict
     reason: str = ""
-    """Failures: the stage and why."""
+    """For failures: the stage and why."""
     insight: str = ""
-    """Why a change works, in general terms, as a model said it: Evolution of Thought asks for it."""
+    """Why a change works, in general terms, as a model stated it when Evolution of Thought asked for it."""
     shown: tuple[str, ...] = ()
-    """Ids of the lessons that the child's prompt told."""
+    """Ids of the lessons that the candidate's prompt showed."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "effects", MappingProxyType(dict(self.effects)))
@@ -72,20 +72,23 @@ def lesson_of(
     objectives: Sequence[Objective],
     noise: Noise,
 ) -> Lesson:
-    """`parent`: the child's first one. `answer`: the last one that the child was made of, or failed by."""
+    """The lesson of a measured or failed candidate.
+
+    `parent`: the candidate's first parent. `answer`: the last answer that it was made from, or failed by.
+    """
     candidate = outcome.candidate
     last = candidate.recipes[-1] if candidate.recipes else None
-    said, expected = intention(answer)
+    intention, expected = read_intention(answer)
     if isinstance(outcome, Individual):
-        said = said or outcome.intention  # what no model made says it without an answer
+        intention = intention or outcome.intention  # a candidate that no model made has an intention without an answer
     change, kinds = _change(outcome, parent.genome, answer)
     effects: dict[str, float] = {}
     reason = ""
     if isinstance(outcome, Failure):
         reason = f"{outcome.stage}: {one_line(outcome.reason, REASON_LIMIT)}"
     else:
-        before = noise.usual(parent.fitness) if parent.id == SEED_ID else parent.fitness
-        effects = {o.name: outcome.fitness[o.name] - before[o.name] for o in objectives}
+        reference = noise.usual(parent.fitness) if parent.id == SEED_ID else parent.fitness
+        effects = {o.name: outcome.fitness[o.name] - reference[o.name] for o in objectives}
     return Lesson(
         id=outcome.id,
         operator=candidate.operator,
@@ -95,19 +98,19 @@ def lesson_of(
         directive=candidate.directive,
         model=last.model if last else "",
         change=change,
-        intention=said,
+        intention=intention,
         expected=expected,
         effects=effects,
         gains={o.name: noise.gain(o, effects[o.name]) for o in objectives if effects},
         verdict="failed" if isinstance(outcome, Failure) else verdict(effects, objectives, noise),
         reason=reason,
-        insight=said if last and last.operator == "eot" else "",
+        insight=intention if last and last.operator == "eot" else "",
         shown=tuple(dict.fromkeys(shown)),
     )
 
 
 def verdict(effects: Mapping[str, float], objectives: Sequence[Objective], noise: Noise) -> Verdict:
-    """Of a measured change."""
+    """The verdict on a measured change."""
     certain = [o for o in objectives if not noise.within(o, effects[o.name])]
     better = [o for o in certain if o.better(effects[o.name], 0)]
     if not certain:
@@ -116,21 +119,21 @@ def verdict(effects: Mapping[str, float], objectives: Sequence[Objective], noise
 
 
 def _change(outcome: Individual | Failure, old: Genome, answer: str) -> tuple[str, tuple[str, ...]]:
-    """The bounded diff, and the kinds that it is about."""
+    """The diff, cut to its limit, and the kinds that it is about."""
     candidate, new = outcome.candidate, outcome.genome
     if new is not None:
         before, after = ({block.name: block.source for block in genome.all_blocks} for genome in (old, new))
         pairs = [(before.get(name, ""), after[name]) for name in candidate.about(outcome.changed) if name in after]
         text = diff(old, new) if _comparable([*old.files.values(), *new.files.values()]) else ""
     else:
-        # The blocks as the answer has them, with what stands beside them: enough to say what was tried.
-        names = {name.rpartition(":")[2] for name in (candidate.recipes[-1].blocks if candidate.recipes else ())}
+        # The answer's code against the blocks that it rewrites: enough to see what was tried.
+        names = {bare_name(name) for name in (candidate.recipes[-1].blocks if candidate.recipes else ())}
         code = extract(answer, sorted(names))
         names |= set(_DEFINED.findall(code)) if isinstance(code, str) and not names else set()
-        source = "".join(b.source for b in old.all_blocks if b.name.rpartition(":")[2] in names)
+        source = "".join(b.source for b in old.all_blocks if bare_name(b.name) in names)
         pairs = [(source, code)] if isinstance(code, str) else []
         text = "".join(_block_diff(*pair) for pair in pairs if _comparable(pair))
-    return _bounded(text), tuple(dict.fromkeys(kind for pair in pairs for kind in kinds_changed(*pair)))
+    return _shortened(text), tuple(dict.fromkeys(kind for pair in pairs for kind in kinds_changed(*pair)))
 
 
 def _comparable(texts: Iterable[str]) -> bool:
@@ -142,10 +145,10 @@ def _block_diff(old: str, new: str) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _bounded(text: str) -> str:
-    """Whole lines as far as they fit, and how much was left out."""
+def _shortened(text: str) -> str:
+    """The whole lines that fit into `CHANGE_LIMIT`, and how much was left out."""
     if len(text) <= CHANGE_LIMIT:
         return clean(text)
     kept = text[: CHANGE_LIMIT - 60]
     kept = kept[: kept.rfind("\n") + 1] or f"{kept}\n"
-    return f"{clean(kept)}{CUT}{len(text) - len(kept):,} more characters]\n"
+    return f"{clean(kept)}{CUT_MARK}{len(text) - len(kept):,} more characters]\n"

@@ -1,4 +1,4 @@
-"""The memory of Evolution of Thought: keeps every lesson, recalls what a prompt should tell, credits what was told."""
+"""The memory of a run: keeps every lesson, recalls those that a prompt should show, and credits those that were shown."""
 
 from __future__ import annotations
 
@@ -8,56 +8,58 @@ from dataclasses import dataclass, field
 from math import exp2, log2
 
 from agent.core.objectives import Noise, Objective
-from agent.memory.answer import one_line
-from agent.memory.credit import STRONG, Account, Ledger, clip
+from agent.core.text import one_line
+from agent.memory.credit import STRONG, CreditLedger, LessonCredit, clip
 from agent.memory.lesson import Lesson, verdict
 from agent.memory.render import render
-from agent.memory.similarity import alike, moves
+from agent.memory.similarity import changed_words, nearly_same
+from agent.operators import OPERATORS, ModelFreeOperator
 
 SEPARATOR = "\n\n"
 """Between two lessons of a prompt."""
 
 SAME_BLOCK, SAME_KIND, SAME_DIRECTIVE, UNRELATED = 4.0, 2.0, 1.0, 0.5
-"""Powers of two: a nearer kinship outweighs all farther ones together."""
-MOST_GAIN = 5.0
+"""How relevant a lesson is. Powers of two: a closer relation outweighs all weaker ones together."""
+MAX_EVIDENCE = 5.0
 """In units of the noise: a larger change is no better evidence."""
 NEUTRAL_EVIDENCE, FAILED_EVIDENCE = 0.25, 1.0
-CANDIDATES = 32
-"""Lessons that each shelf keeps; it is tidied at twice as many."""
+LESSONS_PER_TOPIC = 32
+"""Lessons that each topic keeps; it is pruned when it has twice as many."""
 NEWEST = 8
-"""So many of them are kept for being new."""
-KINDS_ASKED = 12
+"""So many of them are kept because they are the newest."""
+MAX_KINDS = 12
+"""Kinds that a recall looks for."""
 
 GENERAL = "insight"
-"""What stands as operator of a rewritten insight."""
+"""The operator of a lesson that is a general insight."""
 GENERAL_LIMIT = 300
-"""Characters of a rewritten insight."""
+"""Characters of a general insight."""
 
-Shelf = tuple[str, str, bool]
-"""What its lessons share: a block, a kind, a directive or nothing; its name; whether they warn (hurt or failed)."""
+Topic = tuple[str, str, bool]
+"""What lessons have in common: a block, a kind, a directive or nothing; its name; whether they warn (hurt or failed)."""
 
 
 @dataclass(frozen=True)
-class Standing:
+class LessonStanding:
     """What a lesson is worth to its readers."""
 
     lesson: Lesson
     credit: float
-    told: int
-    """Children whose prompts told it."""
-    fate: str
-    """`alive`, `dead` (its readers lost too often), or the id of the insight that took its place."""
+    readers: int
+    """Candidates whose prompts showed it."""
+    status: str
+    """`alive`, `dead` (its readers lost too often), or the id of the general insight that replaced it."""
 
 
 @dataclass(slots=True)
 class _Verdicts:
-    """Of all children that made the same moves."""
+    """The verdicts on all candidates that made the same change."""
 
-    of: Counter[str] = field(default_factory=Counter)
+    counts: Counter[str] = field(default_factory=Counter)
     total: int = 0
 
     def add(self, verdict: str) -> None:
-        self.of[verdict] += 1
+        self.counts[verdict] += 1
         self.total += 1
 
 
@@ -66,31 +68,35 @@ class _Entry:
     lesson: Lesson
     order: int
     text: str
-    moves: frozenset[str]
+    words: frozenset[str]
+    """See `changed_words`."""
     evidence: float
-    account: Account
-    agreeing: _Verdicts
+    credit: LessonCredit
+    verdicts: _Verdicts
+    """On the same change, this lesson's own among them."""
     replaced: bool = False
-    """By a general insight."""
+    """Whether a general insight replaced it."""
 
     @property
     def gone(self) -> bool:
-        return self.replaced or self.account.dead
+        """Whether it is recalled no more."""
+        return self.replaced or self.credit.dead
 
 
 class Memory:
-    """Grows with `learn` and `rewrite`; reading changes nothing. For one thread."""
+    """Grows with `learn` and `generalise`; reading changes nothing. For one thread."""
 
     def __init__(self, objectives: Sequence[Objective], noise: Noise) -> None:
         self._objectives, self._noise = tuple(objectives), noise
         self._entries: dict[str, _Entry] = {}
-        self._heirs: dict[str, str] = {}
-        self._shelves: defaultdict[Shelf, list[_Entry]] = defaultdict(list)
+        self._successors: dict[str, str] = {}
+        """The ids of replaced lessons, each with the id of the general insight that replaced it."""
+        self._topics: defaultdict[Topic, list[_Entry]] = defaultdict(list)
         self._verdicts: defaultdict[frozenset[str], _Verdicts] = defaultdict(_Verdicts)
-        self._risen: dict[_Entry, None] = {}
-        """Insights that were strong once; a credit that nobody adds to fades."""
-        self._ledger = Ledger()
-        self._generals = 0
+        self._proven: dict[_Entry, None] = {}
+        """Insights that were strong at some time; since then their credit may have faded."""
+        self._ledger = CreditLedger()
+        self._general_count = 0
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -99,89 +105,89 @@ class Memory:
         return self._entries[id].lesson
 
     def learn(self, lesson: Lesson) -> None:
-        """Keeps the lesson, and credits those that its child was shown. A lesson that is known already changes nothing."""
+        """Keep the lesson, and credit those that its candidate was shown. A lesson that is known already changes nothing."""
         if lesson.id in self._entries:
             return
-        told = dict.fromkeys(self._entry(id) for id in lesson.shown if id in self._entries)
-        self._ledger.count(lesson, [entry.account for entry in told])
-        risen = [e for e in told if e.account.credit >= STRONG and e.lesson.insight and e.lesson.operator != GENERAL]
-        self._risen |= dict.fromkeys(risen)
-        self._enter(lesson, self._ledger.opened())
+        shown = dict.fromkeys(self._entry(id) for id in lesson.shown if id in self._entries)
+        self._ledger.count(lesson, [entry.credit for entry in shown])
+        proven = [e for e in shown if e.credit.value >= STRONG and e.lesson.insight and e.lesson.operator != GENERAL]
+        self._proven |= dict.fromkeys(proven)
+        self._add(lesson, self._ledger.open())
 
     def recall(self, blocks: Iterable[str], kinds: Iterable[str], directive: str | None, budget: int) -> tuple[Lesson, ...]:
-        """The lessons that a prompt about these blocks should tell, best first: `tell` makes at most `budget` characters.
+        """The lessons that a prompt about these blocks should show, best first; `render_all` makes at most `budget` characters.
 
         `kinds`: those in the blocks to be rewritten (see `kinds_in`). Of every three lessons the second is one that hurt
         or failed, as long as there are both.
         """
-        blocks, kinds = tuple(blocks), tuple(dict.fromkeys(kinds))[:KINDS_ASKED]
-        near = frozenset(blocks), frozenset(kinds), directive
-        good, bad = (self._ranked(_shelves(blocks, kinds, directive, warns), *near) for warns in (False, True))
-        return tuple(entry.lesson for entry in _fill(good, bad, budget))
+        blocks, kinds = tuple(blocks), tuple(dict.fromkeys(kinds))[:MAX_KINDS]
+        wanted = frozenset(blocks), frozenset(kinds), directive
+        good, bad = (self._ranked(_topics(blocks, kinds, directive, warns), *wanted) for warns in (False, True))
+        return tuple(entry.lesson for entry in _choose(good, bad, budget))
 
     def _ranked(
-        self, shelves: Iterable[Shelf], blocks: frozenset[str], kinds: frozenset[str], directive: str | None
+        self, topics: Iterable[Topic], blocks: frozenset[str], kinds: frozenset[str], directive: str | None
     ) -> list[_Entry]:
-        """What lies on the shelves, best first."""
+        """The lessons of these topics, best first."""
         found: set[_Entry] = set()
-        for shelf in shelves:
-            found.update(self._shelves.get(shelf, ()))
+        for topic in topics:
+            found.update(self._topics.get(topic, ()))
         ranked = [
             (-_relevance(e.lesson, blocks, kinds, directive) * self._merit(e), -e.order, e)
             for e in found
-            if not (e.replaced or e.account.dead)
+            if not e.gone
         ]
-        ranked.sort()  # no two are of the same order
+        ranked.sort()  # no two entries have the same order, so that entries are never compared
         return [entry for _, _, entry in ranked]
 
-    def tell(self, lessons: Iterable[Lesson]) -> str:
+    def render_all(self, lessons: Iterable[Lesson]) -> str:
         """The lessons as one Markdown list."""
         return SEPARATOR.join(self.render(lesson) for lesson in lessons)
 
-    def render(self, lesson: Lesson, *, seen: bool = False) -> str:
-        """`seen`: the reader has the lesson's code before it."""
+    def render(self, lesson: Lesson, *, code_shown: bool = False) -> str:
+        """The lesson as a Markdown list item. `code_shown`: whether the prompt shows the lesson's code anyway."""
         known = self._entries.get(lesson.id)
-        if known is not None and known.lesson is lesson and not seen:
+        if known is not None and known.lesson is lesson and not code_shown:
             return known.text
-        return render(lesson, self._objectives, self._noise, seen=seen)
+        return render(lesson, self._objectives, self._noise, code_shown=code_shown)
 
     def credit(self, id: str) -> float:
-        """How children that were shown the lesson fared against the usual child, in units of the noise, fading.
+        """How the lesson's readers did against the average candidate, in units of the noise; it fades with time.
 
-        A source of a general insight has the credit of that. Raises KeyError for an unknown id.
+        A lesson that a general insight replaced has the credit of that insight. Raises KeyError for an unknown id.
         """
-        return self._ledger.credit(self._entry(id).account)
+        return self._ledger.current(self._entry(id).credit)
 
-    def standings(self) -> list[Standing]:
+    def standings(self) -> list[LessonStanding]:
         """All lessons, those with the most credit first."""
-        told = []
+        standings = []
         for id, entry in self._entries.items():
-            fate = self._heirs.get(id) or ("dead" if entry.account.dead else "alive")
-            told.append(Standing(entry.lesson, self._ledger.credit(entry.account), entry.account.told, fate))
-        return sorted(told, key=lambda s: -s.credit)
+            status = self._successors.get(id) or ("dead" if entry.credit.dead else "alive")
+            standings.append(LessonStanding(entry.lesson, self._ledger.current(entry.credit), entry.credit.readers, status))
+        return sorted(standings, key=lambda s: -s.credit)
 
-    def strong(self) -> tuple[Lesson, ...]:
+    def strong_insights(self) -> tuple[Lesson, ...]:
         """Insights that proved themselves and are worth a shorter, more general form, strongest first."""
-        insights = [e for e in self._risen if not e.gone]
-        ranked = sorted((-self._ledger.credit(e.account), e.order, e.lesson) for e in insights)
+        insights = [e for e in self._proven if not e.gone]
+        ranked = sorted((-self._ledger.current(e.credit), e.order, e.lesson) for e in insights)
         return tuple(lesson for credit, _, lesson in ranked if -credit >= STRONG)
 
-    def rewrite(self, ids: Iterable[str], text: str) -> Lesson:
-        """Puts one general insight in the place of several: it has their summed credit and their mean effects.
+    def generalise(self, ids: Iterable[str], text: str) -> Lesson:
+        """Replace several lessons by one general insight, with their summed credit and their mean effects.
 
-        Its sources are recalled no more, and what children do that were shown one of them is credited to it.
-        Raises KeyError for an unknown id, ValueError if there is no id or no text.
+        The replaced lessons are recalled no more, and the results of candidates that were shown one of them are credited to
+        the insight. Raises KeyError for an unknown id, ValueError if there is no id or no text.
         """
         sources = list(dict.fromkeys(self._entry(id) for id in ids))
         insight = one_line(text, GENERAL_LIMIT)
         if not sources or not insight:
             raise ValueError("a general insight needs sources and a text")
-        self._generals += 1
-        general = self._general(f"{GENERAL}-{self._generals}", insight, [source.lesson for source in sources])
-        credit = sum(self._ledger.credit(source.account) for source in sources)
-        self._enter(general, self._ledger.opened(credit, sum(source.account.told for source in sources)))
+        self._general_count += 1
+        general = self._general(f"{GENERAL}-{self._general_count}", insight, [source.lesson for source in sources])
+        credit = sum(self._ledger.current(source.credit) for source in sources)
+        self._add(general, self._ledger.open(credit, sum(source.credit.readers for source in sources)))
         for source in sources:
-            source.replaced, self._heirs[source.lesson.id] = True, general.id
+            source.replaced, self._successors[source.lesson.id] = True, general.id
         return general
 
     def _general(self, id: str, insight: str, sources: Sequence[Lesson]) -> Lesson:
@@ -206,69 +212,79 @@ class Memory:
         )
 
     def _entry(self, id: str) -> _Entry:
-        while id in self._heirs:
-            id = self._heirs[id]
+        """The entry of a lesson, or of the general insight that replaced it."""
+        while id in self._successors:
+            id = self._successors[id]
         return self._entries[id]
 
-    def _enter(self, lesson: Lesson, account: Account) -> None:
-        # The text is made now: a recall measures hundreds of them.
-        text, moved = self.render(lesson), moves(lesson)
-        verdicts = self._verdicts[moved]
+    def _add(self, lesson: Lesson, credit: LessonCredit) -> None:
+        # The text is made once, here: a recall needs the lengths of hundreds of them.
+        text, words = self.render(lesson), changed_words(lesson)
+        verdicts = self._verdicts[words]
         verdicts.add(lesson.verdict)
-        entry = _Entry(lesson, len(self), text, moved, self._evidence(lesson), account, verdicts)
+        entry = _Entry(lesson, len(self), text, words, self._evidence(lesson), credit, verdicts)
         self._entries[lesson.id] = entry
-        if lesson.operator == "splice" and not lesson.effects:
-            return  # two versions that do not fit each other, and nobody's idea: there is nothing in it to avoid
-        for shelf in _shelves(lesson.blocks, lesson.kinds, lesson.directive, lesson.verdict in ("hurt", "failed")):
-            self._put(entry, self._shelves[shelf])
+        if not lesson.effects and isinstance(OPERATORS.get(lesson.operator), ModelFreeOperator):
+            return  # versions of blocks that do not fit together, and nobody's idea: there is nothing in it to avoid
+        for topic in _topics(lesson.blocks, lesson.kinds, lesson.directive, lesson.verdict in ("hurt", "failed")):
+            self._file(entry, self._topics[topic])
 
-    def _put(self, entry: _Entry, shelf: list[_Entry]) -> None:
-        """Of a full shelf, the best and the newest stay."""
-        shelf.append(entry)
-        if len(shelf) >= 2 * CANDIDATES:
-            old = sorted((e for e in shelf[:-NEWEST] if not e.gone), key=lambda e: (-self._merit(e), -e.order))
-            shelf[:] = [*sorted(old[: CANDIDATES - NEWEST], key=lambda e: e.order), *shelf[-NEWEST:]]
+    def _file(self, entry: _Entry, entries: list[_Entry]) -> None:
+        """Add the entry to a topic. When the topic is full, only its best and its newest entries stay."""
+        entries.append(entry)
+        if len(entries) >= 2 * LESSONS_PER_TOPIC:
+            old = sorted((e for e in entries[:-NEWEST] if not e.gone), key=lambda e: (-self._merit(e), -e.order))
+            best = sorted(old[: LESSONS_PER_TOPIC - NEWEST], key=lambda e: e.order)
+            entries[:] = [*best, *entries[-NEWEST:]]
 
     def _evidence(self, lesson: Lesson) -> float:
-        if lesson.effects and lesson.reason:  # a program that was known: it says what not to try again, and no more
+        """How much the lesson proves, in units of the noise."""
+        if lesson.effects and lesson.reason:  # a program that was known already: it only says what not to try again
             return NEUTRAL_EVIDENCE
         if not lesson.effects:
             return FAILED_EVIDENCE if lesson.verdict == "failed" else NEUTRAL_EVIDENCE
         certain = [o.name for o in self._objectives if not self._noise.within(o, lesson.effects[o.name])]
-        return clip(NEUTRAL_EVIDENCE + sum(abs(lesson.gains[name]) for name in certain), MOST_GAIN)
+        return clip(NEUTRAL_EVIDENCE + sum(abs(lesson.gains[name]) for name in certain), MAX_EVIDENCE)
 
     def _merit(self, entry: _Entry) -> float:
-        """Evidence, more if several children agree; up to four times as much or little by credit; twice if never told."""
-        account = entry.account
-        merit = entry.evidence * (1 + 1 / (1 + account.told))
-        if (children := entry.agreeing.total) > 1:
-            support = 2 * entry.agreeing.of[entry.lesson.verdict] - children
+        """How much a lesson deserves to be shown.
+
+        Its evidence; more of it if several candidates agree; up to four times as much or as little by its credit; and twice
+        as much if it was never shown.
+        """
+        credit = entry.credit
+        merit = entry.evidence * (1 + 1 / (1 + credit.readers))
+        if (total := entry.verdicts.total) > 1:
+            support = 2 * entry.verdicts.counts[entry.lesson.verdict] - total
             merit *= 1 + log2(support) / 2 if support > 0 else 0.5
-        if account.credit:
-            merit *= exp2(clip(self._ledger.credit(account) / 3, 2.0))
+        if credit.value:
+            merit *= exp2(clip(self._ledger.current(credit) / 3, 2.0))
         return merit
 
 
-def _shelves(blocks: Iterable[str], kinds: Iterable[str], directive: str | None, warns: bool) -> list[Shelf]:
-    """Where a lesson stands, and where one is looked for; the last one holds every lesson, related or not."""
-    wanted = [("directive", directive)] if directive else []
-    names = [*(("block", name) for name in blocks), *(("kind", name) for name in kinds), *wanted, ("any", "")]
+def _topics(blocks: Iterable[str], kinds: Iterable[str], directive: str | None, warns: bool) -> list[Topic]:
+    """The topics that a lesson is filed under, or that a recall looks up; the last one has every lesson, related or not."""
+    directives = [("directive", directive)] if directive else []
+    names = [*(("block", name) for name in blocks), *(("kind", name) for name in kinds), *directives, ("any", "")]
     return [(what, name, warns) for what, name in names]
 
 
 def _relevance(lesson: Lesson, blocks: frozenset[str], kinds: frozenset[str], directive: str | None) -> float:
     same_directive = directive is not None and lesson.directive == directive
-    kinship = SAME_BLOCK * (not blocks.isdisjoint(lesson.blocks)) + SAME_KIND * (not kinds.isdisjoint(lesson.kinds))
-    return kinship + SAME_DIRECTIVE * same_directive or UNRELATED
+    related = SAME_BLOCK * (not blocks.isdisjoint(lesson.blocks)) + SAME_KIND * (not kinds.isdisjoint(lesson.kinds))
+    return related + SAME_DIRECTIVE * same_directive or UNRELATED
 
 
-def _fill(good: Sequence[_Entry], bad: Sequence[_Entry], budget: int) -> list[_Entry]:
-    """The best of both in turn: good, bad, good, and so on. What does not fit, or says nothing new, is passed over."""
+def _choose(good: Sequence[_Entry], bad: Sequence[_Entry], budget: int) -> list[_Entry]:
+    """The best of both in turn: good, bad, good, good, bad, good, and so on, as far as `budget` characters allow.
+
+    Entries that do not fit, or whose change is nearly the same as one chosen before, are skipped.
+    """
     queues = {False: iter(good), True: iter(bad)}
     chosen: list[_Entry] = []
     left = budget
-    least = min((len(entry.text) for entry in (*good, *bad)), default=0)
-    while queues and left >= least:
+    shortest = min((len(entry.text) for entry in (*good, *bad)), default=0)
+    while queues and left >= shortest:
         warns = len(chosen) % 3 == 1
         side = warns if warns in queues else not warns
         entry = next(queues[side], None)
@@ -276,7 +292,7 @@ def _fill(good: Sequence[_Entry], bad: Sequence[_Entry], budget: int) -> list[_E
             del queues[side]
             continue
         cost = len(entry.text) + (len(SEPARATOR) if chosen else 0)
-        if cost <= left and not any(alike(entry.moves, other.moves) for other in chosen):
+        if cost <= left and not any(nearly_same(entry.words, other.words) for other in chosen):
             chosen.append(entry)
             left -= cost
     return chosen

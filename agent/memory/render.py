@@ -6,39 +6,34 @@ from collections.abc import Sequence
 
 from agent.core.objectives import Noise, Objective, amount
 from agent.core.text import quote
-from agent.memory.lesson import CUT, Lesson
-from agent.memory.similarity import change_lines
+from agent.memory.lesson import CUT_MARK, Lesson
+from agent.memory.similarity import changed_lines
+from agent.operators import noun
 
-SAID_LIMIT = 240
-EXPECTED_LIMIT = 120
-CHANGE_SHOWN = 480
-"""Characters of a change's lines that are shown."""
-LINE_LIMIT = 110
-_DEEDS = {
-    "mutate": "mutation",
-    "mate": "mating",
-    "eot": "Evolution of Thought",
-    "rewrite": "rewriting",
-    "splice": "splicing",
-    "insight": "insight",
-}
+INTENTION_LIMIT, EXPECTED_LIMIT, NAME_LIMIT = 240, 120, 40
+"""Characters that are shown of an intention or insight, of an expected effect, and of an id or a name."""
+CHANGE_LIMIT, LINE_LIMIT = 480, 110
+"""Characters that are shown of a change's lines together, and of one of them."""
+MAX_BLOCKS, MAX_KINDS = 3, 4
+"""Names that are shown."""
 
 
-def render(lesson: Lesson, objectives: Sequence[Objective], noise: Noise, *, seen: bool = False) -> str:
+def render(lesson: Lesson, objectives: Sequence[Objective], noise: Noise, *, code_shown: bool = False) -> str:
     """Two to four lines, a Markdown list item: the verdict with its numbers, why, what was expected, what was changed.
 
-    Percentages are shares of the seed's value, for quantities that have no noise. `seen`: the reader has the code before it.
+    Percentages are shares of the seed's value, for quantities that have no noise. `code_shown`: whether the prompt shows
+    the changed code anyway, so that the change need not be repeated.
     """
-    lines = [f"- {lesson.verdict}: {_outcome(lesson, objectives, noise)} ({_deed(lesson)})"]
+    lines = [f"- {lesson.verdict}: {_outcome(lesson, objectives, noise)} ({_origin(lesson)})"]
     if lesson.insight:
-        lines.append(f"Insight: {quote(lesson.insight, SAID_LIMIT)}")
+        lines.append(f"Insight: {quote(lesson.insight, INTENTION_LIMIT)}")
     elif lesson.intention:
-        lines.append(f"Intention: {quote(lesson.intention, SAID_LIMIT)}")
+        lines.append(f"Intention: {quote(lesson.intention, INTENTION_LIMIT)}")
     if lesson.effects and lesson.expected.strip(". ").lower() not in ("", "unknown"):
         lines.append(f"Expected: {quote(lesson.expected, EXPECTED_LIMIT)}")
-    if seen and lesson.change:
+    if code_shown and lesson.change:
         lines.append("Change: in the code below")
-    elif change := _spans(lesson.change):
+    elif change := _change(lesson.change):
         lines.append(f"Change: {change}")
     elif len(lines) == 1:
         lines.append("Change: not known")
@@ -48,33 +43,34 @@ def render(lesson: Lesson, objectives: Sequence[Objective], noise: Noise, *, see
 def _outcome(lesson: Lesson, objectives: Sequence[Objective], noise: Noise) -> str:
     if not lesson.effects:
         return quote(lesson.reason) if lesson.reason else "not measured"
-    told = ", ".join(f"{o.name} {_effect(o, lesson.effects[o.name], noise)}" for o in objectives)
-    return f"{told}; {quote(lesson.reason)}" if lesson.reason else told
+    text = ", ".join(f"{o.name} {_effect(o, lesson.effects[o.name], noise)}" for o in objectives)
+    return f"{text}; {quote(lesson.reason)}" if lesson.reason else text
 
 
 def _effect(objective: Objective, change: float, noise: Noise) -> str:
-    """Where there is noise, in the unit that expectations are stated in as well: `+0.065 (+4.2 sigma)`."""
-    told = amount(objective, change, noise)
-    return f"{change:+.2g} ({told})" if change and noise.sigma[objective.name] else told
+    """Where there is noise, also in the objective's own unit, in which expectations are stated: `+0.065 (+4.2 sigma)`."""
+    text = amount(objective, change, noise)
+    return f"{change:+.2g} ({text})" if change and noise.sigma[objective.name] else text
 
 
-def _deed(lesson: Lesson) -> str:
-    """What was done, to which blocks, about what: `mutation "reduce size" of `SE`, about `Linear`; `0007``."""
-    deed = " and ".join(_DEEDS.get(part, part) for part in lesson.operator.split("+"))
-    wanted = f' "{lesson.directive.replace("_", " ")}"' if lesson.directive else ""
-    blocks = ", ".join(quote(name, 40) for name in lesson.blocks[:3])
-    kinds = ", ".join(quote(name, 40) for name in lesson.kinds[:4])
-    return f"{quote(lesson.id, 40)}, {deed}{wanted}" + (f" of {blocks}" if blocks else "") + (f", about {kinds}" if kinds else "")
+def _origin(lesson: Lesson) -> str:
+    """What was done, to which blocks, about what: `0007`, mutation "reduce size" of `SE`, about `Linear`."""
+    actions = " and ".join(noun(name) for name in lesson.operator.split("+"))
+    directive = f' "{lesson.directive.replace("_", " ")}"' if lesson.directive else ""
+    blocks = ", ".join(quote(name, NAME_LIMIT) for name in lesson.blocks[:MAX_BLOCKS])
+    kinds = ", ".join(quote(name, NAME_LIMIT) for name in lesson.kinds[:MAX_KINDS])
+    text = f"{quote(lesson.id, NAME_LIMIT)}, {actions}{directive}"
+    return text + (f" of {blocks}" if blocks else "") + (f", about {kinds}" if kinds else "")
 
 
-def _spans(change: str) -> str:
-    """The lines that went and came, each a code span, as many as fit; then how many more there are.
+def _change(change: str) -> str:
+    """The removed and added lines, each a code span, as many as fit; then how many more there are.
 
-    What takes the place of something comes first, and new helpers after it: the call says more than what is called.
+    Replacements come first, purely new code after them: a call says more than the helper that it calls.
     """
-    lines = _by_weight(change)
+    lines = _replacements_first(change)
     spans: list[str] = []
-    room = CHANGE_SHOWN
+    room = CHANGE_LIMIT
     for line in lines:
         span = quote(line, LINE_LIMIT)
         if len(span) > room:
@@ -82,26 +78,29 @@ def _spans(change: str) -> str:
         spans.append(span)
         room -= len(span) + 1
     rest = len(lines) - len(spans)
-    cut = CUT in change
+    cut = CUT_MARK in change
     if rest or cut:
         more = max(rest, 1)
         spans.append(f"and {'at least ' if cut else ''}{more:,} more line{'s' if more > 1 else ''}")
     return " ".join(spans)
 
 
-def _by_weight(change: str) -> list[str]:
-    """The lines that went or came, in runs as the diff has them: runs in which something went, then those of new lines."""
-    runs: list[list[str]] = [[]]
+def _replacements_first(change: str) -> list[str]:
+    """The removed and added lines in hunks as the diff has them: hunks that remove something, then those that only add.
+
+    Comments are left out, unless there is nothing else.
+    """
+    hunks: list[list[str]] = [[]]
     for line in change.split("\n"):
         if line[:1] in ("-", "+") or not line:
-            runs[-1].append(line)
-        elif runs[-1]:
-            runs.append([])
-    told = [[line for line in change_lines("\n".join(run)) if not _says_only(line[1:].strip())] for run in runs]
-    ranked = sorted(told, key=lambda run: all(line[0] == "+" for line in run))
-    return [line for run in ranked for line in run] or change_lines(change)
+            hunks[-1].append(line)
+        elif hunks[-1]:
+            hunks.append([])
+    code = [[line for line in changed_lines("\n".join(hunk)) if not _is_comment(line[1:].strip())] for hunk in hunks]
+    ranked = sorted(code, key=lambda hunk: all(line[0] == "+" for line in hunk))
+    return [line for hunk in ranked for line in hunk] or changed_lines(change)
 
 
-def _says_only(line: str) -> bool:
-    """A comment, or a docstring in one line: it repeats the intention."""
+def _is_comment(line: str) -> bool:
+    """Whether the line is a comment or a docstring of one line: it repeats the intention."""
     return line.startswith("#") or (line.startswith('"""') and line.endswith('"""') and len(line) >= 6)

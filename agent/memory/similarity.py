@@ -7,8 +7,8 @@ from collections import Counter
 
 from agent.memory.lesson import Lesson
 
-ALIKE = 0.8
-"""Two changes are nearly the same if they share this much of what they take away and bring (Jaccard)."""
+NEARLY_SAME = 0.8
+"""Two changes are nearly the same if they share at least this much of the words that they remove and add (Jaccard index)."""
 
 _EXPONENT = r"(?:(?<=[\d.]e)-\d+)?"
 _TOKEN = re.compile(
@@ -18,27 +18,31 @@ _TOKEN = re.compile(
 _NUMBER = re.compile(r"(?<![A-Za-z_\d])\d+(?:\.\d*)?(?:e-?\d+)?")
 
 
-def alike(a: frozenset[str], b: frozenset[str]) -> bool:
+def nearly_same(a: frozenset[str], b: frozenset[str]) -> bool:
+    """Whether two changes are nearly the same, given their `changed_words`."""
     common = len(a & b)
-    return common >= ALIKE * (len(a) + len(b) - common)
+    return common >= NEARLY_SAME * (len(a) + len(b) - common)
 
 
-def moves(lesson: Lesson) -> frozenset[str]:
-    """What a change takes away and brings, without what stays around it; numbers to one digit. Without a change: its words."""
-    went: Counter[str] = Counter()
-    came: Counter[str] = Counter()
-    lines = change_lines(lesson.change)
+def changed_words(lesson: Lesson) -> frozenset[str]:
+    """The words that a change removes (`-word`) and adds (`+word`), with numbers rounded to one digit.
+
+    Words that the change keeps are left out. A lesson without a change has the words of its insight, reason or intention.
+    """
+    removed: Counter[str] = Counter()
+    added: Counter[str] = Counter()
+    lines = changed_lines(lesson.change)
     for line in lines:
-        (came if line[0] == "+" else went).update(_words(line[1:]))
-    moved = frozenset([*(f"-{word}" for word in went - came), *(f"+{word}" for word in came - went)])
-    said = lesson.insight or lesson.reason or lesson.intention
-    return moved or frozenset(lines) or frozenset(_words(said)) or frozenset([lesson.id])
+        (added if line[0] == "+" else removed).update(_words(line[1:]))
+    words = frozenset([*(f"-{word}" for word in removed - added), *(f"+{word}" for word in added - removed)])
+    text = lesson.insight or lesson.reason or lesson.intention
+    return words or frozenset(lines) or frozenset(_words(text)) or frozenset([lesson.id])
 
 
-def change_lines(change: str) -> list[str]:
-    """The `-` and `+` lines of a unified diff that hold something, without the names of files."""
-    named = ("--- a/", "+++ b/")
-    return [line for line in change.split("\n") if line[:1] in ("-", "+") and line[1:].strip() and not line.startswith(named)]
+def changed_lines(change: str) -> list[str]:
+    """The `-` and `+` lines of a unified diff, without empty ones and without the names of files."""
+    headers = ("--- a/", "+++ b/")
+    return [line for line in change.split("\n") if line[:1] in ("-", "+") and line[1:].strip() and not line.startswith(headers)]
 
 
 def _words(text: str) -> list[str]:

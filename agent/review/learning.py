@@ -36,14 +36,14 @@ def lessons(journal: Journal) -> list[Facts]:
         if kind == "learned":
             memory.learn(read_lesson(data))
         elif data["text"]:
-            memory.rewrite(data["sources"], data["text"])
+            memory.generalise(data["sources"], data["text"])
     return [
         {
             "id": s.lesson.id,
             "verdict": s.lesson.verdict,
             "credit": round(s.credit, 3),
-            "told": s.told,
-            "fate": s.fate,
+            "told": s.readers,
+            "fate": s.status,
             "operator": s.lesson.operator,
             "blocks": list(s.lesson.blocks),
             "kinds": list(s.lesson.kinds),

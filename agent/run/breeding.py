@@ -11,7 +11,7 @@ from agent.genome import Editor, Genome, Violations, changed_blocks
 from agent.journal.events import Answered, Asked, Bred, Record, Rejected, Repaired, Settled
 from agent.journal.replay import Replay
 from agent.llm import Completion, LanguageModel, Message, Request, RequestRejected
-from agent.memory import intention
+from agent.memory import read_intention
 from agent.operators import OPERATORS, Context, ModelFreeOperator, repair
 from agent.operators.repair import follow_up
 from agent.operators.templates import Prompts
@@ -76,7 +76,7 @@ class BreedingPool:
             return Failure(variant.candidate, edited.stage, " ".join(edited.reasons), genome=variant.genome)
         earlier = variant.changed if len(variant.candidate.recipes) > 1 else ()
         changed = tuple(dict.fromkeys([*earlier, *changed_blocks(conversation.base, edited)]))
-        meant = intention(conversation.answer)[0] or variant.intention
+        meant = read_intention(conversation.answer)[0] or variant.intention
         repaired = Variant(variant.candidate, edited, meant, conversation, changed)
         self._record(Repaired(repaired, failure.reason))
         return repaired
@@ -108,7 +108,7 @@ class BreedingPool:
                 self._record(Settled(failure))
                 return failure
             genome, calls = edited, conversation.calls if conversation else calls
-            said += [meant] if conversation and (meant := intention(conversation.answer)[0]) else []
+            said += [meant] if conversation and (meant := read_intention(conversation.answer)[0]) else []
         changed = changed_blocks(context.individuals[candidate.recipes[0].parents[0]].genome, genome)
         variant = Variant(candidate, genome, " Then: ".join(said), conversation, changed)
         self._record(Bred(variant))

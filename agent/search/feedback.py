@@ -98,7 +98,7 @@ class Feedback:
     def told(self, candidate: Candidate) -> dict[str, str]:
         """The lessons of a candidate in words, by id; without their code where the prompt shows that anyway."""
         lessons = [self.memory[id] for id in candidate.lessons]
-        return {lesson.id: self.memory.render(lesson, seen=self._seen(candidate, lesson)) for lesson in lessons}
+        return {lesson.id: self.memory.render(lesson, code_shown=self._seen(candidate, lesson)) for lesson in lessons}
 
     def _seen(self, candidate: Candidate, lesson: Lesson) -> bool:
         """Does the prompt hold what this child changed?"""
@@ -138,7 +138,7 @@ class Feedback:
         if not event.text:
             return
         if isinstance(event, Generalised):
-            self.memory.rewrite(event.sources, event.text)
+            self.memory.generalise(event.sources, event.text)
             return
         self.written[event.name] = event.text
         roles = dict.fromkeys(role for role, _ in self._bandits.prompts.arms)

@@ -102,7 +102,7 @@ class Reflector:
 
     def due(self, memory: Memory, written: Mapping[str, str]) -> Iterator[Question]:
         """At most one question of each kind at a time."""
-        if self._is_due("insight", self._often.insights_every) and (strong := memory.strong()):
+        if self._is_due("insight", self._often.insights_every) and (strong := memory.strong_insights()):
             yield self._began(ask_for_insight(self._prompts, self.asked + 1, strong, self._model))
         if len(written) < self._often.most_directives and self._is_due("directive", self._often.directives_every):
             name = self._to_rewrite(written)

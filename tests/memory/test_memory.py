@@ -12,12 +12,12 @@ from markdown_it import MarkdownIt
 from agent.core.objectives import EXACT_CAP, Fitness, Noise, Objective
 from agent.core.text import clean
 from agent.genome import Genome, changed_blocks
-from agent.memory import Lesson, Memory, intention, kinds_in, lesson_of, render
-from agent.memory.answer import LIMIT
+from agent.memory import Lesson, Memory, kinds_in, lesson_of, read_intention, render
 from agent.memory.credit import DEAD, STRONG
+from agent.memory.intention import INTENTION_LIMIT
 from agent.memory.kinds import kinds_changed
-from agent.memory.lesson import CHANGE_LIMIT, CUT
-from agent.memory.memory import CANDIDATES
+from agent.memory.lesson import CHANGE_LIMIT, CUT_MARK
+from agent.memory.memory import LESSONS_PER_TOPIC
 from agent.population.candidate import SEED_ID, Candidate, Failure, Individual, Recipe
 
 ACCURACY, PARAMETERS = OBJECTIVES = (Objective("accuracy", "max"), Objective("parameters", "min"))
@@ -200,7 +200,7 @@ def test_an_answer_without_usable_code_teaches_its_reason_alone(answer):
 def test_a_long_change_is_cut_at_a_line_and_says_so():
     lesson = taught(child("self.norm = nn.BatchNorm2d(width)", "\n        ".join(f"self.n{i} = {i}" for i in range(900))))
     assert len(lesson.change) <= CHANGE_LIMIT
-    assert lesson.change.splitlines()[-1].startswith(CUT) and lesson.change.splitlines()[-2].startswith("+ ")
+    assert lesson.change.splitlines()[-1].startswith(CUT_MARK) and lesson.change.splitlines()[-2].startswith("+ ")
     assert "` and at least 49 more lines" in render(lesson, OBJECTIVES, NOISE)
 
 
@@ -284,12 +284,12 @@ CODE = "\n```python\nclass Stage:\n    # Intention: not this\n    pass\n```\n"
     ],
 )
 def test_the_two_lines_are_found_in_every_usual_form(answer):
-    assert intention(answer + CODE) == ("A b.", "C d.")
+    assert read_intention(answer + CODE) == ("A b.", "C d.")
 
 
 def test_lines_below_the_code_are_taken_if_there_are_none_above():
-    assert intention(CODE + "\nIntention: A b.\nExpected effect: C d.") == ("A b.", "C d.")
-    assert intention("Intention: A b.\n" + CODE + "\nIntention: you are welcome.") == ("A b.", "")
+    assert read_intention(CODE + "\nIntention: A b.\nExpected effect: C d.") == ("A b.", "C d.")
+    assert read_intention("Intention: A b.\n" + CODE + "\nIntention: you are welcome.") == ("A b.", "")
 
 
 @pytest.mark.parametrize(
@@ -308,12 +308,12 @@ def test_lines_below_the_code_are_taken_if_there_are_none_above():
     ],
 )
 def test_what_is_missing_is_empty(answer, said):
-    assert intention(answer) == said
+    assert read_intention(answer) == said
 
 
 def test_a_long_intention_is_cut():
-    what, effect = intention("Intention: " + "word " * 10_000 + "\nExpected effect: " + "x" * 100_000)
-    assert len(what) == LIMIT and what.endswith("...") and len(effect) == LIMIT
+    what, effect = read_intention("Intention: " + "word " * 10_000 + "\nExpected effect: " + "x" * 100_000)
+    assert len(what) == INTENTION_LIMIT and what.endswith("...") and len(effect) == INTENTION_LIMIT
 
 
 PIECES = [
@@ -338,14 +338,14 @@ PIECES = [
 
 @given(st.lists(st.one_of(st.sampled_from(PIECES), st.text(max_size=5)), max_size=40).map("".join))
 def test_any_answer_gives_two_clean_bounded_lines(answer):
-    for text in intention(answer):
-        assert len(text) <= LIMIT and text == clean(text) and "\n" not in text and text.splitlines() in ([], [text])
+    for text in read_intention(answer):
+        assert len(text) <= INTENTION_LIMIT and text == clean(text) and "\n" not in text and text.splitlines() in ([], [text])
 
 
 @pytest.mark.parametrize("piece", [*PIECES, "Intention: (", "Intention ", "Expected ", " * _ ", "-|#>"])
 def test_no_repetition_makes_the_parser_slow(piece):
     began = time.monotonic()
-    intention(piece * (200_000 // len(piece)))
+    read_intention(piece * (200_000 // len(piece)))
     assert time.monotonic() - began < 2
 
 
@@ -390,7 +390,7 @@ def test_what_replaces_something_is_told_before_what_is_new():
     change = "@@ -1,4 +1,7 @@\n+class New:\n+    x = 1\n context\n-old\n+better\n"
     told = render(lesson(change=change), OBJECTIVES, NOISE)
     assert told.endswith("Change: `-old` `+better` `+class New:` `+ x = 1`")
-    assert render(lesson(change=change), OBJECTIVES, NOISE, seen=True).endswith("Change: in the code below")
+    assert render(lesson(change=change), OBJECTIVES, NOISE, code_shown=True).endswith("Change: in the code below")
 
 
 def test_the_seed_as_parent_counts_with_its_mean_over_training_seeds():
@@ -581,7 +581,7 @@ def test_the_budget_is_kept_and_nothing_is_told_twice(lessons, question, budget)
     block, kinds, directive = question
     memory = memory_of(*lessons)
     recalled = memory.recall([block], kinds, directive, budget)
-    assert len(memory.tell(recalled)) <= budget
+    assert len(memory.render_all(recalled)) <= budget
     assert len({one.id for one in recalled}) == len(recalled)
     with_code = [one.change for one in recalled if one.change]
     assert len(set(with_code)) == len(with_code)
@@ -608,10 +608,10 @@ def test_a_lesson_learnt_twice_counts_once():
 
 def test_a_crowded_block_keeps_its_best_and_its_newest_lessons():
     best = made(0, gain=5)
-    memory = memory_of(best, *(made(n, gain=4 - n / 1000) for n in range(1, 2 * CANDIDATES)))
+    memory = memory_of(best, *(made(n, gain=4 - n / 1000) for n in range(1, 2 * LESSONS_PER_TOPIC)))
     recalled = ids(memory.recall(["Stage"], [], None, 100_000))
-    assert recalled[0] == 0 and len(recalled) < 2 * CANDIDATES
-    assert set(range(2 * CANDIDATES - 8, 2 * CANDIDATES)) <= set(recalled)
+    assert recalled[0] == 0 and len(recalled) < 2 * LESSONS_PER_TOPIC
+    assert set(range(2 * LESSONS_PER_TOPIC - 8, 2 * LESSONS_PER_TOPIC)) <= set(recalled)
 
 
 # CreditSettings
@@ -693,7 +693,7 @@ def test_no_single_child_decides():
     memory = memory_of(made(1, insight="a"), made(2, insight="b"))
     story(memory, 3, ["0001"], "hurt", gain=1000)
     story(memory, 4, ["0002"], "helped", gain=1000)
-    assert 1 in ids(memory.recall(["Stage"], [], None, 5000)) and memory.strong() == ()
+    assert 1 in ids(memory.recall(["Stage"], [], None, 5000)) and memory.strong_insights() == ()
 
 
 def with_strong_insights():
@@ -707,26 +707,26 @@ def with_strong_insights():
 
 def test_strong_insights_are_listed_strongest_first_and_changes_without_insight_are_not():
     memory = with_strong_insights()
-    assert ids(memory.strong()) == [2, 1]
+    assert ids(memory.strong_insights()) == [2, 1]
     assert memory.credit("0003") >= STRONG
 
 
 def test_a_general_insight_takes_the_place_and_the_credit_of_its_sources():
     memory = with_strong_insights()
     credit = memory.credit("0001") + memory.credit("0002")
-    general = memory.rewrite(["0002", "0001"], "Normalise\x1b[0m before\n\n```you\x00 act.```" + "." * 900)
+    general = memory.generalise(["0002", "0001"], "Normalise\x1b[0m before\n\n```you\x00 act.```" + "." * 900)
     assert general.insight.startswith("Normalise before ```you act.```...") and len(general.insight) <= 300
     assert (general.blocks, general.kinds, general.verdict) == (("Stage",), ("GELU",), "helped")
     assert memory.credit(general.id) == pytest.approx(credit)
     recalled = [one.id for one in memory.recall(["Stage"], [], None, 20_000)]
     assert general.id in recalled and not {"0001", "0002"} & set(recalled)
-    assert memory.strong() == ()
-    assert f"Insight: `{general.insight[:10]}" in memory.tell([general])
+    assert memory.strong_insights() == ()
+    assert f"Insight: `{general.insight[:10]}" in memory.render_all([general])
 
 
 def test_children_that_were_told_a_source_credit_its_heir():
     memory = with_strong_insights()
-    general = memory.rewrite(["0001", "0002"], "Normalise.")
+    general = memory.generalise(["0001", "0002"], "Normalise.")
     before = memory.credit(general.id)
     story(memory, 40, ["0001", "0002"], "hurt", gain=5)
     assert (
@@ -736,8 +736,8 @@ def test_children_that_were_told_a_source_credit_its_heir():
 
 def test_a_general_insight_can_be_rewritten_again():
     memory = with_strong_insights()
-    first = memory.rewrite(["0001"], "Normalise.")
-    second = memory.rewrite([first.id, "0001", "0002"], "Norms.")
+    first = memory.generalise(["0001"], "Normalise.")
+    second = memory.generalise([first.id, "0001", "0002"], "Norms.")
     assert first.id != second.id and memory.credit("0001") == memory.credit(second.id)
     recalled = [one.id for one in memory.recall(["Stage"], [], None, 20_000)]
     assert second.id in recalled and first.id not in recalled
@@ -749,5 +749,5 @@ def test_a_general_insight_can_be_rewritten_again():
 def test_a_rewrite_needs_sources_and_a_text(sources, text, error):
     memory = with_strong_insights()
     with pytest.raises(error):
-        memory.rewrite(sources, text)
-    assert len(memory) == 14 and memory.strong()
+        memory.generalise(sources, text)
+    assert len(memory) == 14 and memory.strong_insights()

@@ -1,15 +1,15 @@
-"""What an answer says of itself: the two lines `Intention: ...` and `Expected effect: ...` above its code."""
+"""Reads what an answer states about itself: the lines `Intention: ...` and `Expected effect: ...` above its code."""
 
 from __future__ import annotations
 
 import re
 
-from agent.core.text import clean
+from agent.core.text import one_line
 
-LIMIT = 400
-"""Characters that are kept of each."""
-_READ = 200_000
-"""Characters of an answer that are looked at."""
+INTENTION_LIMIT = 400
+"""Characters that are kept of each of the two."""
+_ANSWER_LIMIT = 200_000
+"""Characters of an answer that are read."""
 
 _LABEL = re.compile(
     r"[\s>#*_`|\-+\u2022\d.)(]{0,24}(?P<label>intent(?:ion)?s?|expected\s+effects?)(?![A-Za-z])(?:\s?\([^)]{0,80}\))?"
@@ -20,27 +20,28 @@ _INLINE = re.compile(r"[\s*_(]*(?<![A-Za-z])expected\s+effects?[\s*_`]{0,8}[:\uf
 _FENCE = re.compile(r"[ ]{0,3}(`{3,}|~{3,})(.*)", re.DOTALL)
 
 
-def intention(answer: str) -> tuple[str, str]:
-    """The intention and the expected effect, each one clean line of at most `LIMIT` characters; empty where missing.
+def read_intention(answer: str) -> tuple[str, str]:
+    """The intention and the expected effect, each one clean line of at most `INTENTION_LIMIT` characters; empty where missing.
 
-    Each goes on until the other, a fence or a heading. Of several the last one above the answer's last fence is taken:
-    models think aloud first. What stands inside of fences is code and never looked at.
+    Each ends before the other one, a fence or a heading. If there are several, the last one above the answer's last fence
+    is taken, for models think aloud first. Text inside of fences is code and is ignored.
     """
-    said = _said(answer[:_READ])
-    what, effect = said["intention"], said["effect"]
-    if not effect and (both := _INLINE.search(what)):
-        what, effect = what[: both.start()], what[both.end() :]
-    return _line(what), _line(effect)
+    stated = _labelled_texts(answer[:_ANSWER_LIMIT])
+    intention, effect = stated["intention"], stated["effect"]
+    if not effect and (both := _INLINE.search(intention)):
+        intention, effect = intention[: both.start()], intention[both.end() :]
+    return _line(intention), _line(effect)
 
 
-def _said(text: str) -> dict[str, str]:
+def _labelled_texts(text: str) -> dict[str, str]:
+    """The texts behind the labels of an intention and of an expected effect, the best one of each."""
     found: dict[str, list[tuple[int, list[str]]]] = {"intention": [], "effect": []}
     current: list[str] | None = None
     opened, fences = "", 0
     for line in text.splitlines():
         mark = _FENCE.match(line)
         if opened:
-            # Closed by at least as many of the same marks and nothing behind them.
+            # A fence is closed by at least as many of the same marks, with nothing behind them.
             if mark and mark[1].startswith(opened) and not mark[2].strip():
                 opened = ""
         elif mark:
@@ -56,16 +57,11 @@ def _said(text: str) -> dict[str, str]:
 
 
 def _best(entries: list[tuple[int, list[str]]], fences: int) -> str:
+    """The last text that is not empty above the last of the fences, else the first one. Entries: (fences before it, lines)."""
     texts = [(before < fences, text) for before, lines in entries if (text := "\n".join(lines)).strip(" \n*_`")]
     above = [text for is_above, text in texts if is_above]
     return above[-1] if above else texts[0][1] if texts else ""
 
 
 def _line(text: str) -> str:
-    return one_line(text.strip(" \t\n*_`|"), LIMIT).strip("*_ ")
-
-
-def one_line(text: str, limit: int) -> str:
-    """Hostile text as one line of at most `limit` characters, without control characters; a cut ends with dots."""
-    line = " ".join(clean(text[: 8 * limit]).split())
-    return line if len(line) <= limit else line[: limit - 3] + "..."
+    return one_line(text.strip(" \t\n*_`|"), INTENTION_LIMIT).strip("*_ ")
