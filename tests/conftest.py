@@ -1,4 +1,5 @@
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -46,6 +47,39 @@ def evolve(cache):
         return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=timeout, **options)
 
     return call
+
+
+class ScratchCopy:
+    """A copy of the sources that a test may add to, and the command that runs them."""
+
+    def __init__(self, root, evolve):
+        self.root, self._evolve = root, evolve
+        for folder in ("agent", "prompts", "sandbox", "seeds"):
+            shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
+
+    def write(self, path, text):
+        """A new file."""
+        assert not (self.root / path).exists()
+        (self.root / path).write_text(text)
+
+    def insert(self, path, before, line):
+        """Add a line in front of the one line that begins with `before`, indented as that one."""
+        lines = (self.root / path).read_text().splitlines()
+        (at,) = [number for number, one in enumerate(lines) if one.strip().startswith(before)]
+        lines.insert(at, lines[at][: len(lines[at]) - len(lines[at].lstrip())] + line)
+        (self.root / path).write_text("\n".join(lines) + "\n")
+
+    def evolve(self, *arguments):
+        """Run the command of the copy in its root. Returns its stdout; fails the test if the command does."""
+        done = self._evolve(*arguments, cwd=self.root, env={"PYTHONPATH": str(self.root)})
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+
+@pytest.fixture
+def scratch_copy(evolve, tmp_path):
+    """For tests that extend the project as a contributor would: `scratch_copy.write`, `.insert`, `.evolve`."""
+    return ScratchCopy(tmp_path / "scratch", evolve)
 
 
 @pytest.fixture
