@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import exp2, log2
 
 from agent.core.objectives import Noise, Objective
 from agent.core.text import one_line
 from agent.memory.credit import STRONG, CreditLedger, LessonCredit, clip
 from agent.memory.lesson import Lesson, verdict
+from agent.memory.recall import SEPARATOR, Entry, Topic, Verdicts, choose, relevance, topics_of
 from agent.memory.render import render
-from agent.memory.similarity import changed_words, nearly_same
+from agent.memory.similarity import changed_words
 from agent.operators import OPERATORS, ModelFreeOperator
 
-SEPARATOR = "\n\n"
-"""Between two lessons of a prompt."""
-
-SAME_BLOCK, SAME_KIND, SAME_DIRECTIVE, UNRELATED = 4.0, 2.0, 1.0, 0.5
-"""How relevant a lesson is. Powers of two: a closer relation outweighs all weaker ones together."""
 MAX_EVIDENCE = 5.0
 """In units of the noise: a larger change is no better evidence."""
 NEUTRAL_EVIDENCE, FAILED_EVIDENCE = 0.25, 1.0
@@ -35,9 +31,6 @@ GENERAL = "insight"
 GENERAL_LIMIT = 300
 """Characters of a general insight."""
 
-Topic = tuple[str, str, bool]
-"""What lessons have in common: a block, a kind, a directive or nothing; its name; whether they warn (hurt or failed)."""
-
 
 @dataclass(frozen=True)
 class LessonStanding:
@@ -51,49 +44,17 @@ class LessonStanding:
     """`alive`, `dead` (its readers lost too often), or the id of the general insight that replaced it."""
 
 
-@dataclass(slots=True)
-class _Verdicts:
-    """The verdicts on all candidates that made the same change."""
-
-    counts: Counter[str] = field(default_factory=Counter)
-    total: int = 0
-
-    def add(self, verdict: str) -> None:
-        self.counts[verdict] += 1
-        self.total += 1
-
-
-@dataclass(slots=True, eq=False)
-class _Entry:
-    lesson: Lesson
-    order: int
-    text: str
-    words: frozenset[str]
-    """See `changed_words`."""
-    evidence: float
-    credit: LessonCredit
-    verdicts: _Verdicts
-    """On the same change, this lesson's own among them."""
-    replaced: bool = False
-    """Whether a general insight replaced it."""
-
-    @property
-    def gone(self) -> bool:
-        """Whether it is recalled no more."""
-        return self.replaced or self.credit.dead
-
-
 class Memory:
     """Grows with `learn` and `generalise`; reading changes nothing. For one thread."""
 
     def __init__(self, objectives: Sequence[Objective], noise: Noise) -> None:
         self._objectives, self._noise = tuple(objectives), noise
-        self._entries: dict[str, _Entry] = {}
+        self._entries: dict[str, Entry] = {}
         self._successors: dict[str, str] = {}
         """The ids of replaced lessons, each with the id of the general insight that replaced it."""
-        self._topics: defaultdict[Topic, list[_Entry]] = defaultdict(list)
-        self._verdicts: defaultdict[frozenset[str], _Verdicts] = defaultdict(_Verdicts)
-        self._proven: dict[_Entry, None] = {}
+        self._topics: defaultdict[Topic, list[Entry]] = defaultdict(list)
+        self._verdicts: defaultdict[frozenset[str], Verdicts] = defaultdict(Verdicts)
+        self._proven: dict[Entry, None] = {}
         """Insights that were strong at some time; since then their credit may have faded."""
         self._ledger = CreditLedger()
         self._general_count = 0
@@ -122,21 +83,17 @@ class Memory:
         """
         blocks, kinds = tuple(blocks), tuple(dict.fromkeys(kinds))[:MAX_KINDS]
         wanted = frozenset(blocks), frozenset(kinds), directive
-        good, bad = (self._ranked(_topics(blocks, kinds, directive, warns), *wanted) for warns in (False, True))
-        return tuple(entry.lesson for entry in _choose(good, bad, budget))
+        good, bad = (self._ranked(topics_of(blocks, kinds, directive, warns), *wanted) for warns in (False, True))
+        return tuple(entry.lesson for entry in choose(good, bad, budget))
 
     def _ranked(
-        self, topics: Iterable[Topic], blocks: frozenset[str], kinds: frozenset[str], directive: str | None
-    ) -> list[_Entry]:
+        self, wanted: Iterable[Topic], blocks: frozenset[str], kinds: frozenset[str], directive: str | None
+    ) -> list[Entry]:
         """The lessons of these topics, best first."""
-        found: set[_Entry] = set()
-        for topic in topics:
+        found: set[Entry] = set()
+        for topic in wanted:
             found.update(self._topics.get(topic, ()))
-        ranked = [
-            (-_relevance(e.lesson, blocks, kinds, directive) * self._merit(e), -e.order, e)
-            for e in found
-            if not e.gone
-        ]
+        ranked = [(-relevance(e.lesson, blocks, kinds, directive) * self._merit(e), -e.order, e) for e in found if not e.gone]
         ranked.sort()  # no two entries have the same order, so that entries are never compared
         return [entry for _, _, entry in ranked]
 
@@ -211,7 +168,7 @@ class Memory:
             insight=insight,
         )
 
-    def _entry(self, id: str) -> _Entry:
+    def _entry(self, id: str) -> Entry:
         """The entry of a lesson, or of the general insight that replaced it."""
         while id in self._successors:
             id = self._successors[id]
@@ -222,14 +179,14 @@ class Memory:
         text, words = self.render(lesson), changed_words(lesson)
         verdicts = self._verdicts[words]
         verdicts.add(lesson.verdict)
-        entry = _Entry(lesson, len(self), text, words, self._evidence(lesson), credit, verdicts)
+        entry = Entry(lesson, len(self), text, words, self._evidence(lesson), credit, verdicts)
         self._entries[lesson.id] = entry
         if not lesson.effects and isinstance(OPERATORS.get(lesson.operator), ModelFreeOperator):
             return  # versions of blocks that do not fit together, and nobody's idea: there is nothing in it to avoid
-        for topic in _topics(lesson.blocks, lesson.kinds, lesson.directive, lesson.verdict in ("hurt", "failed")):
+        for topic in topics_of(lesson.blocks, lesson.kinds, lesson.directive, lesson.verdict in ("hurt", "failed")):
             self._file(entry, self._topics[topic])
 
-    def _file(self, entry: _Entry, entries: list[_Entry]) -> None:
+    def _file(self, entry: Entry, entries: list[Entry]) -> None:
         """Add the entry to a topic. When the topic is full, only its best and its newest entries stay."""
         entries.append(entry)
         if len(entries) >= 2 * LESSONS_PER_TOPIC:
@@ -246,7 +203,7 @@ class Memory:
         certain = [o.name for o in self._objectives if not self._noise.within(o, lesson.effects[o.name])]
         return clip(NEUTRAL_EVIDENCE + sum(abs(lesson.gains[name]) for name in certain), MAX_EVIDENCE)
 
-    def _merit(self, entry: _Entry) -> float:
+    def _merit(self, entry: Entry) -> float:
         """How much a lesson deserves to be shown.
 
         Its evidence; more of it if several candidates agree; up to four times as much or as little by its credit; and twice
@@ -260,39 +217,3 @@ class Memory:
         if credit.value:
             merit *= exp2(clip(self._ledger.current(credit) / 3, 2.0))
         return merit
-
-
-def _topics(blocks: Iterable[str], kinds: Iterable[str], directive: str | None, warns: bool) -> list[Topic]:
-    """The topics that a lesson is filed under, or that a recall looks up; the last one has every lesson, related or not."""
-    directives = [("directive", directive)] if directive else []
-    names = [*(("block", name) for name in blocks), *(("kind", name) for name in kinds), *directives, ("any", "")]
-    return [(what, name, warns) for what, name in names]
-
-
-def _relevance(lesson: Lesson, blocks: frozenset[str], kinds: frozenset[str], directive: str | None) -> float:
-    same_directive = directive is not None and lesson.directive == directive
-    related = SAME_BLOCK * (not blocks.isdisjoint(lesson.blocks)) + SAME_KIND * (not kinds.isdisjoint(lesson.kinds))
-    return related + SAME_DIRECTIVE * same_directive or UNRELATED
-
-
-def _choose(good: Sequence[_Entry], bad: Sequence[_Entry], budget: int) -> list[_Entry]:
-    """The best of both in turn: good, bad, good, good, bad, good, and so on, as far as `budget` characters allow.
-
-    Entries that do not fit, or whose change is nearly the same as one chosen before, are skipped.
-    """
-    queues = {False: iter(good), True: iter(bad)}
-    chosen: list[_Entry] = []
-    left = budget
-    shortest = min((len(entry.text) for entry in (*good, *bad)), default=0)
-    while queues and left >= shortest:
-        warns = len(chosen) % 3 == 1
-        side = warns if warns in queues else not warns
-        entry = next(queues[side], None)
-        if entry is None:
-            del queues[side]
-            continue
-        cost = len(entry.text) + (len(SEPARATOR) if chosen else 0)
-        if cost <= left and not any(nearly_same(entry.words, other.words) for other in chosen):
-            chosen.append(entry)
-            left -= cost
-    return chosen

@@ -11,9 +11,7 @@ NEARLY_SAME = 0.8
 """Two changes are nearly the same if they share at least this much of the words that they remove and add (Jaccard index)."""
 
 _EXPONENT = r"(?:(?<=[\d.]e)-\d+)?"
-_TOKEN = re.compile(
-    rf"[A-Za-z_]\w*+\s*+=\s*+-?[\w.]+{_EXPONENT}|[A-Za-z_]\w*+\(-?\d[\d.]*|[A-Za-z_]\w*|\d[\w.]*{_EXPONENT}"
-)
+_TOKEN = re.compile(rf"[A-Za-z_]\w*+\s*+=\s*+-?[\w.]+{_EXPONENT}|[A-Za-z_]\w*+\(-?\d[\d.]*|[A-Za-z_]\w*|\d[\w.]*{_EXPONENT}")
 """A number keeps the name that it belongs to: `lr=0.1`, `Dropout(0.1`."""
 _NUMBER = re.compile(r"(?<![A-Za-z_\d])\d+(?:\.\d*)?(?:e-?\d+)?")
 

@@ -15,9 +15,7 @@ def differing_blocks(a: Genome, b: Genome) -> tuple[str, ...]:
     return tuple(
         block.name
         for block in a.blocks
-        if block.name in others
-        and block.kind == others[block.name].kind
-        and not alike(block, others[block.name])
+        if block.name in others and block.kind == others[block.name].kind and not alike(block, others[block.name])
     )
 
 

@@ -93,21 +93,21 @@ def _origin(candidate: Candidate, changed: Sequence[str] = ()) -> str:
     return ", then ".join(steps)
 
 
-def _under_way(child: Candidate | Variant) -> str:
+def _under_way(unmeasured: Candidate | Variant) -> str:
     """A candidate without measurements, with its intention if it has its code already."""
-    if isinstance(child, Variant):
-        candidate, intention, changed = child.candidate, child.intention, child.changed
+    if isinstance(unmeasured, Variant):
+        candidate, intention, changed = unmeasured.candidate, unmeasured.intention, unmeasured.changed
     else:
-        candidate, intention, changed = child, "", ()
+        candidate, intention, changed = unmeasured, "", ()
     text = f"{_origin(candidate, changed)} in `{candidate.recipes[0].parents[0]}`"
     return f"{text}: {quote(intention, INTENTION_LIMIT)}" if intention else text
 
 
-def _intention(child: Individual | Failure, context: Context) -> str:
+def _intention(outcome: Individual | Failure, context: Context) -> str:
     """Empty if the prompt shows the lesson of this candidate, which states the intention too."""
-    if not child.intention or child.id in context.lessons:
+    if not outcome.intention or outcome.id in context.lessons:
         return ""
-    return f". Intention: {quote(child.intention, INTENTION_LIMIT)}"
+    return f". Intention: {quote(outcome.intention, INTENTION_LIMIT)}"
 
 
 def _evenly_spaced(front: Sequence[Individual]) -> Sequence[Individual]:
@@ -121,23 +121,20 @@ def _recent(context: Context, shown: Collection[str]) -> list[str]:
 
     Candidates that failed before any of their code ran are left out: they teach nothing about networks.
     """
-    new = [
-        child
-        for child in context.recent
-        if not (isinstance(child, Failure) and child.stage in INVALID_STAGES) and child.id not in {*shown, *context.lessons}
-    ]
+    mentioned = {*shown, *context.lessons}
+    ran = [one for one in context.recent if not (isinstance(one, Failure) and one.stage in INVALID_STAGES)]
+    new = [one for one in ran if one.id not in mentioned][-MAX_RECENT:]
     return [
-        f"`{child.id}` ({_origin(child.candidate, child.changed)}): {_outcome(child, context)}{_intention(child, context)}"
-        for child in new[-MAX_RECENT:]
+        f"`{one.id}` ({_origin(one.candidate, one.changed)}): {_result(one, context)}{_intention(one, context)}" for one in new
     ]
 
 
-def _outcome(child: Individual | Failure, context: Context) -> str:
-    if isinstance(child, Failure):
-        last = " ".join(child.log.split("\n")[-LOG_LINES:]).strip()
-        tail = f", last output {quote(last)}" if last and last not in child.reason else ""
-        return f"failed at {child.stage}: {quote(child.reason)}{tail}"
-    return describe_fitness(child, context)
+def _result(outcome: Individual | Failure, context: Context) -> str:
+    if isinstance(outcome, Failure):
+        last = " ".join(outcome.log.split("\n")[-LOG_LINES:]).strip()
+        tail = f", last output {quote(last)}" if last and last not in outcome.reason else ""
+        return f"failed at {outcome.stage}: {quote(outcome.reason)}{tail}"
+    return describe_fitness(outcome, context)
 
 
 def _bullets(lines: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""How a run searches: sizes, rates, schedule and strategy, as the configuration gives them."""
+"""The search settings of a run: sizes, rates, schedule and strategy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from agent.operators import OPERATORS
 
 @dataclass(frozen=True)
 class SearchSettings:
-    """The rates of the search; numbers are the paper's."""
+    """Sizes, rates, schedule and strategy of the search. The default sizes and rates are the paper's."""
 
     generations: int = 30
     first_population: int = 32
@@ -19,16 +19,16 @@ class SearchSettings:
     """Offspring of each generation."""
     elites: int = 44
     eot_elites: int = 10
-    """How many of the elites lend their changes to Evolution of Thought."""
+    """How many of the elites serve as examples for Evolution of Thought."""
     p_mate: float = 0.35
     p_mutate: float = 0.8
     p_eot: float = 0.25
     operators: Mapping[str, float] = field(default_factory=lambda: {name: operator.share for name, operator in OPERATORS.items()})
     """Which operators make candidates, with their shares before any result is known; empty: the paper's three rates above."""
     roles: bool = True
-    """Whether prompts play roles."""
+    """Whether prompts give the model a role."""
     strategy: Literal["evolution", "random-sampling", "best-of-n"] = "evolution"
-    """The controls: independent children of the seed; children of the best one so far alone."""
+    """`evolution`, or one of two controls: independent candidates from the seed; candidates from the best one so far."""
     recent: int = 8
     """How many of the last evaluations a prompt shows."""
     schedule: Literal["generational", "steady"] = "steady"
@@ -51,10 +51,10 @@ class SearchSettings:
 
     @property
     def candidates(self) -> int:
-        """Children of a whole run; with `generational` a few less, since a child without any change is not born."""
+        """Candidates of a whole run. `generational` proposes a few less: some pairs of parents are neither mated nor mutated."""
         return self.first_population + self.generations * self.population
 
     @property
     def stages(self) -> int:
-        """How many generations the journal will count; the first population is number 0 of `generational` only."""
+        """How many generations the journal will count. Only `generational` counts the first population, as number 0."""
         return self.generations if self.schedule == "generational" else self.candidates // self.population

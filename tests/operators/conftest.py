@@ -100,7 +100,7 @@ def edited(genome, block, source, above=""):
     return genome.with_files({old.file: text.replace(old.source, above + source)})
 
 
-def born(id, generation, *recipes):
+def candidate_of(id, generation, *recipes):
     return Candidate(id, generation, recipes)
 
 
@@ -112,7 +112,7 @@ def prompts():
 @pytest.fixture(scope="session")
 def helpers():
     """For tests that build individuals of their own (test modules cannot import this one)."""
-    return {"edited": edited, "born": born, "recipe": recipe_of}
+    return {"edited": edited, "candidate": candidate_of, "recipe": recipe_of}
 
 
 @pytest.fixture(scope="session")
@@ -138,7 +138,7 @@ def first(prompts, brief_of):
         curve=((2.2113, 0.1932), (1.8244, 0.4912), (1.3021, 0.7213), (0.9134, 0.8436), (0.701, 0.894), (0.651, 0.907)),
         parameters_by_block={"Stage": 4848, "TinyCNN": 330},
     )
-    seed = Individual(born(SEED_ID, 0), genome, Fitness({"accuracy": 312 / 355, "parameters": 5178.0}), evidence)
+    seed = Individual(candidate_of(SEED_ID, 0), genome, Fitness({"accuracy": 312 / 355, "parameters": 5178.0}), evidence)
     return Scene(prompts, Context(brief, seed, {SEED_ID: seed}))
 
 
@@ -148,27 +148,27 @@ def _half_way(prompts, brief, genome):
     maps = {"FCT": ("12x16x16",), "DFSEB": ("12x16x16", "48x8x8"), "ExquisiteNetV2": ("10",)}
     seconds = {"smoke": 0.1523, "fit": 12.4127, "predict": 2.0311}
     seed = Individual(
-        born(SEED_ID, 0),
+        candidate_of(SEED_ID, 0),
         genome,
         Fitness({"accuracy": 332 / 355, "parameters": 518126.0}),
         Evidence(seconds=seconds, curve=curve, parameters_by_block=shares),
     )
     gated = Individual(
-        born("0004", 0, recipe_of("mutate", [SEED_ID], blocks=("SELN",), directive="significant", role="expert")),
+        candidate_of("0004", 0, recipe_of("mutate", [SEED_ID], blocks=("SELN",), directive="significant", role="expert")),
         edited(genome, "SELN", GATE, above=HELPERS),
         Fitness({"accuracy": 337 / 355, "parameters": 518858.0}),
         Evidence(seconds=seconds, curve=curve, parameters_by_block={**shares, "SELN": 2196}, sizes_by_block=maps),
         "let each gate see the spread of its channel, too.",
     )
     driven = Individual(
-        born("0007", 0, recipe_of("mutate", [SEED_ID], blocks=("build_optimizer",), directive="uncommon_parameters")),
+        candidate_of("0007", 0, recipe_of("mutate", [SEED_ID], blocks=("build_optimizer",), directive="uncommon_parameters")),
         edited(genome, "build_optimizer", OPTIMIZER),
         Fitness({"accuracy": 333 / 355, "parameters": 518126.0}),
         Evidence(seconds={**seconds, "fit": 11.8}, curve=curve[:2], parameters_by_block=shares),
         "AdamW adapts each weight's step, which 85 steps need.",
     )
     narrow = Individual(
-        born(
+        candidate_of(
             "0013",
             1,
             recipe_of("mate", ["0004", "0007"], blocks=("SELN",)),
@@ -179,13 +179,13 @@ def _half_way(prompts, brief, genome):
         intention="gates of both kinds. Then: one stage less.",
     )
     shapes = Failure(
-        born("0009", 1, recipe_of("eot", ["0007"], blocks=("EVE",), elite="0004", example="SELN")),
+        candidate_of("0009", 1, recipe_of("eot", ["0007"], blocks=("EVE",), elite="0004", example="SELN")),
         "smoke",
         "RuntimeError: The size of tensor a (48) must match the size of tensor b (12) at non-singleton dimension 1 "
         "(model.py, line 88, in forward).",
     )
     slow = Failure(
-        born("0011", 1, recipe_of("mutate", ["0004"], blocks=("DFSEB",), directive="complex", role="magoo")),
+        candidate_of("0011", 1, recipe_of("mutate", ["0004"], blocks=("DFSEB",), directive="complex", role="magoo")),
         "fit",
         "It ran longer than its limit of 120 s.",
     )
@@ -194,21 +194,21 @@ def _half_way(prompts, brief, genome):
     memory = Memory(brief.objectives, noise)
     for child in (gated, driven, shapes, slow):
         parent = individuals[child.candidate.recipes[0].parents[0]]
-        said = ANSWER.format(intention=child.intention or "widen it.")
-        memory.learn(lesson_of(child, parent, said, (), brief.objectives, noise))
-    told = {lesson.id: memory.render(lesson) for lesson in memory.recall(("SELN",), ("LayerNorm",), "complex", 3000)}
+        answer = ANSWER.format(intention=child.intention or "widen it.")
+        memory.learn(lesson_of(child, parent, answer, (), brief.objectives, noise))
+    lessons = {lesson.id: memory.render(lesson) for lesson in memory.recall(("SELN",), ("LayerNorm",), "complex", 3000)}
     recent, front = (gated, driven, shapes, slow, narrow), (gated, driven, narrow)
     guidance = "Deployment is on a microcontroller: no attention, please. `SELN` may go altogether."
-    begun = (
-        born("0014", 1, recipe_of("mutate", ["0007"], blocks=("ME",), directive="uncommon")),
+    under_way = (
+        candidate_of("0014", 1, recipe_of("mutate", ["0007"], blocks=("ME",), directive="uncommon")),
         Variant(
-            born("0015", 1, recipe_of("rewrite", ["0004"], blocks=())),
+            candidate_of("0015", 1, recipe_of("rewrite", ["0004"], blocks=())),
             genome,
             "less `depth`, more width.",
             changed=("DW", "EVE"),
         ),
     )
-    context = Context(replace(brief, noise=noise), seed, individuals, recent, front, told, guidance, under_way=begun)
+    context = Context(replace(brief, noise=noise), seed, individuals, recent, front, lessons, guidance, under_way=under_way)
     return Scene(prompts, context)
 
 

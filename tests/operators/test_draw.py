@@ -40,7 +40,7 @@ def person(helpers, id, *changes):
         assert old in text
         text = text.replace(old, new)
     genome = Genome({"model.py": text}, frozenset({"build_model"}))
-    return Individual(helpers["born"](id, 0), genome, Fitness({"accuracy": 0.9}))
+    return Individual(helpers["candidate"](id, 0), genome, Fitness({"accuracy": 0.9}))
 
 
 @pytest.fixture(scope="module")

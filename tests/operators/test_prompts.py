@@ -192,9 +192,9 @@ def test_what_a_child_of_many_blocks_was_is_told_in_short(half_way, helpers):
     spliced = helpers["recipe"]("splice", ["0004", "0007"], blocks=("SELN", "DW"))
     changed = ("DW", "ME", "EVE", "FCT", "DFSEB", "Tail")
     recent = (
-        replace(narrow, candidate=helpers["born"]("0021", 2, free), changed=changed),
-        replace(narrow, candidate=helpers["born"]("0022", 2, spliced), changed=("SELN", "DW")),
-        Failure(helpers["born"]("0023", 2, free), "smoke", "No."),
+        replace(narrow, candidate=helpers["candidate"]("0021", 2, free), changed=changed),
+        replace(narrow, candidate=helpers["candidate"]("0022", 2, spliced), changed=("SELN", "DW")),
+        Failure(helpers["candidate"]("0023", 2, free), "smoke", "No."),
     )
     _, user = half_way.with_recent(*recent).prompt("rewrite", "0004", blocks=())
     assert '- `0021` (rewriting "complex" of `DW`, `ME`, `EVE`, `FCT` and 2 more): ' in user.text

@@ -45,7 +45,7 @@ def person(helpers):
         for old, new in changes:
             assert old in source
             source = source.replace(old, new)
-        return Individual(helpers["born"](id, 0), Genome({"model.py": source}, frozenset({"build_model"})), Fitness({"a": 0.9}))
+        return Individual(helpers["candidate"](id, 0), Genome({"model.py": source}, frozenset({"build_model"})), Fitness({"a": 0.9}))
 
     return build
 
@@ -126,9 +126,9 @@ def test_what_the_first_parent_needed_for_its_own_version_is_dropped(person, edi
 def test_files_are_kept_apart(person, editor, helpers):
     files = {"model.py": "from parts import Net\n\n\ndef same(): return 1\n\n\ndef build_model(n, c): return Net(same())\n",
              "parts.py": "def same(): return 2\n\n\nclass Net:\n    def __init__(self, n): self.n = n + same()\n"}  # fmt: skip
-    a = Individual(helpers["born"]("a", 0), Genome(files), Fitness({"a": 1}))
+    a = Individual(helpers["candidate"]("a", 0), Genome(files), Fitness({"a": 1}))
     other = {path: text.replace("return 1", "return -1").replace("return 2", "return -2") for path, text in files.items()}
-    b = replace(a, candidate=helpers["born"]("b", 0), genome=Genome(other))
+    b = replace(a, candidate=helpers["candidate"]("b", 0), genome=Genome(other))
     child = spliced(editor, helpers["recipe"]("splice", ["a", "b"], blocks=("parts.py:same",)), a, b)
     assert not isinstance(child, Violations), child.reasons
     assert dict(child.files) == {**files, "parts.py": other["parts.py"]}

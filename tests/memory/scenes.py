@@ -1,0 +1,91 @@
+"""A seed, changes of it, and the lessons that they leave."""
+
+from dataclasses import replace
+
+from agent.core.objectives import Fitness, Noise, Objective
+from agent.genome import Genome
+from agent.memory import Lesson, Memory, lesson_of
+from agent.population.candidate import SEED_ID, Candidate, Individual, Recipe
+
+ACCURACY, PARAMETERS = OBJECTIVES = (Objective("accuracy", "max"), Objective("parameters", "min"))
+NOISE = Noise({"accuracy": 0.01, "parameters": 0}, {"accuracy": 0.8, "parameters": 1000})
+SOURCE = """\
+import torch
+from torch import nn
+
+
+def build_optimizer(model, steps):
+    return torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+
+
+class Stage(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.conv = nn.Conv2d(width, width, 3, padding=1)
+        self.norm = nn.BatchNorm2d(width)
+
+    def forward(self, x):
+        return torch.relu(self.norm(self.conv(x)))
+"""
+SEED = Individual(Candidate(SEED_ID, 0), Genome({"model.py": SOURCE}), Fitness({"accuracy": 0.8, "parameters": 1000}))
+ANSWER = "Intention: smooth the signal.\nExpected effect: accuracy +0.01.\n\n```python\n...\n```\n"
+
+
+def fit(accuracy, parameters=1000):
+    return Fitness({"accuracy": accuracy, "parameters": parameters})
+
+
+def candidate(id="0001", operator="mutate", blocks=("Stage",), **choices):
+    return Candidate(id, 1, (Recipe(operator, (SEED_ID,), blocks, "m", 1, **choices),))
+
+
+def child(old="nn.BatchNorm2d(width)", new="nn.GroupNorm(2, width)", *, accuracy=0.85, parameters=1000, **choices):
+    genome = Genome({"model.py": SOURCE.replace(old, new)})
+    return Individual(candidate(**choices), genome, fit(accuracy, parameters))
+
+
+def taught(outcome, answer=ANSWER, shown=()):
+    return lesson_of(outcome, SEED, answer, shown, OBJECTIVES, NOISE)
+
+
+def lesson(id="0001", **changed):
+    return replace(taught(child()), id=id, **changed)
+
+
+def made(number, verdict="helped", *, blocks=("Stage",), kinds=(), directive=None, gain=3.0, change=None, **rest):
+    """A lesson with a change of its own."""
+    gain = {"helped": gain, "hurt": -gain, "mixed": gain, "neutral": 0.5, "failed": 0}[verdict]
+    measured = verdict != "failed"
+    effects = {"accuracy": gain / 100, "parameters": 10.0 if verdict == "mixed" else 0.0} if measured else {}
+    return Lesson(
+        id=f"{number:04d}",
+        operator="mutate",
+        blocks=blocks,
+        kinds=kinds,
+        role=None,
+        directive=directive,
+        model="m",
+        change=f"-old{number}\n+new{number}\n" if change is None else change,
+        intention=f"try{number}",
+        expected="",
+        effects=effects,
+        gains={o.name: NOISE.gain(o, effects[o.name]) for o in OBJECTIVES if effects},
+        verdict=verdict,
+        reason="" if measured else f"fit: error{number}",
+        **rest,
+    )
+
+
+def memory_of(*lessons):
+    memory = Memory(OBJECTIVES, NOISE)
+    for one in lessons:
+        memory.learn(one)
+    return memory
+
+
+def ids(lessons):
+    return [int(one.id) for one in lessons]
+
+
+def story(memory, number, shown, verdict, gain=3.0):
+    memory.learn(made(number, verdict, gain=gain, shown=tuple(shown), blocks=("Elsewhere",)))

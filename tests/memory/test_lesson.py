@@ -1,0 +1,119 @@
+"""Lessons: what one change was and did, in units of the noise."""
+
+import time
+from dataclasses import replace
+
+import pytest
+
+from agent.core.objectives import Noise
+from agent.genome import Genome, changed_blocks
+from agent.memory import lesson_of, render
+from agent.memory.lesson import CHANGE_LIMIT, CUT_MARK
+from agent.population.candidate import Failure, Individual
+from tests.memory.scenes import ANSWER, NOISE, OBJECTIVES, SEED, SOURCE, candidate, child, fit, taught
+
+REWRITTEN = SOURCE.replace("momentum=0.9", "momentum=0.8").replace("nn.BatchNorm2d", "nn.GroupNorm")
+
+
+def test_a_change_of_several_blocks_is_one_lesson_about_all_of_them():
+    genome = Genome({"model.py": REWRITTEN + "\n\ndef loss(a, b):\n    return nn.functional.cross_entropy(a, b)\n"})
+    changed = changed_blocks(SEED.genome, genome)
+    lesson = taught(Individual(candidate(operator="rewrite", blocks=()), genome, fit(0.85), changed=changed))
+    assert lesson.blocks == ("build_optimizer", "Stage", "loss")
+    assert set(lesson.kinds) == {"SGD", "GroupNorm", "BatchNorm2d", "cross_entropy"}
+    assert "-        self.norm = nn.BatchNorm2d(width)" in lesson.change and "+def loss(a, b):" in lesson.change
+
+
+def test_a_rewrite_that_never_parsed_teaches_by_the_blocks_of_its_answer():
+    code = REWRITTEN[REWRITTEN.index("class Stage") :].replace("forward", "backward")
+    failure = Failure(candidate(operator="rewrite", blocks=()), "contract", "`Stage` must keep its method `forward`.")
+    lesson = taught(failure, f"Intention: turn it round.\n\n```python\n{code}```\n")
+    assert lesson.blocks == () and set(lesson.kinds) == {"GroupNorm", "BatchNorm2d"}
+    assert "+    def backward(self, x):" in lesson.change and "build_optimizer" not in lesson.change
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "parameters", "verdict"),
+    [
+        (0.85, 1000, "helped"),
+        (0.81, 900, "helped"),
+        (0.75, 1000, "hurt"),
+        (0.79, 1001, "hurt"),
+        (0.75, 500, "mixed"),
+        (0.85, 1001, "mixed"),
+        (0.81, 1000, "neutral"),
+        (0.79, 1000, "neutral"),
+    ],
+)
+def test_a_verdict_counts_what_is_beyond_the_noise(accuracy, parameters, verdict):
+    assert taught(child(accuracy=accuracy, parameters=parameters)).verdict == verdict
+
+
+def test_a_lesson_says_what_was_changed_by_whom_and_what_it_did():
+    lesson = taught(child(accuracy=0.83, parameters=900, role="expert", directive="reduce_size"), shown=["0002", "0002", "0003"])
+    assert (lesson.id, lesson.operator, lesson.blocks, lesson.model) == ("0001", "mutate", ("Stage",), "m")
+    assert (lesson.role, lesson.directive) == ("expert", "reduce_size")
+    assert lesson.kinds == ("GroupNorm", "BatchNorm2d")
+    assert lesson.effects == pytest.approx({"accuracy": 0.03, "parameters": -100})
+    assert lesson.gains == pytest.approx({"accuracy": 3, "parameters": 1})
+    assert (lesson.intention, lesson.expected) == ("smooth the signal.", "accuracy +0.01.")
+    assert "-        self.norm = nn.BatchNorm2d(width)\n+        self.norm = nn.GroupNorm(2, width)\n" in lesson.change
+    assert lesson.shown == ("0002", "0003")
+    assert (lesson.reason, lesson.insight) == ("", "")
+
+
+def test_only_evolution_of_thought_gives_an_insight():
+    assert taught(child(operator="eot", elite="e", example="x")).insight == "smooth the signal."
+    mated = replace(candidate(), recipes=(*candidate(operator="mate").recipes, *candidate(operator="eot").recipes))
+    both = taught(replace(child(), candidate=mated))
+    assert (both.operator, both.insight) == ("mate+eot", "smooth the signal.")
+
+
+def test_a_failure_in_the_sandbox_teaches_its_change_and_its_reason():
+    genome = Genome({"model.py": SOURCE.replace("width, 3", "width, 4")})
+    lesson = taught(Failure(candidate(), "smoke", "sizes\x1b[31m do\x00 not\nmatch " + "x" * 900, genome=genome))
+    assert lesson.verdict == "failed" and lesson.kinds == ("Conv2d",)
+    assert lesson.reason.startswith("smoke: sizes do not match xxx") and len(lesson.reason) < 220
+    assert "+        self.conv = nn.Conv2d(width, width, 4, padding=1)" in lesson.change
+    assert not lesson.effects and not lesson.gains
+
+
+def test_a_child_that_never_parsed_teaches_what_its_answer_held():
+    answer = "Intention: go.\n\n```python\nclass Stage(nn.Module):\n    def __init__(self):\n        self.a = nn.LSTM(1, 1)\n```"
+    lesson = taught(Failure(candidate(), "contract", "`Stage` must keep its method `forward`."), answer)
+    assert "+        self.a = nn.LSTM(1, 1)" in lesson.change and "LSTM" in lesson.kinds
+    assert lesson.reason == "contract: `Stage` must keep its method `forward`."
+
+
+@pytest.mark.parametrize("answer", ["", "I cannot.", "```python\nclass Stage(\n```", "```python\n" + "(" * 500 + "\n```"])
+def test_an_answer_without_usable_code_teaches_its_reason_alone(answer):
+    lesson = taught(Failure(candidate(), "answer", "No code."), answer)
+    assert lesson.verdict == "failed" and lesson.reason == "answer: No code."
+
+
+def test_a_long_change_is_cut_at_a_line_and_says_so():
+    lesson = taught(child("self.norm = nn.BatchNorm2d(width)", "\n        ".join(f"self.n{i} = {i}" for i in range(900))))
+    assert len(lesson.change) <= CHANGE_LIMIT
+    assert lesson.change.splitlines()[-1].startswith(CUT_MARK) and lesson.change.splitlines()[-2].startswith("+ ")
+    assert "` and at least 49 more lines" in render(lesson, OBJECTIVES, NOISE)
+
+
+def test_a_lesson_cannot_be_changed_and_has_a_hash():
+    lesson = taught(child())
+    with pytest.raises(TypeError):
+        lesson.effects["accuracy"] = 1
+    assert hash(lesson) == hash(taught(child())) and lesson == taught(child())
+
+
+def test_hostile_source_is_compared_in_bounded_time():
+    lines = [f"    x = {n % 97}" for n in range(20_000)]
+    outcome = child("        self.norm = nn.BatchNorm2d(width)", "\n".join(f"    {line}" for line in lines))
+    began = time.monotonic()
+    assert taught(outcome).verdict == "helped"
+    assert time.monotonic() - began < 5
+
+
+def test_the_seed_as_parent_counts_with_its_mean_over_training_seeds():
+    lucky = Noise(NOISE.sigma, {"accuracy": 0.81, "parameters": 1000})
+    told = lesson_of(child(accuracy=0.825), SEED, ANSWER, (), OBJECTIVES, lucky)
+    assert told.effects["accuracy"] == pytest.approx(0.015) and told.verdict == "neutral"

@@ -1,0 +1,89 @@
+"""Lessons in the words of a prompt."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from agent.core.objectives import Noise
+from agent.memory import render
+from agent.population.candidate import Failure
+from tests.memory.scenes import NOISE, OBJECTIVES, candidate, child, lesson, taught
+
+
+def test_a_rendering_begins_with_the_verdict_and_counts_in_noise():
+    lesson = taught(child(accuracy=0.821, parameters=876, directive="reduce_size"))
+    deed = '`0001`, mutation "reduce size" of `Stage`, about `GroupNorm`, `BatchNorm2d`'
+    assert render(lesson, OBJECTIVES, NOISE).split("\n") == [
+        f"- helped: accuracy +0.021 (+2.1 sigma), parameters -12.4% ({deed})",
+        "  Intention: `smooth the signal.`",
+        "  Expected: `accuracy +0.01.`",
+        "  Change: `- self.norm = nn.BatchNorm2d(width)` `+ self.norm = nn.GroupNorm(2, width)`",
+    ]
+
+
+def test_an_insight_stands_in_the_place_of_the_intention():
+    text = render(taught(child(operator="eot")), OBJECTIVES, NOISE)
+    assert "\n  Insight: `smooth the signal.`" in text and "Intention" not in text and "Evolution of Thought of `Stage`" in text
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "parameters", "said"),
+    [
+        (0.8, 1000, "accuracy same, parameters same"),
+        (0.8197, 1000, "neutral: accuracy +0.02 (+1.9 sigma)"),
+        (0.795, 1250, "accuracy -0.005 (-0.5 sigma), parameters +25.0%"),
+        (0.85, 20_000, "accuracy +0.05 (+5.0 sigma), parameters +2e+01 times"),
+    ],
+)
+def test_amounts_are_told_as_they_are(accuracy, parameters, said):
+    assert said in render(taught(child(accuracy=accuracy, parameters=parameters)), OBJECTIVES, NOISE)
+
+
+def test_a_count_is_told_where_a_percentage_would_say_nothing():
+    large = Noise(NOISE.sigma, {"accuracy": 0.8, "parameters": 1_000_000})
+    assert "parameters +1 " in render(taught(child(parameters=1001)), OBJECTIVES, large)
+
+
+def test_what_replaces_something_is_told_before_what_is_new():
+    change = "@@ -1,4 +1,7 @@\n+class New:\n+    x = 1\n context\n-old\n+better\n"
+    told = render(lesson(change=change), OBJECTIVES, NOISE)
+    assert told.endswith("Change: `-old` `+better` `+class New:` `+ x = 1`")
+    assert render(lesson(change=change), OBJECTIVES, NOISE, code_shown=True).endswith("Change: in the code below")
+
+
+def test_a_failure_without_anything_else_is_told_in_two_lines():
+    assert render(taught(Failure(candidate(), "answer", "No code."), ""), OBJECTIVES, NOISE).split("\n") == [
+        "- failed: `answer: No code.` (`0001`, mutation of `Stage`)",
+        "  Change: not known",
+    ]
+
+
+HOSTILE = st.text(alphabet=st.sampled_from("`~#-*>|[]()<>\n\r\t\x00\x1b\u2028\u202e a1$"), max_size=80)
+
+
+@given(HOSTILE, HOSTILE, HOSTILE)
+def test_hostile_text_cannot_break_out_of_a_rendering(one, two, three):
+    hostile = lesson(
+        blocks=(one or "b",), kinds=(two or "k",), intention=three, expected=one, change=f"+{two}\n-{three}\n", insight=two
+    )
+    text = render(hostile, OBJECTIVES, NOISE)
+    assert 2 <= len(text.split("\n")) <= 5 and text.splitlines() == text.split("\n")
+    kinds = [token.type for token in MarkdownIt().parse(text)]
+    assert kinds == [
+        "bullet_list_open",
+        "list_item_open",
+        "paragraph_open",
+        "inline",
+        "paragraph_close",
+        "list_item_close",
+        "bullet_list_close",
+    ]
+    (inline,) = [token for token in MarkdownIt().parse(text) if token.type == "inline"]
+    assert {token.type for token in inline.children} <= {"text", "softbreak", "code_inline"}
+
+
+def test_a_rendering_is_short_whatever_the_change():
+    change = "".join(f"+    {'y' * 500}{n}\n" for n in range(400))
+    text = render(lesson(change=change, intention="i" * 400, expected="e" * 400), OBJECTIVES, NOISE)
+    assert len(text) < 1300 and "and 396 more lines" in text
