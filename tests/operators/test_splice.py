@@ -45,7 +45,8 @@ def person(helpers):
         for old, new in changes:
             assert old in source
             source = source.replace(old, new)
-        return Individual(helpers["candidate"](id, 0), Genome({"model.py": source}, frozenset({"build_model"})), Fitness({"a": 0.9}))
+        genome = Genome({"model.py": source}, frozenset({"build_model"}))
+        return Individual(helpers["candidate"](id, 0), genome, Fitness({"a": 0.9}))
 
     return build
 
