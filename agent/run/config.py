@@ -29,7 +29,7 @@ from sandbox.tasks import reported
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "paper": {
-        "search": {"schedule": "generational", "operators": {}},
+        "search": {"schedule": "generational", "operators": {}, "spread_first_population": False},
         "llm": {"temperature": [0.05, 0.4], "max_tokens": [600, 1400], "redraws": 0},
         "contest": {"prompts": "uniform", "operators": "uniform", "models": "uniform"},
         "memory": {"enabled": False},

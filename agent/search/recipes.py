@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
@@ -33,37 +33,39 @@ class RecipeSampler:
         plateau: Plateau,
     ) -> None:
         self.rng, self.plateau = rng, plateau
-        self._seed, self._prompts, self._sampling, self._bandits = seed, prompts, sampling, bandits
+        self.view: Callable[[Individual], Individual] = lambda individual: individual
+        """How the user wants individuals seen now: with which blocks frozen."""
+        self._seed, self._prompts, self._sampling, self.bandits = seed, prompts, sampling, bandits
         self._first: Counter[str] = Counter()
         """Blocks that the first population got so far."""
 
     def first(self, parent: Individual) -> Recipe:
         """Of the first population: every block has its turn, since so few children of one parent leave no room for luck."""
-        recipe = draw_mutation(self.rng, parent, self._seed, self._prompts, self._sampling, self._first)
+        recipe = draw_mutation(self.rng, self.view(parent), self._seed, self._prompts, self._sampling, self._first)
         self._first.update(recipe.blocks)
         return self._by_merit(recipe)
 
     def mutation(self, parent: Individual) -> Recipe:
-        return self._by_merit(draw_mutation(self.rng, parent, self._seed, self._prompts, self._sampling))
+        return self._by_merit(draw_mutation(self.rng, self.view(parent), self._seed, self._prompts, self._sampling))
 
     def mating(self, parent: Individual, partner: Individual) -> Recipe | None:
         """None if the two do not differ in any block."""
-        recipe = draw_mating(self.rng, parent, partner, self._seed, self._sampling)
+        recipe = draw_mating(self.rng, self.view(parent), self.view(partner), self._seed, self._sampling)
         return recipe and self._by_merit(recipe)
 
     def thought(self, parent: Individual, elites: Sequence[Individual], *, whole: bool = False) -> Recipe | None:
         """None if no elite has anything to teach this parent. `whole`: over the whole program."""
-        recipe = draw_eot(self.rng, parent, elites, self._seed, self._sampling, whole=whole)
+        recipe = draw_eot(self.rng, self.view(parent), elites, self._seed, self._sampling, whole=whole)
         return recipe and self._by_merit(recipe)
 
     def contested(self, parent: Individual, partner: Individual, elites: Sequence[Individual]) -> Recipe:
         """One recipe by one operator; the operators compete, and one that has nothing to work on is passed over."""
         idle: set[str] = set()
-        while set(self._bandits.operators.arms) - idle:
-            name = self._bandits.draw_operator(self.rng, idle)
+        while set(self.bandits.operators.arms) - idle:
+            name = self.bandits.draw_operator(self.rng, idle)
             if recipe := self._by(name, parent, partner, elites):
                 return recipe
-            self._bandits.operators.cancel(name)
+            self.bandits.operators.cancel(name)
             idle.add(name)
         return self.mutation(parent)
 
@@ -74,25 +76,25 @@ class RecipeSampler:
             case "eot":
                 return self.thought(parent, elites, whole=self.rng.random() < WHOLE)
             case "rewrite":
-                return self._by_merit(draw_rewrite(self.rng, parent, self._prompts, self._sampling))
+                return self._by_merit(draw_rewrite(self.rng, self.view(parent), self._prompts, self._sampling))
             case "mate" if partner is not parent:
                 return self.mating(parent, partner)
             case "splice" if partner is not parent:
-                return draw_splice(self.rng, parent, partner, self._seed)
+                return draw_splice(self.rng, self.view(parent), self.view(partner), self._seed)
         return None
 
     def _by_merit(self, recipe: Recipe) -> Recipe:
         """What competes is drawn by what it brought; all else of the recipe stays as it was drawn."""
-        recipe = replace(recipe, model=self._bandits.draw_model(self.rng))
+        recipe = replace(recipe, model=self.bandits.draw_model(self.rng))
         if recipe.directive is not None:
             tame = self._tame() if self.plateau.turns(self.rng) else ()
-            role, directive = self._bandits.draw_prompt(self.rng, tame)
+            role, directive = self.bandits.draw_prompt(self.rng, tame)
             recipe = replace(recipe, role=role, directive=directive)
         return self.plateau.heated(recipe)
 
     def _tame(self) -> Sequence[tuple[str | None, str]]:
         """The prompts that are not bold; none if there is no bold one."""
-        arms = self._bandits.prompts.arms
+        arms = self.bandits.prompts.arms
         tame = [prompt for prompt in arms if not prompt[1].startswith(BOLD)]
         return tame if len(tame) < len(arms) else []
 

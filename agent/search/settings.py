@@ -27,6 +27,8 @@ class SearchSettings:
     """Which operators make children, with their shares before any result is known; empty: the paper's three rates above."""
     roles: bool = True
     """Whether prompts play roles."""
+    spread_first_population: bool = True
+    """Whether the first population changes every block in turn; false: any block each time, as in the paper."""
     strategy: Literal["evolution", "random-sampling", "best-of-n"] = "evolution"
     """The controls: independent children of the seed; children of the best one so far alone."""
     recent: int = 8

@@ -9,20 +9,21 @@ import pytest
 from agent.core.objectives import Fitness, Noise, Objective
 from agent.core.paths import prompts_folder
 from agent.genome import Genome
-from agent.journal.accounts import Accounts
 from agent.journal.events import GenerationEnded, Proposed, Settled
 from agent.journal.replay import Replay
+from agent.journal.tracker import Tracker
 from agent.operators import Brief
 from agent.operators.templates import Prompts
 from agent.population.archive import Archive
 from agent.population.candidate import SEED_ID, Candidate, Duplicate, Evidence, Failure, Individual, Variant
+from agent.run.context import RunContext
+from agent.run.loop import GenerationalLoop, SearchState, SteadyLoop
 from agent.search.bandit import Bandits, BanditSettings
-from agent.search.evolve import Evolution
-from agent.search.feedback import CreditSettings, Feedback
+from agent.search.feedback import CreditSettings, Feedback, FeedbackSettings
 from agent.search.plateau import Plateau, PlateauSettings
 from agent.search.recipes import RecipeSampler, Sampling
 from agent.search.settings import SearchSettings
-from agent.search.steady import Pace
+from agent.search.steady import Prefetch
 
 PAPER = {"operators": {}}
 CONTEST = BanditSettings(prompts="uniform", operators="uniform", models="uniform")
@@ -69,22 +70,28 @@ def run(seed=0, past=None, **search):
     brief = Brief("A number.", {}, OBJECTIVES)
     usual = {"generations": 6, "first_population": 12, "population": 8, "schedule": "generational", **PAPER}
     settings = SearchSettings(**{**usual, **search})
-    evolution = evolution_of(archive, brief, settings, events.append, Breeder(), seed, past)
-    if settings.schedule == "steady":
-        evolution.steady(slots=2, ahead=4)
-    else:
-        evolution.generational()
+    loop_of(archive, brief, settings, events.append, Breeder(), seed, past).work()
     return archive, events
 
 
-def evolution_of(archive, brief, settings, record, breeder, seed=0, past=None):
+def loop_of(archive, brief, settings, record, breeder, seed=0, past=None):
     prompts, sampling, plateau = Prompts.load(prompts_folder()), Sampling(("offline",)), Plateau(PlateauSettings(0))
     weights = settings.operators or {"mutate": 1}
     bandits = Bandits(CONTEST, prompts.roles, prompts.directives, weights, sampling.models)
     sampler = RecipeSampler(random.Random(seed), archive.seed, prompts, sampling, bandits, plateau)
     noise = Noise({o.name: 0.0 for o in OBJECTIVES}, dict(archive.seed.fitness.values))
-    learning = Feedback(archive, noise, bandits, plateau, Accounts(), record, credit=CreditSettings(usd_per_hour=0))
-    return Evolution(archive, brief, sampler, breeder, Evaluator(), learning, settings, record, past=past)
+    tracker = Tracker()
+
+    def see(event):
+        record(event)
+        tracker.see(event)
+
+    run = RunContext(see, replay=past or Replay(), tracker=tracker)
+    feedback = Feedback(archive, noise, sampler, tracker, FeedbackSettings(credit=CreditSettings(usd_per_hour=0)))
+    search = SearchState(archive, brief, settings, sampler, feedback)
+    if settings.schedule == "steady":
+        return SteadyLoop(run, search, breeder, Evaluator(), slots=2, concurrency=4)
+    return GenerationalLoop(run, search, breeder, Evaluator())
 
 
 def candidates(events):
@@ -163,9 +170,9 @@ def test_a_run_in_which_all_fail_goes_on_from_the_seed():
     genome = Genome({"model.py": SOURCE})
     archive = Archive(Individual(Candidate(SEED_ID, 0), genome, measured(genome)), OBJECTIVES)
     events = []
-    settings = SearchSettings(generations=2, first_population=3, population=4)
+    settings = SearchSettings(generations=2, first_population=3, population=4, schedule="generational")
     brief = Brief("A number.", {}, OBJECTIVES)
-    evolution_of(archive, brief, settings, events.append, Barren()).generational()
+    loop_of(archive, brief, settings, events.append, Barren()).work()
     assert list(archive.individuals) == [SEED_ID]
     assert max(b.generation for b in candidates(events)) == 2
 
@@ -213,7 +220,7 @@ def test_steady_takes_up_what_an_earlier_process_left():
     }
 
 
-class TestPace:
+class TestPrefetch:
     """How far breeding runs ahead of the slots."""
 
     @staticmethod
@@ -222,44 +229,44 @@ class TestPace:
         evidence = Evidence(seconds={"fit": fit, "predict": beside}, waited=waited)
         return Individual(Candidate("0001", 0), genome, measured(genome), evidence)
 
-    def test_it_is_a_child_for_each_slot_until_something_is_measured(self):
-        pace = Pace(slots=4, most=20)
-        assert pace.wants(breeding=3, evaluating=0)
-        assert not pace.wants(breeding=4, evaluating=0)
-        assert pace.wants(breeding=3, evaluating=4)
+    def test_it_is_a_candidate_for_each_slot_until_something_is_measured(self):
+        prefetch = Prefetch(slots=4, limit=20)
+        assert prefetch.wants_more(breeding=3, evaluating=0)
+        assert not prefetch.wants_more(breeding=4, evaluating=0)
+        assert prefetch.wants_more(breeding=3, evaluating=4)
 
     def test_it_is_what_the_slots_use_up_while_one_child_is_bred_and_tried(self):
-        pace = Pace(slots=4, most=20)
+        prefetch = Prefetch(slots=4, limit=20)
         for _ in range(50):
-            pace.bred(2.5)
-            pace.settled(self.trained(fit=2.0, beside=0.5, waited=9.0), seconds=2.0 + 0.5 + 9.0)
-        assert pace.ahead == 4 * 3 / 2 + 1
-        assert pace.wants(breeding=6, evaluating=4)
-        assert not pace.wants(breeding=6, evaluating=5)
+            prefetch.add_bred(2.5)
+            prefetch.add_settled(self.trained(fit=2.0, beside=0.5, waited=9.0), seconds=2.0 + 0.5 + 9.0)
+        assert prefetch.ahead == 4 * 3 / 2 + 1
+        assert prefetch.wants_more(breeding=6, evaluating=4)
+        assert not prefetch.wants_more(breeding=6, evaluating=5)
 
     def test_it_follows_when_models_get_slow_but_breeds_no_more_at_once_than_allowed(self):
-        pace = Pace(slots=4, most=20)
-        pace.settled(self.trained(fit=2.0), seconds=2.0)
+        prefetch = Prefetch(slots=4, limit=20)
+        prefetch.add_settled(self.trained(fit=2.0), seconds=2.0)
         for _ in range(50):
-            pace.bred(600.0)
-        assert pace.ahead == 4 * 600 / 2 + 1
-        assert pace.wants(breeding=19, evaluating=4)
-        assert not pace.wants(breeding=20, evaluating=4)
+            prefetch.add_bred(600.0)
+        assert prefetch.ahead == 4 * 600 / 2 + 1
+        assert prefetch.wants_more(breeding=19, evaluating=4)
+        assert not prefetch.wants_more(breeding=20, evaluating=4)
 
     def test_where_some_take_much_longer_than_others_there_is_a_margin(self):
-        even, uneven = Pace(slots=4, most=99), Pace(slots=4, most=99)
+        even, uneven = Prefetch(slots=4, limit=99), Prefetch(slots=4, limit=99)
         for n in range(50):
-            even.bred(2.0)
-            uneven.bred(3.0 if n % 2 else 1.0)
-            for pace in (even, uneven):
-                pace.settled(self.trained(fit=2.0), seconds=2.0)
+            even.add_bred(2.0)
+            uneven.add_bred(3.0 if n % 2 else 1.0)
+            for prefetch in (even, uneven):
+                prefetch.add_settled(self.trained(fit=2.0), seconds=2.0)
         assert even.ahead == 4 * 2 / 2 + 1
         assert 4 * 3.5 / 2 + 1 <= uneven.ahead <= 4 * 4.5 / 2 + 1
 
     def test_children_that_never_train_are_made_up_for(self):
-        pace = Pace(slots=4, most=99)
+        prefetch = Prefetch(slots=4, limit=99)
         for n in range(400):
-            pace.bred(1.0)
+            prefetch.add_bred(1.0)
             failure = Failure(Candidate("0001", 0), "contract", "it has no body")
-            pace.settled(self.trained(fit=2.0) if n % 2 else failure, seconds=2.0)
-        assert 4 * 1 / 2 / 0.6 + 1 < pace.ahead <= 4 * 1 / 2 / 0.4 + 2
+            prefetch.add_settled(self.trained(fit=2.0) if n % 2 else failure, seconds=2.0)
+        assert 4 * 1 / 2 / 0.6 + 1 < prefetch.ahead <= 4 * 1 / 2 / 0.4 + 2
