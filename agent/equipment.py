@@ -72,7 +72,7 @@ def equip(config: Config, watch: Watch, at_least: Level = "none") -> Iterator[Eq
     except TaskError as error:
         raise UserError(str(error)) from error
     config = settled(config, task)
-    genome = genome if task.calls is None else replace(genome, entries=task.calls)
+    genome = genome if task.calls is None else replace(genome, entry_points=task.calls)
     prompts = Prompts.load(prompts_folder())
     if not config.llm.models:
         raise UserError("No model is named: give --llm MODEL, or --llm offline to run without a key or a network.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from agent.genome import Genome, alike, changed_blocks, diff
+from agent.genome import Genome, changed_blocks, diff, same_meaning
 from agent.individual import Recipe
 from agent.llm import Message
 from agent.operators.compare import borrowed, differing, plain
@@ -68,7 +68,7 @@ class EvolutionOfThought:
         text, unused = program(base)
         known = {block.name: block for block in base.all_blocks}
         changed = changed_blocks(context.seed.genome, elite.genome)
-        shared = [name for name in changed if name in known and alike(known[name], elite.genome.block(name))]
+        shared = [name for name in changed if name in known and same_meaning(known[name], elite.genome.block(name))]
         return conversation(
             self.prompts,
             recipe.role,

@@ -211,8 +211,8 @@ def test_a_broken_contract_has_its_reason(editor, code, block, reason):
 def test_an_answer_without_usable_code_has_its_reason(editor, reply, reason):
     result = editor.apply(Genome({"model.py": MODEL}), ("Gate",), reply)
     assert isinstance(result, Violations) and result.stage == "answer"
-    said = " ".join(result.reasons).replace("is the limit", "limit is")
-    assert reason in said
+    reasons = " ".join(result.reasons).replace("is the limit", "limit is")
+    assert reason in reasons
 
 
 BINDINGS = """
@@ -366,7 +366,7 @@ def test_a_killed_child_is_replaced():
     editor = Editor()
     try:
         assert "x + 1" in text(apply(editor, "def scale(x, factor=2.0):\n    return x + 1", "scale"))
-        child = next(child.process for child in editor._children if child.process)
+        child = next(child.process for child in editor._processes if child.process)
         child.kill()
         child.wait()
         assert "x + 2" in text(apply(editor, "def scale(x, factor=2.0):\n    return x + 2", "scale"))
@@ -378,7 +378,7 @@ def test_a_child_that_is_killed_in_the_middle_of_an_edit_does_not_count_against_
     editor = Editor(processes=1)
     try:
         apply(editor, "def scale(x, factor=2.0):\n    return x + 1", "scale")
-        (child,) = editor._children
+        (child,) = editor._processes
         os.kill(child.process.pid, signal.SIGSTOP)
         with ThreadPoolExecutor(1) as threads:
             edit = threads.submit(apply, editor, "def scale(x, factor=2.0):\n    return x + 3", "scale")
@@ -400,7 +400,7 @@ def test_a_child_that_is_killed_while_it_starts_is_started_again():
             for children in tasks.glob("*/children"):
                 for pid in children.read_text().split():
                     with contextlib.suppress(OSError):
-                        if b"agent.genome.worker" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                        if b"agent.genome.editor_process" in Path(f"/proc/{pid}/cmdline").read_bytes():
                             return int(pid)
 
     try:
@@ -409,7 +409,7 @@ def test_a_child_that_is_killed_while_it_starts_is_started_again():
             first = started()
             os.kill(first, signal.SIGKILL)
             assert "x + 4" in text(edit.result())
-        (child,) = editor._children
+        (child,) = editor._processes
         assert child.process.pid != first
     finally:
         editor.close()

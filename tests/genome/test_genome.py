@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.errors import UserError
-from agent.genome import Genome, callers, diff, read_genome, signatures
+from agent.genome import Genome, call_sites, diff, read_genome, signatures
 from agent.resources import seeds_folder
 
 SOURCE = '''\
@@ -80,8 +80,8 @@ def test_signatures_leave_bodies_and_the_shown_block_out():
 
 
 def test_callers_are_the_lines_that_use_a_block():
-    assert callers(Genome({"m.py": SOURCE}), "A") == "# in later\nreturn A().f(helper(1))"
-    assert callers(Genome({"m.py": SOURCE}), "later") == ""
+    assert call_sites(Genome({"m.py": SOURCE}), "A") == "# in later\nreturn A().f(helper(1))"
+    assert call_sites(Genome({"m.py": SOURCE}), "later") == ""
 
 
 def test_a_diff_can_be_applied_by_git(tmp_path):

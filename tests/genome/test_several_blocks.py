@@ -374,7 +374,7 @@ def test_what_a_task_calls_is_its_own_affair(editor):
     """`loss` with three arguments is an ordinary function where the task does not call it by that name."""
     code = "def loss(a, b, c):\n    return a\n\n\ndef scale(x, factor=2.0):\n    return loss(x, 1, 2)"
     assert "called by the framework with 2 arguments" in refused(apply(editor, code))[1]
-    own = Genome({"model.py": MODEL}, entries=frozenset({"build_model", "scale"}))
+    own = Genome({"model.py": MODEL}, entry_points=frozenset({"build_model", "scale"}))
     assert "def loss(a, b, c):" in text(apply(editor, code, own))
     assert "Nothing in the program uses `augment`" in refused(apply(editor, "def augment(x):\n    return x", own))[1]
     assert "`factor` must stay at position 2" in refused(apply(editor, "def scale(x):\n    return -x", own))[1]
