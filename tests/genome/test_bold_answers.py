@@ -5,17 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from agent.genome import Editor, Genome, Violations, read_genome
+from agent.genome import Genome, Violations, read_genome
 from agent.resources import seeds_folder
 
 ANSWERS = sorted((Path(__file__).parent / "answers").glob("*.md"))
-
-
-@pytest.fixture(scope="module")
-def editor():
-    editor = Editor(seconds=30.0)
-    yield editor
-    editor.close()
 
 
 def seed_of(answer):

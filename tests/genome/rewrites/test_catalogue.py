@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from agent.genome import Editor, Genome, Violations
+from agent.genome import Genome, Violations
 from agent.genome.rewrites import CATALOGUE, merge, mutate, transfer
 from agent.genome.rewrites.catalogue import apply_any
 from agent.resources import seeds_folder
@@ -39,13 +39,6 @@ def works(text):
     except Exception:  # whatever a rewrite broke, it counts as not working
         return None
     return sum(p.numel() for p in model.parameters()) if tuple(logits.shape) == (4, 10) else None
-
-
-@pytest.fixture(scope="module")
-def editor():
-    editor = Editor()
-    yield editor
-    editor.close()
 
 
 def apply(editor, parent, block, change):
