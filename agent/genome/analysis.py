@@ -1,6 +1,6 @@
 """Static analysis of Python source by its top-level statements: what each means, binds, mentions and reads on import.
 
-Analyses are cached by text: a child program differs from its parents in a block or two, so most statements are known.
+Analyses are cached by text: a candidate differs from its parents in a block or two, so most statements are known already.
 """
 
 from __future__ import annotations
