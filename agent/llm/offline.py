@@ -44,7 +44,7 @@ def _answer(messages: tuple[Message, ...], seed: int) -> str:
     a, b = (_section(prompt, rf"Version {letter} of `[^`]+`") for letter in "AB")
     if a and b:
         change = merge(a, b, rng)
-        return _told(change.told, change.imports, change.source)
+        return _told(change.description, change.imports, change.source)
     block = _section(prompt, r"Block to rewrite: `[^`]+`")
     if block is None:
         return _whole(prompt, rng)
@@ -52,7 +52,7 @@ def _answer(messages: tuple[Message, ...], seed: int) -> str:
     change_or_none = transfer(before, after, block, rng) if before and after else mutate(block, _directive(prompt), rng)
     if change_or_none is None:
         return _told("leave the block as it is: no rule fits it", "", block)
-    return _told(change_or_none.told, change_or_none.imports, change_or_none.source)
+    return _told(change_or_none.description, change_or_none.imports, change_or_none.source)
 
 
 def _whole(prompt: str, rng: random.Random) -> str:
@@ -75,7 +75,7 @@ def _whole(prompt: str, rng: random.Random) -> str:
         change = revise(genome, _directive(prompt), rng)
     if change is None:
         return "Intention: leave the program as it is, for no rule fits it.\nExpected effect: none."
-    return _told(change.told, change.imports, change.source)
+    return _told(change.description, change.imports, change.source)
 
 
 def _program(prompt: str) -> dict[str, str]:

@@ -11,8 +11,7 @@ from typing import Literal
 
 from agent.core.objectives import Noise, Objective
 from agent.core.text import clean
-from agent.genome import Genome, diff
-from agent.genome.answer import extract
+from agent.genome import Genome, diff, extract_code
 from agent.memory.answer import intention, one_line
 from agent.memory.kinds import MAX_LINES, kinds_changed
 from agent.population.candidate import SEED_ID, Failure, Individual
@@ -125,7 +124,7 @@ def _change(outcome: Individual | Failure, old: Genome, answer: str) -> tuple[st
     else:
         # The blocks as the answer has them, with what stands beside them: enough to say what was tried.
         names = {name.rpartition(":")[2] for name in (candidate.recipes[-1].blocks if candidate.recipes else ())}
-        code = extract(answer, sorted(names))
+        code = extract_code(answer, sorted(names))
         names |= set(_DEFINED.findall(code)) if isinstance(code, str) and not names else set()
         source = "".join(b.source for b in old.all_blocks if b.name.rpartition(":")[2] in names)
         pairs = [(source, code)] if isinstance(code, str) else []

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from agent.genome import Block, Genome, alike
-from agent.genome.facts import bound_names, facts, span
-from agent.genome.syntax import parse
+from agent.genome import Block, Genome, analyse_statements, bound_names, line_span, parse, same_meaning
 
 
 def differing(a: Genome, b: Genome) -> tuple[str, ...]:
@@ -17,7 +15,7 @@ def differing(a: Genome, b: Genome) -> tuple[str, ...]:
         for block in a.blocks
         if block.name in theirs
         and block.kind == theirs[block.name].kind
-        and not alike(block, theirs[block.name])
+        and not same_meaning(block, theirs[block.name])
     )
 
 
@@ -49,7 +47,7 @@ def borrowed(block: Block, giver: Genome, taker: Genome) -> str:
 
 def source_of(statement: ast.stmt, text: str) -> str:
     """The lines of a top-level statement, decorators included."""
-    first, last = span(statement)
+    first, last = line_span(statement)
     return "\n".join(text.splitlines()[first - 1 : last])
 
 
@@ -70,7 +68,7 @@ def _beside(text: str, blocks: list[Block]) -> list[str]:
 
 
 def _bound(text: str) -> set[str]:
-    return {name for one in facts(text) for name in one.bound}
+    return {name for one in analyse_statements(text) for name in one.bound_names}
 
 
 def _top_level(text: str) -> dict[str, ast.stmt]:

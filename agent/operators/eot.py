@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from agent.core.text import fence
-from agent.genome import Genome, alike, changed_blocks, diff
+from agent.genome import Genome, changed_blocks, diff, same_meaning
 from agent.llm import Message
 from agent.operators.compare import borrowed, differing, plain
 from agent.operators.context import Context
@@ -69,7 +69,7 @@ class EvolutionOfThought:
         text, unused = program(base)
         known = {block.name: block for block in base.all_blocks}
         changed = changed_blocks(context.seed.genome, elite.genome)
-        shared = [name for name in changed if name in known and alike(known[name], elite.genome.block(name))]
+        shared = [name for name in changed if name in known and same_meaning(known[name], elite.genome.block(name))]
         return conversation(
             self.prompts,
             recipe.role,

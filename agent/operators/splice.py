@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from itertools import permutations
 
 from agent.core.text import fence
-from agent.genome import Genome, heads
-from agent.genome.facts import facts
+from agent.genome import Genome, analyse_statements, block_signature
 from agent.operators.compare import borrowed, differing, plain
 from agent.operators.context import Context
 from agent.population.candidate import Individual, Recipe
@@ -47,7 +46,7 @@ def units(a: Individual, b: Individual, seed: Individual) -> list[tuple[str, ...
     versions = {name: (a.genome.block(name), b.genome.block(name)) for name in names}
     group = {name: name for name in names}
     for user, used in permutations(names, 2):
-        alike = heads(versions[used][0]) == heads(versions[used][1])
+        alike = block_signature(versions[used][0]) == block_signature(versions[used][1])
         apart = used in own and used in alive_a & alive_b and alike
         if not apart and any(plain(used) in _mentioned(block.source) for block in versions[user]):
             group = {name: group[user] if leader == group[used] else leader for name, leader in group.items()}
@@ -55,4 +54,4 @@ def units(a: Individual, b: Individual, seed: Individual) -> list[tuple[str, ...
 
 
 def _mentioned(source: str) -> set[str]:
-    return {name for one in facts(source) for name in one.mentioned}
+    return {name for one in analyse_statements(source) for name in one.mentioned_names}

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from agent.core.text import fence
-from agent.genome import Genome, callers, heads, signatures
-from agent.genome.facts import ENTRY_POINTS
+from agent.genome import ENTRY_POINTS, Genome, block_signature, call_sites, signatures
 from agent.operators.compare import plain
 from agent.operators.templates import Prompts
 
@@ -24,7 +23,7 @@ def surroundings(prompts: Prompts, base: Genome, target: str, shown: Mapping[str
         program=_program(base, {name: _pointer(base, name, where) for name, where in shown.items()}) if small else "",
         entries="" if small else _fenced("\n\n\n".join(b.source.strip("\n") for b in driving)),
         signatures="" if small else _fenced(signatures(base, without=elsewhere)),
-        callers="" if small else _fenced(callers(base, target, without=elsewhere)),
+        callers="" if small else _fenced(call_sites(base, target, without=elsewhere)),
     )
 
 
@@ -33,7 +32,7 @@ def program(base: Genome) -> tuple[str, str]:
     if sum(map(len, base.files.values())) <= SMALL:
         return _program(base, {}), ""
     unused = [block for block in base.blocks if block not in base.live_blocks]
-    outlines = {block.name: "\n".join(f"# {line}" for line in heads(block).splitlines()) for block in unused}
+    outlines = {block.name: "\n".join(f"# {line}" for line in block_signature(block).splitlines()) for block in unused}
     return _program(base, outlines), ", ".join(f"`{plain(name)}`" for name in outlines)
 
 

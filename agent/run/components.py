@@ -61,7 +61,7 @@ def open_components(config: Config, watch: Watch, at_least: Level = "none") -> I
     genome = read_genome(Path(config.seed.folder), config.seed.files, config.seed.frozen)
     task = _open_task(config)
     config = completed(config, task)
-    genome = genome if task.calls is None else replace(genome, entries=task.calls)
+    genome = genome if task.calls is None else replace(genome, entry_points=task.calls)
     prompts = Prompts.load(prompts_folder())
     if not config.llm.models:
         raise UserError("No model is named: give --llm MODEL, or --llm offline to run without a key or a network.")

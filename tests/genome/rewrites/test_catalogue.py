@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from agent.core.paths import seeds_folder
-from agent.genome import Editor, Genome, Violations
+from agent.genome import Genome, Violations
 from agent.genome.rewrites import CATALOGUE, merge, mutate, transfer
-from agent.genome.rewrites.catalogue import rewritten
+from agent.genome.rewrites.catalogue import apply_any
 
 SEEDS = ("exquisitenet_v2", "tiny_cnn")
 DIRECTIVES = ("parameters", "uncommon parameters", "complex", "reduce size", "uncommon", "significant")
@@ -41,13 +41,6 @@ def works(text):
     return sum(p.numel() for p in model.parameters()) if tuple(logits.shape) == (4, 10) else None
 
 
-@pytest.fixture(scope="module")
-def editor():
-    editor = Editor()
-    yield editor
-    editor.close()
-
-
 def apply(editor, parent, block, change):
     code = f"{change.imports}\n\n\n{change.source}" if change.imports else change.source
     return editor.apply(parent, (block,), f"```python\n{code}\n```")
@@ -69,7 +62,7 @@ def test_every_rewrite_fits_some_block_of_the_seeds_or_of_their_children():
         "class A(nn.Module):\n    def __init__(self):\n        self.act = nn.ReLU()\n"
         "        self.conv = nn.Conv2d(3, 8, 3, padding=1)\n",
     ]
-    missing = [r.name for r in CATALOGUE if not any(rewritten(s, [r], rng) for s in sources)]
+    missing = [r.name for r in CATALOGUE if not any(apply_any(s, [r], rng) for s in sources)]
     assert missing == []
 
 
@@ -115,7 +108,7 @@ def test_an_insight_is_carried_over():
     elite = seed.replace("silu", "gelu")
     target = "class B(nn.Module):\n    def forward(self, x):\n        return F.relu(x * 1.0)\n"
     change = transfer(seed, elite, target, random.Random(1))
-    assert "activation" in change.told or "average" in change.told
+    assert "activation" in change.description or "average" in change.description
 
 
 def test_merging_takes_from_both():
