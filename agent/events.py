@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from agent.fitness import Fitness
 from agent.individual import SEED_ID, Birth, Failure, Individual, Outcome, Variant
-from agent.llm import Completion, Message, ModelRests, ModelReturned
+from agent.llm import Completion, CoolDownEnded, CoolDownStarted, Message
 from agent.memory import Lesson
 from sandbox.job import Progress
 
@@ -197,8 +197,8 @@ Event = (
     | Steered
     | GenerationEnded
     | Committed
-    | ModelRests
-    | ModelReturned
+    | CoolDownStarted
+    | CoolDownEnded
     | RunEnded
 )
 

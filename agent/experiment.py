@@ -34,7 +34,7 @@ from agent.journal import Journal
 from agent.keeper import Keeper
 from agent.learning import Learning
 from agent.lineage import Lineage
-from agent.llm import Ensemble, Waiting
+from agent.llm import Failover, FailoverPolicy
 from agent.lock import locked
 from agent.noise import measure, unknown
 from agent.operators import Brief, Sampling
@@ -140,9 +140,9 @@ def _evolve(
     for outcome in memo.outcomes.values():
         record(Settled(outcome))
     keeper.foretell()
-    gate, ensemble = keeper.gate, Ensemble(e.models, _waiting(config.llm), record, keeper.gives_up)
+    gate, failover = keeper.gate, Failover(e.models, _failover_policy(config.llm), record, keeper.gives_up)
     breeding = Breeding(
-        e.prompts, ensemble.members, e.editor, record,
+        e.prompts, failover.members, e.editor, record,
         memo=memo, gate=gate, repairs=config.llm.repairs, redraws=config.llm.redraws, concurrency=config.llm.concurrency,
     )  # fmt: skip
     evaluation = Evaluation(e.bench, record, memo, gate, breeding)
@@ -193,8 +193,10 @@ def _end(record: Recorder, state: str, reason: str) -> None:
         record(RunEnded(state, reason))
 
 
-def _waiting(llm: LlmSection) -> Waiting:
-    return Waiting(failures=llm.rest_after, first_rest_seconds=llm.rest_seconds, seconds=llm.patience_hours * 3600)
+def _failover_policy(llm: LlmSection) -> FailoverPolicy:
+    return FailoverPolicy(
+        failures=llm.rest_after, first_cool_down_seconds=llm.rest_seconds, patience_seconds=llm.patience_hours * 3600
+    )
 
 
 def _noise(e: Equipment, seed: Individual, memo: Memo, record: Recorder, gate: Gate) -> Noise | None:

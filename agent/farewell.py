@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from agent.errors import UserError
-from agent.llm import ModelRests, ModelReturned
-from agent.llm.text import environment_secrets, presentable
+from agent.llm import CoolDownEnded, CoolDownStarted
+from agent.llm.text import environment_secrets, redact
 from agent.signals import asked_to_stop
 
 Say = Callable[[str], None]
@@ -56,9 +56,9 @@ class Webhook:
 
     def see(self, run: str, event: object) -> None:
         """Tells once when no model answers any more; in the background, for the run goes on."""
-        if isinstance(event, ModelReturned):
+        if isinstance(event, CoolDownEnded):
             self._waiting = False
-        elif isinstance(event, ModelRests) and event.alone and not self._waiting:
+        elif isinstance(event, CoolDownStarted) and event.alone and not self._waiting:
             self._waiting = True
             message = _message(run, "waiting", f"no model answers: {event.reason}")
             threading.Thread(target=self.post, args=(message,), daemon=True).start()
@@ -166,6 +166,6 @@ def last_words(facts: Mapping[str, Any], code: int) -> dict[str, Any]:
 
 def _message(run: str, state: str, reason: str) -> dict[str, Any]:
     """`text` and `content` are what chat programs show."""
-    told = presentable(reason, environment_secrets())[:400]
+    told = redact(reason, environment_secrets())[:400]
     line = f"evolve {run}: {state}" + (f" ({told})" if told else "")
     return {"run": run, "state": state, "reason": told, "text": line, "content": line}

@@ -43,7 +43,7 @@ from agent.events import (
 from agent.fitness import Fitness
 from agent.genome import Genome
 from agent.individual import Birth, Duplicate, Failure, Individual, Outcome, Variant
-from agent.llm import Message, ModelRests, ModelReturned
+from agent.llm import CoolDownEnded, CoolDownStarted, Message
 from agent.records import (
     read_birth,
     read_completion,
@@ -344,9 +344,9 @@ def _record(event: Event) -> tuple[str, str, dict[str, Any]]:
             return "generation", str(number), {**sets, "hypervolume": hypervolume}
         case Committed(id, branch, commit):
             return "committed", id, {"branch": branch, "commit": commit}
-        case ModelRests(model, seconds, reason, alone):
+        case CoolDownStarted(model, seconds, reason, alone):
             return "rests", _moment(), {"model": model, "seconds": seconds, "reason": reason, "alone": alone}
-        case ModelReturned(model):
+        case CoolDownEnded(model):
             return "returned", _moment(), {"model": model}
         case RunEnded(state, reason):
             return "ended", _moment(), {"state": state, "reason": reason}

@@ -35,7 +35,7 @@ class Keeper:
         self._budget, self._models, self._end_evaluations = budget, models, end_evaluations
         self._planned, self._watch, self._known = planned, watch, set(memo.outcomes)
         # A person who answers is shown all prompts at once.
-        self._pilot = None if memo.births or any(model.patient for model in models) else Pilot()
+        self._pilot = None if memo.births or any(model.waits_for_person for model in models) else Pilot()
         # Only where money is counted do the others wait for it: slots stand still meanwhile.
         counted = budget.limits.usd is not None or budget.limits.tokens is not None
         self.gate = Gate(budget, self._pilot if counted else None)
@@ -76,7 +76,7 @@ class Keeper:
     def _stop(self, reason: str) -> None:
         self.gate.stop(reason)
         for model in self._models:
-            if model.patient:
+            if model.waits_for_person:
                 model.close()
         self._watch(StopRequested(reason))
 

@@ -33,7 +33,7 @@ from agent.events import (
     StopRequested,
 )
 from agent.individual import INVALID_STAGES, SEED_ID, Duplicate, Failure, Individual, Outcome, listed
-from agent.llm import ModelRests, ModelReturned
+from agent.llm import CoolDownEnded, CoolDownStarted
 from agent.search import Search
 from agent.terminal import fitness_text, one_line, slots_text
 from sandbox.tasks import reported
@@ -109,11 +109,11 @@ class Live:
                 self._forecast = words
                 if aloud:
                     self._tell(Text(f"forecast: {words}", "bold"))
-            case ModelRests(model, seconds, reason, alone):
+            case CoolDownStarted(model, seconds, reason, alone):
                 self._resting[model] = time.monotonic() + seconds, reason
                 what = "no model answers, the run waits" if alone else "the other models take over"
                 self._tell(Text(f"{one_line(reason)[:200]}: left alone for {seconds:,.0f} s; {what}", "bold yellow"))
-            case ModelReturned(model):
+            case CoolDownEnded(model):
                 self._resting.pop(model, None)
                 self._tell(Text(f"{model} answers again", "bold"))
             case Heard(id, progress):

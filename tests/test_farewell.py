@@ -14,7 +14,7 @@ import pytest
 
 from agent.errors import UserError
 from agent.farewell import Command, Farewells, Webhook, last_words
-from agent.llm import ModelRests, ModelReturned
+from agent.llm import CoolDownEnded, CoolDownStarted
 
 ROOT = Path(__file__).resolve().parents[1]
 FACTS = {
@@ -97,8 +97,8 @@ def test_nobody_there_is_said_too(hook, said):
 def test_a_run_that_waits_is_told_once_for_each_silence(hook, said):
     server = hook()
     webhook = Webhook(server.url, said.append)
-    alone, not_alone = ModelRests("a", 1.0, "a is down", True), ModelRests("b", 1.0, "b is down", False)
-    for event in (not_alone, alone, alone, ModelReturned("a"), alone):
+    alone, not_alone = CoolDownStarted("a", 1.0, "a is down", True), CoolDownStarted("b", 1.0, "b is down", False)
+    for event in (not_alone, alone, alone, CoolDownEnded("a"), alone):
         webhook.see("night", event)
     deadline = time.monotonic() + 10
     while len(server.got) < 2 and time.monotonic() < deadline:

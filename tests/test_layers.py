@@ -37,7 +37,7 @@ ORDER = (
     ("cli",),
 )
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
-ONLY = {"libcst": ("agent/genome/",), "openai": ("agent/llm/",), "litellm": ("agent/llm/",)}
+ONLY = {"libcst": ("agent/genome/",), "openai": ("agent/llm/backends/",), "litellm": ("agent/llm/backends/",)}
 SOURCES = sorted(p for room in ("agent", "sandbox") for p in (ROOT / room).rglob("*.py"))
 
 

@@ -15,7 +15,7 @@ from markdown_it import MarkdownIt
 from agent.genome.answer import extract
 from agent.individual import Failure
 from agent.llm import Request
-from agent.llm.offline import OfflineModel
+from agent.llm.backends.offline import OfflineModel
 from agent.operators import repair
 
 GOLDEN = Path(__file__).parent / "golden"
