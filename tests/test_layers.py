@@ -15,7 +15,7 @@ ROOMS = (
     "search", "budget", "lineage", "run", "review", "cli",
 )  # fmt: skip
 """Folders of `agent/`: each imports only those before it."""
-ONLY = {"libcst": ("agent/genome/",), "openai": ("agent/llm/",), "litellm": ("agent/llm/",)}
+ONLY = {"libcst": ("agent/genome/",), "openai": ("agent/llm/backends/",), "litellm": ("agent/llm/backends/",)}
 SOURCES = sorted(p for room in ("agent", "sandbox") for p in (ROOT / room).rglob("*.py"))
 
 

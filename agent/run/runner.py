@@ -271,7 +271,9 @@ def _record_end(record: EventBus, state: str, reason: str) -> None:
 
 
 def _failover_policy(llm: LlmSection) -> FailoverPolicy:
-    return FailoverPolicy(failures=llm.rest_after, first_rest_seconds=llm.rest_seconds, seconds=llm.patience_hours * 3600)
+    return FailoverPolicy(
+        failures=llm.rest_after, first_cool_down_seconds=llm.rest_seconds, patience_seconds=llm.patience_hours * 3600
+    )
 
 
 def _reflector(components: Components) -> Reflector | None:

@@ -35,7 +35,7 @@ class Supervisor:
         self._budget, self._models, self._end_evaluations = budget, models, end_evaluations
         self._planned, self._watch, self._known = planned, watch, set(replay.outcomes)
         # A person who answers is shown all prompts at once.
-        first = None if replay.candidates or any(model.patient for model in models) else FirstCandidate()
+        first = None if replay.candidates or any(model.waits_for_person for model in models) else FirstCandidate()
         self._first_candidate = first
         # Only where money is counted do the others wait for it: slots stand still meanwhile.
         counted = budget.limits.usd is not None or budget.limits.tokens is not None
@@ -77,7 +77,7 @@ class Supervisor:
     def _stop(self, reason: str) -> None:
         self.admission.stop(reason)
         for model in self._models:
-            if model.patient:
+            if model.waits_for_person:
                 model.close()
         self._watch(StopRequested(reason))
 

@@ -14,7 +14,7 @@ from markdown_it import MarkdownIt
 
 from agent.genome import extract_code
 from agent.llm import Request
-from agent.llm.offline import OfflineModel
+from agent.llm.backends.offline import OfflineModel
 from agent.operators import repair
 from agent.population.candidate import Failure
 

@@ -29,7 +29,7 @@ def code(value, name="width"):
 
 
 class Scripted:
-    name, patient = "scripted", False
+    name, waits_for_person = "scripted", False
 
     def __init__(self, *answers):
         self.answers, self.requests = list(answers), []

@@ -121,13 +121,13 @@ def test_what_a_resume_passes_by_is_shown_as_recalled(hands):
 
 
 def test_a_stop_shuts_the_gate_closes_who_waits_for_a_person_and_is_shown(hands, tmp_path):
-    patient = open_model(f"inbox:{tmp_path / 'inbox'}", LlmSettings())
-    supervisor, shown = kept(hands, [patient])
+    inbox = open_model(f"inbox:{tmp_path / 'inbox'}", LlmSettings())
+    supervisor, shown = kept(hands, [inbox])
     supervisor._stop("stopped by the user")
     assert supervisor.admission.stop_reason == "stopped by the user" and supervisor.gives_up()
     assert shown[-1] == StopRequested("stopped by the user")
     with pytest.raises(CancelledError):
-        patient.complete(Request((Message("user", "?"),)))
+        inbox.complete(Request((Message("user", "?"),)))
 
 
 class TestPilot:

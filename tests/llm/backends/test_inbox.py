@@ -16,10 +16,10 @@ import pytest
 
 from agent.core.errors import UserError
 from agent.llm import LanguageModelDown, LlmSettings, Message, Request, RequestRejected, Usage, open_model
-from agent.llm.inbox import Inbox
-from agent.llm.offline import OfflineModel
+from agent.llm.backends.inbox import InboxModel
+from agent.llm.backends.offline import OfflineModel
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SETTLE = 0.3
 
 
@@ -31,7 +31,7 @@ class Desk:
         self._opened, self._threads = [], ThreadPoolExecutor(32)
 
     def open(self, **settings):
-        model = Inbox(f"inbox:{self.folder}", LlmSettings(**settings), poll_seconds=0.02, settle_seconds=SETTLE)
+        model = InboxModel(f"inbox:{self.folder}", LlmSettings(**settings), poll_seconds=0.02, settle_seconds=SETTLE)
         self._opened.append(model)
         return model
 
@@ -90,8 +90,8 @@ def test_a_prompt_lies_in_a_file_and_the_answer_beside_it_is_taken(desk, ask):
 def test_a_repair_shows_the_whole_conversation(desk):
     messages = (Message("system", "S"), Message("user", "U"), Message("assistant", "A"), Message("user", "R"))
     desk.call(desk.open(), Request(messages, 7))
-    told = "S\n\nU\n\n===== Your answer =====\n\nA\n\n===== The reply to it =====\n\nR\n\n<!-- request 7 -->\n"
-    assert (desk.folder / "0001.prompt.md").read_text() == told
+    filed = "S\n\nU\n\n===== Your answer =====\n\nA\n\n===== The reply to it =====\n\nR\n\n<!-- request 7 -->\n"
+    assert (desk.folder / "0001.prompt.md").read_text() == filed
 
 
 def test_thoughts_and_byte_order_marks_are_left_out(desk, ask):
@@ -213,7 +213,7 @@ def test_closing_ends_the_wait_and_leaves_the_prompt(desk, ask):
 
 
 def test_closing_need_not_wait_for_the_next_look(tmp_path, ask):
-    model = Inbox(f"inbox:{tmp_path}", LlmSettings(), poll_seconds=60.0)
+    model = InboxModel(f"inbox:{tmp_path}", LlmSettings(), poll_seconds=60.0)
     with ThreadPoolExecutor(1) as threads:
         call = threads.submit(model.complete, ask())
         wait_for(lambda: model.waiting)
@@ -288,9 +288,9 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from agent.llm import LlmSettings, Message, Request
-from agent.llm.inbox import Inbox
+from agent.llm.backends.inbox import InboxModel
 
-model = Inbox(f"inbox:{sys.argv[1]}", LlmSettings(), poll_seconds=0.02, settle_seconds=0.1)
+model = InboxModel(f"inbox:{sys.argv[1]}", LlmSettings(), poll_seconds=0.02, settle_seconds=0.1)
 threads = ThreadPoolExecutor(25)
 Path(sys.argv[1], f"{sys.argv[2]} is ready").touch()
 while len(list(Path(sys.argv[1]).glob("* is ready"))) < 3:
@@ -352,7 +352,7 @@ def test_a_folder_may_be_named_from_home_or_from_here(tmp_path, monkeypatch, ask
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("inbox:", "names no folder"),
         ("inbox: ", "names no folder"),
@@ -361,10 +361,10 @@ def test_a_folder_may_be_named_from_home_or_from_here(tmp_path, monkeypatch, ask
         ("inbox:file/box", "there is no folder"),
     ],
 )
-def test_what_can_be_no_folder_is_refused(tmp_path, monkeypatch, name, told):
+def test_what_can_be_no_folder_is_refused(tmp_path, monkeypatch, name, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("a file")
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         open_model(name, LlmSettings())
 
 
@@ -376,8 +376,8 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
 
 
 def test_doctor_does_not_wait_for_a_person(evolve, tmp_path):
-    told = json.loads(evolve("doctor", "--llm", "inbox:box", "--json", cwd=tmp_path, timeout=30).stdout)["llm"]
-    assert told["checked"].startswith("no: an answer comes when somebody writes it")
+    checked = json.loads(evolve("doctor", "--llm", "inbox:box", "--json", cwd=tmp_path, timeout=30).stdout)["llm"]
+    assert checked["checked"].startswith("no: an answer comes when somebody writes it")
     refused = json.loads(evolve("doctor", "--llm", "inbox:no/box", "--json", cwd=tmp_path, timeout=30).stdout)["llm"]
     assert refused["reachable"] is False
     assert not (tmp_path / "box").exists()
@@ -421,9 +421,9 @@ def test_a_run_waits_stops_takes_what_was_answered_meanwhile_and_ends(evolve, tm
     answer(prompts()[1])
     wait_for(lambda: len(prompts()) == 4 or first.poll() is not None, 30)
     first.send_signal(signal.SIGINT)
-    _, told = first.communicate(timeout=20)
-    assert first.returncode == 130, told
-    assert "Traceback" not in told
+    _, stderr = first.communicate(timeout=20)
+    assert first.returncode == 130, stderr
+    assert "Traceback" not in stderr
     assert len(answered()) == 1
 
     answer(prompts()[0])  # nobody waits
@@ -436,8 +436,8 @@ def test_a_run_waits_stops_takes_what_was_answered_meanwhile_and_ends(evolve, tm
             if not prompt.with_name(f"{prompt.name[:4]}.answer.md").exists():
                 answer(prompt)
         time.sleep(0.1)
-    _, told = second.communicate(timeout=20)
-    assert second.returncode == 0, told
+    _, stderr = second.communicate(timeout=20)
+    assert second.returncode == 0, stderr
     contents = [prompt.read_text() for prompt in prompts()]
     assert len(contents) == len(set(contents)) >= 4
     assert sorted(answered()) == sorted((box / f"{prompt.name[:4]}.answer.md").read_text() for prompt in prompts())

@@ -24,7 +24,7 @@ from agent.search import recipes
 from agent.search.recipes import Sampling
 from sandbox.tasks import open_task
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PROMPTS = Prompts.load(prompts_folder())
 ROLES, DIRECTIVES = (None, *sorted(PROMPTS.roles)), sorted(PROMPTS.directives)
 SAMPLING = Sampling(("offline",))
@@ -237,12 +237,12 @@ def test_the_same_request_gets_the_same_answer_in_every_process(lab):
     requests = [Request(lab.prompt(recipe), recipe.seed) for recipe in recipes]
     here = [lab.model.complete(request).text for request in requests]
     assert [lab.model.complete(request).text for request in requests] == here
-    told = json.dumps([([(m.role, m.text) for m in request.messages], request.seed) for request in requests])
+    requests_as_json = json.dumps([([(m.role, m.text) for m in request.messages], request.seed) for request in requests])
     # The order of sets follows the hash seed, which is another one there.
     salt = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": salt}
     command = [sys.executable, "-c", ANSWER_ALL]
-    there = subprocess.run(command, input=told, env=environment, capture_output=True, text=True, check=True)
+    there = subprocess.run(command, input=requests_as_json, env=environment, capture_output=True, text=True, check=True)
     assert json.loads(there.stdout) == here
 
 

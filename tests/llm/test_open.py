@@ -4,12 +4,14 @@ import json
 import os
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from agent.core.errors import UserError
-from agent.llm import LlmSettings, model_names, open_model
+from agent.llm import LlmSettings, backends, model_names, open_model
+from agent.llm.open import BACKENDS
 
 KEYS = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_API_BASE", "ANTHROPIC_API_KEY", "HOSTED_VLLM_API_KEY")
 ROOT = Path(__file__).parents[2]
@@ -29,10 +31,18 @@ def start(script, cwd, *arguments, **environment):
     return subprocess.Popen(command, cwd=cwd, env=environment, stdout=subprocess.PIPE, text=True)
 
 
-def told_by(process):
+def last_json_of(process):
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 0
     return json.loads(output.splitlines()[-1])
+
+
+def test_every_backend_is_listed_and_has_both_functions():
+    modules = {path.stem for path in Path(backends.__file__).parent.glob("*.py")} - {"__init__", "endpoint"}
+    assert modules == {*BACKENDS}
+    for name in BACKENDS:
+        module = import_module(f"agent.llm.backends.{name}")
+        assert callable(module.accepts) and callable(module.open_model)
 
 
 @pytest.mark.parametrize("name", ["openai/x", "anthropic/claude-sonnet-4"])
@@ -125,7 +135,7 @@ print(json.dumps(stages))
 
 
 def test_an_openai_model_is_opened_and_used_without_litellm(provider, tmp_path):
-    stages = told_by(start(LOADED, tmp_path, provider.url, OPENAI_API_KEY="sk-of-no-use"))
+    stages = last_json_of(start(LOADED, tmp_path, provider.url, OPENAI_API_KEY="sk-of-no-use"))
     assert stages.pop("answer") == "hello"
     assert stages.pop("open") in ([], ["openai"])  # it may have been fetched beside by now
     assert stages == {"import": [], "offline": [], "complete": ["openai"]}
@@ -156,10 +166,10 @@ except ImportError:
 def test_a_dotenv_file_in_the_working_directory_plants_no_key(tmp_path):
     (tmp_path / ".env").write_text("OPENAI_API_KEY=planted\n")
     assert (
-        told_by(start(CONTROL, tmp_path)) == "planted"
+        last_json_of(start(CONTROL, tmp_path)) == "planted"
     )  # as litellm does if nobody stops it: else this test could not fail
-    seen, refusal = told_by(start(PLANTED, tmp_path))
-    assert seen is None
+    planted_key, refusal = last_json_of(start(PLANTED, tmp_path))
+    assert planted_key is None
     assert "needs the environment variable OPENAI_API_KEY" in refusal
 
 

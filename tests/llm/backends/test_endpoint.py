@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agent.llm import LanguageModelDown, LanguageModelRefused, RequestRejected, Usage
-from agent.llm.openai_sender import OpenAISender
+from agent.llm.backends.openai import OpenAISender
 
 LASTING = {"401": "key", "402": "credit", "403": "rights", "404": "name"}
 REJECTED = ("400", "413", "422", "context too long")
@@ -17,7 +17,7 @@ PASSING = ("429", "500", "502", "503", "529", *BROKEN)
 EMPTY = {"choices: []": "empty", "content null": "stop", "content empty": "stop", "only thoughts": "stop"}
 
 
-def told(error):
+def shown(error):
     """All that a log or a report may show of an error."""
     return "".join(traceback.format_exception(error)) + repr(error)
 
@@ -126,7 +126,7 @@ def test_a_pause_named_as_a_date_is_as_good_as_none(connect, provider, ask):
     assert connect().complete(ask()).seconds < 2
 
 
-def test_a_pause_beyond_the_deadline_is_told_at_once_with_the_providers_words(connect, provider, ask):
+def test_a_pause_beyond_the_deadline_is_reported_at_once_with_the_providers_words(connect, provider, ask):
     provider.plays("429 in an hour")
     model, began = connect(deadline_seconds=30.0), time.monotonic()
     with pytest.raises(LanguageModelDown, match="Rate limit reached") as down:
@@ -137,21 +137,21 @@ def test_a_pause_beyond_the_deadline_is_told_at_once_with_the_providers_words(co
 
 
 @pytest.mark.parametrize("status", [401, 500])
-def test_no_error_tells_the_key(connect, provider, ask, key, status):
+def test_no_error_shows_the_key(connect, provider, ask, key, status):
     model = connect(attempts=1)
     for before in (0, *range(200, 400, 20)):  # the key may lie across the place where long messages are cut
         provider.plays(provider.refuses(status, f"{'-' * before} Incorrect API key provided: {key}. See the settings."))
         with pytest.raises((LanguageModelRefused, LanguageModelDown, RequestRejected)) as caught:
             model.complete(ask())
-        assert key[:12] not in told(caught.value)
+        assert key[:12] not in shown(caught.value)
 
 
-def test_a_key_with_a_line_end_is_told_by_no_error_either(connect, ask, key):
+def test_a_key_with_a_line_end_is_shown_by_no_error_either(connect, ask, key):
     # Secrets that are mounted as files end so. It may work or not, but no header can carry it, and libraries say why.
     try:
         done = repr(connect(key=f"{key}\n").complete(ask()))
     except (LanguageModelRefused, LanguageModelDown, RequestRejected) as error:
-        done = told(error)
+        done = shown(error)
     assert key[:12] not in done
 
 
