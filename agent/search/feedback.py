@@ -126,7 +126,7 @@ class Feedback:
                     self._bandits.drawn(recipe)
             case Generalised() | DirectiveWritten():
                 if self._reflector:
-                    self._reflector.again(event)
+                    self._reflector.restore(event)
                 self._apply(event)
 
     def questions(self) -> Iterator[Question]:

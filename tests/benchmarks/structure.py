@@ -40,7 +40,7 @@ def ranks(arrows):
             return 0
         if unit not in depth:
             state[unit] = "open"
-            depth[unit] = 1 + max((visit(other) for other in arrows[unit]), default=0)
+            depth[unit] = 1 + max((visit(other) for other in sorted(arrows[unit])), default=0)
             state[unit] = "done"
         return depth[unit]
 
@@ -51,7 +51,7 @@ def ranks(arrows):
 
 def describe(package):
     files = sorted(p for p in (ROOT / package).rglob("*.py") if "__pycache__" not in p.parts)
-    arrows, modules, functions = defaultdict(set), defaultdict(set), []
+    arrows, functions = defaultdict(set), []
     for path in files:
         tree, mine = ast.parse(path.read_text()), module_of(path)
         for other in imports(tree):
@@ -72,7 +72,7 @@ def describe(package):
     return {
         "files": len(files),
         "lines": sum(lines.values()),
-        "files_at_the_top": len([p for p in (ROOT / package).glob("*.py")]),
+        "files_at_the_top": len(list((ROOT / package).glob("*.py"))),
         "folders_at_the_top": len([p for p in (ROOT / package).iterdir() if any(p.glob("*.py"))]),
         "median_lines_of_a_file": statistics.median(lines.values()),
         "longest_file": max((n, p.relative_to(ROOT).as_posix()) for p, n in lines.items()),
