@@ -23,7 +23,7 @@ from typing import Any
 
 from agent.core.errors import UserError
 from agent.llm import CoolDownEnded, CoolDownStarted
-from agent.llm.text import environment_secrets, presentable
+from agent.llm.text import environment_secrets, redact
 from agent.run.signals import asked_to_stop
 
 Say = Callable[[str], None]
@@ -166,6 +166,6 @@ def last_words(facts: Mapping[str, Any], code: int) -> dict[str, Any]:
 
 def _message(run: str, state: str, reason: str) -> dict[str, Any]:
     """`text` and `content` are what chat programs show."""
-    told = presentable(reason, environment_secrets())[:400]
+    told = redact(reason, environment_secrets())[:400]
     line = f"evolve {run}: {state}" + (f" ({told})" if told else "")
     return {"run": run, "state": state, "reason": told, "text": line, "content": line}

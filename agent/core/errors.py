@@ -1,8 +1,8 @@
-"""The two errors that are raised. A candidate's fault is neither: it is a `Failure` value."""
+"""The errors that are raised. A candidate's fault is none of them: it is a `Failure` value."""
 
 
 class UserError(Exception):
-    """The user's mistake: one sentence with the place and the remedy, said before anything is spent (exit code 2)."""
+    """The user's mistake: one sentence with the place and the remedy, before anything is spent (exit code 2)."""
 
 
 class Halted(Exception):

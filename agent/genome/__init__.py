@@ -1,21 +1,29 @@
-"""Source text <-> named blocks. The only room that imports libcst, and only where text is edited."""
+"""Source text as named blocks: reading, analysing, comparing and editing programs. The only room that imports libcst."""
 
-from agent.genome.answer import Violations
-from agent.genome.changes import alike, changed_blocks
+from agent.genome.analysis import ENTRY_POINTS, StatementFacts, analyse_statements, bound_names, line_span, parse
+from agent.genome.difference import changed_blocks, diff, same_meaning
 from agent.genome.editor import Editor
-from agent.genome.genome import Block, Genome, diff, read_genome
-from agent.genome.outline import callers, heads, signatures
+from agent.genome.extraction import Violations, extract_code
+from agent.genome.genome import Block, Genome, read_genome
+from agent.genome.outline import block_signature, call_sites, signatures
 
 __all__ = [
+    "ENTRY_POINTS",
     "Block",
     "Editor",
     "Genome",
+    "StatementFacts",
     "Violations",
-    "alike",
-    "callers",
+    "analyse_statements",
+    "block_signature",
+    "bound_names",
+    "call_sites",
     "changed_blocks",
     "diff",
-    "heads",
+    "extract_code",
+    "line_span",
+    "parse",
     "read_genome",
+    "same_meaning",
     "signatures",
 ]

@@ -1,4 +1,4 @@
-"""Applies an LLM's answer to a genome, in child processes with a time limit."""
+"""Apply LLMs' answers to genomes, in child processes with limits on time and memory."""
 
 from __future__ import annotations
 
@@ -11,103 +11,115 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from agent.core.errors import MachineError
-from agent.genome.answer import MAX_CHARACTERS, Violations
+from agent.genome.extraction import Violations, answer_too_long
 from agent.genome.genome import Block, Genome
 
 _ROOT = Path(__file__).resolve().parents[2]
-_START = 120
-"""Seconds in which the child has to be ready: it loads libcst first, and the machine may be busy."""
-_STARTS = 3
-"""Tries to start a child that dies before it is ready."""
-_PATIENCE = 6
-"""Seconds of waiting for each second that an edit may compute: how busy a machine is, is no fault of the answer."""
+_START_SECONDS = 120
+"""Within which a process must be ready. It loads libcst first, and the machine may be busy."""
+_START_ATTEMPTS = 3
+"""How often to start a process that dies before it is ready."""
+_WAIT_PER_CPU_SECOND = 6
+"""Seconds to wait for each second that an edit may compute: a busy machine must not count against the answer."""
 
 
 class Editor:
     """A few child processes, each started when all others are busy and replaced when it hangs or dies.
 
-    Safe from several threads.
+    Can be used from several threads at once.
     """
 
     def __init__(self, seconds: float = 10.0, processes: int | None = None) -> None:
-        """`seconds`: of computing that one edit may take; on a busy machine it gets `_PATIENCE` times as many to do so.
+        """`seconds`: CPU time that one edit may take; it may wait `_WAIT_PER_CPU_SECOND` times as long for it.
 
-        `processes`: at most, by default as many as there are cores, up to 4.
+        `processes`: the most processes at once; by default one for each core, up to 4.
         """
         self._seconds = seconds
-        most = processes or min(4, len(os.sched_getaffinity(0)))
-        self._children = tuple(_Child() for _ in range(most))
-        self._idle: queue.LifoQueue[_Child] = queue.LifoQueue()
-        for child in self._children:
-            self._idle.put(child)
+        count = processes or min(4, len(os.sched_getaffinity(0)))
+        self._processes = tuple(_EditorProcess() for _ in range(count))
+        self._idle: queue.LifoQueue[_EditorProcess] = queue.LifoQueue()
+        for process in self._processes:
+            self._idle.put(process)
 
     def apply(self, genome: Genome, blocks: tuple[str, ...], answer: str) -> Genome | Violations:
-        """The genome with `blocks` replaced by what the answer defines, or why the answer cannot be used.
+        """Return the genome with `blocks` replaced by what the answer defines, or why the answer cannot be used.
 
-        Without `blocks` the answer may define any of those that may evolve, and the program's constants: definitions take
-        the place of those of the same name, new ones are added, and what nothing uses any more is dropped.
+        Without `blocks` the answer may define any block that may evolve, and the program's constants: its definitions
+        replace those of the same name, new ones are added, and what nothing uses any more is dropped.
         Raises MachineError if no child process can be started.
         """
-        if len(answer) > MAX_CHARACTERS:
-            return Violations((f"The answer has {len(answer):,} characters; {MAX_CHARACTERS:,} is the limit.",), "answer")
-        readable = answer.encode("utf-8", "replace").decode()
-        rules = {"frozen": sorted(genome.frozen), "entries": sorted(genome.entries)}
-        request = {"files": dict(genome.files), "names": list(blocks), "answer": readable, "seconds": self._seconds, **rules}
-        child = self._idle.get()  # the one that was used last: others may never be needed
-        try:
-            line = child.exchange(sent := json.dumps(request).encode() + b"\n", _PATIENCE * self._seconds)
-            if line == b"":  # somebody else may have killed the child; an answer that does so does it twice
-                line = child.exchange(sent, _PATIENCE * self._seconds)
-        finally:
-            self._idle.put(child)
+        if too_long := answer_too_long(answer):
+            return too_long
+        request = {
+            "files": dict(genome.files),
+            "names": list(blocks),
+            "answer": answer.encode("utf-8", "replace").decode(),  # lone surrogates cannot be sent
+            "frozen": sorted(genome.frozen),
+            "entry_points": sorted(genome.entry_points),
+            "seconds": self._seconds,
+        }
+        line = self._exchange(json.dumps(request).encode() + b"\n")
         if line is None:
             return Violations((f"The code could not be parsed within {self._seconds:g} seconds; write it more simply.",))
         if not line:
             return Violations(("The process that parses the code died of it, twice; write it more simply.",))
-        told = json.loads(line)
-        if "reasons" in told:
-            return Violations(tuple(told["reasons"]), told["stage"])
-        # What stays is the parent's: one copy serves both.
-        changed = {path: text for path, text in told["files"].items() if genome.files[path] != text}
-        same = {block: block for block in genome.all_blocks}
-        told_blocks = [Block.known(*fields, meanings=tuple(meanings)) for fields, meanings in told["blocks"]]
-        return genome.known(
-            {**genome.files, **changed},
-            told["fingerprint"],
-            all_blocks=tuple(same.get(block, block) for block in told_blocks),
-            live_names=frozenset(told["live"]),
-        )
+        reply = json.loads(line)
+        if "reasons" in reply:
+            return Violations(tuple(reply["reasons"]), reply["stage"])
+        return _edited_genome(genome, reply)
+
+    def _exchange(self, request: bytes) -> bytes | None:
+        """Send the request to an idle process; a second time if the process died, since something else may have killed it."""
+        seconds = _WAIT_PER_CPU_SECOND * self._seconds
+        process = self._idle.get()  # the one used last: others may never have to be started
+        try:
+            line = process.exchange(request, seconds)
+            return process.exchange(request, seconds) if line == b"" else line
+        finally:
+            self._idle.put(process)
 
     def close(self) -> None:
-        """Ends the processes, after the edits that are under way."""
-        taken = [self._idle.get() for _ in self._children]
-        for child in taken:
-            child.stop()
-            self._idle.put(child)
+        """End the processes, after the edits that are under way."""
+        for process in [self._idle.get() for _ in self._processes]:
+            process.stop()
+            self._idle.put(process)
 
 
-class _Child:
-    """A process that edits; for one thread at a time."""
+def _edited_genome(old: Genome, reply: dict[str, Any]) -> Genome:
+    """The genome in a child's reply. It shares unchanged texts and blocks with the old one, to save memory."""
+    changed = {path: text for path, text in reply["files"].items() if old.files[path] != text}
+    old_blocks = {block: block for block in old.all_blocks}
+    blocks = [Block.with_meanings(*fields, meanings=tuple(meanings)) for *fields, meanings in reply["blocks"]]
+    return old.with_precomputed(
+        {**old.files, **changed},
+        reply["fingerprint"],
+        all_blocks=tuple(old_blocks.get(block, block) for block in blocks),
+        live_names=frozenset(reply["live_names"]),
+    )
+
+
+class _EditorProcess:
+    """A child process that edits, started on first use. For one thread at a time."""
 
     def __init__(self) -> None:
         self.process: subprocess.Popen[bytes] | None = None
 
     def exchange(self, request: bytes, seconds: float) -> bytes | None:
-        """One line there, one line back; nothing if the child died, None if it took too long. Then it is replaced.
+        """Send a line and return the reply: empty if the process died, None if it took too long. Then it is stopped.
 
-        `seconds`: of silence. Its share of computing is in the request, and the child is killed for more.
+        `seconds`: of waiting. The kernel kills the process earlier if it computes longer than the request allows.
         """
         if self.process is not None and self.process.poll() is not None:
-            self.stop()  # it died between two edits: not this answer's fault
+            self.stop()  # it died between two edits, which is no fault of this answer
         process = self.process = self.process or _start()
         assert process.stdin is not None and process.stdout is not None
         try:
             process.stdin.write(request)
             process.stdin.flush()
-            line = _line(process.stdout, seconds)
+            line = _read_line(process.stdout, seconds)
         except BrokenPipeError:
             line = b""
         if line == b"" and process.wait() == -signal.SIGXCPU:
@@ -123,12 +135,15 @@ class _Child:
             process.wait()
             for stream in (process.stdin, process.stdout):
                 if stream is not None:
-                    with contextlib.suppress(BrokenPipeError):  # what was still buffered for a dead child
+                    with contextlib.suppress(BrokenPipeError):  # what was still buffered for a dead process
                         stream.close()
 
 
-def _line(stream: IO[bytes], seconds: float) -> bytes | None:
-    """Nothing at the end, None after so much silence: an answer comes in one piece, after all the work."""
+def _read_line(stream: IO[bytes], seconds: float) -> bytes | None:
+    """Read a line: empty at the end of the stream, None after so many seconds without a byte.
+
+    A reply is written in one piece, when all the work is done.
+    """
     line = bytearray()
     with selectors.DefaultSelector() as selector:
         selector.register(stream, selectors.EVENT_READ)
@@ -143,26 +158,28 @@ def _line(stream: IO[bytes], seconds: float) -> bytes | None:
 
 
 def _start() -> subprocess.Popen[bytes]:
-    """A process that is ready. One that dies on its way up is tried again: somebody may have killed it."""
-    for _ in range(_STARTS):
+    """Start a process and wait until it is ready. Tries again if it dies meanwhile: something else may have killed it."""
+    for _ in range(_START_ATTEMPTS):
         process = _spawn()
         assert process.stdout is not None
-        line = _line(process.stdout, _START)
+        line = _read_line(process.stdout, _START_SECONDS)
         if line:
             return process
         process.kill()
         process.communicate()
         if line is None:
-            raise MachineError(f"The editor's process was not ready within {_START} seconds.")
-    raise MachineError(f"The editor's process died {_STARTS} times before it was ready (exit code {process.returncode}).")
+            raise MachineError(f"The editor's process was not ready within {_START_SECONDS} seconds.")
+    code = process.returncode
+    raise MachineError(f"The editor's process died {_START_ATTEMPTS} times before it was ready (exit code {code}).")
 
 
 def _spawn() -> subprocess.Popen[bytes]:
+    """Start the interpreter with the child's module and a minimal environment."""
     environment = {"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(_ROOT), "LANG": "C.UTF-8"}
     pipe = subprocess.PIPE
     try:
         return subprocess.Popen(
-            [sys.executable, "-m", "agent.genome.worker"],
+            [sys.executable, "-m", "agent.genome.editor_process"],
             stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env=environment, start_new_session=True,
         )  # fmt: skip
     except OSError as error:

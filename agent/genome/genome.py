@@ -1,4 +1,4 @@
-"""A genome: an immutable set of source files seen as named blocks. Reading needs only `ast`; editing is in `editor`."""
+"""A genome: an immutable set of source files seen as named blocks. Reading it needs only `ast`; `Editor` changes it."""
 
 from __future__ import annotations
 
@@ -13,29 +13,39 @@ from types import MappingProxyType
 from typing import Literal
 
 from agent.core.errors import UserError
-from agent.genome.difference import unified
-from agent.genome.facts import DEFINITIONS, ENTRY_POINTS, NOTHING, facts, meanings, reached, span
-from agent.genome.syntax import parse
+from agent.genome.analysis import (
+    DEFINITIONS,
+    DOCSTRING_MEANING,
+    ENTRY_POINTS,
+    comment_start,
+    line_span,
+    meanings,
+    parse,
+    reachable_names,
+    source_lines,
+)
 
-_VERSION = f"{sys.version_info[0]}.{sys.version_info[1]}-"
-"""Of Python: another one's fingerprints are not comparable."""
+_FINGERPRINT_PREFIX = f"{sys.version_info[0]}.{sys.version_info[1]}-"
+"""Python's version: fingerprints of two versions cannot be compared."""
+
+BlockKind = Literal["class", "function"]
 
 
 @dataclass(frozen=True)
 class Block:
-    """One top-level class or function, its decorators and the comment lines directly above included."""
+    """One top-level class or function, with its decorators and the comment lines directly above it."""
 
     name: str
     """Unique in the genome: `Net`, or `pkg/b.py:Net` where the genome has several files."""
     file: str
-    kind: Literal["class", "function"]
+    kind: BlockKind
     source: str
 
     @classmethod
-    def known(cls, name: str, file: str, kind: Literal["class", "function"], source: str, **worked_out: object) -> Block:
-        """One of which another process worked out the `meanings`."""
+    def with_meanings(cls, name: str, file: str, kind: BlockKind, source: str, *, meanings: tuple[str, ...]) -> Block:
+        """A block whose `meanings` were computed by another process, so that they need not be computed again."""
         block = cls(name, file, kind, source)
-        vars(block).update(worked_out)
+        vars(block)["meanings"] = meanings
         return block
 
     @cached_property
@@ -46,13 +56,13 @@ class Block:
 
 @dataclass(frozen=True)
 class Genome:
-    """Source files by relative path. Raises `SyntaxError` on first use of `blocks` if a file does not parse."""
+    """Source files by relative path. Raises SyntaxError on first use of `blocks` if a file does not parse."""
 
     files: Mapping[str, str]
     frozen: frozenset[str] = frozenset()
-    """Names of blocks that evolution must leave alone."""
-    entries: frozenset[str] = frozenset(ENTRY_POINTS)
-    """What its task calls by name."""
+    """Names of the blocks that evolution must leave alone."""
+    entry_points: frozenset[str] = frozenset(ENTRY_POINTS)
+    """Names of the functions that the task calls."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "files", MappingProxyType(dict(self.files)))
@@ -76,17 +86,17 @@ class Genome:
 
     @cached_property
     def live_names(self) -> frozenset[str]:
-        """Of all blocks, those that an entry point or code that runs on import leads to; none if there is no entry point."""
-        names = reached(self.files.values(), self.entries)
+        """Names of all blocks reachable from an entry point or from code that runs on import; empty without entry points."""
+        names = reachable_names(self.files.values(), self.entry_points)
         return frozenset(block.name for block in self.all_blocks if block.name.rpartition(":")[2] in names)
 
     @cached_property
     def live_blocks(self) -> tuple[Block, ...]:
-        """The blocks that may evolve and whose change can be measured: all of them where that cannot be told."""
+        """The blocks that may evolve and are reachable, so that a change shows; all that may evolve if none is reachable."""
         return tuple(block for block in self.blocks if block.name in self.live_names) or self.blocks
 
     def block(self, name: str) -> Block:
-        """Frozen or not. Raises KeyError for an unknown name."""
+        """The block of this name, frozen or not. Raises KeyError for an unknown name."""
         for block in self.all_blocks:
             if block.name == name:
                 return block
@@ -94,17 +104,17 @@ class Genome:
 
     def with_files(self, files: Mapping[str, str]) -> Genome:
         """The same genome with some files replaced."""
-        return self.alike({**self.files, **files})
+        return self.with_same_rules({**self.files, **files})
 
-    def alike(self, files: Mapping[str, str]) -> Genome:
-        """Other files under the same rules."""
-        return Genome(files, self.frozen, self.entries)
+    def with_same_rules(self, files: Mapping[str, str]) -> Genome:
+        """A genome of other files with the same frozen blocks and entry points."""
+        return Genome(files, self.frozen, self.entry_points)
 
-    def known(self, files: Mapping[str, str], fingerprint: str, **worked_out: object) -> Genome:
-        """As `alike`; another process worked out the fingerprint, and perhaps `all_blocks` and `live_names`."""
-        genome = self.alike(files)
-        vars(genome).update(worked_out)
-        if fingerprint.startswith(_VERSION):
+    def with_precomputed(self, files: Mapping[str, str], fingerprint: str, **properties: object) -> Genome:
+        """Like `with_same_rules`, with a fingerprint, and perhaps other cached properties, that were computed elsewhere."""
+        genome = self.with_same_rules(files)
+        vars(genome).update(properties)
+        if fingerprint.startswith(_FINGERPRINT_PREFIX):
             vars(genome)["fingerprint"] = fingerprint
         return genome
 
@@ -113,31 +123,14 @@ class Genome:
         """Equal for sources that differ only in comments, docstrings and spacing, under one version of Python."""
         digest = hashlib.sha256()
         for path, text in sorted(self.files.items()):
-            parts = "\0".join(one.meaning for one in facts(text) if one.meaning != NOTHING)
+            parts = "\0".join(meaning for meaning in meanings(text) if meaning != DOCSTRING_MEANING)
             digest.update(f"{path}\0{parts}\n".encode("utf-8", "replace"))
-        return _VERSION + digest.hexdigest()
+        return _FINGERPRINT_PREFIX + digest.hexdigest()
 
 
 def read_genome(folder: Path, files: Sequence[str], frozen: Iterable[str] = ()) -> Genome:
-    """The seed's genome. Raises UserError with the file and what is wrong with it."""
-    texts = {}
-    for name in files:
-        path = folder / name
-        if not path.resolve().is_relative_to(folder.resolve()):
-            raise UserError(f"The seed's file {name} lies outside of {folder}.")
-        try:
-            texts[name] = path.read_bytes().decode("utf-8")  # bytes: line endings stay as they are
-            parse(texts[name])
-        except FileNotFoundError:
-            raise UserError(f"The seed's file {path} does not exist.") from None
-        except UnicodeDecodeError:
-            raise UserError(f"{path} is not UTF-8 text.") from None
-        except OSError as error:
-            raise UserError(f"{path} cannot be read: {error}.") from error
-        except (SyntaxError, ValueError) as error:
-            line = getattr(error, "lineno", None)
-            raise UserError(f"{path} is not valid Python: line {line}: {getattr(error, 'msg', error)}.") from None
-    genome = Genome(texts, frozenset(frozen))
+    """Read a seed's genome from its folder. Raises UserError that names the file and what is wrong with it."""
+    genome = Genome({name: _read_source(folder, name) for name in files}, frozenset(frozen))
     unknown = genome.frozen - {block.name for block in genome.all_blocks}
     if unknown:
         raise UserError(f"{folder}: frozen names no block of the seed: {', '.join(sorted(unknown))}.")
@@ -147,33 +140,36 @@ def read_genome(folder: Path, files: Sequence[str], frozen: Iterable[str] = ()) 
     return genome
 
 
-def diff(old: Genome, new: Genome) -> str:
-    """A unified diff that `git apply` takes; empty for equal sources."""
-    parts: list[str] = []
-    for path in dict.fromkeys([*old.files, *new.files]):
-        before, after = old.files.get(path, ""), new.files.get(path, "")
-        if before == after:
-            continue
-        parts += [f"diff --git a/{path} b/{path}\n", *unified(source_lines(before), source_lines(after), path)]
-    return "".join(parts)
+def _read_source(folder: Path, name: str) -> str:
+    """Read one file and check that it parses."""
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise UserError(f"The seed's file {name} lies outside of {folder}.")
+    try:
+        text = path.read_bytes().decode("utf-8")  # bytes: line endings stay as they are
+        parse(text)
+    except FileNotFoundError:
+        raise UserError(f"The seed's file {path} does not exist.") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is not UTF-8 text.") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error}.") from error
+    except (SyntaxError, ValueError) as error:
+        line = getattr(error, "lineno", None)
+        raise UserError(f"{path} is not valid Python: line {line}: {getattr(error, 'msg', error)}.") from None
+    return text
 
 
 @lru_cache(maxsize=256)
 def _blocks(path: str, text: str, several: bool) -> tuple[Block, ...]:
+    """The blocks of one file. `several`: whether the genome has several files, so that names need the path."""
     lines = source_lines(text)
-    found = []
+    blocks = []
     for node in parse(text).body:
         if isinstance(node, DEFINITIONS):
-            first, last = span(node)
-            while first > 1 and lines[first - 2].startswith("#"):
-                first -= 1
+            first, last = line_span(node)
             name = f"{path}:{node.name}" if several else node.name
-            kind: Literal["class", "function"] = "class" if isinstance(node, ast.ClassDef) else "function"
-            found.append(Block(name, path, kind, "".join(lines[first - 1 : last])))
-    return tuple(found)
-
-
-def source_lines(text: str) -> list[str]:
-    """Lines with their ends, as Python counts them: form feeds and the like do not end a line."""
-    pieces = text.split("\n")
-    return [piece + "\n" for piece in pieces[:-1]] + ([pieces[-1]] if pieces[-1] else [])
+            kind: BlockKind = "class" if isinstance(node, ast.ClassDef) else "function"
+            source = "".join(lines[comment_start(lines, first) - 1 : last])
+            blocks.append(Block(name, path, kind, source))
+    return tuple(blocks)

@@ -1,4 +1,4 @@
-"""What a prompt shows of a program instead of its text: signatures, and the places where a block is used."""
+"""What a prompt shows of a program in place of its text: signatures, and the lines where a block is used."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import ast
 from collections.abc import Container
 from functools import lru_cache
 
-from agent.genome.facts import DEFINITIONS
+from agent.genome.analysis import DEFINITIONS, parse
 from agent.genome.genome import Block, Genome
-from agent.genome.syntax import parse
 
 
 def signatures(genome: Genome, without: Container[str] = ()) -> str:
-    """Imports, constants and the heads of all blocks except those in `without`; bodies are left out."""
+    """Imports, constants and the signatures of all blocks except those named in `without`."""
     parts = []
     several = len(genome.files) > 1
     for path, text in genome.files.items():
@@ -21,7 +20,7 @@ def signatures(genome: Genome, without: Container[str] = ()) -> str:
             if isinstance(node, DEFINITIONS):
                 name = f"{path}:{node.name}" if several else node.name
                 if name not in without:
-                    lines += _heads(node, "")
+                    lines += _signature_lines(node, "")
             elif not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
                 lines.append(ast.unparse(node))
         parts.append("\n".join(lines))
@@ -29,13 +28,16 @@ def signatures(genome: Genome, without: Container[str] = ()) -> str:
 
 
 @lru_cache(maxsize=1024)
-def heads(block: Block) -> str:
+def block_signature(block: Block) -> str:
     """The block's signature, and those of a class's methods."""
-    return "\n".join(line for node in parse(block.source).body for line in _heads(node, ""))
+    return "\n".join(line for node in parse(block.source).body for line in _signature_lines(node, ""))
 
 
-def callers(genome: Genome, name: str, without: Container[str] = (), limit: int = 12) -> str:
-    """The lines of other blocks, except those in `without`, that use the block, each under the name of its block."""
+def call_sites(genome: Genome, name: str, without: Container[str] = (), limit: int = 12) -> str:
+    """The lines of other blocks, except those named in `without`, that use the block, each under its block's name.
+
+    `limit`: the most lines returned.
+    """
     wanted = genome.block(name)
     bare = name.rpartition(":")[2]
     parts: list[str] = []
@@ -43,21 +45,19 @@ def callers(genome: Genome, name: str, without: Container[str] = (), limit: int 
         if block == wanted or block.name in without:
             continue
         lines = block.source.splitlines()
-        numbers = sorted(
-            {n.lineno for n in ast.walk(parse(block.source)) if isinstance(n, ast.Name) and n.id == bare}
-        )
-        if numbers:
-            parts += [f"# in {block.name}", *(lines[n - 1].strip() for n in numbers)]
+        uses = {n.lineno for n in ast.walk(parse(block.source)) if isinstance(n, ast.Name) and n.id == bare}
+        if uses:
+            parts += [f"# in {block.name}", *(lines[line - 1].strip() for line in sorted(uses))]
     return "\n".join(parts[:limit])
 
 
-def _heads(node: ast.stmt, indent: str) -> list[str]:
+def _signature_lines(node: ast.stmt, indent: str) -> list[str]:
     if isinstance(node, ast.ClassDef):
-        bases = ", ".join(ast.unparse(b) for b in node.bases)
-        inner = [line for item in node.body for line in _heads(item, indent + "    ")]
+        bases = ", ".join(ast.unparse(base) for base in node.bases)
+        inner = [line for item in node.body for line in _signature_lines(item, indent + "    ")]
         return [f"{indent}class {node.name}({bases}):", *(inner or [f"{indent}    ..."])]
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
         returns = f" -> {ast.unparse(node.returns)}" if node.returns else ""
-        word = "async def" if isinstance(node, ast.AsyncFunctionDef) else "def"
-        return [f"{indent}{word} {node.name}({ast.unparse(node.args)}){returns}: ..."]
+        keyword = "async def" if isinstance(node, ast.AsyncFunctionDef) else "def"
+        return [f"{indent}{keyword} {node.name}({ast.unparse(node.args)}){returns}: ..."]
     return []

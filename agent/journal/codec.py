@@ -43,7 +43,7 @@ def write_variant(variant: Variant) -> Json:
 
 def read_variant(data: Json, candidate: Candidate, like: Genome) -> Variant:
     """`like`: a genome whose rules hold for all of its run."""
-    genome = like.known(data["files"], data["fingerprint"])
+    genome = like.with_precomputed(data["files"], data["fingerprint"])
     return Variant(candidate, genome, data.get("intention", ""), changed=tuple(data.get("changed", ())))
 
 
@@ -77,7 +77,7 @@ def read_outcome(data: Json, candidate: Candidate, variant: Variant | None) -> O
 
 def read_seed(data: Json, like: Genome) -> Individual:
     fitness, evidence = Fitness(data["fitness"]), _read_evidence(data["evidence"])
-    return Individual(Candidate(SEED_ID, 0), like.alike(data["files"]), fitness, evidence)
+    return Individual(Candidate(SEED_ID, 0), like.with_same_rules(data["files"]), fitness, evidence)
 
 
 def write_lesson(lesson: Lesson) -> Json:

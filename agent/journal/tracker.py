@@ -13,6 +13,7 @@ from typing import Any
 
 from agent.journal.codec import read_candidate
 from agent.journal.events import Answered, Asked, Bred, Event, Proposed, Repaired, Settled
+from agent.llm import Completion
 from agent.population.candidate import Candidate, Variant
 
 Row = tuple[float, str, str, Mapping[str, Any]]
@@ -85,13 +86,16 @@ class Tracker:
             case _:
                 pass
 
-    def recall(self, rows: Iterable[Row], *, candidates: bool = True) -> None:
-        """The journal's rows, before the first event of this process; texts in them may be left out.
+    def recall(
+        self, rows: Iterable[Row], answers: Mapping[tuple[str, int], Completion] | None = None, *, candidates: bool = True
+    ) -> None:
+        """The journal's rows, before the first event of this process.
 
-        `candidates`: the rows of proposals are whole, so that the candidates themselves can be read from them.
+        `answers`: by candidate and call, where the rows were read without their texts. `candidates`: the rows of
+        proposals are whole, so that the candidates themselves can be read from them.
         """
         for _, kind, key, data in rows:
-            id = key.partition("/")[0]
+            id, _, call = key.partition("/")
             match kind:
                 case "drawn":
                     self._propose(id, read_candidate(dict(data)) if candidates else None)
@@ -99,7 +103,9 @@ class Tracker:
                     self.mark_asking(id)
                 case "answered":
                     tokens = data["tokens_in"] + data["tokens_out"]
-                    self._answer(id, data["model"], data["usd"], tokens, data["seconds"], data.get("text", ""))
+                    known = answers.get((id, int(call))) if answers else None
+                    text = known.text if known else data.get("text", "")
+                    self._answer(id, data["model"], data["usd"], tokens, data["seconds"], text)
                 case "bred" | "mended":
                     self._breed(id, None)
                 case "settled":
@@ -129,6 +135,10 @@ class Tracker:
         return tuple(
             known for one in self.open() if one.id != beside and (known := one.variant or one.candidate) is not None
         )
+
+    def attach(self, variant: Variant) -> None:
+        """The program of an open candidate, where an earlier process has bred it."""
+        self._breed(variant.id, variant)
 
     def mark_asking(self, id: str) -> None:
         """A model call for this candidate is out."""

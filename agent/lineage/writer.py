@@ -31,6 +31,7 @@ class Branches:
         """`known`: commits of earlier processes by id; `written` is told of each batch from the writing thread."""
         self._lineage, self._written = lineage, written
         self._shas = dict(known)
+        self._ids = set(known)
         self._waiting: list[Planned] = []
         self._change = threading.Condition()
         self._hurry = 0
@@ -43,9 +44,14 @@ class Branches:
         self.check()
         with self._change:
             self._waiting.append(planned)
+            self._ids.add(planned.id)
             self._change.notify_all()
             if self._work is None:
                 self._work = self._thread.submit(self._write)
+
+    def has(self, id: str) -> bool:
+        """Was it added already, or committed by an earlier process?"""
+        return id in self._ids
 
     def check(self) -> None:
         """Raises MachineError if a batch could not be written."""

@@ -1,18 +1,19 @@
-"""Text in, text out. The only room that imports openai and litellm, and both only when a call needs them."""
+"""Language models: text in, text out. Only `backends/` imports openai and litellm, and only when a model needs them."""
 
-from agent.llm.catalogue import LlmSettings, model_names, open_model
-from agent.llm.ensemble import CoolDownEnded, CoolDownStarted, Failover, FailoverPolicy
-from agent.llm.prices import price
-from agent.llm.protocol import (
+from agent.llm.base import (
     Completion,
     LanguageModel,
     LanguageModelDown,
     LanguageModelRefused,
+    LlmSettings,
     Message,
     Request,
     RequestRejected,
     Usage,
 )
+from agent.llm.failover import CoolDownEnded, CoolDownStarted, Failover, FailoverPolicy
+from agent.llm.open import model_names, open_model
+from agent.llm.prices import price
 
 __all__ = [
     "Completion",

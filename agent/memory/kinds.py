@@ -8,7 +8,7 @@ import difflib
 from collections.abc import Collection
 from functools import lru_cache
 
-from agent.genome.syntax import parse
+from agent.genome import parse
 
 MAX_KINDS = 12
 """Kinds that are listed at most: a change of everything is about nothing in particular."""

@@ -11,8 +11,7 @@ from typing import Literal
 
 from agent.core.objectives import Noise, Objective
 from agent.core.text import clean, one_line
-from agent.genome import Genome, diff
-from agent.genome.answer import extract
+from agent.genome import Genome, diff, extract_code
 from agent.memory.intention import read_intention
 from agent.memory.kinds import MAX_LINES, kinds_changed
 from agent.operators.compare import bare_name
@@ -128,7 +127,7 @@ def _change(outcome: Individual | Failure, old: Genome, answer: str) -> tuple[st
     else:
         # The answer's code against the blocks that it rewrites: enough to see what was tried.
         names = {bare_name(name) for name in (candidate.recipes[-1].blocks if candidate.recipes else ())}
-        code = extract(answer, sorted(names))
+        code = extract_code(answer, sorted(names))
         names |= set(_DEFINED.findall(code)) if isinstance(code, str) and not names else set()
         source = "".join(b.source for b in old.all_blocks if bare_name(b.name) in names)
         pairs = [(source, code)] if isinstance(code, str) else []

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from agent.genome import Block, Genome, alike
-from agent.genome.facts import bound_names, facts, span
-from agent.genome.syntax import parse
+from agent.genome import Block, Genome, analyse_statements, bound_names, line_span, parse, same_meaning
 
 
 def differing_blocks(a: Genome, b: Genome) -> tuple[str, ...]:
@@ -15,7 +13,7 @@ def differing_blocks(a: Genome, b: Genome) -> tuple[str, ...]:
     return tuple(
         block.name
         for block in a.blocks
-        if block.name in others and block.kind == others[block.name].kind and not alike(block, others[block.name])
+        if block.name in others and block.kind == others[block.name].kind and not same_meaning(block, others[block.name])
     )
 
 
@@ -47,7 +45,7 @@ def missing_definitions(block: Block, giver: Genome, taker: Genome) -> str:
 
 def _source(statement: ast.stmt, text: str) -> str:
     """The lines of a top-level statement, decorators included."""
-    first, last = span(statement)
+    first, last = line_span(statement)
     return "\n".join(text.splitlines()[first - 1 : last])
 
 
@@ -68,7 +66,7 @@ def _lines_outside(text: str, blocks: list[Block]) -> list[str]:
 
 
 def _bound_names(text: str) -> set[str]:
-    return {name for statement in facts(text) for name in statement.bound}
+    return {name for statement in analyse_statements(text) for name in statement.bound_names}
 
 
 def _statements_by_name(text: str) -> dict[str, ast.stmt]:

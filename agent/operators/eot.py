@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from agent.core.text import fence
-from agent.genome import Genome, alike, changed_blocks, diff
+from agent.genome import Genome, changed_blocks, diff, same_meaning
 from agent.llm import Message
 from agent.operators.compare import bare_name, differing_blocks, missing_definitions
 from agent.operators.context import Context
@@ -130,7 +130,7 @@ def _prompt_for_program(prompts: Prompts, recipe: Recipe, base: Genome, context:
     program, unused = whole_program(base)
     own = {block.name: block for block in base.all_blocks}
     changed = changed_blocks(seed, elite.genome)
-    shared = [name for name in changed if name in own and alike(own[name], elite.genome.block(name))]
+    shared = [name for name in changed if name in own and same_meaning(own[name], elite.genome.block(name))]
     text = prompts.parts["eot_whole"].fill(
         situation=situation(prompts, base, context, parent, {"Elite": elite}),
         program=program,

@@ -114,5 +114,5 @@ def evolvable_blocks(individual: Individual, seed: Individual) -> list[str]:
     """
     own = {block.name for block in seed.genome.all_blocks}
     live = individual.genome.live_blocks
-    worth = [b.name for b in live if b.kind == "class" or b.name in own or bare_name(b.name) in seed.genome.entries]
+    worth = [b.name for b in live if b.kind == "class" or b.name in own or bare_name(b.name) in seed.genome.entry_points]
     return worth or [block.name for block in live]

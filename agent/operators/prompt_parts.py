@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from agent.core.text import fence
-from agent.genome import Genome, callers, heads, signatures
-from agent.genome.facts import ENTRY_POINTS
+from agent.genome import ENTRY_POINTS, Genome, block_signature, call_sites, signatures
 from agent.llm import Message
 from agent.operators.compare import bare_name
 from agent.operators.templates import Prompts
@@ -61,7 +60,7 @@ def surroundings(prompts: Prompts, base: Genome, target: str, shown: Mapping[str
         program=_fenced_files(base, pointers) if short else "",
         entries="" if short else fenced_code("\n\n\n".join(b.source.strip("\n") for b in entry_points)),
         signatures="" if short else fenced_code(signatures(base, without=elsewhere)),
-        callers="" if short else fenced_code(callers(base, target, without=elsewhere)),
+        callers="" if short else fenced_code(call_sites(base, target, without=elsewhere)),
     )
 
 
@@ -73,7 +72,7 @@ def whole_program(base: Genome) -> tuple[str, str]:
     if fits_prompt(base):
         return _fenced_files(base, {}), ""
     unused = [block for block in base.blocks if block not in base.live_blocks]
-    outlines = {block.name: "\n".join(f"# {line}" for line in heads(block).splitlines()) for block in unused}
+    outlines = {block.name: "\n".join(f"# {line}" for line in block_signature(block).splitlines()) for block in unused}
     return _fenced_files(base, outlines), code_names(map(bare_name, outlines))
 
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from itertools import permutations
 
 from agent.core.text import fence
-from agent.genome import Genome, heads
-from agent.genome.facts import facts
+from agent.genome import Genome, analyse_statements, block_signature
 from agent.operators.compare import bare_name, differing_blocks, missing_definitions
 from agent.operators.context import Context
 from agent.operators.operator import DrawContext
@@ -62,7 +61,7 @@ def block_groups(a: Individual, b: Individual, seed: Individual) -> list[tuple[s
     versions = {name: (a.genome.block(name), b.genome.block(name)) for name in names}
     leaders = {name: name for name in names}
     for user, used in permutations(names, 2):
-        same_signature = heads(versions[used][0]) == heads(versions[used][1])
+        same_signature = block_signature(versions[used][0]) == block_signature(versions[used][1])
         independent = used in own and used in live_a & live_b and same_signature
         if not independent and any(bare_name(used) in _mentioned_names(block.source) for block in versions[user]):
             leaders = {name: leaders[user] if leader == leaders[used] else leader for name, leader in leaders.items()}
@@ -71,4 +70,4 @@ def block_groups(a: Individual, b: Individual, seed: Individual) -> list[tuple[s
 
 
 def _mentioned_names(source: str) -> set[str]:
-    return {name for statement in facts(source) for name in statement.mentioned}
+    return {name for statement in analyse_statements(source) for name in statement.mentioned_names}

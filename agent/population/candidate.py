@@ -1,6 +1,6 @@
-"""The stages of a child, each its own frozen type: Recipe -> Variant | Failure -> Individual | Failure | Duplicate.
+"""The stages of a candidate, each its own frozen type: Candidate -> Variant | Failure -> Individual | Failure | Duplicate.
 
-Every type carries its `Candidate`, so that anything found anywhere can say where it came from.
+Each later stage carries its `Candidate`, which says where it comes from.
 """
 
 from __future__ import annotations
@@ -16,31 +16,31 @@ from agent.llm import Message
 SEED_ID = "seed"
 
 Stage = Literal["answer", "contract", "smoke", "fit", "predict", "integrity", "score"]
-"""Where a child stopped: `answer` and `contract` before any of its code ran, the others inside or after the sandbox."""
+"""Where a candidate failed: `answer` and `contract` before any of its code ran, the others inside or after the sandbox."""
 
 INVALID_STAGES: frozenset[str] = frozenset({"answer", "contract"})
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """One decision to ask for one rewrite: everything that was chosen, and nothing that is not known yet."""
+    """How a candidate is made by one operator: everything that was chosen, and nothing that is not known yet."""
 
     operator: str
     parents: tuple[str, ...]
-    """Ids of the individuals whose genes go into the child; the first one's genome is the base that is edited."""
+    """Ids of the individuals whose blocks go into the candidate; the first one's genome is the base that is edited."""
     blocks: tuple[str, ...]
-    """Names of the blocks to be rewritten: one for each of the paper's operators. Empty: any, the whole program is shown.
+    """Names of the blocks to rewrite: one for each of the paper's operators. Empty: any, the whole program is shown.
 
     A splice takes these blocks from the second parent.
     """
     model: str
-    """Empty for an operator that asks none."""
+    """Which one is asked; empty for an operator that asks none."""
     seed: int
-    """For models that take one, and for the offline model's choices."""
+    """For models that take a seed, and for the offline model's choices."""
     role: str | None = None
     directive: str | None = None
     elite: str | None = None
-    """Evolution of Thought: the id of the elite whose change is shown. It lends an idea, not genes."""
+    """Evolution of Thought: the id of the elite whose change is shown. It lends an idea, not blocks."""
     example: str | None = None
     """Evolution of Thought: the name of the elite's block that is shown beside the seed's."""
     temperature: float | None = None
@@ -50,7 +50,10 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Candidate:
-    """Where a child comes from. A child that is mated and then mutated has two recipes, applied in order."""
+    """Any child of the search: its id and where it comes from.
+
+    One that is mated and then mutated has two recipes, applied in order.
+    """
 
     id: str
     generation: int
@@ -71,7 +74,7 @@ class Candidate:
         return tuple(dict.fromkeys(b for r in self.recipes for b in r.blocks))
 
     def about(self, changed: Sequence[str] = ()) -> tuple[str, ...]:
-        """The blocks that were asked for; and what the child changed, where a recipe left that to the model."""
+        """The blocks that were asked for; and those it changed, where a recipe left the choice to the model."""
         free = any(not recipe.blocks for recipe in self.recipes)
         return tuple(dict.fromkeys([*self.blocks, *(changed if free else ())]))
 
@@ -86,59 +89,59 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the trusted side observed of one evaluation beside the fitness: for prompts and reports, never for selection."""
+    """What was observed of one evaluation beside the fitness: for prompts and reports, never for selection."""
 
     seconds: Mapping[str, float] = field(default_factory=dict)
-    """Wall time of each stage: its own, without that of waiting."""
+    """Wall time of each stage, without waiting."""
     peak_memory: int = 0
     """Bytes, the largest of the stages."""
     curve: tuple[tuple[float, ...], ...] = ()
-    """What training reported of itself, one row for each epoch: (training loss, training accuracy)."""
+    """One row for each epoch, as the training itself reported it: (training loss, training accuracy)."""
     parameters_by_block: Mapping[str, int] = field(default_factory=dict)
-    """Parameters that instances of each block hold directly or through plain layers; as the candidate's model tells it."""
+    """Parameters that instances of each block hold directly or through plain layers; the candidate's own word."""
     sizes_by_block: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """What instances of each block return for one image, such as 12x16x16, in the order of the calls."""
     isolation: str = "none"
     layers: tuple[str, ...] = ()
     device: str = "cpu"
-    """On which it was trained: `cpu`, or `cuda:N`."""
+    """Where it was trained: `cpu`, or `cuda:N`."""
     waited: float = 0.0
-    """Seconds that it was ready to go on and waited for a slot, or for room beside the slots."""
+    """Seconds for which it was ready and waited for a slot, or for room beside the slots."""
 
     @property
     def total(self) -> float:
-        """Seconds from its code to its end."""
+        """Seconds from having its program to its end."""
         return sum(self.seconds.values()) + self.waited
 
 
 @dataclass(frozen=True)
 class Conversation:
-    """The conversation that a variant came of, as long as it may have to go on."""
+    """The conversation with a model that a variant came from, as long as it may have to go on."""
 
     recipe: Recipe
     base: Genome
     """What the answer is edited into."""
     messages: tuple[Message, ...]
-    """As they were sent last."""
+    """As they were last sent."""
     answer: str = ""
-    """To them; hostile text."""
+    """The model's answer to them; hostile text."""
     calls: int = 0
-    """Of the child so far."""
+    """Model calls for the candidate so far."""
     repaired: int = 0
     """How often a variant of it was sent back from the smoke stage."""
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A child that parsed and kept its contract, not yet trained."""
+    """A candidate that parsed and kept its contract, not yet trained."""
 
     candidate: Candidate
     genome: Genome
     intention: str = ""
-    """What its answers said that the change is for: one line, hostile text."""
+    """What the change is for, in its author's words: one line, hostile text."""
     conversation: Conversation | None = field(default=None, compare=False, repr=False)
     changed: tuple[str, ...] = ()
-    """The blocks that do something else than in its first parent, or are new."""
+    """The blocks that behave differently from its first parent's, or are new."""
 
     @property
     def id(self) -> str:
@@ -154,9 +157,9 @@ class Individual:
     fitness: Fitness
     evidence: Evidence = field(default_factory=Evidence)
     intention: str = ""
-    """What its answers said that the change is for: one line, hostile text."""
+    """What the change is for, in its author's words: one line, hostile text."""
     changed: tuple[str, ...] = ()
-    """The blocks that do something else than in its first parent, or are new."""
+    """The blocks that behave differently from its first parent's, or are new."""
 
     @property
     def id(self) -> str:
@@ -165,7 +168,7 @@ class Individual:
 
 @dataclass(frozen=True)
 class Failure:
-    """A child that went no further: the stage where it stopped, and why. Never a number."""
+    """A candidate that went no further: the stage where it stopped, and why. Never a number."""
 
     candidate: Candidate
     stage: Stage
@@ -174,11 +177,11 @@ class Failure:
     log: str = ""
     """The last output of the candidate, cleaned of control characters; hostile text all the same."""
     genome: Genome | None = None
-    """Known when the child parsed."""
+    """Known if the candidate parsed."""
     intention: str = ""
-    """What its answers said that the change is for: one line, hostile text."""
+    """What the change is for, in its author's words: one line, hostile text."""
     changed: tuple[str, ...] = ()
-    """The blocks that do something else than in its first parent, or are new."""
+    """The blocks that behave differently from its first parent's, or are new."""
 
     @property
     def id(self) -> str:
@@ -187,11 +190,11 @@ class Failure:
 
 @dataclass(frozen=True)
 class Duplicate:
-    """A variant whose genome was met before: not trained again."""
+    """A variant whose genome is known already: it is not trained again."""
 
     candidate: Candidate
     twin: str
-    """The id of the child that was there first."""
+    """The id of the candidate that had the genome first."""
 
     @property
     def id(self) -> str:

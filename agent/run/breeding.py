@@ -1,4 +1,4 @@
-"""Recipes -> prompts -> answers -> variants or failures, several at once. Every answer is journaled before it is used."""
+"""Candidates -> prompts -> answers -> variants or failures, several at once. Every answer is journaled before it is used."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ from dataclasses import replace
 
 from agent.core.errors import Halted
 from agent.genome import Editor, Genome, Violations, changed_blocks
-from agent.journal.events import Answered, Asked, Bred, Record, Rejected, Repaired, Settled
-from agent.journal.replay import Replay
+from agent.journal.events import Answered, Asked, Bred, Rejected, Repaired, Settled
 from agent.llm import Completion, LanguageModel, Message, Request, RequestRejected
 from agent.memory import read_intention
 from agent.operators import OPERATORS, Context, ModelFreeOperator, repair
 from agent.operators.repair import follow_up
 from agent.operators.templates import Prompts
 from agent.population.candidate import Candidate, Conversation, Failure, Recipe, Variant
-from agent.run.admission import Admission
+from agent.run.context import RunContext
 from agent.search.reflection import Question
 
 HOTTER, HOTTEST = 1.3, 1.6
@@ -28,165 +27,139 @@ _LOG = 600
 
 
 class BreedingPool:
-    """A pool of breeders; each child is bred by one thread, call after call."""
+    """Each candidate is bred by one thread, call after call.
 
-    def __init__(
-        self,
-        prompts: Prompts,
-        models: Mapping[str, LanguageModel],
-        editor: Editor,
-        record: Record,
-        *,
-        replay: Replay,
-        admission: Admission,
-        repairs: int = 1,
-        redraws: int = 1,
-        concurrency: int = 8,
-    ) -> None:
-        """`repairs`: how often an answer that breaks the contract, or a program that fails the smoke stage, is sent back.
+    `llm.repairs` says how often an answer that breaks the contract, or a program that fails the smoke stage, is sent
+    back; `llm.redraws` how often a program that is known, or nearly, is asked to be another one.
+    """
 
-        `redraws`: how often a program that is known, or nearly, is asked to be another.
-        """
-        self._prompts, self._editor, self._record, self._replay = prompts, editor, record, replay
-        self._calls = _Calls(models, record, replay, admission)
-        self._repairs, self._redraws = repairs, redraws
-        self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="breeding")
+    def __init__(self, run: RunContext, prompts: Prompts, models: Mapping[str, LanguageModel], editor: Editor) -> None:
+        self._run, self._prompts, self._editor = run, prompts, editor
+        self._settings, self._models = run.config.llm, models
+        self._threads = ThreadPoolExecutor(self._settings.concurrency, thread_name_prefix="breeding")
 
     def submit(self, candidate: Candidate, context: Context) -> Future[Variant | Failure]:
-        """The future raises MachineError if the model's provider or the machine is at fault, Halted if the admission is shut."""
-        return self._threads.submit(self._bring_forth, candidate, context)
+        """The future raises MachineError if the provider or the machine is at fault, Halted if no call is admitted."""
+        return self._threads.submit(self._breed, candidate, context)
 
     def ask(self, question: Question) -> Future[str]:
-        """The answer to a question about the search itself, which no child comes of; empty if the provider rejects it."""
+        """The answer to a question about the search itself, which no candidate comes of; empty if the provider rejects it."""
         return self._threads.submit(self._answer, question)
 
     def repair(self, variant: Variant, failure: Failure) -> Variant | Failure | None:
-        """Another try at a variant that failed the smoke stage, in the thread that found out; None if there is none left.
+        """Sends a variant that failed the smoke stage back once more, in the calling thread; None if no try is left.
 
         A failure here is that of the new answer. Raises as the future of `submit` does.
         """
-        conversation = variant.conversation
-        if failure.stage != "smoke" or conversation is None or conversation.repaired >= self._repairs:
+        earlier = variant.conversation
+        if failure.stage != "smoke" or earlier is None or earlier.repaired >= self._settings.repairs:
             return None
         reasons = [failure.reason, *([f"Its last output: {failure.log[-_LOG:]}"] if failure.log else [])]
-        messages = repair(self._prompts, conversation.messages, conversation.answer, reasons)
-        asked = replace(conversation, messages=messages, repaired=conversation.repaired + 1)
-        conversation, edited = self._edited(variant.id, asked)
+        messages = repair(self._prompts, earlier.messages, earlier.answer, reasons)
+        conversation, edited = self._ask_and_edit(
+            variant.id, replace(earlier, messages=messages, repaired=earlier.repaired + 1)
+        )
         if isinstance(edited, Violations):
             return Failure(variant.candidate, edited.stage, " ".join(edited.reasons), genome=variant.genome)
-        earlier = variant.changed if len(variant.candidate.recipes) > 1 else ()
-        changed = tuple(dict.fromkeys([*earlier, *changed_blocks(conversation.base, edited)]))
-        meant = read_intention(conversation.answer)[0] or variant.intention
-        repaired = Variant(variant.candidate, edited, meant, conversation, changed)
-        self._record(Repaired(repaired, failure.reason))
+        kept = variant.changed if len(variant.candidate.recipes) > 1 else ()
+        changed = tuple(dict.fromkeys([*kept, *changed_blocks(conversation.base, edited)]))
+        purpose = read_intention(conversation.answer)[0] or variant.intention
+        repaired = Variant(variant.candidate, edited, purpose, conversation, changed)
+        self._run.record(Repaired(repaired, failure.reason))
         return repaired
 
     def close(self) -> None:
         """Starts nothing new; calls that are under way end by themselves."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _bring_forth(self, candidate: Candidate, context: Context) -> Variant | Failure:
-        settled = self._replay.outcomes.get(candidate.id)
-        if known := self._replay.variants.get(candidate.id):
-            return known if settled else replace(known, conversation=self._recalled(known, context))
+    def _breed(self, candidate: Candidate, context: Context) -> Variant | Failure:
+        settled = self._run.replay.outcomes.get(candidate.id)
+        if known := self._run.replay.variants.get(candidate.id):
+            return known if settled else replace(known, conversation=self._recorded_conversation(known, context))
         if isinstance(settled, Failure):
             return settled
-        genome = context.individuals[candidate.recipes[0].parents[0]].genome
-        said: list[str] = []
-        calls, conversation = 0, None
-        edited: Genome | Violations
+        parent = context.individuals[candidate.recipes[0].parents[0]].genome
+        genome, intentions, calls = parent, list[str](), 0
         for recipe in candidate.recipes:
-            operator = OPERATORS[recipe.operator]
-            if isinstance(operator, ModelFreeOperator):
-                conversation, edited = None, self._editor.apply(genome, (), operator.answer(recipe, genome, context))
-                said.append(operator.intention(recipe))
-            else:
-                asked = Conversation(recipe, genome, operator.prompt(self._prompts, recipe, genome, context), calls=calls)
-                conversation, edited = self._new(candidate.id, asked, context)
+            conversation, edited, purpose = self._apply(candidate, recipe, genome, context, calls)
             if isinstance(edited, Violations):
                 failure = Failure(candidate, edited.stage, " ".join(edited.reasons))
-                self._record(Settled(failure))
+                self._run.record(Settled(failure))
                 return failure
             genome, calls = edited, conversation.calls if conversation else calls
-            said += [meant] if conversation and (meant := read_intention(conversation.answer)[0]) else []
-        changed = changed_blocks(context.individuals[candidate.recipes[0].parents[0]].genome, genome)
-        variant = Variant(candidate, genome, " Then: ".join(said), conversation, changed)
-        self._record(Bred(variant))
+            intentions += [purpose] if purpose else []
+        variant = Variant(candidate, genome, " Then: ".join(intentions), conversation, changed_blocks(parent, genome))
+        self._run.record(Bred(variant))
         return variant
 
-    def _new(self, id: str, conversation: Conversation, context: Context) -> tuple[Conversation, Genome | Violations]:
+    def _apply(
+        self, candidate: Candidate, recipe: Recipe, genome: Genome, context: Context, calls: int
+    ) -> tuple[Conversation | None, Genome | Violations, str]:
+        """One recipe: the conversation with a model if there was one, the edited genome, and the intention."""
+        operator = OPERATORS[recipe.operator]
+        if isinstance(operator, ModelFreeOperator):
+            edited = self._editor.apply(genome, (), operator.answer(recipe, genome, context))
+            return None, edited, operator.intention(recipe)
+        asked = Conversation(recipe, genome, operator.prompt(self._prompts, recipe, genome, context), calls=calls)
+        conversation, edited = self._ask_for_new(candidate.id, asked, context)
+        return conversation, edited, read_intention(conversation.answer)[0]
+
+    def _ask_for_new(
+        self, id: str, conversation: Conversation, context: Context
+    ) -> tuple[Conversation, Genome | Violations]:
         """The edited genome; where it is known already, another one is asked for, and taken if it can be used."""
-        conversation, edited = self._edited(id, conversation)
-        for _ in range(self._redraws):
+        conversation, edited = self._ask_and_edit(id, conversation)
+        for _ in range(self._settings.redraws):
             if isinstance(edited, Violations) or context.known_programs is None:
                 break
             if not (found := context.known_programs.describe(edited, conversation.base)):
                 break
-            messages = follow_up(conversation.messages, conversation.answer, self._prompts.parts["again"].fill(found=found))
-            other, redrawn = self._edited(id, replace(conversation, messages=messages, recipe=_hotter(conversation.recipe)))
+            reply = self._prompts.parts["again"].fill(found=found)
+            messages = follow_up(conversation.messages, conversation.answer, reply)
+            second = replace(conversation, messages=messages, recipe=_hotter(conversation.recipe))
+            other, redrawn = self._ask_and_edit(id, second)
             if isinstance(redrawn, Violations):
                 conversation = replace(conversation, calls=other.calls)
             else:
                 conversation, edited = other, redrawn
         return conversation, edited
 
-    def _edited(self, id: str, conversation: Conversation) -> tuple[Conversation, Genome | Violations]:
-        """Ask, edit, and send a bad answer back with what is wrong with it."""
-        for attempt in range(self._repairs + 1):
-            said = self._replay.asked.get((id, conversation.calls), conversation.messages)  # as the journal has it
-            completion = self._calls.ask(id, conversation.calls, said, conversation.recipe)
-            conversation = replace(conversation, calls=conversation.calls + 1, messages=said)
+    def _ask_and_edit(self, id: str, conversation: Conversation) -> tuple[Conversation, Genome | Violations]:
+        """Asks, edits, and sends a bad answer back with what is wrong with it."""
+        for attempt in range(self._settings.repairs + 1):
+            # A call that an earlier process made and that has no answer says the same again.
+            messages = self._run.replay.asked.get((id, conversation.calls), conversation.messages)
+            completion = self._call(id, conversation.calls, messages, conversation.recipe)
+            conversation = replace(conversation, calls=conversation.calls + 1, messages=messages)
             if isinstance(completion, Violations):
                 return conversation, completion
             conversation = replace(conversation, answer=completion.text)
             edited = self._editor.apply(conversation.base, conversation.recipe.blocks, completion.text)
             if not isinstance(edited, Violations):
                 return conversation, edited
-            broken = edited
-            self._record(Rejected(id, conversation.calls - 1, broken.stage, broken.reasons))
+            violations = edited
+            self._run.record(Rejected(id, conversation.calls - 1, violations.stage, violations.reasons))
             if completion.finish_reason == "length":
-                broken = Violations(("The answer was cut off at its length limit.", *broken.reasons), broken.stage)
-                conversation = replace(conversation, recipe=_roomier(conversation.recipe))
-            elif attempt < self._repairs:
-                messages = repair(self._prompts, conversation.messages, completion.text, broken.reasons)
-                conversation = replace(conversation, messages=messages)
-        return conversation, broken
+                violations = Violations(
+                    ("The answer was cut off at its length limit.", *violations.reasons), violations.stage
+                )
+                conversation = replace(conversation, recipe=_with_more_room(conversation.recipe))
+            elif attempt < self._settings.repairs:
+                sent_back = repair(self._prompts, conversation.messages, completion.text, violations.reasons)
+                conversation = replace(conversation, messages=sent_back)
+        return conversation, violations
 
     def _answer(self, question: Question) -> str:
         recipe = Recipe("reflect", (), (), question.model, seed=0)
-        completion = self._calls.ask(question.id, 0, question.messages, recipe)
+        completion = self._call(question.id, 0, question.messages, recipe)
         return "" if isinstance(completion, Violations) else completion.text
 
-    def _recalled(self, variant: Variant, context: Context) -> Conversation | None:
-        """The conversation that an earlier process had about this variant, as far as the journal tells it."""
-        told = self._replay.conversations.get(variant.id)
-        if told is None:
-            return None
-        recipes = variant.candidate.recipes
-        base = context.individuals[recipes[0].parents[0]].genome if len(recipes) == 1 else variant.genome
-        return Conversation(recipes[-1], base, told.messages, told.answer, told.calls, told.repaired)
-
-
-def _hotter(recipe: Recipe) -> Recipe:
-    usual = 1.0 if recipe.temperature is None else recipe.temperature
-    return replace(recipe, temperature=round(max(usual, min(HOTTEST, HOTTER * usual)), 3))
-
-
-def _roomier(recipe: Recipe) -> Recipe:
-    return recipe if recipe.max_tokens is None else replace(recipe, max_tokens=MORE_ROOM * recipe.max_tokens)
-
-
-class _Calls:
-    """The model calls of all children, numbered by child, so that a resumed run finds each answer that was paid for."""
-
-    def __init__(self, models: Mapping[str, LanguageModel], record: Record, replay: Replay, admission: Admission) -> None:
-        self._models, self._record, self._replay, self._admission = models, record, replay, admission
-
-    def ask(self, id: str, call: int, messages: tuple[Message, ...], recipe: Recipe) -> Completion | Violations:
-        if known := self._replay.answers.get((id, call)):
+    def _call(self, id: str, call: int, messages: tuple[Message, ...], recipe: Recipe) -> Completion | Violations:
+        """Numbered by candidate, so that a resumed run finds each answer that was paid for."""
+        if known := self._run.replay.answers.get((id, call)):
             return known
-        self._admission.to_breed(id)
-        self._record(Asked(id, call, recipe.model, messages, recipe.temperature, recipe.max_tokens))
+        self._run.admission.before_call(id)
+        self._run.record(Asked(id, call, recipe.model, messages, recipe.temperature, recipe.max_tokens))
         request = Request(messages, recipe.seed + call, recipe.temperature, recipe.max_tokens)
         try:
             completion = self._models[recipe.model].complete(request)
@@ -194,5 +167,23 @@ class _Calls:
             return Violations((str(rejected),), "answer")
         except CancelledError:  # the model was closed: nobody waits for it any more
             raise Halted from None
-        self._record(Answered(id, call, completion))
+        self._run.record(Answered(id, call, completion))
         return completion
+
+    def _recorded_conversation(self, variant: Variant, context: Context) -> Conversation | None:
+        """The conversation that an earlier process had about this variant, as far as the journal holds it."""
+        recorded = self._run.replay.conversations.get(variant.id)
+        if recorded is None:
+            return None
+        recipes = variant.candidate.recipes
+        base = context.individuals[recipes[0].parents[0]].genome if len(recipes) == 1 else variant.genome
+        return Conversation(recipes[-1], base, recorded.messages, recorded.answer, recorded.calls, recorded.repaired)
+
+
+def _hotter(recipe: Recipe) -> Recipe:
+    usual = 1.0 if recipe.temperature is None else recipe.temperature
+    return replace(recipe, temperature=round(max(usual, min(HOTTEST, HOTTER * usual)), 3))
+
+
+def _with_more_room(recipe: Recipe) -> Recipe:
+    return recipe if recipe.max_tokens is None else replace(recipe, max_tokens=MORE_ROOM * recipe.max_tokens)

@@ -19,8 +19,8 @@ from agent.llm import LanguageModel, LlmSettings, open_model, price
 from agent.operators.templates import Prompts
 from agent.run import config as configuration
 from agent.run.config import Config
-from agent.run.evaluation import Evaluator
-from agent.run.provenance import basis
+from agent.run.evaluation import Evaluator, EvaluatorSettings
+from agent.run.provenance import provenance
 from sandbox import LEVELS, Level, SandboxUnavailable
 from sandbox.devices import Layout, cores, gpus, torch_has_cuda
 from sandbox.isolation.detect import Isolation, detect, gpu_trouble
@@ -31,10 +31,12 @@ from sandbox.tasks import Task, TaskError, open_task
 
 @dataclass(frozen=True)
 class Components:
-    """What a run works with: opened and checked before anything is spent."""
+    """Everything that one process of a run uses and that knows nothing of the run itself."""
 
     config: Config
+    """As the task completed it."""
     genome: Genome
+    """The seed's."""
     task: Task
     evaluator: Evaluator
     prompts: Prompts
@@ -42,36 +44,24 @@ class Components:
     editor: Editor
     isolation: Isolation
 
-    def begin(self) -> RunStarted:
-        files = basis(Path(self.config.seed.folder), self.config.seed.files, prompts_folder())
-        rests_on = {**files, **self.task.basis}
+    def start_event(self) -> RunStarted:
+        """What the journal keeps of the start of a process."""
+        seed = self.config.seed
+        digests = {**provenance(Path(seed.folder), seed.files, prompts_folder()), **self.task.basis}
         settings, isolation = self.config.model_dump(mode="json"), self.isolation
-        return RunStarted(settings, isolation.level, isolation.in_force, self.evaluator.devices, rests_on)
+        return RunStarted(settings, isolation.level, isolation.in_force, self.evaluator.devices, digests)
 
 
 @contextmanager
 def open_components(config: Config, watch: Watch, at_least: Level = "none") -> Iterator[Components]:
     """Raises UserError for every mistake of the user's that can be seen without spending anything.
 
-    `at_least`: the level of isolation that this run began with.
+    `at_least`: the level of isolation that this run started with.
     """
     genome = read_genome(Path(config.seed.folder), config.seed.files, config.seed.frozen)
-    constraints = config.constraint_list()
-    bounds = {c.name: c.bound for c in constraints if c.relation in ("<=", "<")}
-    try:
-        task = open_task(
-            config.task,
-            config.budget,
-            bounds,
-            config.seed.files,
-            configuration.cache_folder(),
-            _measured(config),
-            Path(config.seed.folder),
-        )
-    except TaskError as error:
-        raise UserError(str(error)) from error
-    config = settled(config, task)
-    genome = genome if task.calls is None else replace(genome, entries=task.calls)
+    task = _open_task(config)
+    config = completed(config, task)
+    genome = genome if task.calls is None else replace(genome, entry_points=task.calls)
     prompts = Prompts.load(prompts_folder())
     if not config.llm.models:
         raise UserError("No model is named: give --llm MODEL, or --llm offline to run without a key or a network.")
@@ -81,76 +71,15 @@ def open_components(config: Config, watch: Watch, at_least: Level = "none") -> I
         raise UserError(trouble)
     check(config.limits, config.llm.models, lambda model: price(model, config.llm.prices))
     with ExitStack() as stack:
-        settings = LlmSettings(
-            api_base=config.llm.api_base, deadline_seconds=config.llm.deadline_seconds, prices=config.llm.prices
-        )
-        models = {name: stack.enter_context(closing(open_model(name, settings))) for name in config.llm.models}
-        if (stem := open_stem()) is not None:
-            stack.callback(stem.close)
-        evaluator = Evaluator(
-            task,
-            Lanes(
-                isolation.level,
-                lambda: open_sandbox(isolation.level, isolation.layers, stem=stem),
-                devices,
-                beside=max(2, min(len(devices), cores())),
-            ),
-            config.objective_list(),
-            constraints,
-            threads=config.sandbox.threads,
-            training_seed=config.run.training_seed,
-            hear=lambda id, progress: watch(ProgressReported(id, progress)),
-        )
-        stack.callback(evaluator.close)
+        models = {name: stack.enter_context(closing(model)) for name, model in _open_models(config)}
+        evaluator = _open_evaluator(config, task, isolation, devices, watch, stack)
         editor = stack.enter_context(closing(Editor()))
-        threading.Thread(target=_rehearse, args=(editor, genome), daemon=True).start()
+        threading.Thread(target=_warm_up, args=(editor, genome), daemon=True).start()
         yield Components(config, genome, task, evaluator, prompts, models, editor, isolation)
 
 
-def pinned(journal: Journal) -> Level:
-    """The level that the run began with, which no later process of it may fall below."""
-    first = next(iter(journal.events("started")), None)
-    return cast(Level, first[3]["isolation"]) if first else "none"
-
-
-def _rehearse(editor: Editor, genome: Genome) -> None:
-    """An edit that comes to nothing: the first one takes the editor a second, in which the seed can train."""
-    with suppress(MachineError):  # who needs it will hear of it
-        editor.apply(genome, (), "")
-
-
-def _devices(config: Config) -> tuple[str, ...]:
-    """That of each slot."""
-    layout = Layout.read(config.sandbox.slots)
-    try:
-        return layout.devices(() if layout.where == "cpu" else gpus(), usable=torch_has_cuda())
-    except TaskError as error:
-        raise UserError(str(error)) from error
-
-
-def _measured(config: Config) -> frozenset[str]:
-    """Names of what has to be measured."""
-    return frozenset(config.objectives) | frozenset(config.constraints)
-
-
-def _isolation(config: Config, at_least: Level) -> Isolation:
-    """Raises UserError below `contained`, unless the user said that this is meant, and below `at_least` in any case."""
-    try:
-        isolation = detect()
-    except SandboxUnavailable as error:
-        raise MachineError(f"The sandbox cannot run: {error}") from error
-    if LEVELS.index(isolation.level) > LEVELS.index(at_least):
-        raise UserError(f"This run began at isolation level {at_least!r}, and here only {isolation.level!r} is to be had.")
-    if isolation.level in ("full", "contained") or config.sandbox.unsafe_no_sandbox:
-        return isolation
-    raise UserError(
-        f"Generated code would run at isolation level {isolation.level!r}, free to read your files and keys: see "
-        "`evolve doctor` for what would help, or accept the risk with --unsafe-no-sandbox."
-    )
-
-
-def settled(config: Config, task: Task) -> Config:
-    """The configuration with the task's own objectives, if it names none, and with what the task pins.
+def completed(config: Config, task: Task) -> Config:
+    """The configuration with the task's own objectives, if it names none, and with what the task pins for later processes.
 
     Raises UserError for an objective that the task does not measure, or measures for the other direction.
     """
@@ -170,3 +99,79 @@ def settled(config: Config, task: Task) -> Config:
     if len(config.objectives) < 2:
         raise UserError(f"objectives: a run needs at least two; this task measures {', '.join(task.objectives)}.")
     return config
+
+
+def pinned_level(journal: Journal) -> Level:
+    """The level of isolation that the run started with, below which no later process of it may fall."""
+    first = next(iter(journal.events("started")), None)
+    return cast(Level, first[3]["isolation"]) if first else "none"
+
+
+def _open_task(config: Config) -> Task:
+    bounds = {c.name: c.bound for c in config.constraint_list() if c.relation in ("<=", "<")}
+    measured = frozenset(config.objectives) | frozenset(config.constraints)
+    folder = Path(config.seed.folder)
+    try:
+        return open_task(
+            config.task, config.budget, bounds, config.seed.files, configuration.cache_folder(), measured, folder
+        )
+    except TaskError as error:
+        raise UserError(str(error)) from error
+
+
+def _open_models(config: Config) -> Iterator[tuple[str, LanguageModel]]:
+    llm = config.llm
+    settings = LlmSettings(api_base=llm.api_base, deadline_seconds=llm.deadline_seconds, prices=llm.prices)
+    for name in llm.models:
+        yield name, open_model(name, settings)
+
+
+def _open_evaluator(
+    config: Config, task: Task, isolation: Isolation, devices: tuple[str, ...], watch: Watch, stack: ExitStack
+) -> Evaluator:
+    """`stack` closes what is opened here."""
+    if (stem := open_stem()) is not None:
+        stack.callback(stem.close)
+    lanes = Lanes(
+        isolation.level,
+        lambda: open_sandbox(isolation.level, isolation.layers, stem=stem),
+        devices,
+        beside=max(2, min(len(devices), cores())),
+    )
+    settings = EvaluatorSettings(
+        config.objective_list(), config.constraint_list(), config.sandbox.threads, config.run.training_seed
+    )
+    evaluator = Evaluator(task, lanes, settings, lambda id, progress: watch(ProgressReported(id, progress)))
+    stack.callback(evaluator.close)
+    return evaluator
+
+
+def _warm_up(editor: Editor, genome: Genome) -> None:
+    """The first edit takes the editor a second: an empty one now, while the seed trains, saves it later."""
+    with suppress(MachineError):  # whoever needs the editor will meet the fault
+        editor.apply(genome, (), "")
+
+
+def _devices(config: Config) -> tuple[str, ...]:
+    """The device of each slot."""
+    layout = Layout.read(config.sandbox.slots)
+    try:
+        return layout.devices(() if layout.where == "cpu" else gpus(), usable=torch_has_cuda())
+    except TaskError as error:
+        raise UserError(str(error)) from error
+
+
+def _isolation(config: Config, at_least: Level) -> Isolation:
+    """Raises UserError below `contained`, unless the user accepted that, and below `at_least` in any case."""
+    try:
+        isolation = detect()
+    except SandboxUnavailable as error:
+        raise MachineError(f"The sandbox cannot run: {error}") from error
+    if LEVELS.index(isolation.level) > LEVELS.index(at_least):
+        raise UserError(f"This run began at isolation level {at_least!r}, and here only {isolation.level!r} is to be had.")
+    if isolation.level in ("full", "contained") or config.sandbox.unsafe_no_sandbox:
+        return isolation
+    raise UserError(
+        f"Generated code would run at isolation level {isolation.level!r}, free to read your files and keys: see "
+        "`evolve doctor` for what would help, or accept the risk with --unsafe-no-sandbox."
+    )

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import platformdirs
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
@@ -29,7 +30,7 @@ from sandbox.tasks import reported
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "paper": {
-        "search": {"schedule": "generational", "operators": {}},
+        "search": {"schedule": "generational", "operators": {}, "spread_first_population": False},
         "llm": {"temperature": [0.05, 0.4], "max_tokens": [600, 1400], "redraws": 0},
         "contest": {"prompts": "uniform", "operators": "uniform", "models": "uniform"},
         "memory": {"enabled": False},
@@ -46,7 +47,7 @@ def cache_folder() -> Path:
     """Where decoded data sets are kept: `$EVOLVE_CACHE`, else the user's cache folder."""
     if chosen := os.environ.get("EVOLVE_CACHE"):
         return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "guided-evolution"
+    return platformdirs.user_cache_path("guided-evolution")
 
 
 class _Section(BaseModel):

@@ -7,15 +7,15 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 from agent.core.errors import MachineError
 from agent.core.objectives import Constraint, Fitness, Objective
 from agent.genome import Genome
-from agent.journal.events import Record, Settled
-from agent.journal.replay import Replay
+from agent.journal.events import Settled
 from agent.population.candidate import Candidate, Evidence, Failure, Individual, Variant
-from agent.run.admission import Admission
+from agent.run.context import RunContext
 from sandbox import SandboxUnavailable
 from sandbox.job import Job, Measured, Progress, Stopped
 from sandbox.lanes import Lanes, Seat
@@ -26,8 +26,8 @@ AHEAD = 2
 
 
 @dataclass(frozen=True)
-class Timed:
-    """What became of one evaluation, and what it took."""
+class TimedOutcome:
+    """The result of one evaluation, and what it took."""
 
     outcome: Individual | Failure
     seconds: float
@@ -36,36 +36,36 @@ class Timed:
     """How many it held: a share of one where a GPU has several slots."""
 
 
+@dataclass(frozen=True)
+class EvaluatorSettings:
+    """What is the same in every evaluation of a run."""
+
+    objectives: Sequence[Objective]
+    constraints: Sequence[Constraint] = ()
+    threads: int = 1
+    """CPU threads of one evaluation."""
+    training_seed: int = 0
+    """All candidates are trained with it, so that they differ by their code and not by luck in the batches."""
+
+
 class Evaluator:
-    """Where genomes are measured, one training in each slot at a time."""
+    """Trains genomes in the sandbox and scores them, one training in each slot at a time."""
 
     def __init__(
         self,
         task: Task,
         lanes: Lanes,
-        objectives: Sequence[Objective],
-        constraints: Sequence[Constraint],
-        *,
-        threads: int = 1,
-        training_seed: int = 0,
-        hear: Callable[[str, Progress], None] | None = None,
+        settings: EvaluatorSettings,
+        report: Callable[[str, Progress], None] = lambda id, progress: None,
     ) -> None:
-        """`threads`: CPU threads of one evaluation. All evaluations share the training seed.
-
-        `hear`: gets what a training says of itself on the way, with the id of its child, in that evaluation's thread.
-        """
+        """`report`: called with a candidate's id and what its training prints of its progress, in that evaluation's thread."""
         self.devices = lanes.slots.devices
-        """That of each slot."""
-        self._task, self._lanes = task, lanes
-        self._objectives, self._constraints = tuple(objectives), tuple(constraints)
-        self._threads, self._training_seed, self._hear = threads, training_seed, hear
+        """The device of each slot."""
+        self._task, self._lanes, self._settings, self._report = task, lanes, settings, report
 
-    def measure(self, candidate: Candidate, genome: Genome, *, training_seed: int | None = None) -> Individual | Failure:
-        """Waits for a free slot, trains and scores. Raises MachineError if the sandbox is at fault.
-
-        `training_seed`: None for the one that all variants share.
-        """
-        return self.timed(candidate, genome, training_seed=training_seed).outcome
+    def measure(self, candidate: Candidate, genome: Genome) -> Individual | Failure:
+        """Waits for a free slot, trains and scores. Raises MachineError if the sandbox is at fault."""
+        return self.timed(candidate, genome).outcome
 
     def timed(
         self,
@@ -74,20 +74,23 @@ class Evaluator:
         *,
         training_seed: int | None = None,
         admit: Callable[[], None] = lambda: None,
-    ) -> Timed:
-        """As `measure`. `admit` is asked when the training has a slot; what it raises comes through."""
-        seed = self._training_seed if training_seed is None else training_seed
-        job = Job(dict(genome.files), seed, threads=self._threads)
+    ) -> TimedOutcome:
+        """As `measure`, with another training seed if one is given.
+
+        `admit` is called when the training has a slot; what it raises comes through.
+        """
+        seed = self._settings.training_seed if training_seed is None else training_seed
+        job = Job(dict(genome.files), seed, threads=self._settings.threads)
         seat = self._lanes.seat(admit)
-        began = time.monotonic()
+        started = time.monotonic()
         try:
-            result = self._task.evaluate(job, seat, self._progress_of(candidate.id))
+            result = self._task.evaluate(job, seat, partial(self._report, candidate.id))
         except SandboxUnavailable as error:
             raise MachineError(f"The sandbox cannot run: {error}") from error
-        except OSError as error:  # no room for what is handed in, no descriptor left, data that has gone
+        except OSError as error:  # no room for the inputs, no descriptor left, data that has gone
             raise MachineError(f"An evaluation cannot be made: {error}") from error
-        seconds = time.monotonic() - began - seat.waited
-        return Timed(self._judge(candidate, genome, result, seat), seconds, self.gpus(seat.device))
+        seconds = time.monotonic() - started - seat.waited
+        return TimedOutcome(self._judge(candidate, genome, result, seat), seconds, self.gpus(seat.device))
 
     def gpus(self, device: str) -> float:
         """How many GPUs an evaluation on this device holds: a share of one that has several slots."""
@@ -97,21 +100,15 @@ class Evaluator:
         """Ends what is running, and every sandbox."""
         self._lanes.close()
 
-    def _progress_of(self, id: str) -> Callable[[Progress], None]:
-        def progress(told: Progress) -> None:
-            if self._hear:
-                self._hear(id, told)
-
-        return progress
-
-    def _judge(self, candidate: Candidate, genome: Genome, result: Measured | Stopped, seat: Seat) -> Individual | Failure:
+    def _judge(
+        self, candidate: Candidate, genome: Genome, result: Measured | Stopped, seat: Seat
+    ) -> Individual | Failure:
         if isinstance(result, Stopped):
             return Failure(candidate, result.stage, result.reason, result.log, genome)
-        fitness = Fitness({o.name: result.values[o.name] for o in self._objectives})
-        broken = Fitness(result.values).broken(self._constraints)
-        if broken:
-            told = ", ".join(f"{c.name} is {result.values[c.name]:g}, must be {c.relation} {c.bound:g}" for c in broken)
-            return Failure(candidate, "score", f"It trained, but breaks a constraint: {told}.", "", genome)
+        fitness = Fitness({o.name: result.values[o.name] for o in self._settings.objectives})
+        if broken := Fitness(result.values).broken(self._settings.constraints):
+            values = ", ".join(f"{c.name} is {result.values[c.name]:g}, must be {c.relation} {c.bound:g}" for c in broken)
+            return Failure(candidate, "score", f"It trained, but breaks a constraint: {values}.", "", genome)
         evidence = Evidence(
             seconds=result.seconds,
             peak_memory=result.peak_memory,
@@ -126,31 +123,29 @@ class Evaluator:
         return Individual(candidate, genome, fitness, evidence)
 
 
-class Repairing(Protocol):
+class Repairer(Protocol):
+    """Whoever a variant that fails its smoke stage is sent back to; a `BreedingPool`."""
+
     def repair(self, variant: Variant, failure: Failure) -> Variant | Failure | None:
-        """Another program in the place of one that failed; a failure if it cannot be had, None if none is to be had."""
+        """Another program in the place of the failed one; a failure if the new one is no better, None if no try is left."""
         ...
 
 
 class EvaluationPool:
-    """The pool over a evaluator: what an earlier process settled is not measured again, what is new is journaled.
+    """Evaluates variants; what an earlier process settled is not measured again, what is new is journaled.
 
-    More variants are under way than there are slots: the next one has passed its smoke stage and waits when a slot gets free,
-    and what comes after a training, or while a model is asked to repair a program, holds up no other.
+    More variants are under way than there are slots: the next one has passed its smoke stage and waits when a slot gets
+    free. What follows a training, or the repair of a program by a model, holds up no other variant.
     """
 
-    def __init__(
-        self, evaluator: Evaluator, record: Record, replay: Replay, admission: Admission, repairer: Repairing | None = None
-    ) -> None:
-        """`repairer`: whom a variant that fails the smoke stage is sent back to."""
-        self._evaluator, self._record, self._replay = evaluator, record, replay
-        self._admission, self._repairer = admission, repairer
+    def __init__(self, run: RunContext, evaluator: Evaluator, repairer: Repairer | None = None) -> None:
+        self._run, self._evaluator, self._repairer = run, evaluator, repairer
         at_once = AHEAD * len(evaluator.devices) + 1
         self._room = threading.BoundedSemaphore(at_once)
         self._threads = ThreadPoolExecutor(2 * at_once, thread_name_prefix="evaluation")
 
     def submit(self, variant: Variant) -> Future[Individual | Failure]:
-        """The future raises MachineError if the machine is at fault, Halted if the admission was shut before it trained."""
+        """The future raises MachineError if the machine is at fault, Halted if the evaluation was not admitted."""
         return self._threads.submit(self._settle, variant, time.monotonic())
 
     def close(self) -> None:
@@ -158,32 +153,31 @@ class EvaluationPool:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _settle(self, variant: Variant, ready: float) -> Individual | Failure:
-        if known := self._replay.outcomes.get(variant.id):
+        if known := self._run.replay.outcomes.get(variant.id):
             return known
-        timed = self._measured(variant, ready)
-        self._record(Settled(timed.outcome, timed.seconds, timed.gpus))
+        timed = self._measure(variant, ready)
+        self._run.record(Settled(timed.outcome, timed.seconds, timed.gpus))
         return timed.outcome
 
-    def _measured(self, variant: Variant, ready: float) -> Timed:
-        """`ready`: since when it could have been measured, by the monotonic clock."""
-
-        def admit() -> None:
-            self._admission.to_evaluate(variant.id)
-
+    def _measure(self, variant: Variant, ready: float) -> TimedOutcome:
+        """`ready`: since when the variant could have been measured, by the monotonic clock."""
         seconds = 0.0
         while True:
             with self._room:
-                admit()
+                self._run.admission.before_evaluation(variant.id)
                 waited = time.monotonic() - ready
-                timed = self._evaluator.timed(variant.candidate, variant.genome, admit=admit)
+                timed = self._evaluator.timed(
+                    variant.candidate, variant.genome, admit=partial(self._run.admission.before_evaluation, variant.id)
+                )
             seconds += timed.seconds
             outcome = replace(timed.outcome, intention=variant.intention, changed=variant.changed)
             if isinstance(outcome, Individual):
                 evidence = replace(outcome.evidence, waited=outcome.evidence.waited + waited)
-                return Timed(replace(outcome, evidence=evidence), seconds, timed.gpus)
+                return TimedOutcome(replace(outcome, evidence=evidence), seconds, timed.gpus)
             repaired = self._repairer.repair(variant, outcome) if self._repairer else None
             if repaired is None:
-                return Timed(outcome, seconds, timed.gpus)
+                return TimedOutcome(outcome, seconds, timed.gpus)
             if isinstance(repaired, Failure):
-                return Timed(replace(repaired, intention=variant.intention, changed=variant.changed), seconds, timed.gpus)
+                last = replace(repaired, intention=variant.intention, changed=variant.changed)
+                return TimedOutcome(last, seconds, timed.gpus)
             variant, ready = repaired, time.monotonic()

@@ -1,23 +1,28 @@
-"""Where every event of a run goes: journal, budget, branches, and whoever watches."""
+"""Where every event of a run goes: the journal first, then all who keep count, then whoever watches, then the branches."""
 
 from __future__ import annotations
 
 import gc
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from agent.budget import Budget
-from agent.core.objectives import Objective
-from agent.journal.accounts import Accounts
 from agent.journal.events import Event, RunEnded, Settled
-from agent.journal.replay import Replay
 from agent.journal.store import Journal
-from agent.lineage import Branches, Lineage, Planned, message
+from agent.journal.tracker import TrackedCandidate, Tracker
+from agent.lineage import Branches, Planned
 from agent.population.candidate import Duplicate, Failure, Individual
+
+Describe = Callable[[Individual | Failure, TrackedCandidate], str]
+"""The message of a candidate's commit."""
+
+FREEZE_EVERY = 250
+"""Settled candidates between two freezes. In a night of ten thousand, the garbage collector would take a fifth of the
+controller's time."""
 
 
 class EventBus:
-    """Journal first, then all who keep count, then the eyes: the order in which an event becomes true.
+    """Journal first: the order in which an event becomes true. Called from several threads.
 
     Branches follow within seconds and are journaled once they are there: no thread waits for git.
     """
@@ -25,21 +30,16 @@ class EventBus:
     def __init__(
         self,
         journal: Journal,
-        lineage: Lineage,
-        watch: Callable[[Event], None],
+        branches: Branches,
+        tracker: Tracker,
         budget: Budget,
-        objectives: Sequence[Objective],
-        seed: Individual,
-        replay: Replay,
+        watch: Callable[[Event], None],
+        describe: Describe,
     ) -> None:
-        self._journal, self._watch, self._budget = journal, watch, budget
-        self._objectives, self._seed = objectives, seed
-        self._committed = set(replay.commits)
-        self._branches = Branches(lineage, replay.commits, lambda events: journal.record(*events))
-        self._heap = CollectorTuning()
+        self._journal, self._branches, self._tracker, self._budget = journal, branches, tracker, budget
+        self._watch, self._describe = watch, describe
+        self._heap = FrozenHeap()
         self._lock = threading.Lock()
-        self.accounts = Accounts()
-        self.accounts.recall(journal.events("answered", "settled"))
 
     def __call__(self, event: Event) -> None:
         """Raises MachineError if the journal or a branch cannot be written; the end of the run is recorded all the same."""
@@ -47,12 +47,13 @@ class EventBus:
         if not isinstance(event, RunEnded):
             self._branches.check()
         with self._lock:
+            self._tracker.see(event)
             self._budget.see(event)
-            self.accounts.see(event)
-            self._heap.see(event)
             self._watch(event)
-            if isinstance(event, Settled) and not isinstance(event.outcome, Duplicate):
-                self._commit(event.outcome)
+            if isinstance(event, Settled):
+                self._heap.add_settled()
+                if not isinstance(event.outcome, Duplicate):
+                    self._commit(event.outcome)
 
     def flush(self) -> None:
         """Returns when every branch is written. Raises MachineError."""
@@ -64,33 +65,26 @@ class EventBus:
         self._heap.close()
 
     def _commit(self, outcome: Individual | Failure) -> None:
-        if outcome.genome is None or outcome.id in self._committed:
+        if outcome.genome is None or self._branches.has(outcome.id):
             return
-        account = self.accounts.look(outcome.id)
-        text = message(outcome, self._seed, self._objectives, account.usd, account.models)
+        text = self._describe(outcome, self._tracker.get(outcome.id))
         failed = isinstance(outcome, Failure)
         self._branches.add(Planned(outcome.id, outcome.genome.files, outcome.candidate.parents, text, failed))
-        self._committed.add(outcome.id)
 
 
-EVERY = 250
-"""Children between two looks. In a night of ten thousand the collector would take a fifth of the controller's time."""
-
-
-class CollectorTuning:
-    """A fold over the events of a run."""
+class FrozenHeap:
+    """Freeze long-lived objects so that the garbage collector skips them: a run keeps its candidates to its end."""
 
     def __init__(self) -> None:
         self._settled = 0
 
-    def see(self, event: Event) -> None:
-        """Clears away what is left over, now and then, and leaves all else alone from then on."""
-        if isinstance(event, Settled):
-            self._settled += 1
-            if self._settled % EVERY == 0:
-                gc.collect()
-                gc.freeze()
+    def add_settled(self) -> None:
+        """One more candidate is kept; now and then all that is alive is frozen."""
+        self._settled += 1
+        if self._settled % FREEZE_EVERY == 0:
+            gc.collect()
+            gc.freeze()
 
     def close(self) -> None:
-        """The run is over: what it kept may go."""
+        """The run is over: the collector may look at everything again."""
         gc.unfreeze()

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import os
-import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from agent.core.errors import MachineError, UserError
 
@@ -59,37 +57,34 @@ class RunFolder:
         return self.root / "lock"
 
 
-_TRIES, _PAUSE = 20, 0.01
-"""Seconds between tries: who looks with `is_locked` holds the lock for some microseconds, and that is no refusal."""
+_PATIENCE, _POLL = 0.2, 0.01
+"""Seconds: a process that only looks, by `is_locked`, holds the lock for some microseconds, which is no refusal."""
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Raises UserError if another process works on the run, MachineError if the file system takes no lock."""
-    with ExitStack() as stack:
-        try:
-            file = stack.enter_context(path.open("a"))
-            taken = any(_take(file) for _ in range(_TRIES))
-        except OSError as error:
-            raise MachineError(f"{path} cannot be locked: {error}.") from error
-        if not taken:
-            raise UserError(f"Another process is working on {path.parent}; watch it with `evolve status`.")
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield
+    """Holds the lock of a run, which goes with its process; the file holds the process's id.
 
+    Raises UserError if another process works on the run, MachineError if the file system takes no lock.
+    """
+    from filelock import FileLock, Timeout  # late: it loads asyncio, which no reading command needs
 
-def _take(file: IO[str]) -> bool:
+    lock = FileLock(path, timeout=_PATIENCE, poll_interval=_POLL, fallback_to_soft=False)
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        time.sleep(_PAUSE)
-        return False
-    return True
+        lock.acquire()
+        path.write_text(str(os.getpid()))
+    except Timeout:
+        raise UserError(f"Another process is working on {path.parent}; watch it with `evolve status`.") from None
+    except OSError as error:
+        raise MachineError(f"{path} cannot be locked: {error}.") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def is_locked(path: Path) -> bool:
+    """Works where nothing can be written too, which filelock does not."""
     try:
         with path.open() as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""What the results of a run rest on beside its configuration: code, prompts, seed, versions. A resume compares it."""
+"""What the results of a run depend on beside its configuration: code, prompts, seed, versions. A resume compares it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import platform
 from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from agent.core.errors import UserError
+from agent.journal.events import RunStarted
 
-_PACKAGES = Path(__file__).resolve().parents[2]
+_ROOT = Path(__file__).resolve().parents[2]
 _CODE = ("agent", "sandbox")
 _MEASURING = ("torch", "numpy", "safetensors")
 """Other people's packages that the numbers of a run come from."""
@@ -20,7 +21,7 @@ _SHOWN = 12
 """Changes that a refusal lists."""
 
 
-def basis(seed_folder: Path, files: Iterable[str], prompts: Path) -> dict[str, str]:
+def provenance(seed_folder: Path, files: Iterable[str], prompts: Path) -> dict[str, str]:
     """A short digest of each file that counts, by its path, and the versions of what they run on."""
     found = {f"seed/{file}": _digest(seed_folder / file) for file in files}
     found |= {
@@ -29,36 +30,28 @@ def basis(seed_folder: Path, files: Iterable[str], prompts: Path) -> dict[str, s
         if path.name != "README.md"  # for people
     }
     found |= {
-        path.relative_to(_PACKAGES).as_posix(): _digest(path)
+        path.relative_to(_ROOT).as_posix(): _digest(path)
         for package in _CODE
-        for path in sorted((_PACKAGES / package).rglob("*.py"))
+        for path in sorted((_ROOT / package).rglob("*.py"))
         if "_data" not in path.parts  # seeds and prompts, in a wheel
     }
     versions = {name: _version(name) for name in ("guided-evolution", *_MEASURING)}
     return found | {f"version of {name}": version for name, version in {**versions, "python": platform.python_version()}.items()}
 
 
-class Start(Protocol):
-    """Of a process of a run."""
+def accepted_changes(
+    before: Mapping[str, Any], now: RunStarted, named: Mapping[str, Any], accept: bool
+) -> tuple[str, ...]:
+    """What has changed since the last start, a line each. `before`: the journal's record of that start.
 
-    @property
-    def config(self) -> Mapping[str, Any]: ...
-
-    @property
-    def basis(self) -> Mapping[str, str]: ...
-
-
-def changes(before: Mapping[str, Any], now: Start, said: Mapping[str, Any], accept: bool) -> tuple[str, ...]:
-    """What is not as it was at the last start, of which `before` is the journal's record, a line each.
-
-    Raises UserError if there is anything beside what was said on the command line, unless the user accepts it.
+    Raises UserError if anything but the settings `named` on the command line has changed, unless the user accepts it.
     """
-    settings = settings_that_differ(before["config"], now.config)
-    rest = differences(before.get("basis", {}), now.basis)
-    unsaid = [line for key, line in settings.items() if key not in dotted(said)] + rest
-    if unsaid and not accept:
-        shown = "\n".join(f"  {line}" for line in unsaid[:_SHOWN])
-        more = f"\n  and {len(unsaid) - _SHOWN} more" if len(unsaid) > _SHOWN else ""
+    settings = changed_settings(before["config"], now.config)
+    rest = changed_digests(before.get("basis", {}), now.basis)
+    unnamed = [line for key, line in settings.items() if key not in dotted_keys(named)] + rest
+    if unnamed and not accept:
+        shown = "\n".join(f"  {line}" for line in unnamed[:_SHOWN])
+        more = f"\n  and {len(unnamed) - _SHOWN} more" if len(unnamed) > _SHOWN else ""
         raise UserError(
             f"Since this run was last worked on, this has changed:\n{shown}{more}\n"
             "Results before and after would rest on different things. Undo it, or go on all the same with --accept-changes."
@@ -66,22 +59,22 @@ def changes(before: Mapping[str, Any], now: Start, said: Mapping[str, Any], acce
     return (*settings.values(), *rest)
 
 
-def differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+def changed_digests(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     """What changed, a line for each; nothing if it was not recorded."""
     if not before:
         return []
-    told = []
+    lines = []
     for name in sorted(before.keys() | now.keys()):
         old, new = before.get(name), now.get(name)
         if old != new and name.startswith("version of "):
-            told.append(f"{name}: {old} -> {new}")
+            lines.append(f"{name}: {old} -> {new}")
         elif old != new:
-            told.append(f"{name} {'is new' if old is None else 'is gone' if new is None else 'changed'}")
-    return told
+            lines.append(f"{name} {'is new' if old is None else 'is gone' if new is None else 'changed'}")
+    return lines
 
 
-def settings_that_differ(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:
-    """Dotted keys of two configurations with their values, as `key: old -> new`."""
+def changed_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:
+    """Dotted keys whose values differ, each with `key: old -> new`."""
     old, new = _flat(before), _flat(now)
     return {
         key: f"{key}: {old.get(key, _UNSET)} -> {new.get(key, _UNSET)}"
@@ -90,7 +83,7 @@ def settings_that_differ(before: Mapping[str, Any], now: Mapping[str, Any]) -> d
     }
 
 
-def dotted(table: Mapping[str, Any]) -> set[str]:
+def dotted_keys(table: Mapping[str, Any]) -> set[str]:
     """The keys of a nested table, such as `limits.hours`."""
     return set(_flat(table))
 

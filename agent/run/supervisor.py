@@ -1,4 +1,4 @@
-"""What somebody beside the run would do: end it when it was asked to or its time is over, and say how far it will get."""
+"""Ends a run when it was asked to or its time is over, and says how far it will get."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LOOK_SECONDS = 5.0
 
 
 class Supervisor:
-    """Of one process of a run: holds the admission, the first_candidate and the time."""
+    """Of one process of a run: owns the admission, watches the time and obeys signals."""
 
     def __init__(
         self,
@@ -31,14 +31,15 @@ class Supervisor:
         watch: Watch,
         replay: Replay,
     ) -> None:
-        """`planned`: children that the schedule draws if nothing stops it."""
+        """`planned`: candidates that the schedule proposes if nothing stops it."""
         self._budget, self._models, self._end_evaluations = budget, models, end_evaluations
         self._planned, self._watch, self._known = planned, watch, set(replay.outcomes)
         # A person who answers is shown all prompts at once.
-        self._first_candidate = None if replay.candidates or any(model.patient for model in models) else FirstCandidate()
+        first = None if replay.candidates or any(model.waits_for_person for model in models) else FirstCandidate()
+        self._first_candidate = first
         # Only where money is counted do the others wait for it: slots stand still meanwhile.
         counted = budget.limits.usd is not None or budget.limits.tokens is not None
-        self.admission = Admission(budget, self._first_candidate if counted else None)
+        self.admission = Admission(budget, first if counted else None)
 
     def see(self, event: Event) -> None:
         """Each event, after it was journaled and after the budget has seen it."""
@@ -47,45 +48,45 @@ class Supervisor:
             return
         self._watch(event)
         if isinstance(event, Bred) or (isinstance(event, Settled) and event.outcome.id != SEED_ID):
-            first = self._first_candidate is not None and not self._first_candidate.landed
-            if first or isinstance(event, Settled):
-                self.foretell(aloud=first)
+            is_first = self._first_candidate is not None and not self._first_candidate.is_done
+            if is_first or isinstance(event, Settled):
+                self.update_forecast(aloud=is_first)
             if self._first_candidate:
-                self._first_candidate.land()
+                self._first_candidate.done()
 
-    def foretell(self, *, aloud: bool = True) -> None:
-        """Nothing, while nothing is known."""
-        if words := forecast_text(self._budget.forecast(self._planned)):
-            self._watch(ForecastUpdated(words, aloud))
+    def update_forecast(self, *, aloud: bool = True) -> None:
+        """Tells those who watch how far the run will get, once anything is known of it."""
+        if text := forecast_text(self._budget.forecast(self._planned)):
+            self._watch(ForecastUpdated(text, aloud))
 
     def gives_up(self) -> bool:
-        """Should nobody wait for a model that does not answer any more?"""
-        return self.admission.shut or self._budget.late() is not None
+        """Should nobody wait any longer for a model that does not answer?"""
+        return self.admission.is_closed or self._budget.late() is not None
 
     @contextmanager
-    def keeping(self) -> Iterator[None]:
-        """While the work is under way: signals are obeyed, and the end of the grace."""
-        done = threading.Event()
-        threading.Thread(target=self._end_on_time, args=(done,), name="keeper", daemon=True).start()
+    def supervised(self) -> Iterator[None]:
+        """While the work is under way, signals are obeyed and the end of the grace is kept."""
+        finished = threading.Event()
+        threading.Thread(target=self._end_on_time, args=(finished,), name="supervisor", daemon=True).start()
         try:
             with asked_to_stop(self._stop):
                 yield
         finally:
-            done.set()
+            finished.set()
 
     def _stop(self, reason: str) -> None:
         self.admission.stop(reason)
         for model in self._models:
-            if model.patient:
+            if model.waits_for_person:
                 model.close()
         self._watch(StopRequested(reason))
 
-    def _end_on_time(self, done: threading.Event) -> None:
+    def _end_on_time(self, finished: threading.Event) -> None:
         while (left := self._budget.seconds_left()) is None or left > 0:
-            if done.wait(_LOOK_SECONDS if left is None else min(left, _LOOK_SECONDS)):
+            if finished.wait(_LOOK_SECONDS if left is None else min(left, _LOOK_SECONDS)):
                 return
         late = self._budget.late()
-        self.admission.cut_off(f"{late.reason if late else ''}; what was under way after the grace was ended")
+        self.admission.cut(f"{late.reason if late else ''}; what was under way after the grace was ended")
         for model in self._models:
             model.close()
         self._end_evaluations()

@@ -1,8 +1,8 @@
-"""Prompts, operators and models compete for the budget: what brought more for its cost is drawn more often.
+"""Bandits over prompts, operators and models: an arm that brought more for its cost is drawn more often.
 
 A result is a gain (how much better, never negative) and a cost (dollars, seconds: one positive number). An arm is worth
-E[gain] / E[cost], the order of the budgeted bandits (KUBE, Tran-Thanh et al. 2012), so that a cheap failure hurts less than a
-dear one. With `n` results of an arm, the one drawn is that with the largest
+E[gain] / E[cost], as in budgeted bandits (KUBE, Tran-Thanh et al. 2012), so that a cheap failure hurts less than an
+expensive one. With `n` results of an arm, the arm drawn is the one with the largest
 
     (mean gain + width * sigma / sqrt(n)) / mean cost
 
@@ -13,14 +13,14 @@ dear one. With `n` results of an arm, the one drawn is that with the largest
 - `uniform`: nothing is learned; the paper's sampler.
 
 Sigma is the estimate of a normal-gamma prior: a few results with the spread of all arms are added to the arm's own.
-Gains are heavy-tailed and shrink as a search matures: they are divided by the median of the recent ones above zero and cut
-at a multiple of it (truncated mean, Bubeck, Cesa-Bianchi, Lugosi 2013), so that neither the unit nor one lucky find decides.
-Costs are divided by their mean.
-A draw whose result has not arrived counts as an average one, as in WU-UCB (Liu et al. 2020), and an arm with hardly any
-results has few in flight: the draws spread.
+Gains are heavy-tailed and shrink as a search matures. They are divided by the median of the recent gains above zero and
+cut at a multiple of it (truncated mean, Bubeck, Cesa-Bianchi, Lugosi 2013), so that neither the unit nor one lucky find
+decides. Costs are divided by their mean.
+A draw whose result has not arrived counts as an average result, as in WU-UCB (Liu et al. 2020). An arm with hardly any
+results may have few draws in flight, so that draws spread over the arms.
 A new arm starts with one imagined result a sigma above the average, and forgetting leads every arm back to it.
 
-No I/O. The state follows from the draws and results in their order, and from no random number: `drawn` and `credit` rebuild it.
+No I/O. The state depends on the draws and results in their order and on no random number: `drawn` and `credit` rebuild it.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ Prompt = tuple[str | None, str]
 Arm = TypeVar("Arm", bound=Hashable)
 
 _GAINS = 30
-"""The median of so many gains, the last ones above zero, is the unit."""
+"""Gains are measured in the median of so many recent gains above zero."""
 _MOST = 10.0
-"""A gain counts for at most so many units."""
+"""A gain counts as at most so many units."""
 _PRIOR = 4.0
-"""So many results with the spread of all arms are added to an arm's own."""
+"""How many results with the spread of all arms are added to an arm's own."""
 _UNTRIED = 3
-"""By merit no arm has more draws in flight than its results and these, while there are others."""
+"""An arm may have this many draws in flight beyond the number of its results, while other arms can be drawn."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class BanditSettings:
 
 @dataclass(slots=True)
 class _Tally:
-    """The faded sums over results; gains are in units of their time, see `_Scale`."""
+    """Faded sums over the results of an arm; gains are in the units of their time, see `_Scale`."""
 
     count: float = 0.0
     gain: float = 0.0
@@ -84,7 +84,7 @@ class _Tally:
     """RecipeSampler whose result has not arrived; they do not fade."""
 
     def errors(self) -> float:
-        """Sum of the squared distances of the gains to their mean."""
+        """Sum of the squared distances of the gains from their mean."""
         return max(0.0, self.square - self.gain * self.gain / self.count) if self.count else 0.0
 
     def fade(self, keep: float) -> None:
@@ -101,7 +101,7 @@ class _Tally:
 
 
 class Bandit(Generic[Arm]):
-    """Arms that are drawn and credited. Two are equal if they have the same state."""
+    """Draws arms and is credited with results. Two bandits are equal if they have the same state."""
 
     def __init__(
         self, arms: Iterable[Arm] | Mapping[Arm, float], policy: Policy, floor: float = 0.2, window: float = 50.0
@@ -127,13 +127,13 @@ class Bandit(Generic[Arm]):
         return tuple(self._tallies)
 
     def add(self, arm: Arm, weight: float = 1.0) -> None:
-        """Competes from now on. Raises ValueError if it does already."""
+        """Adds an arm. Raises ValueError if it is there already, or its weight is not positive."""
         if arm in self._tallies or not 0 < weight < math.inf:
             raise ValueError(f"the arm {arm!r} is there already, or its weight {weight} is not positive")
         self._weights[arm], self._tallies[arm] = weight, _Tally()
 
     def remove(self, arm: Arm) -> None:
-        """Not drawn any more; results that are still to come are ignored. Raises KeyError for a stranger."""
+        """Removes an arm; results that are still to come are ignored. Raises KeyError for an unknown arm."""
         del self._tallies[arm], self._weights[arm]
 
     def draw(self, rng: random.Random, forbidden: Collection[Arm] = ()) -> Arm:
@@ -155,18 +155,18 @@ class Bandit(Generic[Arm]):
         return arm
 
     def drawn(self, arm: Arm) -> None:
-        """What `draw` does to the state: for draws that an earlier process made. A stranger is ignored."""
+        """Repeats a draw of an earlier process. An unknown arm is ignored."""
         if tally := self._tallies.get(arm):
             tally.pending += 1
 
     def cancel(self, arm: Arm) -> None:
-        """The draw came to nothing and will have no result: as if it had not been."""
+        """Takes a draw back that will have no result."""
         tally = self._tallies.get(arm)
         if tally and tally.pending:
             tally.pending -= 1
 
     def credit(self, arm: Arm, reward: float, cost: float) -> None:
-        """The result of a draw; one that was never drawn counts as well, a stranger is ignored.
+        """Adds the result of a draw. An arm that was never drawn counts as well; an unknown one is ignored.
 
         Raises ValueError unless the reward is finite and not negative, the cost finite and positive.
         """
@@ -182,7 +182,7 @@ class Bandit(Generic[Arm]):
         self._tallies[arm].add(gain, cost)
 
     def share(self) -> dict[Arm, float]:
-        """The part of the recent draws that each arm had, at least its floor: what it can expect of the next ones."""
+        """The share of the recent draws that each arm had, at least its floor: what it can expect of the next ones."""
         total = sum(self._weights.values())
         even = {arm: weight / total for arm, weight in self._weights.items()}
         if self._policy == "uniform":
@@ -230,7 +230,7 @@ class _Scale:
     __hash__ = None  # type: ignore[assignment]
 
     def measure(self, reward: float) -> float:
-        """The reward itself is among those that it is compared with: the first one is 1."""
+        """The gain of a reward, which is itself among those that it is compared with: the first gain is 1."""
         if reward == 0:
             return 0.0
         self._recent.append(reward)
@@ -241,9 +241,9 @@ class _Scale:
 
 
 class Bandits:
-    """Three bandits. A recipe draws from those it needs, and its result is credited to all that had a part in it.
+    """The bandits over prompts, operators and models. A recipe draws from those it needs; its result is credited to all of them.
 
-    The bandits may be used directly: `add` for a late arm, `cancel` for an operator that had nothing to work on, `share`.
+    Each may be used directly: `add` for a late arm, `cancel` for an operator that had nothing to work on, `share`.
     """
 
     def __init__(
@@ -278,18 +278,11 @@ class Bandits:
         return self.models.draw(rng, forbidden)
 
     def drawn(self, recipe: Recipe) -> None:
-        """A recipe that an earlier process drew: the state becomes what it was after that."""
+        """Repeats the draws of a recipe that an earlier process drew."""
         self.operators.drawn(recipe.operator)
         self.models.drawn(recipe.model)
         if recipe.directive is not None:
             self.prompts.drawn((recipe.role, recipe.directive))
-
-    def cancelled(self, recipe: Recipe) -> None:
-        """A recipe that was drawn and will never be settled."""
-        self.operators.cancel(recipe.operator)
-        self.models.cancel(recipe.model)
-        if recipe.directive is not None:
-            self.prompts.cancel((recipe.role, recipe.directive))
 
     def settled(self, recipe: Recipe, reward: float, cost: float, model: str | None = None) -> None:
         """What came of it: 0 for a failure or a duplicate. See `Bandit.credit`.

@@ -1,24 +1,23 @@
-"""What a search learns of each result: lessons for the next prompts, credit for what was drawn, and when to be bolder.
+"""What a search learns from each result: lessons for the next prompts, credit for what was drawn, and when to be bolder.
 
-The only edge that points back: from measurements to the next sampler. No I/O but the record; the state follows from the
-results in their order, so that a resumed run arrives at the same.
+The only edge that points back: from measurements to the next draws. It does no I/O: what has to be journaled is
+returned as events. Its state follows from the results in their order, so that a resumed run arrives at the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from agent.core.objectives import Noise
-from agent.journal.accounts import Account, Accounts
-from agent.journal.events import DirectiveWritten, Generalised, Learned, PlateauLevelChanged, Record
+from agent.journal.events import DirectiveWritten, Event, Generalised, Learned, PlateauLevelChanged
+from agent.journal.tracker import TrackedCandidate, Tracker
 from agent.memory import Lesson, Memory, kinds_in, lesson_of
 from agent.operators.prompt_parts import fits_prompt
 from agent.population.archive import Archive
 from agent.population.candidate import Candidate, Duplicate, Failure, Individual, Outcome, Recipe
-from agent.search.bandit import Bandits
-from agent.search.plateau import Plateau
+from agent.search.recipes import RecipeSampler
 from agent.search.reflection import Question, Reflector
 
 _LEAST_COST = 1e-6
@@ -27,11 +26,12 @@ _LEAST_COST = 1e-6
 
 @dataclass(frozen=True)
 class MemorySettings:
-    """Of the memory, for a prompt."""
+    """What prompts tell of earlier candidates."""
 
     enabled: bool = True
+    """Whether prompts tell lessons at all."""
     characters: int = 3_000
-    """Of the lessons in one prompt."""
+    """How many characters of lessons one prompt may hold."""
 
     __pydantic_config__ = {"extra": "forbid"}
 
@@ -42,12 +42,13 @@ class MemorySettings:
 
 @dataclass(frozen=True)
 class CreditSettings:
-    """How a child's worth to the bandits is counted."""
+    """How the worth of a candidate to the bandits is counted."""
 
     gain: Literal["hypervolume", "parent"] = "hypervolume"
-    """Growth of the hypervolume, or the gain over the first parent in units of the noise."""
+    """`hypervolume`: its growth; `parent`: the gain over the first parent in units of the noise."""
     usd_per_hour: float = 1.0
-    """What an hour of evaluating and of waiting for answers counts for, beside what was paid; 0: every child costs the same."""
+    """Dollars that an hour of evaluating and of waiting for answers counts as, beside what was paid; 0: every candidate costs the
+    same."""
 
     __pydantic_config__ = {"extra": "forbid"}
 
@@ -56,52 +57,59 @@ class CreditSettings:
             raise ValueError("usd_per_hour cannot be negative")
 
 
+@dataclass(frozen=True)
+class FeedbackSettings:
+    """The parts of the configuration that the feedback reads."""
+
+    memory: MemorySettings = field(default_factory=MemorySettings)
+    credit: CreditSettings = field(default_factory=CreditSettings)
+
+
 class Feedback:
-    """For one thread, the one that sampler."""
+    """Not thread-safe: for the thread that draws."""
 
     def __init__(
         self,
         archive: Archive,
         noise: Noise,
-        bandits: Bandits,
-        plateau: Plateau,
-        accounts: Accounts,
-        record: Record,
-        *,
-        recall: MemorySettings = MemorySettings(),
-        credit: CreditSettings = CreditSettings(),
-        thoughts: Reflector | None = None,
+        sampler: RecipeSampler,
+        tracker: Tracker,
+        settings: FeedbackSettings,
+        reflector: Reflector | None = None,
         known: Mapping[str, Lesson] | None = None,
     ) -> None:
-        """`thoughts`: what asks LLMs about the search itself; `known`: lessons that an earlier process of the run drew up."""
+        """`tracker`: what each candidate has cost; `reflector`: asks a model about the search itself.
+
+        `known`: the lessons that an earlier process of the run drew, by candidate.
+        """
         self.memory = Memory(archive.objectives, noise)
-        self._archive, self._noise = archive, noise
-        self._bandits, self._plateau, self._accounts, self._record = bandits, plateau, accounts, record
-        self._recall, self._credit, self._thoughts, self._known = recall, credit, thoughts, known or {}
         self.written: dict[str, str] = {}
-        """Directives that were written in this run."""
+        """Directives that were written in this run, by name."""
+        self._archive, self._noise, self._tracker = archive, noise, tracker
+        self._bandits, self._plateau = sampler.bandits, sampler.plateau
+        self._settings, self._reflector, self._known = settings, reflector, known or {}
         self._volume = archive.hypervolume()
-        self._adapted = 0
+        self._level_changes = 0
 
     def lessons_for(self, recipes: Sequence[Recipe], parent: Individual) -> tuple[str, ...]:
-        """Ids of the lessons that the prompts of a child with these recipes should tell."""
-        if not self._recall.enabled or not recipes:
+        """Ids of the lessons that the prompts of a candidate with these recipes should tell."""
+        if not self._settings.memory.enabled or not recipes:
             return ()
         live = [block.name for block in parent.genome.live_blocks]
         blocks = tuple(dict.fromkeys(name for recipe in recipes for name in recipe.blocks or live))
         sources = [block.source for block in parent.genome.all_blocks if block.name in blocks]
         kinds = [kind for source in sources for kind in kinds_in(source)]
         directive = next((recipe.directive for recipe in recipes if recipe.directive), None)
-        lessons = self.memory.recall(blocks, kinds, directive, self._recall.characters)
+        lessons = self.memory.recall(blocks, kinds, directive, self._settings.memory.characters)
         return tuple(lesson.id for lesson in lessons)
 
-    def told(self, candidate: Candidate) -> dict[str, str]:
-        """The lessons of a candidate in words, by id; without their code where the prompt shows that anyway."""
+    def rendered_lessons(self, candidate: Candidate) -> dict[str, str]:
+        """The lessons that were chosen for a candidate as text, by id; without their code where the prompt shows it anyway."""
         lessons = [self.memory[id] for id in candidate.lessons]
-        return {lesson.id: self.memory.render(lesson, code_shown=self._seen(candidate, lesson)) for lesson in lessons}
+        return {lesson.id: self.memory.render(lesson, code_shown=self._code_is_shown(candidate, lesson)) for lesson in lessons}
 
-    def _seen(self, candidate: Candidate, lesson: Lesson) -> bool:
-        """Does the prompt hold what this child changed?"""
+    def _code_is_shown(self, candidate: Candidate, lesson: Lesson) -> bool:
+        """Does the candidate's prompt hold the code that the lesson is about?"""
         recipe = candidate.recipes[0]
         if lesson.id == recipe.parents[0]:
             return fits_prompt(self._archive.individuals[lesson.id].genome) or set(lesson.blocks) <= set(recipe.blocks)
@@ -109,85 +117,85 @@ class Feedback:
             return not recipe.blocks or lesson.blocks == (recipe.example,)
         return lesson.id in recipe.parents and set(lesson.blocks) <= set(recipe.blocks)
 
-    def again(self, event: Candidate | Generalised | DirectiveWritten) -> None:
-        """What an earlier process of the run drew or wrote."""
+    def restore(self, event: Candidate | Generalised | DirectiveWritten) -> None:
+        """Takes over what an earlier process of the run proposed or wrote."""
         match event:
             case Candidate(recipes=recipes):
                 for recipe in recipes:
                     self._bandits.drawn(recipe)
             case Generalised() | DirectiveWritten():
-                if self._thoughts:
-                    self._thoughts.again(event)
-                self._take(event)
+                if self._reflector:
+                    self._reflector.restore(event)
+                self._apply(event)
 
     def questions(self) -> Iterator[Question]:
         """What is to be asked about the search itself, now."""
-        if self._thoughts and self._recall.enabled:
-            yield from self._thoughts.due(self.memory, self.written)
+        if self._reflector and self._settings.memory.enabled:
+            yield from self._reflector.due(self.memory, self.written)
 
-    def answered(self, question: Question, answer: str | None) -> None:
-        """None: it was not asked any more."""
-        if answer is None or self._thoughts is None:
-            return
-        event = self._thoughts.read(question, answer)
-        self._record(event)
-        self._take(event)
+    def answered(self, question: Question, answer: str) -> list[Event]:
+        """Takes over what an answer says; returns what is to be journaled."""
+        if self._reflector is None:
+            return []
+        event = self._reflector.read(question, answer)
+        self._apply(event)
+        return [event]
 
-    def _take(self, event: Generalised | DirectiveWritten) -> None:
-        """What is empty could not be used."""
+    def _apply(self, event: Generalised | DirectiveWritten) -> None:
+        """An event without a text stands for an answer that could not be used."""
         if not event.text:
             return
         if isinstance(event, Generalised):
             self.memory.generalise(event.sources, event.text)
             return
         self.written[event.name] = event.text
-        roles = dict.fromkeys(role for role, _ in self._bandits.prompts.arms)
-        for role in roles:
+        for role in dict.fromkeys(role for role, _ in self._bandits.prompts.arms):
             self._bandits.prompts.add((role, event.name))
 
-    def settled(self, outcome: Outcome) -> None:
-        """A child's end, which the archive has seen already."""
-        account = self._accounts.take(outcome.id)
-        lesson = self._lesson(outcome, account)
+    def settled(self, outcome: Outcome) -> list[Event]:
+        """Learns from a candidate's end, which the archive holds already; returns what is to be journaled."""
+        tracked = self._tracker.close(outcome.id)
+        lesson = self._lesson(outcome, tracked)
         volume = self._archive.hypervolume()
-        grown, self._volume = volume - self._volume, volume
-        worth = max(0.0, grown) if self._credit.gain == "hypervolume" else _over_parent(lesson)
+        growth, self._volume = volume - self._volume, volume
+        reward = max(0.0, growth) if self._settings.credit.gain == "hypervolume" else _gain_over_parent(lesson)
         for recipe in outcome.candidate.recipes:
-            self._bandits.settled(recipe, worth, self._cost(account), account.of(recipe.model))
-        if lesson is not None and self._recall.enabled:
+            self._bandits.settled(recipe, reward, self._cost(tracked), tracked.model_for(recipe.model))
+        events: list[Event] = []
+        if lesson is not None and self._settings.memory.enabled:
             self.memory.learn(lesson)
-            self._record(Learned(lesson))
-            if self._thoughts:
-                self._thoughts.see(lesson)
-        if why := self._plateau.see(grown > 0):
-            self._adapted += 1
-            self._record(PlateauLevelChanged(self._adapted, self._plateau.level, why))
+            events.append(Learned(lesson))
+            if self._reflector:
+                self._reflector.see(lesson)
+        if reason := self._plateau.see(growth > 0):
+            self._level_changes += 1
+            events.append(PlateauLevelChanged(self._level_changes, self._plateau.level, reason))
+        return events
 
-    def _lesson(self, outcome: Outcome, account: Account) -> Lesson | None:
+    def _lesson(self, outcome: Outcome, tracked: TrackedCandidate) -> Lesson | None:
+        """None for a duplicate of a program of which nothing is known: it failed, or is still being measured."""
         if known := self._known.get(outcome.id):
             return known
         measured: Individual | Failure
         if isinstance(outcome, Duplicate):
             twin = self._archive.individuals.get(outcome.twin)
-            if twin is None:  # it failed, or is still being measured: nothing is known of this program
+            if twin is None:
                 return None
             measured = replace(twin, candidate=outcome.candidate)
         else:
             measured = outcome
         parent = self._archive.individuals[outcome.candidate.recipes[0].parents[0]]
-        objectives = self._archive.objectives
-        lesson = lesson_of(measured, parent, account.answer, outcome.candidate.lessons, objectives, self._noise)
+        objectives, shown = self._archive.objectives, outcome.candidate.lessons
+        lesson = lesson_of(measured, parent, tracked.answer, shown, objectives, self._noise)
         same = f"the same program as {outcome.twin}" if isinstance(outcome, Duplicate) else ""
-        return replace(lesson, model=account.of(lesson.model), reason=same or lesson.reason)
+        return replace(lesson, model=tracked.model_for(lesson.model), reason=same or lesson.reason)
 
-    def _cost(self, account: Account) -> float:
+    def _cost(self, tracked: TrackedCandidate) -> float:
         """Dollars."""
-        if not self._credit.usd_per_hour:
+        if not self._settings.credit.usd_per_hour:
             return 1.0
-        return max(_LEAST_COST, account.usd + account.seconds / 3600 * self._credit.usd_per_hour)
+        return max(_LEAST_COST, tracked.usd + tracked.seconds / 3600 * self._settings.credit.usd_per_hour)
 
 
-def _over_parent(lesson: Lesson | None) -> float:
+def _gain_over_parent(lesson: Lesson | None) -> float:
     return max(0.0, sum(lesson.gains.values())) if lesson and lesson.verdict in ("helped", "mixed") else 0.0
-
-

@@ -1,7 +1,7 @@
-"""When the search stands still: bolder prompts, higher temperatures, parents off the beaten front, step by step.
+"""What a search does when it stagnates: bolder prompts, higher temperatures, parents from beside the front, step by step.
 
-A search stands still when its hypervolume has not grown while `patience` children settled. Each further `patience` raises the
-level by one; one growth brings it back to the usual. No chance and no I/O: the level follows from the results in their order.
+A search stagnates when its hypervolume has not grown while `plateau.children` candidates settled. Each further such number
+raises the level by one; any growth brings it back to 0. The level depends on the results in their order alone.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from dataclasses import dataclass, replace
 from agent.population.candidate import Individual, Recipe
 
 BOLD = ("significant", "uncommon")
-"""The directives that are asked for more often."""
+"""The directives that are drawn more often."""
 _SHARE = 0.25
-"""Of the draws that a level turns to something bolder, for each level."""
+"""Share of the draws that become bolder, for each level."""
 _HEAT = 0.25
-"""By which a level raises the temperature, as a share of it."""
+"""By how much each level raises the temperature, as a share of it."""
 _SOME = 128
-"""Of all individuals, so many are looked at when parents are drawn from among them."""
+"""How many of all individuals are looked at when parents are drawn from beside the front."""
 _USUAL_TEMPERATURE, _HOTTEST = 1.0, 1.6
 """Where a run leaves the temperature to the provider, 1.0 is what most of them use."""
 
 
 @dataclass(frozen=True)
 class PlateauSettings:
-    """How standing still is met."""
+    """When a search counts as stagnating, and how far it goes then."""
 
     children: int = 24
     """So many children may settle without growth of the hypervolume; 0: nothing is ever changed."""
@@ -46,7 +46,7 @@ class Plateau:
         self.level = 0
 
     def see(self, grown: bool) -> str | None:
-        """One settled child; a sentence if that changed the level."""
+        """One candidate has settled; returns a sentence if that changed the level."""
         before = self.level
         self._still = 0 if grown else self._still + 1
         if self._patience.children:
@@ -58,7 +58,7 @@ class Plateau:
         return None
 
     def turns(self, rng: random.Random) -> bool:
-        """Is this draw turned to something bolder?"""
+        """Should this draw become bolder?"""
         return self.level > 0 and rng.random() < _SHARE * self.level
 
     def parents(self, rng: random.Random, usual: Sequence[Individual], everyone: Sequence[Individual]) -> Sequence[Individual]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -33,8 +33,10 @@ class RecipeSampler:
         bandits: Bandits,
         plateau: Plateau,
     ) -> None:
-        self.rng, self.plateau = rng, plateau
-        self._seed, self._prompts, self._sampling, self._bandits = seed, prompts, sampling, bandits
+        self.rng, self.bandits, self.plateau = rng, bandits, plateau
+        self.view: Callable[[Individual], Individual] = lambda individual: individual
+        """How the user wants parents to be treated now: it returns them with other blocks frozen."""
+        self._seed, self._prompts, self._sampling = seed, prompts, sampling
         self._first_blocks: Counter[str] = Counter()
         """How often the first population drew each block so far."""
 
@@ -61,11 +63,11 @@ class RecipeSampler:
         """A recipe by an operator that the bandit chooses; an operator that has nothing to work on is passed over."""
         context = self._context(parent, partner, elites)
         idle: set[str] = set()
-        while set(self._bandits.operators.arms) - idle:
-            name = self._bandits.draw_operator(self.rng, idle)
+        while set(self.bandits.operators.arms) - idle:
+            name = self.bandits.draw_operator(self.rng, idle)
             if recipe := OPERATORS[name].draw(context):
                 return self._by_merit(recipe)
-            self._bandits.operators.cancel(name)
+            self.bandits.operators.cancel(name)
             idle.add(name)
         return self.mutation(parent)
 
@@ -79,7 +81,8 @@ class RecipeSampler:
         single_block: bool = False,
     ) -> DrawContext:
         fixed = self.rng, self._prompts, self._sampling, self._seed
-        return DrawContext(*fixed, parent, partner, elites, block_counts, single_block)
+        partner = self.view(partner) if partner else None
+        return DrawContext(*fixed, self.view(parent), partner, elites, block_counts, single_block)
 
     def _by_merit(self, recipe: Recipe) -> Recipe:
         """The same recipe with a model and, if it has a directive, a prompt that the bandits choose by their results.
@@ -88,15 +91,15 @@ class RecipeSampler:
         """
         if not recipe.model:
             return recipe
-        recipe = replace(recipe, model=self._bandits.draw_model(self.rng))
+        recipe = replace(recipe, model=self.bandits.draw_model(self.rng))
         if recipe.directive is not None:
             avoided = self._cautious_prompts() if self.plateau.turns(self.rng) else ()
-            role, directive = self._bandits.draw_prompt(self.rng, avoided)
+            role, directive = self.bandits.draw_prompt(self.rng, avoided)
             recipe = replace(recipe, role=role, directive=directive)
         return self.plateau.heated(recipe)
 
     def _cautious_prompts(self) -> Sequence[Prompt]:
         """The prompts whose directives are not bold; empty if no directive is bold."""
-        arms = self._bandits.prompts.arms
+        arms = self.bandits.prompts.arms
         cautious = [prompt for prompt in arms if not prompt[1].startswith(BOLD)]
         return cautious if len(cautious) < len(arms) else []

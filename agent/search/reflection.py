@@ -1,4 +1,4 @@
-"""Reflector evolve: from time to time an LLM rewrites insights that proved themselves, and directives by their record."""
+"""From time to time a model is asked about the search itself: to generalise proven insights, and to rewrite directives."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from agent.operators.prompt_parts import conversation
 from agent.operators.templates import Prompts
 
 INSIGHT_LIMIT, DIRECTIVE_LIMIT = 300, 700
-"""Characters that are taken of an answer."""
+"""Longest text that is taken from an answer, in characters."""
 MOST_INSIGHTS = 5
-"""That become one at a time."""
+"""Insights that are generalised into one at a time."""
 RECORD = 6
-"""Lessons that show how a directive fared."""
+"""How many lessons show how a directive has done, and how many it needs before it is rewritten."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class ReflectionSettings:
 
 @dataclass(frozen=True)
 class Question:
-    """One call that no child comes of."""
+    """One model call that no candidate comes from."""
 
     id: str
     kind: Literal["insight", "directive"]
@@ -54,7 +54,7 @@ class Question:
 
 
 def ask_for_insight(prompts: Prompts, number: int, insights: Sequence[Lesson], model: str) -> Question:
-    """`insights`: those that proved themselves, strongest first."""
+    """`insights`: the proven ones, strongest first."""
     chosen = insights[:MOST_INSIGHTS]
     told = "\n".join(f"- {quote(lesson.insight, INSIGHT_LIMIT)}" for lesson in chosen)
     messages = conversation(prompts, None, prompts.parts["generalise"].fill(insights=told))
@@ -62,7 +62,7 @@ def ask_for_insight(prompts: Prompts, number: int, insights: Sequence[Lesson], m
 
 
 def ask_for_directive(prompts: Prompts, number: int, name: str, text: str, lessons: Iterable[str], model: str) -> Question:
-    """`lessons`: of its changes, in words."""
+    """`lessons`: what changes under this directive did, as text."""
     record = "\n\n".join(lessons)
     filled = prompts.parts["rewrite_directive"].fill(name=name.replace("_", " "), text=text, record=record)
     return Question(f"directive-{number}", "directive", (name,), model, conversation(prompts, None, filled))
@@ -77,42 +77,42 @@ def read_answer(kind: Literal["insight", "directive"], answer: str) -> str:
 
 
 class Reflector:
-    """When what is asked; for one thread."""
+    """Decides when to ask which question. Not thread-safe."""
 
-    def __init__(self, prompts: Prompts, model: str, often: ReflectionSettings) -> None:
-        """`model`: who is asked."""
-        self._prompts, self._model, self._often = prompts, model, often
+    def __init__(self, prompts: Prompts, model: str, settings: ReflectionSettings) -> None:
+        """`model`: the one that is asked."""
+        self._prompts, self._model, self._settings = prompts, model, settings
         self._lessons: defaultdict[str, list[Lesson]] = defaultdict(list)
         self._settled = 0
         self._asked_at = {"insight": 0, "directive": 0}
         self._under_way: set[str] = set()
         self.asked = 0
-        """Questions so far, of earlier processes too: their number makes their names."""
+        """Number of questions so far, in earlier processes too: it makes their ids."""
 
     def see(self, lesson: Lesson) -> None:
-        """Of a settled child."""
+        """The lesson of a settled candidate."""
         self._settled += 1
         if lesson.directive:
             self._lessons[lesson.directive].append(lesson)
 
-    def again(self, event: Generalised | DirectiveWritten) -> None:
-        """What came of a question of an earlier process."""
+    def restore(self, event: Generalised | DirectiveWritten) -> None:
+        """The result of a question that an earlier process asked."""
         self.asked += 1
         self._asked_at["insight" if isinstance(event, Generalised) else "directive"] = self._settled
 
     def due(self, memory: Memory, written: Mapping[str, str]) -> Iterator[Question]:
         """At most one question of each kind at a time."""
-        if self._is_due("insight", self._often.insights_every) and (strong := memory.strong_insights()):
+        if self._is_due("insight", self._settings.insights_every) and (strong := memory.strong_insights()):
             yield self._began(ask_for_insight(self._prompts, self.asked + 1, strong, self._model))
-        if len(written) < self._often.most_directives and self._is_due("directive", self._often.directives_every):
+        if len(written) < self._settings.most_directives and self._is_due("directive", self._settings.directives_every):
             name = self._to_rewrite(written)
             if name is not None:
                 text = written.get(name) or self._prompts.directives[name]
-                told = [memory.render(lesson) for lesson in _telling(self._lessons[name])]
+                told = [memory.render(lesson) for lesson in _representative(self._lessons[name])]
                 yield self._began(ask_for_directive(self._prompts, self.asked + 1, name, text, told, self._model))
 
     def read(self, question: Question, answer: str) -> Generalised | DirectiveWritten:
-        """What came of it; without text if nothing did."""
+        """The result of a question; its text is empty if the answer could not be used."""
         self._under_way.discard(question.kind)
         text = read_answer(question.kind, answer)
         if question.kind == "insight":
@@ -136,8 +136,8 @@ class Reflector:
         return max(known)[1] if known else None
 
 
-def _telling(lessons: Sequence[Lesson]) -> list[Lesson]:
-    """The latest of each verdict in turn, at most `RECORD`, in the order they were learnt."""
+def _representative(lessons: Sequence[Lesson]) -> list[Lesson]:
+    """The latest of each verdict in turn, at most `RECORD`, in the order in which they were learned."""
     by_verdict: defaultdict[str, list[Lesson]] = defaultdict(list)
     for lesson in reversed(lessons):
         by_verdict[lesson.verdict].append(lesson)

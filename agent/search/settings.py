@@ -27,6 +27,8 @@ class SearchSettings:
     """Which operators make candidates, with their shares before any result is known; empty: the paper's three rates above."""
     roles: bool = True
     """Whether prompts give the model a role."""
+    spread_first_population: bool = True
+    """Whether the first population changes every block in turn; false: any block each time, as in the paper."""
     strategy: Literal["evolution", "random-sampling", "best-of-n"] = "evolution"
     """`evolution`, or one of two controls: independent candidates from the seed; candidates from the best one so far."""
     recent: int = 8

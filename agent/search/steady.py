@@ -1,13 +1,23 @@
-"""What the steady schedule keeps between two results: who may be a parent, and how far breeding runs ahead."""
+"""The decisions of `evolve.py` without waiting for the slowest candidate of a generation.
+
+    repeat until enough candidates are proposed:
+        propose as many candidates, of the population as it stands, as keep every evaluation slot busy
+        when a candidate is trained: population <- SPEA-2(population + candidate)
+
+`steady` yields one plan each time it is asked; results are told to the `Population` that it reads. `Prefetch` says
+how many candidates to breed ahead.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from agent.population import selection
 from agent.population.archive import Archive
 from agent.population.candidate import Failure, Individual, Outcome
+from agent.search.evolve import Plan, control_parents, first_plan, varied
+from agent.search.recipes import RecipeSampler
 from agent.search.settings import SearchSettings
 
 _WEIGHT = 0.2
@@ -19,79 +29,98 @@ _AFTER_SMOKE = ("fit", "predict", "integrity", "score")
 class Population:
     """The best individuals so far, at most `elites` of them; selections from it are made once for each change."""
 
-    def __init__(self, archive: Archive, search: SearchSettings) -> None:
+    def __init__(self, archive: Archive, settings: SearchSettings) -> None:
         self.members: list[Individual] = []
-        self.joined = 0
-        """Children settled so far, whatever became of them."""
-        self._archive, self._search = archive, search
+        self._archive, self._settings = archive, settings
         self._parents: list[Individual] | None = None
         self._exemplars: list[Individual] | None = None
 
-    def join(self, outcome: Outcome) -> None:
-        """A settled child; an individual takes part from now on, if SPEA-2 keeps it."""
-        self.joined += 1
-        self._archive.add(outcome)
-        if isinstance(outcome, Individual):
-            before, everyone = self.members, [*self.members, outcome]
-            self.members = selection.elites(everyone, self._archive.objectives, self._search.elites)
-            if self.members != before:
-                self._parents = self._exemplars = None
+    def add(self, individual: Individual) -> None:
+        """It takes part from now on, if SPEA-2 keeps it."""
+        before, pool = self.members, [*self.members, individual]
+        self.members = selection.elites(pool, self._archive.objectives, self._settings.elites)
+        if self.members != before:
+            self._parents = self._exemplars = None
 
     def parents(self) -> Sequence[Individual]:
         """The NSGA-II selection; the seed while nobody else is there."""
         if self._parents is None:
             pool = self.members or [self._archive.seed]
-            self._parents = selection.parents(pool, self._archive.objectives, self._search.population)
+            self._parents = selection.parents(pool, self._archive.objectives, self._settings.population)
         return self._parents
 
     def exemplars(self) -> Sequence[Individual]:
-        """The elites that lend their changes to Evolution of Thought."""
+        """The elites whose changes Evolution of Thought shows."""
         if self._exemplars is None:
-            self._exemplars = selection.elites(self.members, self._archive.objectives, self._search.eot_elites)
+            self._exemplars = selection.elites(self.members, self._archive.objectives, self._settings.eot_elites)
         return self._exemplars
 
 
-class Pace:
-    """How many children to breed beyond those that hold a slot, so that a slot that gets free finds one waiting."""
+def steady(
+    population: Population, archive: Archive, settings: SearchSettings, sampler: RecipeSampler, proposed: int = 0
+) -> Iterator[Plan]:
+    """The plans that remain when so many candidates were `proposed` by an earlier process of the run."""
+    for number in range(proposed, settings.candidates):
+        if number < settings.first_population:
+            yield first_plan(archive.seed, settings, sampler)
+        else:
+            yield _next_plan(population, archive, settings, sampler)
 
-    def __init__(self, slots: int, most: int) -> None:
-        """`most`: children that can be bred at once."""
-        self._slots, self._most = slots, most
-        self._breeding, self._beside, self._training, self._trains = _Mean(), _Mean(), _Mean(), _Mean(_WEIGHT / 4)
 
-    def bred(self, seconds: float) -> None:
-        """A child's code, or that there will be none, took so long."""
+def _next_plan(population: Population, archive: Archive, settings: SearchSettings, sampler: RecipeSampler) -> Plan:
+    controls = control_parents(archive.seed, population.members, archive.objectives, settings)
+    parents = controls or sampler.plateau.parents(sampler.rng, population.parents(), archive.everyone)
+    exemplars = () if controls else population.exemplars()
+    parent, partner = sampler.rng.choice(parents), sampler.rng.choice(parents)
+    if settings.operators:
+        return (sampler.contested(parent, partner, exemplars),)
+    mated = parent.id != partner.id and sampler.rng.random() < settings.p_mate
+    plan = varied(parent, partner if mated else None, exemplars, settings, sampler)
+    return plan or (sampler.mutation(parent),)
+
+
+class Prefetch:
+    """How many candidates to breed beyond those that hold a slot, so that a slot that gets free finds one waiting."""
+
+    def __init__(self, slots: int, limit: int) -> None:
+        """`slots`: trainings at once; `limit`: candidates that can be bred at once."""
+        self._slots, self._limit = slots, limit
+        self._breeding, self._outside_slot, self._training = _Mean(), _Mean(), _Mean()
+        self._trained_share = _Mean(_WEIGHT / 4)
+
+    def add_bred(self, seconds: float) -> None:
+        """A candidate got its program, or failed to get one, after so many seconds."""
         self._breeding.add(seconds)
 
-    def settled(self, outcome: Outcome, seconds: float = 0.0) -> None:
-        """`seconds`: from its code to its end, waiting included."""
+    def add_settled(self, outcome: Outcome, seconds: float = 0.0) -> None:
+        """`seconds`: from its program to its end, waiting included."""
         trained = isinstance(outcome, Individual)
-        self._trains.add(float(trained or (isinstance(outcome, Failure) and outcome.stage in _AFTER_SMOKE)))
+        self._trained_share.add(float(trained or (isinstance(outcome, Failure) and outcome.stage in _AFTER_SMOKE)))
         if isinstance(outcome, Individual):
             stages = outcome.evidence.seconds
             training = stages.get("fit", sum(stages.values()))
             self._training.add(training)
-            self._beside.add(max(0.0, seconds - outcome.evidence.waited - training))
+            self._outside_slot.add(max(0.0, seconds - outcome.evidence.waited - training))
 
-    def wants(self, breeding: int, evaluating: int) -> bool:
-        """One more, while so many are being bred and so many are in evaluation or wait for it?"""
-        return breeding < self._most and breeding + max(0, evaluating - self._slots) < self.ahead
+    def wants_more(self, breeding: int, evaluating: int) -> bool:
+        """Propose one more, while so many are being bred and so many are in evaluation or wait for it?"""
+        return breeding < self._limit and breeding + max(0, evaluating - self._slots) < self.ahead
 
     @property
     def ahead(self) -> int:
         """slots x (time without a slot / time in one) + 1, as measured so far; the number of slots until then.
 
-        The time without one is that of breeding and of all stages but training, with a margin for those that take longer
-        than the mean; children that never train count in it.
+        The time without a slot is that of breeding and of all stages but training, with a margin for those that take
+        longer than the mean; candidates that never train count in it.
         """
         if not (self._breeding.value and self._training.value):
             return self._slots
-        without = self._breeding.ample + self._beside.ample
-        return math.ceil(self._slots * without / self._training.value / self._trains.value - 1e-6) + 1
+        without = self._breeding.ample + self._outside_slot.ample
+        return math.ceil(self._slots * without / self._training.value / self._trained_share.value - 1e-6) + 1
 
 
 class _Mean:
-    """A running mean, and how far values are from it; 0 until there is one."""
+    """A running mean and the mean distance of values from it; 0 until there is a value."""
 
     def __init__(self, weight: float = _WEIGHT) -> None:
         self.value, self._deviation, self._weight, self._count = 0.0, 0.0, weight, 0
@@ -104,5 +133,5 @@ class _Mean:
 
     @property
     def ample(self) -> float:
-        """What nearly all values are below: the mean and twice their mean distance from it."""
+        """What nearly all values stay below: the mean and twice their mean distance from it."""
         return self.value + 2 * self._deviation

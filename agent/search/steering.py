@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,57 +11,62 @@ from agent.population.candidate import Individual
 
 LIMIT = 4_000
 """Characters of guidance that a prompt shows."""
-_READ = 64 << 10
-"""Bytes of a file that are looked at."""
+_MOST_BYTES = 64 << 10
+"""Of a file that are read."""
 
 
 class Steering:
-    """Reads both files again whenever they changed. For one thread."""
+    """Reads both files again whenever they change. Not thread-safe."""
 
-    def __init__(self, guidance: Path, frozen: Path, usual: frozenset[str], record: Callable[[Steered], None]) -> None:
-        """`usual`: the blocks that are frozen while there is no such file."""
+    def __init__(self, guidance: Path, frozen: Path, configured: frozenset[str]) -> None:
+        """`configured`: the blocks that are frozen while there is no `frozen.txt`."""
         self.guidance = ""
-        self.frozen = self._usual = usual
-        self._files, self._record = (guidance, frozen), record
-        self._seen: dict[Path, tuple[int, int] | None] = {}
+        self.frozen = self._configured = configured
+        self._files = guidance, frozen
+        self._states: dict[Path, tuple[int, int] | None] = {}
 
-    def look(self) -> None:
-        """Before each candidate. What cannot be read is said in the journal and counts as empty: it never ends a run."""
+    def look(self) -> list[Steered]:
+        """Before each proposal: what the user has changed, to be journaled.
+
+        A file that cannot be read counts as empty, and the reason is journaled: it never ends a run.
+        """
         guidance, frozen = self._files
-        if self._changed(guidance):
-            text, said = _read(guidance)
+        changes = []
+        if self._has_changed(guidance):
+            text, fault = _read(guidance)
             self.guidance = text if len(text) <= LIMIT else text[:LIMIT] + "\n[cut]"
-            self._record(Steered("guidance", said or self.guidance))
-        if self._changed(frozen):
-            text, said = _read(frozen)
+            changes.append(Steered("guidance", fault or self.guidance))
+        if self._has_changed(frozen):
+            text, fault = _read(frozen)
             names = frozenset(line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#"))
-            self.frozen = names if frozen.exists() and not said else self._usual
-            self._record(Steered("frozen", said or ", ".join(sorted(self.frozen))))
+            self.frozen = names if frozen.exists() and not fault else self._configured
+            changes.append(Steered("frozen", fault or ", ".join(sorted(self.frozen))))
+        return changes
 
-    def seen(self, individual: Individual) -> Individual:
-        """The same individual with those blocks frozen that are now."""
+    def apply(self, individual: Individual) -> Individual:
+        """The same individual with those blocks frozen that the user wants frozen now."""
         if individual.genome.frozen == self.frozen:
             return individual
         return replace(individual, genome=replace(individual.genome, frozen=self.frozen))
 
-    def _changed(self, file: Path) -> bool:
+    def _has_changed(self, file: Path) -> bool:
         try:
             status = file.stat()
             state = (status.st_mtime_ns, status.st_size)
         except OSError:
             state = None
-        if state == self._seen.get(file):
+        if state == self._states.get(file):
             return False
-        self._seen[file] = state
+        self._states[file] = state
         return True
 
 
 def _read(file: Path) -> tuple[str, str]:
-    """(the text, clean; what is wrong with the file)"""
+    """(the text without control characters; why the file could not be read, empty if it could)"""
     try:
         with file.open("rb") as opened:
-            data = opened.read(_READ)
-        text = data.decode("utf-8", "ignore" if len(data) == _READ else "strict")  # the last character may be cut
+            data = opened.read(_MOST_BYTES)
+        text = data.decode("utf-8", "ignore" if len(data) == _MOST_BYTES else "strict")  # the last character may be cut
     except FileNotFoundError:
         return "", ""
     except OSError as error:

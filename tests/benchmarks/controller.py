@@ -49,7 +49,7 @@ TUNED = re.compile(r'\n    tuned = "[^"]*"$')
 class AtOnce:
     """A model whose answers cost nothing."""
 
-    name, patient = "at-once", False
+    name, waits_for_person = "at-once", False
 
     def __init__(self, *_):
         self.seconds = 0.0

@@ -189,7 +189,7 @@ def kind_of(pid: int) -> str:
         return "git"
     if "sandbox.zygote" in words:
         return "training" if inside else "zygote"
-    return "editor" if "agent.genome.worker" in words else "other"
+    return "editor" if "agent.genome.editor_process" in words else "other"
 
 
 def is_alive(pid: int) -> bool:

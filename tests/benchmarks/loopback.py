@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from agent.llm import Message, Request
-from agent.llm.offline import OfflineModel
+from agent.llm.backends.offline import OfflineModel
 
 _MEASURED = re.compile(r"One evaluation of `\w+` took [^\n]*|Its largest stage needed [^\n]*")
 

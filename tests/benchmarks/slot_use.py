@@ -153,7 +153,7 @@ def serve(latency):
     and a program that is known is not trained again.
     """
     from agent.llm import Message, Request
-    from agent.llm.offline import OfflineModel
+    from agent.llm.backends.offline import OfflineModel
 
     model, numbers = OfflineModel(), count(1)
 

@@ -20,13 +20,12 @@ from agent.core.errors import UserError
 from agent.core.objectives import Fitness
 from agent.genome import Genome
 from agent.journal.events import Answered, Asked, Bred, Proposed, Repeated, RunEnded, RunStarted, Settled
-from agent.journal.replay import Replay
 from agent.journal.store import Journal
 from agent.llm import Completion, Usage
 from agent.population.candidate import SEED_ID, Candidate, Duplicate, Evidence, Failure, Individual, Variant
 from agent.run import config
-from agent.run.admission import Admission
-from agent.run.evaluation import EvaluationPool, Evaluator
+from agent.run.context import RunContext
+from agent.run.evaluation import EvaluationPool, Evaluator, EvaluatorSettings
 from sandbox.job import Stopped
 from sandbox.lanes import Lanes
 
@@ -898,7 +897,8 @@ def test_a_failed_evaluation_tells_how_long_it_took():
             return Stopped("fit", "it ran too long")
 
     events = queue.SimpleQueue()
-    evaluation = EvaluationPool(Evaluator(Slow(), Lanes("none", object, ["cpu"]), (), ()), events.put, Replay(), Admission())
+    evaluator = Evaluator(Slow(), Lanes("none", object, ["cpu"]), EvaluatorSettings(()))
+    evaluation = EvaluationPool(RunContext(events.put), evaluator)
     outcome = evaluation.submit(Variant(Candidate("0001", 0), GENOME)).result()
     settled = events.get()
     assert settled.outcome == outcome

@@ -10,7 +10,7 @@ import pytest
 
 from agent.cli import new_task as authoring
 from agent.core.errors import UserError
-from agent.run.components import settled
+from agent.run.components import completed
 from agent.run.config import Config
 from sandbox.isolation import landlock
 from sandbox.tasks import open_task
@@ -51,16 +51,16 @@ def test_a_seed_without_a_task_file_has_nothing_to_check():
 def test_objectives_are_those_of_the_task_file_unless_others_are_named(cache):
     table = tomllib.loads((SEED / "seed.toml").read_text())
     task = open_task(table["task"], table["budget"], {}, ("model.py",), cache, folder=SEED)
-    assert settled(Config(), task).objectives == {"rmse": "min", "parameters": "min"}
+    assert completed(Config(), task).objectives == {"rmse": "min", "parameters": "min"}
     named = {"rmse": "min", "train_time": "min"}
-    assert settled(Config(objectives=named), task).objectives == named
+    assert completed(Config(objectives=named), task).objectives == named
     for wrong, told in (
         ({"objectives": {"rmse": "max", "parameters": "min"}}, 'objectives.rmse = "max": the task itself says "min"'),
         ({"objectives": {"rmse": "min", "accuracy": "max"}}, "objectives.accuracy: this task measures rmse, parameters"),
         ({"constraints": {"latency": "<= 3"}}, "constraints.latency: this task measures rmse, parameters"),
     ):
         with pytest.raises(UserError, match=told):
-            settled(Config(**wrong), task)
+            completed(Config(**wrong), task)
 
 
 EVALUATED = "the seed trains, predicts each row by itself and is scored"

@@ -6,16 +6,9 @@ import pytest
 import torch
 
 from agent.core.paths import seeds_folder
-from agent.genome import Editor, Genome, Violations, read_genome
+from agent.genome import Genome, Violations, read_genome
 
 ANSWERS = sorted((Path(__file__).parent / "answers").glob("*.md"))
-
-
-@pytest.fixture(scope="module")
-def editor():
-    editor = Editor(seconds=30.0)
-    yield editor
-    editor.close()
 
 
 def seed_of(answer):

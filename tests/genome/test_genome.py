@@ -1,47 +1,23 @@
-import subprocess
+"""Blocks, fingerprints, and reading a seed's files."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.core.errors import UserError
-from agent.core.paths import seeds_folder
-from agent.genome import Genome, callers, diff, read_genome, signatures
-
-SOURCE = '''\
-"""Doc."""
-import math
-
-# above
-@decorated
-class A(Base):
-    """Says what."""
-
-    def f(self, x: int = 3) -> int:
-        return x  # same
-
-
-def helper(a, *, b=1):
-    """Only a docstring."""
-
-
-async def later():
-    return A().f(helper(1))
-
-
-X = math.pi
-'''
+from agent.genome import Genome, read_genome
+from tests.genome.programs import SMALL_MODULE
 
 
 def test_blocks_take_their_decorators_and_comments():
-    a, helper, later = Genome({"m.py": SOURCE}).blocks
+    a, helper, later = Genome({"m.py": SMALL_MODULE}).blocks
     assert (a.name, a.kind, later.kind) == ("A", "class", "function")
     assert a.source.startswith("# above\n@decorated\nclass A") and a.source.endswith("# same\n")
     assert helper.source.startswith("def helper")
 
 
 def test_frozen_blocks_do_not_evolve_but_can_be_read():
-    genome = Genome({"m.py": SOURCE}, frozenset({"A"}))
+    genome = Genome({"m.py": SMALL_MODULE}, frozenset({"A"}))
     assert [b.name for b in genome.blocks] == ["helper", "later"]
     assert genome.block("A").kind == "class"
     with pytest.raises(KeyError):
@@ -51,46 +27,25 @@ def test_frozen_blocks_do_not_evolve_but_can_be_read():
 @pytest.mark.parametrize(
     "edited",
     [
-        SOURCE.replace("# same", "# other"),
-        SOURCE.replace('    """Says what."""\n\n', ""),
-        SOURCE.replace("return x  ", "return (x)"),
-        SOURCE.replace("\n", "\r\n"),
-        SOURCE.replace('    """Only a docstring."""', "    pass"),
+        SMALL_MODULE.replace("# same", "# other"),
+        SMALL_MODULE.replace('    """Says what."""\n\n', ""),
+        SMALL_MODULE.replace("return x  ", "return (x)"),
+        SMALL_MODULE.replace("\n", "\r\n"),
+        SMALL_MODULE.replace('    """Only a docstring."""', "    pass"),
     ],
 )
 def test_fingerprint_ignores_words_and_spacing(edited):
-    assert edited != SOURCE
-    assert Genome({"m.py": edited}).fingerprint == Genome({"m.py": SOURCE}).fingerprint
+    assert edited != SMALL_MODULE
+    assert Genome({"m.py": edited}).fingerprint == Genome({"m.py": SMALL_MODULE}).fingerprint
 
 
 @given(st.integers(0, 99).filter(lambda n: n != 3))
 def test_fingerprint_sees_a_changed_number(number):
-    assert Genome({"m.py": SOURCE.replace("= 3", f"= {number}")}).fingerprint != Genome({"m.py": SOURCE}).fingerprint
+    assert Genome({"m.py": SMALL_MODULE.replace("= 3", f"= {number}")}).fingerprint != Genome({"m.py": SMALL_MODULE}).fingerprint
 
 
 def test_fingerprint_knows_files_apart():
-    assert Genome({"a.py": SOURCE}).fingerprint != Genome({"b.py": SOURCE}).fingerprint
-
-
-def test_signatures_leave_bodies_and_the_shown_block_out():
-    assert signatures(Genome({"m.py": SOURCE}), without=["A"]) == (
-        "import math\ndef helper(a, *, b=1): ...\nasync def later(): ...\nX = math.pi"
-    )
-    assert "    def f(self, x: int=3) -> int: ..." in signatures(Genome({"m.py": SOURCE}))
-
-
-def test_callers_are_the_lines_that_use_a_block():
-    assert callers(Genome({"m.py": SOURCE}), "A") == "# in later\nreturn A().f(helper(1))"
-    assert callers(Genome({"m.py": SOURCE}), "later") == ""
-
-
-def test_a_diff_can_be_applied_by_git(tmp_path):
-    new = SOURCE.replace("return x", "return -x").rstrip("\n")
-    (tmp_path / "m.py").write_text(SOURCE)
-    patch = diff(Genome({"m.py": SOURCE}), Genome({"m.py": new}))
-    subprocess.run(["git", "apply", "-"], input=patch, text=True, cwd=tmp_path, check=True)
-    assert (tmp_path / "m.py").read_text() == new
-    assert diff(Genome({"m.py": new}), Genome({"m.py": new})) == ""
+    assert Genome({"a.py": SMALL_MODULE}).fingerprint != Genome({"b.py": SMALL_MODULE}).fingerprint
 
 
 @pytest.mark.parametrize(
@@ -116,62 +71,3 @@ def test_a_seed_stays_in_its_folder(tmp_path):
     (tmp_path / "outside.py").write_text("def f(): pass\n")
     with pytest.raises(UserError, match="outside"):
         read_genome(tmp_path / "seed", ["../outside.py"])
-
-
-def live(*texts, frozen=()):
-    genome = Genome({f"m{number}.py": text for number, text in enumerate(texts)}, frozenset(frozen))
-    return [block.name.rpartition(":")[2] for block in genome.live_blocks]
-
-
-USED_AND_UNUSED = """
-class Gate: pass
-class Unused:
-    part = Gate
-class Net:
-    def __init__(self, gate=Gate): ...
-def build_model(num_classes, in_channels): return Net()
-"""
-
-
-def test_a_block_that_nothing_leads_to_is_not_live():
-    assert live(USED_AND_UNUSED) == ["Gate", "Net", "build_model"]
-    assert live(USED_AND_UNUSED, frozen=["build_model"]) == ["Gate", "Net"]
-
-
-def test_the_shipped_seed_has_one_dead_class():
-    genome = read_genome(seeds_folder() / "exquisitenet_v2", ["model.py"], ["build_model"])
-    assert {b.name for b in genome.blocks} - {b.name for b in genome.live_blocks} == {"SE"}
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "GATES = {'one': Unused}",
-        "if True:\n    Net.gate = Unused",
-        "def loss(logits, labels): return Unused",
-        "def augment(images, generator: 'Unused'): return images",
-        "@register(Unused)\ndef other(): ...",
-        "class Child(Unused): ...\nNet.child = Child",
-        "build_optimizer = lambda model, steps: Unused",
-        "import self\ndef loss(a, b): return self.Unused",
-        "from self import Unused as U\ndef loss(a, b): return U",
-        "def loss(a, b): return globals()['Unused']",
-    ],
-)
-def test_a_reference_of_any_kind_keeps_a_block_alive(line):
-    assert "Unused" in live(f"{USED_AND_UNUSED}\n{line}\n")
-
-
-def test_importing_a_block_is_not_using_it():
-    layers = "class A: ...\nclass B: ..."
-    entry = "from m1 import A\nfrom m1 import B\ndef build_model(n, c): return A()"
-    assert live(entry, layers) == ["build_model", "A"]
-
-
-def test_a_decorated_block_may_be_found_through_its_decorator():
-    assert "Unused" in live(USED_AND_UNUSED.replace("class Unused", "@register\nclass Unused"))
-
-
-def test_all_blocks_are_live_where_life_cannot_be_told():
-    assert live("class A: ...\ndef b(): ...") == ["A", "b"]
-    assert live("class A: ...\ndef build_model(n, c): ...", frozen=["build_model"]) == ["A"]

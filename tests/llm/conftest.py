@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from agent.llm import LlmSettings, Message, Request
-from agent.llm.endpoint import Endpoint
-from agent.llm.litellm_sender import LiteLLMSender
-from agent.llm.openai_sender import OpenAISender
+from agent.llm.backends.endpoint import EndpointModel
+from agent.llm.backends.litellm import LiteLLMSender
+from agent.llm.backends.openai import OpenAISender
 
 KEY = "sk-loopback-0123456789abcdef0123456789abcdef"
 
@@ -294,25 +294,25 @@ SENDERS = ("openai", "litellm", "litellm, vllm")
 
 def _open(
     sender: str, provider: Provider, patch: pytest.MonkeyPatch, settings: LlmSettings, model: str = "x", key: str = KEY
-) -> Endpoint:
+) -> EndpointModel:
     for name in ("OPENAI_API_BASE", "OPENAI_BASE_URL", "HOSTED_VLLM_API_BASE"):
         patch.setenv(name, provider.url)
     for name in ("OPENAI_API_KEY", "HOSTED_VLLM_API_KEY"):
         patch.setenv(name, key)
     if sender == "openai":
-        return Endpoint(f"openai/{model}", OpenAISender(model, provider.url, key), settings)
+        return EndpointModel(f"openai/{model}", OpenAISender(model, provider.url, key), settings)
     name = f"openai/{model}" if sender == "litellm" else f"hosted_vllm/{model}"
-    return Endpoint(name, LiteLLMSender(name), settings)
+    return EndpointModel(name, LiteLLMSender(name), settings)
 
 
 @pytest.fixture(params=SENDERS)
 def connect(
     request: pytest.FixtureRequest, provider: Provider, monkeypatch: pytest.MonkeyPatch, _warm: None
-) -> Iterator[Callable[..., Endpoint]]:
+) -> Iterator[Callable[..., EndpointModel]]:
     """Opens a model that talks to `provider`, once for each way to send; keywords are of `LlmSettings`."""
     with contextlib.ExitStack() as stack:
 
-        def open(model: str = "x", key: str = KEY, **settings: Any) -> Endpoint:
+        def open(model: str = "x", key: str = KEY, **settings: Any) -> EndpointModel:
             quick = {"deadline_seconds": 10.0, "attempts": 3, "first_wait_seconds": 0.001}
             endpoint = _open(request.param, provider, monkeypatch, LlmSettings(**quick | settings), model, key)
             stack.callback(endpoint.close)

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 
-from agent.genome.answer import extract
+from agent.genome import extract_code
 from agent.llm import Request
-from agent.llm.offline import OfflineModel
+from agent.llm.backends.offline import OfflineModel
 from agent.operators import repair
 from agent.population.candidate import Failure
 
@@ -214,7 +214,7 @@ def test_without_measurements_their_headings_are_left_out(first):
 @pytest.mark.parametrize("seed", range(3))
 def test_the_offline_model_reads_every_prompt(case, name, seed):
     answer = OfflineModel().complete(Request(case(name)[1], seed)).text
-    assert isinstance(extract(answer, OPERATIONS[name][2]["blocks"]), str)
+    assert isinstance(extract_code(answer, OPERATIONS[name][2]["blocks"]), str)
 
 
 HOSTILE = [

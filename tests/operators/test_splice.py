@@ -176,5 +176,5 @@ def test_most_children_of_real_parents_run_and_each_is_new(person, editor, name,
 
 def test_rules_over_several_blocks_change_two_or_three(person):
     genome = read_genome(seeds_folder() / "exquisitenet_v2", ["model.py"], ["build_model"])
-    told = [revise(genome, "complex", random.Random(n)).told.count("in `") for n in range(5)]
+    told = [revise(genome, "complex", random.Random(n)).description.count("in `") for n in range(5)]
     assert set(told) == {2, 3}

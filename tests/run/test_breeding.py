@@ -15,8 +15,9 @@ from agent.operators import Brief, Context
 from agent.operators.templates import Prompts
 from agent.population.archive import Archive
 from agent.population.candidate import SEED_ID, Candidate, Failure, Individual, Recipe, Variant
-from agent.run.admission import Admission
 from agent.run.breeding import BreedingPool
+from agent.run.config import Config, LlmSection
+from agent.run.context import RunContext
 
 OBJECTIVES = (Objective("accuracy", "max"), Objective("parameters", "min"))
 SOURCE = "def width():\n    return 64\n\n\ndef build_model():\n    return width()\n"
@@ -28,7 +29,7 @@ def code(value, name="width"):
 
 
 class Scripted:
-    name, patient = "scripted", False
+    name, waits_for_person = "scripted", False
 
     def __init__(self, *answers):
         self.answers, self.requests = list(answers), []
@@ -61,8 +62,8 @@ def bred(editor, prompts):
     def build(*answers, replay=None, archive=None, temperature=None, max_tokens=None, **options):
         model, events = Scripted(*answers), []
         archive = archive or Archive(SEED, OBJECTIVES)
-        known = replay or Replay()
-        breeding = BreedingPool(prompts, {"m": model}, editor, events.append, replay=known, admission=Admission(), **options)
+        run = RunContext(events.append, Config(llm=LlmSection(**options)), replay or Replay())
+        breeding = BreedingPool(run, prompts, {"m": model}, editor)
         recipe = Recipe(
             "mutate", (SEED_ID,), ("width",), "m", 1, None, "complex", temperature=temperature, max_tokens=max_tokens
         )
@@ -177,8 +178,8 @@ def test_children_are_bred_side_by_side(editor, prompts):
             both.wait()  # breaks if the other never comes
             return Completion(code(8), "stop", Usage(1, 1), 0.0, 0.0, "m")
 
-    rules = {"replay": Replay(), "admission": Admission(), "concurrency": 2}
-    breeding = BreedingPool(prompts, {"m": Meeting()}, editor, lambda event: None, **rules)
+    run = RunContext(lambda event: None, Config(llm=LlmSection(concurrency=2)))
+    breeding = BreedingPool(run, prompts, {"m": Meeting()}, editor)
     recipe = Recipe("mutate", (SEED_ID,), ("width",), "m", 1, None, "complex")
     context = Context(Brief("A number.", {}, OBJECTIVES), SEED, {SEED_ID: SEED})
     futures = [breeding.submit(Candidate(id, 0, (recipe,)), context) for id in ("0001", "0002")]
@@ -197,7 +198,7 @@ def born(editor, prompts):
 
     def build(*recipes, answers=(), replay=None):
         model, events = Scripted(*answers), []
-        breeding = BreedingPool(prompts, {"m": model}, editor, events.append, replay=replay or Replay(), admission=Admission())
+        breeding = BreedingPool(RunContext(events.append, replay=replay or Replay()), prompts, {"m": model}, editor)
         context = Context(Brief("A number.", {}, OBJECTIVES), SEED, {SEED_ID: SEED, "0007": NARROW})
         child = breeding.submit(Candidate("0001", 0, recipes), context).result(30)
         breeding.close()

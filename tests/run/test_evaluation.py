@@ -8,13 +8,13 @@ from contextlib import nullcontext
 
 import pytest
 
-from agent.core.errors import MachineError
+from agent.core.errors import Halted, MachineError
 from agent.core.objectives import Objective
 from agent.genome import Genome
-from agent.journal.replay import Replay
 from agent.population.candidate import Candidate, Failure, Individual, Variant
-from agent.run.admission import Admission, Halted
-from agent.run.evaluation import EvaluationPool, Evaluator
+from agent.run.admission import Admission
+from agent.run.context import RunContext
+from agent.run.evaluation import EvaluationPool, Evaluator, EvaluatorSettings
 from sandbox import Limits, Report, SandboxUnavailable
 from sandbox.job import Stop
 from sandbox.lanes import Lanes
@@ -98,8 +98,9 @@ class Pool:
         self.machine, self.ceilings, self.settled = Machine(), Ceilings(), []
         self.admission = Admission(self.ceilings)
         lanes = Lanes("none", lambda: self.machine, devices)
-        self.evaluator = Evaluator(Task(), lanes, (Objective("accuracy", "max"),), ())
-        self.evaluation = EvaluationPool(self.evaluator, self.settled.append, Replay(), self.admission, repairer)
+        self.evaluator = Evaluator(Task(), lanes, EvaluatorSettings((Objective("accuracy", "max"),)))
+        run = RunContext(self.settled.append, admission=self.admission)
+        self.evaluation = EvaluationPool(run, self.evaluator, repairer)
 
     def submit(self, *ids):
         genomes = (Genome({**GENOME.files, "id": id}) for id in ids)

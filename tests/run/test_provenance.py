@@ -6,7 +6,7 @@ import pytest
 
 from agent.core.errors import UserError
 from agent.core.paths import prompts_folder
-from agent.run.provenance import basis, changes, differences
+from agent.run.provenance import accepted_changes, changed_digests, provenance
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = {"limits": {"hours": 8.0, "usd": None}, "llm": {"models": ["offline"]}}
@@ -26,53 +26,53 @@ BEFORE = {"config": CONFIG, "basis": {"seed/model.py": "a"}}
 
 
 def test_code_prompts_seed_and_versions_are_in_it(seed):
-    found = basis(seed, ["model.py"], prompts_folder())
+    found = provenance(seed, ["model.py"], prompts_folder())
     assert {"seed/model.py", "agent/search/evolve.py", "sandbox/zygote.py", "prompts/mutate.md", "version of torch"} <= set(found)
     assert "prompts/README.md" not in found  # it is for people
-    assert found == basis(seed, ["model.py"], prompts_folder())
+    assert found == provenance(seed, ["model.py"], prompts_folder())
 
 
 def test_a_changed_seed_and_prompts_that_come_and_go_are_told_by_name(seed, tmp_path):
     prompts = tmp_path / "prompts"
     shutil.copytree(prompts_folder(), prompts)
-    before = basis(seed, ["model.py"], prompts)
+    before = provenance(seed, ["model.py"], prompts)
     (seed / "model.py").write_text("x = 2\n")
     (prompts / "roles/poet.md").write_text("You are a poet.")
     (prompts / "mate.md").unlink()
-    told = differences(before, basis(seed, ["model.py"], prompts))
+    told = changed_digests(before, provenance(seed, ["model.py"], prompts))
     assert told == ["prompts/mate.md is gone", "prompts/roles/poet.md is new", "seed/model.py changed"]
 
 
 def test_versions_are_told_with_both(seed):
-    assert differences({"version of torch": "2.12"}, {"version of torch": "2.13"}) == ["version of torch: 2.12 -> 2.13"]
+    assert changed_digests({"version of torch": "2.12"}, {"version of torch": "2.13"}) == ["version of torch: 2.12 -> 2.13"]
 
 
 def test_a_run_that_recorded_no_basis_is_not_said_to_have_changed():
-    assert differences({}, {"seed/model.py": "a"}) == []
+    assert changed_digests({}, {"seed/model.py": "a"}) == []
 
 
 def test_nothing_changed_is_nothing_to_accept():
-    assert changes(BEFORE, now(), {}, False) == ()
+    assert accepted_changes(BEFORE, now(), {}, False) == ()
 
 
 def test_a_setting_that_changed_in_the_file_is_refused_with_both_values():
     with pytest.raises(UserError, match=r"limits\.hours: 8\.0 -> 12\.0[\s\S]*--accept-changes"):
-        changes(BEFORE, now({**CONFIG, "limits": {"hours": 12.0}}), {}, False)
+        accepted_changes(BEFORE, now({**CONFIG, "limits": {"hours": 12.0}}), {}, False)
 
 
 def test_what_is_said_on_the_command_line_is_accepted_by_that_and_kept_for_the_record():
     config = {**CONFIG, "limits": {"hours": 12.0, "usd": 5.0}}
     said = {"limits": {"hours": 12.0, "usd": 5.0}}
-    assert changes(BEFORE, now(config), said, False) == ("limits.hours: 8.0 -> 12.0", "limits.usd: (not set) -> 5.0")
+    assert accepted_changes(BEFORE, now(config), said, False) == ("limits.hours: 8.0 -> 12.0", "limits.usd: (not set) -> 5.0")
     with pytest.raises(UserError, match=r"seed/model\.py changed"):
-        changes(BEFORE, now(config, {"seed/model.py": "b"}), said, False)
+        accepted_changes(BEFORE, now(config, {"seed/model.py": "b"}), said, False)
 
 
 def test_what_is_accepted_is_kept_for_the_record():
-    assert changes(BEFORE, now(basis={"seed/model.py": "b"}), {}, True) == ("seed/model.py changed",)
+    assert accepted_changes(BEFORE, now(basis={"seed/model.py": "b"}), {}, True) == ("seed/model.py changed",)
 
 
 def test_a_long_list_is_cut_and_counted():
     many = {f"agent/{n:02d}.py": "b" for n in range(40)}
     with pytest.raises(UserError, match="and 29 more"):
-        changes(BEFORE, now(basis=many), {}, False)
+        accepted_changes(BEFORE, now(basis=many), {}, False)

@@ -7,6 +7,7 @@ from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
 import pytest
 
 from agent.budget import Budget, Clock, RunLimits
+from agent.core.errors import Halted
 from agent.core.objectives import Fitness
 from agent.genome import Genome
 from agent.journal.events import Answered, Bred, ForecastUpdated, Proposed, Restored, RunStarted, Settled, StopRequested
@@ -14,7 +15,7 @@ from agent.journal.replay import Replay
 from agent.llm import Completion, LlmSettings, Message, Request, Usage, open_model
 from agent.population.candidate import SEED_ID, Candidate, Failure, Individual, Variant
 from agent.run import supervisor as module
-from agent.run.admission import Admission, FirstCandidate, Halted
+from agent.run.admission import Admission, FirstCandidate
 from agent.run.supervisor import Supervisor
 
 GENOME = Genome({"model.py": "x = 1\n"})
@@ -62,18 +63,18 @@ def test_after_the_grace_calls_and_evaluations_are_ended_and_nothing_begins(hand
     monkeypatch.setattr(module, "_LOOK_SECONDS", 0.02)
     model, ended = open_model(f"inbox:{tmp_path / 'inbox'}", LlmSettings()), threading.Event()
     supervisor, _ = kept(hands, [model], ended.set, hours=1.0, reserve=0.0, grace_seconds=60.0)
-    with ThreadPoolExecutor(1) as threads, supervisor.keeping():
+    with ThreadPoolExecutor(1) as threads, supervisor.supervised():
         call = threads.submit(model.complete, Request((Message("user", "?"),)))
         hands.seconds += 3600
         assert not ended.wait(0.2)  # the grace
-        assert not supervisor.admission.cut and not call.done() and supervisor.gives_up()
+        assert not supervisor.admission.is_cut and not call.done() and supervisor.gives_up()
         hands.seconds += 60
         assert ended.wait(10)
         with pytest.raises(CancelledError):
             call.result(timeout=10)
-    assert supervisor.admission.cut and not supervisor.admission.stopped
-    assert supervisor.admission.ceiling.startswith("hours: 1.02 used of 1.00; ")
-    for ask in (supervisor.admission.to_breed, supervisor.admission.to_evaluate):
+    assert supervisor.admission.is_cut and not supervisor.admission.stop_reason
+    assert supervisor.admission.limit_reason.startswith("hours: 1.02 used of 1.00; ")
+    for ask in (supervisor.admission.before_call, supervisor.admission.before_evaluation):
         with pytest.raises(Halted):
             ask("0001")
 
@@ -82,7 +83,7 @@ def test_a_wall_clock_that_is_set_back_leaves_the_hours_as_they_are(hands, monke
     monkeypatch.setattr(module, "_LOOK_SECONDS", 0.02)
     ended = threading.Event()
     supervisor, _ = kept(hands, ended=ended.set, hours=1.0, reserve=0.0, grace_seconds=0.0)
-    with supervisor.keeping():
+    with supervisor.supervised():
         hands.wall -= 86400
         hands.seconds += 3599
         assert not ended.wait(0.2)
@@ -96,7 +97,7 @@ def test_without_a_limit_of_time_nothing_ends(hands, monkeypatch):
     monkeypatch.setattr(module, "_LOOK_SECONDS", 0.01)
     ended = threading.Event()
     supervisor, _ = kept(hands, ended=ended.set, usd=1.0)
-    with supervisor.keeping():
+    with supervisor.supervised():
         hands.seconds += 1e9
         assert not ended.wait(0.2)
 
@@ -120,40 +121,40 @@ def test_what_a_resume_passes_by_is_shown_as_recalled(hands):
 
 
 def test_a_stop_shuts_the_gate_closes_who_waits_for_a_person_and_is_shown(hands, tmp_path):
-    patient = open_model(f"inbox:{tmp_path / 'inbox'}", LlmSettings())
-    supervisor, shown = kept(hands, [patient])
+    inbox = open_model(f"inbox:{tmp_path / 'inbox'}", LlmSettings())
+    supervisor, shown = kept(hands, [inbox])
     supervisor._stop("stopped by the user")
-    assert supervisor.admission.stopped == "stopped by the user" and supervisor.gives_up()
+    assert supervisor.admission.stop_reason == "stopped by the user" and supervisor.gives_up()
     assert shown[-1] == StopRequested("stopped by the user")
     with pytest.raises(CancelledError):
-        patient.complete(Request((Message("user", "?"),)))
+        inbox.complete(Request((Message("user", "?"),)))
 
 
 class TestPilot:
-    def test_others_wait_until_the_first_has_landed(self):
+    def test_others_wait_until_the_first_is_done(self):
         first_candidate, passed = FirstCandidate(), threading.Event()
         admission = Admission(first_candidate=first_candidate)
-        admission.to_breed("0001")
-        admission.to_breed("0001")  # its repair goes too
+        admission.before_call("0001")
+        admission.before_call("0001")  # its repair goes too
         with ThreadPoolExecutor(1) as threads:
-            other = threads.submit(admission.to_breed, "0002")
+            other = threads.submit(admission.before_call, "0002")
             other.add_done_callback(lambda _: passed.set())
             assert not passed.wait(0.3)
-            first_candidate.land()
+            first_candidate.done()
             other.result(timeout=10)
 
     def test_they_do_not_wait_for_ever(self):
         admission = Admission(first_candidate=FirstCandidate(seconds=0.1))
-        admission.to_breed("0001")
+        admission.before_call("0001")
         began = time.monotonic()
-        admission.to_breed("0002")
+        admission.before_call("0002")
         assert time.monotonic() - began >= 0.05
 
     def test_who_waits_is_let_go_when_the_run_is_stopped(self):
         admission = Admission(first_candidate=FirstCandidate())
-        admission.to_breed("0001")
+        admission.before_call("0001")
         with ThreadPoolExecutor(1) as threads:
-            other = threads.submit(admission.to_breed, "0002")
+            other = threads.submit(admission.before_call, "0002")
             admission.stop("stopped by the user")
             with pytest.raises(Halted):
                 other.result(timeout=10)
@@ -161,9 +162,9 @@ class TestPilot:
     @pytest.mark.parametrize("limits", [{"usd": 9.0}, {"tokens": 10**6}, {"hours": 8.0}, {}])
     def test_only_where_money_is_limited_do_others_wait(self, hands, limits):
         supervisor, _ = kept(hands, **limits)
-        supervisor.admission.to_breed("0001")
+        supervisor.admission.before_call("0001")
         with ThreadPoolExecutor(1) as threads:
-            other = threads.submit(supervisor.admission.to_breed, "0002")
+            other = threads.submit(supervisor.admission.before_call, "0002")
             done, _ = wait([other], 0.3 if {"usd", "tokens"} & limits.keys() else 10)
             assert bool(done) is not bool({"usd", "tokens"} & limits.keys())
             supervisor.record(*bred("0001"))
@@ -171,6 +172,6 @@ class TestPilot:
 
     def test_a_failure_lands_as_well(self, hands):
         supervisor, _ = kept(hands, usd=100.0)
-        supervisor.admission.to_breed("0001")
+        supervisor.admission.before_call("0001")
         supervisor.record(Proposed(Candidate("0001", 0)), Settled(Failure(Candidate("0001", 0), "answer", "no code")))
-        supervisor.admission.to_breed("0002")
+        supervisor.admission.before_call("0002")

@@ -408,12 +408,6 @@ def test_a_result_is_credited_to_what_had_a_part_in_it_and_to_nothing_else():
         contest.draw_prompt(rng)
 
 
-def test_a_recipe_that_will_never_be_settled_leaves_no_trace():
-    contest = bandits()
-    contest.cancelled(recipe(contest, random.Random(0)))
-    assert contest == bandits()
-
-
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 99), rewards, costs), max_size=60), st.integers(0, 5))
 def test_an_interrupted_competition_is_rebuilt_from_its_recipes_and_results(steps, seed):
     contest, again, rng, in_flight, journal = bandits(), bandits(), random.Random(seed), [], []

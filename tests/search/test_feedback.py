@@ -7,15 +7,15 @@ import pytest
 from agent.core.objectives import Fitness, Noise, Objective
 from agent.core.paths import prompts_folder
 from agent.genome import Genome
-from agent.journal.accounts import Accounts
-from agent.journal.events import Answered, DirectiveWritten, Generalised, Learned, PlateauLevelChanged, Settled
+from agent.journal.events import Answered, DirectiveWritten, Generalised, Learned, PlateauLevelChanged, Proposed, Settled
+from agent.journal.tracker import Tracker
 from agent.llm import Completion, Usage
 from agent.operators import Sampling
 from agent.operators.templates import Prompts
 from agent.population.archive import Archive
 from agent.population.candidate import SEED_ID, Candidate, Duplicate, Failure, Individual, Recipe
 from agent.search.bandit import Bandits, BanditSettings
-from agent.search.feedback import CreditSettings, Feedback, MemorySettings
+from agent.search.feedback import CreditSettings, Feedback, FeedbackSettings, MemorySettings
 from agent.search.plateau import BOLD, Plateau, PlateauSettings
 from agent.search.recipes import RecipeSampler
 from agent.search.reflection import ReflectionSettings, Reflector, read_answer
@@ -41,14 +41,12 @@ class School:
         self.archive = Archive(SEED, OBJECTIVES)
         weights = {"mutate": 1, "eot": 1, "mate": 1}
         self.bandits = Bandits(contest or BanditSettings(), PROMPTS.roles, PROMPTS.directives, weights, models)
-        self.plateau, self.accounts = Plateau(PlateauSettings(patience)), Accounts()
+        self.plateau, self.tracker = Plateau(PlateauSettings(patience)), Tracker()
         often = ReflectionSettings(insights_every=4, directives_every=8, most_directives=2)
         asking = Reflector(PROMPTS, models[0], often) if thoughts else None
-        self.learning = Feedback(
-            self.archive, NOISE, self.bandits, self.plateau, self.accounts, self.events.append,
-            recall=recall or MemorySettings(), credit=credit or CreditSettings(), thoughts=asking,
-        )  # fmt: skip
         self.sampler = RecipeSampler(random.Random(0), SEED, PROMPTS, Sampling(tuple(models)), self.bandits, self.plateau)
+        settings = FeedbackSettings(recall or MemorySettings(), credit or CreditSettings())
+        self.learning = Feedback(self.archive, NOISE, self.sampler, self.tracker, settings, asking)
         self.born = 0
 
     def settle(
@@ -61,16 +59,17 @@ class School:
         candidate = Candidate(id, 0, (recipe,), tuple(lessons))
         said = f"Intention: try {self.born}.\nExpected effect: more."
         text = answer or f"{said}\n\n```python\ndef a():\n    return {self.born}\n```"
-        self.accounts.see(Answered(id, 0, Completion(text, "stop", Usage(1, 1), usd, 0.0, by or recipe.model)))
+        self.tracker.see(Proposed(candidate))
+        self.tracker.see(Answered(id, 0, Completion(text, "stop", Usage(1, 1), usd, 0.0, by or recipe.model)))
         if twin:
             outcome = Duplicate(candidate, twin)
         elif accuracy is None:
             outcome = Failure(candidate, "fit", "NaN.", "", genome(a=self.born + 1))
         else:
             outcome = Individual(candidate, genome(a=self.born + 1), Fitness({"accuracy": accuracy, "parameters": parameters}))
-        self.accounts.see(Settled(outcome, seconds))
+        self.tracker.see(Settled(outcome, seconds))
         self.archive.add(outcome)
-        self.learning.settled(outcome)
+        self.events += self.learning.settled(outcome)
         return id
 
     def of(self, kind):
@@ -97,7 +96,7 @@ def test_a_prompt_is_told_what_was_learnt_of_its_block_within_its_characters():
         school.settle(accuracy)
     recipe = Recipe("mutate", (SEED_ID,), ("a",), "m", 1, None, "complex")
     ids = school.learning.lessons_for([recipe], SEED)
-    told = school.learning.told(Candidate("0009", 0, (recipe,), ids))
+    told = school.learning.rendered_lessons(Candidate("0009", 0, (recipe,), ids))
     assert list(told) == list(ids) and len(ids) >= 2
     assert len("\n\n".join(told.values())) <= 700
     assert {school.learning.memory[id].verdict for id in ids} >= {"helped", "hurt"} or "failed" in str(told)
@@ -197,7 +196,7 @@ def test_insights_that_prove_themselves_become_one_and_it_is_told_in_their_place
     question, _ = school.learning.questions()
     assert question.kind == "insight" and question.about == (a,) and "gates need the spread" in question.messages[-1].text
     assert list(school.learning.questions()) == []  # one at a time
-    school.learning.answered(question, "Thinking...\nInsight: **show a gate more than the mean**")
+    school.events += school.learning.answered(question, "Thinking...\nInsight: **show a gate more than the mean**")
     event = school.of(Generalised)[0]
     assert (event.sources, event.text) == ((a,), "show a gate more than the mean")
     ids = school.learning.lessons_for([Recipe("mutate", (SEED_ID,), ("a",), "m", 1, None, "complex")], SEED)
@@ -212,7 +211,7 @@ def test_a_rewritten_directive_competes_in_every_role_and_lives_in_the_run_only(
     assert question.about == ("complex",) and PROMPTS.directives["complex"] in question.messages[-1].text
     assert "hurt: accuracy -0.1 (-10.0 sigma)" in question.messages[-1].text
     arms = len(school.bandits.prompts.arms)
-    school.learning.answered(question, "Directive: Add one gate, and only where maps are large.")
+    school.events += school.learning.answered(question, "Directive: Add one gate, and only where maps are large.")
     name = school.of(DirectiveWritten)[0].name
     assert school.learning.written == {name: "Add one gate, and only where maps are large."}
     assert len(school.bandits.prompts.arms) == arms + 1 + len(PROMPTS.roles)
@@ -227,7 +226,7 @@ def test_an_answer_without_the_line_that_was_asked_for_changes_nothing(answer):
         school.settle(0.4)
     question = next(q for q in school.learning.questions() if q.kind == "directive")
     arms = school.bandits.prompts.arms
-    school.learning.answered(question, answer)
+    school.events += school.learning.answered(question, answer)
     assert school.of(DirectiveWritten)[0].text == "" and school.bandits.prompts.arms == arms
 
 
@@ -246,15 +245,15 @@ def test_what_was_drawn_settled_and_written_rebuilds_the_same_state():
         first.settle(0.5 + 0.001 * number if number % 3 == 0 else 0.4, recipe=recipe)
         history.append((recipe, first.of(Learned)[birth_at].lesson))
         for question in first.learning.questions():
-            first.learning.answered(question, "Directive: do it gently.\nInsight: less is more.")
+            first.events += first.learning.answered(question, "Directive: do it gently.\nInsight: less is more.")
             history.append(first.events[-1])
     second = School(thoughts=True, patience=3)
     for entry in history:
         if isinstance(entry, Generalised | DirectiveWritten):
-            second.learning.again(entry)
+            second.learning.restore(entry)
             continue
         recipe, lesson = entry
-        second.learning.again(Candidate(lesson.id, 0, (recipe,)))
+        second.learning.restore(Candidate(lesson.id, 0, (recipe,)))
         accuracy = 0.5 + lesson.effects["accuracy"]
         second.settle(accuracy, recipe=recipe)
     assert second.bandits == first.bandits

@@ -1,6 +1,6 @@
-"""Classical genetic programming on PyTorch code: a catalogue of rewrites by libcst, text in, text out.
+"""Classical genetic programming on PyTorch code: a catalogue of rule-based rewrites, text in, text out.
 
-The `offline` model is made of these. Each keeps a block's name, its call sites and the sizes of its tensors.
+The `offline` model answers with these. Each keeps a block's name, its call sites and the sizes of its tensors.
 """
 
 from agent.genome.rewrites.catalogue import CATALOGUE, Change, merge, mutate, transfer

@@ -1,4 +1,4 @@
-"""Choosing among the rewrites: by directive, by what helped elsewhere, and by merging two versions of a block."""
+"""Rewrite one block: by a directive, by the kind of change that helped elsewhere, or by merging two versions."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from dataclasses import dataclass
 import libcst as cst
 
 from agent.genome.rewrites.layers import LAYERS
-from agent.genome.rewrites.tools import Rewrite, code
+from agent.genome.rewrites.structure import STRUCTURE
+from agent.genome.rewrites.tools import PARAMETERS, REDUCE, SIGNIFICANT, Rewrite, code_of
 from agent.genome.rewrites.training import FALLBACK, TRAINING
 
-CATALOGUE: tuple[Rewrite, ...] = (*LAYERS, *TRAINING)
+CATALOGUE: tuple[Rewrite, ...] = (*LAYERS, *STRUCTURE, *TRAINING)
 
-_SIGNS: tuple[tuple[str, tuple[str, ...]], ...] = (
+_KINDS_BY_PATTERN: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"math\.gcd\(.*groups|groups=math\.gcd", ("grouped_pointwise",)),
     (r"// \d+\), 1, bias", ("low_rank_pointwise", "grouped_pointwise")),
     (r"\(1, kernel|, 1\), padding=\(", ("asymmetric_depthwise",)),
@@ -35,53 +36,56 @@ _SIGNS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"= self\.\w+$", ("shared_layer",)),
     (r"\w+\(\d+\),|\(\d+, \d+\)", ("narrower", "one_layer_less", "narrow_last_stage", "grouped_pointwise", "low_rank_pointwise")),
 )
-"""What a changed line shows -> the rewrites that do the same kind of thing."""
+"""A pattern that a changed line matches, and the names of the rewrites that make the same kind of change."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """A block's new source, the imports it needs, and what was done, in words."""
+    """A block's new source and what was changed, in words."""
 
     source: str
     imports: str
-    told: str
+    """Import statements that the new source may need, one a line."""
+    description: str
 
 
 def mutate(source: str, directive: str, rng: random.Random) -> Change | None:
-    """One rewrite of the directive's kind, two for the bold directives; None if nothing at all fits."""
-    fitting = [r for r in CATALOGUE if directive in r.directives]
-    first = rewritten(source, fitting, rng)
+    """Apply a rewrite that the directive asks for, and sometimes two if it is `significant`; None if no rewrite fits.
+
+    Where none of the directive's rewrites fits, another one is applied, but not one that enlarges a block to be reduced.
+    """
+    rewrites = [r for r in CATALOGUE if directive in r.directives]
+    first = apply_any(source, rewrites, rng)
     if first is None:
-        others = [r for r in CATALOGUE if directive != "reduce size" or "reduce size" in r.directives]
-        return rewritten(source, others, rng) or (
-            rewritten(source, [FALLBACK], rng)
-        )
-    if directive == "significant" and rng.random() < 0.5:
-        second = rewritten(first.source, fitting, rng)
+        others = [r for r in CATALOGUE if directive != REDUCE or REDUCE in r.directives]
+        return apply_any(source, others, rng) or apply_any(source, [FALLBACK], rng)
+    if directive == SIGNIFICANT and rng.random() < 0.5:
+        second = apply_any(first.source, rewrites, rng)
         if second is not None:
-            return Change(second.source, _imports(second.source), f"{first.told}; {second.told}")
+            return Change(second.source, second.imports, f"{first.description}; {second.description}")
     return first
 
 
 def transfer(before: str, after: str, target: str, rng: random.Random) -> Change | None:
-    """Applies to `target` the kind of change that turned `before` into `after`."""
+    """Apply to `target` the kind of change that turned `before` into `after`; None if no rewrite fits."""
     return (
-        rewritten(target, kind_of_change(before, after), rng)
-        or mutate(target, "reduce size" if smaller(before, after) else "parameters", rng)
-        or rewritten(target, [FALLBACK], rng)
+        apply_any(target, rewrites_like(before, after), rng)
+        or mutate(target, fallback_directive(before, after), rng)
+        or apply_any(target, [FALLBACK], rng)
     )
 
 
-def kind_of_change(before: str, after: str) -> list[Rewrite]:
-    """The rewrites that do what the changed lines show."""
+def rewrites_like(before: str, after: str) -> list[Rewrite]:
+    """The rewrites that make the kind of change that turned `before` into `after`."""
     changed = _changed_lines(before, after)
-    wanted = {name for pattern, names in _SIGNS for name in names if any(re.search(pattern, line) for line in changed)}
+    wanted = {name for pattern, names in _KINDS_BY_PATTERN for name in names if any(re.search(pattern, line) for line in changed)}
     return [rewrite for rewrite in CATALOGUE if rewrite.name in wanted]
 
 
-def smaller(before: str, after: str) -> bool:
-    """Did the change make the code shorter?"""
-    return any(_changed_lines(before, after)) and len(after) < len(before)
+def fallback_directive(before: str, after: str) -> str:
+    """The directive that is nearest to a change which no rewrite makes: to reduce size if the code became shorter."""
+    shorter = any(_changed_lines(before, after)) and len(after) < len(before)
+    return REDUCE if shorter else PARAMETERS
 
 
 def _changed_lines(before: str, after: str) -> list[str]:
@@ -89,35 +93,35 @@ def _changed_lines(before: str, after: str) -> list[str]:
 
 
 def merge(a: str, b: str, rng: random.Random) -> Change:
-    """Statements of either version, kept together where one relies on another; B whole where they do not mix.
+    """Mix the statements of two versions of a block; version B as a whole if no consistent mixture is found.
 
-    Never A whole: the result goes into A's program, and a copy of A would be trained for nothing.
+    Never version A as a whole: the result goes into A's program, so training a copy of A would be wasted.
     """
-    one, other = cst.parse_module(a), cst.parse_module(b)
-    versions = [_definition(one), _definition(other)]
-    if type(versions[0]) is not type(versions[1]):
+    module = cst.parse_module(a)
+    ours, theirs = _definition(module), _definition(cst.parse_module(b))
+    if type(ours) is not type(theirs):
         return Change(b, _imports(b), "take version B whole: the two have nothing in common")
     for _ in range(8):
-        mixed = _mixed(versions[0], versions[1], rng)
-        text = one.with_changes(body=[s if s is not versions[0] else mixed for s in one.body]).code
+        mixed = _mix(ours, theirs, rng)
+        text = module.with_changes(body=[s if s is not ours else mixed for s in module.body]).code
         if text not in (a, b) and _consistent(mixed):
             return Change(text, _imports(text), "take some statements from version A and the others from version B")
     return Change(b, _imports(b), "take version B whole: the parts do not mix")
 
 
-def rewritten(source: str, rewrites: Sequence[Rewrite], rng: random.Random) -> Change | None:
-    """By the first of the rewrites, in random order, that fits."""
+def apply_any(source: str, rewrites: Sequence[Rewrite], rng: random.Random) -> Change | None:
+    """Try the rewrites in random order and return the change of the first that fits; None if none does."""
     module = cst.parse_module(source)
     for rewrite in rng.sample(rewrites, len(rewrites)):
         result = rewrite.apply(module, rng)
         if result is not None and result[0].code != source:
-            text, told = result[0].code, result[1]
-            return Change(text, _imports(text), f"{told}")
+            changed, description = result
+            return Change(changed.code, _imports(changed.code), description)
     return None
 
 
 def _imports(source: str) -> str:
-    """What the rewrites may have brought in."""
+    """Import statements for the modules that rewrites use, where the source mentions them."""
     lines = []
     if re.search(r"\bmath\.", source):
         lines.append("import math")
@@ -137,34 +141,35 @@ def _definition(module: cst.Module) -> _Definition:
     return next(s for s in module.body if isinstance(s, _Definition))
 
 
-def _mixed(a: _Definition, b: _Definition, rng: random.Random) -> _Definition:
-    """Member by member for a class, statement by statement for functions of as many statements."""
+def _mix(a: _Definition, b: _Definition, rng: random.Random) -> _Definition:
+    """Mix two classes method by method, or two functions statement by statement."""
     if isinstance(a, cst.ClassDef) and isinstance(b, cst.ClassDef):
         theirs = {_key(s): s for s in b.body.body}
         members = []
         for statement in a.body.body:
             twin = theirs.get(_key(statement))
             if isinstance(statement, cst.FunctionDef) and isinstance(twin, cst.FunctionDef):
-                statement = _mixed_function(statement, twin, rng)
+                statement = _mix_functions(statement, twin, rng)
             members.append(statement)
         own = {_key(s) for s in a.body.body}
         members += [s for key, s in theirs.items() if key not in own]
         return a.with_changes(body=a.body.with_changes(body=members))
     assert isinstance(a, cst.FunctionDef) and isinstance(b, cst.FunctionDef)
-    return _mixed_function(a, b, rng)
+    return _mix_functions(a, b, rng)
 
 
-def _mixed_function(a: cst.FunctionDef, b: cst.FunctionDef, rng: random.Random) -> cst.FunctionDef:
+def _mix_functions(a: cst.FunctionDef, b: cst.FunctionDef, rng: random.Random) -> cst.FunctionDef:
+    """Choose each statement from either function; one whole function if parameters or numbers of statements differ."""
     parts = a.body.body, b.body.body
-    if code(a.params) != code(b.params) or len(parts[0]) != len(parts[1]):
+    if code_of(a.params) != code_of(b.params) or len(parts[0]) != len(parts[1]):
         return rng.choice((a, b))
     mixed = [rng.choice(pair) for pair in zip(*parts, strict=True)]
     return a.with_changes(body=a.body.with_changes(body=mixed))
 
 
 def _consistent(node: _Definition) -> bool:
-    """Every `self.x` that is read is also written somewhere, or inherited; one version's names are not missing."""
-    text = code(node)
+    """Whether every `self.x` that a class reads is also written in it, or inherited from `nn.Module`."""
+    text = code_of(node)
     written = set(re.findall(r"self\.(\w+)\s*=[^=]", text)) | set(re.findall(r"def (\w+)\(", text)) | {"training"}
     read = set(re.findall(r"self\.(\w+)", text))
     inherited = {"register_buffer", "register_parameter", "modules", "parameters"}
@@ -172,4 +177,4 @@ def _consistent(node: _Definition) -> bool:
 
 
 def _key(statement: cst.CSTNode) -> str:
-    return statement.name.value if isinstance(statement, cst.FunctionDef) else code(statement).strip()
+    return statement.name.value if isinstance(statement, cst.FunctionDef) else code_of(statement).strip()

@@ -1,4 +1,4 @@
-"""The same rewrites over a whole program: two or three blocks at once, each of which keeps its call sites and sizes."""
+"""Rewrite a whole program: two or three blocks at once, each of which keeps its call sites and sizes."""
 
 from __future__ import annotations
 
@@ -6,42 +6,44 @@ import random
 from collections.abc import Callable
 
 from agent.genome.genome import Block, Genome
-from agent.genome.rewrites.catalogue import Change, kind_of_change, mutate, rewritten, smaller
+from agent.genome.rewrites.catalogue import Change, apply_any, fallback_directive, mutate, rewrites_like
+from agent.genome.rewrites.tools import DIRECTIVES
 
-FREE = "free"
-_DIRECTIVES = ("parameters", "uncommon parameters", "complex", "reduce size", "uncommon", "significant")
+_FREE = "free"
+"""The directive that leaves the kind of change open."""
 
 
 def revise(genome: Genome, directive: str, rng: random.Random) -> Change | None:
-    """Rewrites of the directive's kind, or of any kind if it is `free`; None if nothing fits."""
+    """Apply rewrites that the directive asks for, or of any kind if it is `free`; None if nothing fits."""
 
-    def one(block: Block) -> Change | None:
-        return mutate(block.source, rng.choice(_DIRECTIVES) if directive == FREE else directive, rng)
+    def mutate_block(block: Block) -> Change | None:
+        return mutate(block.source, rng.choice(DIRECTIVES) if directive == _FREE else directive, rng)
 
-    return _several(genome, one, rng)
+    return _change_blocks(genome, mutate_block, rng)
 
 
 def apply_insight(before: str, after: str, genome: Genome, rng: random.Random) -> Change | None:
-    """The kind of change that turned `before` into `after`, wherever it fits; where it does not at all, some change of values."""
-    kind = kind_of_change(before, after)
-    fallback = "reduce size" if smaller(before, after) else "parameters"
-    return _several(genome, lambda block: rewritten(block.source, kind, rng), rng) or revise(genome, fallback, rng)
+    """Apply the kind of change that turned `before` into `after` where it fits, else another one; None if nothing fits."""
+    rewrites = rewrites_like(before, after)
+    changed = _change_blocks(genome, lambda block: apply_any(block.source, rewrites, rng), rng)
+    return changed or revise(genome, fallback_directive(before, after), rng)
 
 
-def _several(genome: Genome, change: Callable[[Block], Change | None], rng: random.Random) -> Change | None:
+def _change_blocks(genome: Genome, change: Callable[[Block], Change | None], rng: random.Random) -> Change | None:
+    """Change two or three blocks, chosen at random among those that `change` fits, and join them as one answer's code."""
     wanted = rng.choice((2, 3))
-    found: dict[str, tuple[Block, Change]] = {}
+    changes: dict[str, Change] = {}
     for block in rng.sample(genome.live_blocks, len(genome.live_blocks)):
-        if len(found) < wanted and (made := change(block)) is not None and made.source != block.source:
-            found[block.name] = block, made
-    if not found:
+        if len(changes) < wanted and (changed := change(block)) is not None and changed.source != block.source:
+            changes[block.name] = changed
+    if not changes:
         return None
-    parts, marked = [], ""
-    for block, made in (found[block.name] for block in genome.blocks if block.name in found):
-        if len(genome.files) > 1 and block.file != marked:
+    parts, current_file = [], ""
+    for block in (block for block in genome.blocks if block.name in changes):
+        if len(genome.files) > 1 and block.file != current_file:
             parts.append(f"# {block.file}")
-            marked = block.file
-        parts.append(made.source.strip() + "\n")
-    told = "; ".join(f"in `{name.rpartition(':')[2]}` {made.told}" for name, (_, made) in found.items())
-    imports = "\n".join(dict.fromkeys(line for _, made in found.values() for line in made.imports.splitlines()))
-    return Change("\n\n".join(parts), imports, told)
+            current_file = block.file
+        parts.append(changes[block.name].source.strip() + "\n")
+    description = "; ".join(f"in `{name.rpartition(':')[2]}` {changed.description}" for name, changed in changes.items())
+    imports = "\n".join(dict.fromkeys(line for changed in changes.values() for line in changed.imports.splitlines()))
+    return Change("\n\n".join(parts), imports, description)

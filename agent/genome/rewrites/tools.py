@@ -1,4 +1,4 @@
-"""What the rewrites are written with: finding calls in a block, reading and setting their arguments."""
+"""Helpers that the rewrites are written with: directives, finding calls in a block, reading and setting their arguments."""
 
 from __future__ import annotations
 
@@ -9,45 +9,57 @@ from dataclasses import dataclass
 import libcst as cst
 import libcst.matchers as m
 
-Apply = Callable[[cst.Module, random.Random], "tuple[cst.Module, str] | None"]
+PARAMETERS, UNCOMMON_PARAMETERS, COMPLEX = "parameters", "uncommon parameters", "complex"
+REDUCE, UNCOMMON, SIGNIFICANT = "reduce size", "uncommon", "significant"
+DIRECTIVES = (PARAMETERS, UNCOMMON_PARAMETERS, COMPLEX, REDUCE, UNCOMMON, SIGNIFICANT)
+"""The kinds of changes that prompts ask for by name."""
+
+Result = tuple[cst.Module, str] | None
+"""The changed code and what was changed, in words; None where a rewrite does not fit."""
+Apply = Callable[[cst.Module, random.Random], Result]
 
 
 @dataclass(frozen=True)
 class Rewrite:
-    """One kind of change. `apply` returns the changed code and what it did in words, or None where it does not fit."""
+    """One kind of change to a block, and the directives that ask for such a change."""
 
     name: str
     directives: frozenset[str]
     apply: Apply
 
 
-def code(node: cst.CSTNode) -> str:
+def make_rewrites(*table: tuple[Apply, Collection[str]]) -> tuple[Rewrite, ...]:
+    """Rewrites from pairs of a function and its directives, each under its function's name."""
+    return tuple(Rewrite(function.__name__, frozenset(directives), function) for function, directives in table)
+
+
+def code_of(node: cst.CSTNode) -> str:
     return cst.Module([]).code_for_node(node)
 
 
-def name_of(call: cst.Call) -> str:
+def called_name(call: cst.Call) -> str:
     """`nn.Conv2d(...)` -> `Conv2d`."""
-    return code(call.func).rpartition(".")[2]
+    return code_of(call.func).rpartition(".")[2]
 
 
-def calls(module: cst.CSTNode, names: Collection[str]) -> list[cst.Call]:
-    return [c for c in every_call(module) if name_of(c) in names]
+def calls_of(module: cst.CSTNode, names: Collection[str]) -> list[cst.Call]:
+    return [c for c in all_calls(module) if called_name(c) in names]
 
 
-def every_call(module: cst.CSTNode) -> list[cst.Call]:
+def all_calls(module: cst.CSTNode) -> list[cst.Call]:
     return [c for c in m.findall(module, m.Call()) if isinstance(c, cst.Call)]
 
 
 def argument(call: cst.Call, position: int | None, keyword: str) -> str | None:
-    """Source of an argument, however it was given."""
+    """The source of an argument, whether it is passed by position or by keyword; None if it is not passed."""
     for index, arg in enumerate(call.args):
         if (arg.keyword is None and index == position) or (arg.keyword is not None and arg.keyword.value == keyword):
-            return code(arg.value)
+            return code_of(arg.value)
     return None
 
 
-def with_keyword(call: cst.Call, keyword: str, value: str, position: int | None = None) -> cst.Call:
-    """The call with one argument set (replaced where it stands, else appended)."""
+def with_argument(call: cst.Call, keyword: str, value: str, position: int | None = None) -> cst.Call:
+    """The call with one argument set: replaced where it is passed, else appended as a keyword."""
     args = []
     found = False
     for index, arg in enumerate(call.args):
@@ -63,48 +75,58 @@ def with_keyword(call: cst.Call, keyword: str, value: str, position: int | None 
     return call.with_changes(args=args)
 
 
-def without_keyword(call: cst.Call, keyword: str) -> cst.Call:
+def without_argument(call: cst.Call, keyword: str) -> cst.Call:
     args = [a for a in call.args if a.keyword is None or a.keyword.value != keyword]
     if args:
         args[-1] = args[-1].with_changes(comma=cst.MaybeSentinel.DEFAULT)
     return call.with_changes(args=args)
 
 
-def swap(module: cst.Module, old: cst.CSTNode, new: cst.CSTNode | str) -> cst.Module:
-    """The module with one node replaced (by identity)."""
+def replace_node(module: cst.Module, old: cst.CSTNode, new: cst.CSTNode | str) -> cst.Module:
+    """The module with the node `old`, found by identity, replaced by a node or by the source of an expression."""
     replacement = cst.parse_expression(new) if isinstance(new, str) else new
     changed = module.deep_replace(old, replacement)
     assert isinstance(changed, cst.Module)
     return changed
 
 
-def number(text: str | None) -> float | None:
-    """The value of a plain number; None for anything else."""
+def parse_number(text: str | None) -> float | None:
+    """The value of source text that is a plain number; None for anything else."""
     try:
         return float(text) if text is not None else None
     except ValueError:
         return None
 
 
-def defaults(module: cst.CSTNode, names: Collection[str]) -> list[cst.Param]:
-    """Parameters of these names that have a plain number as default."""
-    found = [p for p in m.findall(module, m.Param()) if isinstance(p, cst.Param) and p.default is not None]
-    return [p for p in found if p.name.value in names and p.default is not None and number(code(p.default)) is not None]
+def numeric_defaults(module: cst.CSTNode, names: Collection[str]) -> list[cst.Param]:
+    """The parameters of these names whose default is a plain number."""
+    parameters = [p for p in m.findall(module, m.Param()) if isinstance(p, cst.Param) and p.name.value in names]
+    return [p for p in parameters if p.default is not None and parse_number(code_of(p.default)) is not None]
 
 
-def has_method(module: cst.Module, method: str) -> bool:
-    return bool(m.findall(module, m.FunctionDef(name=m.Name(method))))
+def default_value(parameter: cst.Param) -> float:
+    """The default of a parameter that `numeric_defaults` returned."""
+    assert parameter.default is not None
+    return parse_number(code_of(parameter.default)) or 0.0
 
 
-def in_forward(module: cst.Module) -> cst.FunctionDef | None:
+def with_default(module: cst.Module, parameter: cst.Param, value: int) -> Result:
+    """Change the default of a parameter; None if it is the value already."""
+    if value == default_value(parameter):
+        return None
+    new = parameter.with_changes(default=cst.Integer(str(value)))
+    return replace_node(module, parameter, new), f"set the default of `{parameter.name.value}` to {value}"
+
+
+def forward_method(module: cst.Module) -> cst.FunctionDef | None:
     for node in m.findall(module, m.FunctionDef(name=m.Name("forward"))):
         if isinstance(node, cst.FunctionDef):
             return node
     return None
 
 
-def tidy(value: float) -> str:
-    """A number as a person writes it."""
+def format_number(value: float) -> str:
+    """A number in three significant digits; whole numbers in full."""
     if value == int(value) and abs(value) >= 1:
         return str(int(value))
     return f"{value:.3g}"

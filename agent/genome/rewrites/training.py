@@ -7,10 +7,24 @@ import random
 import libcst as cst
 import libcst.matchers as m
 
-from agent.genome.rewrites.layers import COMPLEX, PARAMETERS, REDUCE, SIGNIFICANT, UNCOMMON, UNCOMMON_PARAMETERS
-from agent.genome.rewrites.tools import Rewrite, argument, calls, code, number, swap, tidy, with_keyword
-
-Result = tuple[cst.Module, str] | None
+from agent.genome.rewrites.tools import (
+    COMPLEX,
+    PARAMETERS,
+    REDUCE,
+    SIGNIFICANT,
+    UNCOMMON,
+    UNCOMMON_PARAMETERS,
+    Result,
+    argument,
+    called_name,
+    calls_of,
+    code_of,
+    format_number,
+    make_rewrites,
+    parse_number,
+    replace_node,
+    with_argument,
+)
 
 _OPTIMIZERS = ("SGD", "AdamW", "Adam", "RMSprop", "NAdam", "RAdam")
 
@@ -28,11 +42,11 @@ def momentum(module: cst.Module, rng: random.Random) -> Result:
 
 
 def nesterov(module: cst.Module, rng: random.Random) -> Result:
-    found = [c for c in calls(module, ("SGD",)) if argument(c, None, "nesterov") and argument(c, None, "momentum")]
+    found = [c for c in calls_of(module, ("SGD",)) if argument(c, None, "nesterov") and argument(c, None, "momentum")]
     if not found:
         return None
     value = "False" if argument(found[0], None, "nesterov") == "True" else "True"
-    return swap(module, found[0], with_keyword(found[0], "nesterov", value)), f"set Nesterov momentum to {value}"
+    return replace_node(module, found[0], with_argument(found[0], "nesterov", value)), f"set Nesterov momentum to {value}"
 
 
 def warm_up(module: cst.Module, rng: random.Random) -> Result:
@@ -48,32 +62,33 @@ def cycle_shape(module: cst.Module, rng: random.Random) -> Result:
 
 
 def cosine(module: cst.Module, rng: random.Random) -> Result:
-    found = calls(module, ("OneCycleLR",))
+    found = calls_of(module, ("OneCycleLR",))
     steps = argument(found[0], 2, "total_steps") if found else None
     optimizer = argument(found[0], 0, "optimizer") if found else None
     if not steps or not optimizer:
         return None
     new = f"torch.optim.lr_scheduler.CosineAnnealingLR({optimizer}, T_max={steps})"
-    return swap(module, found[0], new), "anneal by a plain cosine without warm-up"
+    return replace_node(module, found[0], new), "anneal by a plain cosine without warm-up"
 
 
 def other_optimizer(module: cst.Module, rng: random.Random) -> Result:
-    """With a learning rate of its kind; where a schedule names a peak, that one follows."""
-    found = calls(module, _OPTIMIZERS)
+    """Change the optimizer, with a learning rate that suits it; a schedule that names a peak rate gets the same."""
+    found = calls_of(module, _OPTIMIZERS)
     if not found or not found[0].args:
         return None
-    call, parameters = found[0], code(found[0].args[0].value)
-    old = code(call.func).rpartition(".")[2]
-    decay = number(argument(call, None, "weight_decay")) or 1e-4
+    call, parameters = found[0], code_of(found[0].args[0].value)
+    old = called_name(call)
+    decay = parse_number(argument(call, None, "weight_decay")) or 1e-4
     if old == "SGD":
         name, rate = rng.choice((("AdamW", 0.004), ("NAdam", 0.003), ("RAdam", 0.005)))
-        new = f"torch.optim.{name}({parameters}, lr={rate}, weight_decay={tidy(max(decay, 0.01) if name == 'AdamW' else decay)})"
+        decay = max(decay, 0.01) if name == "AdamW" else decay
+        new = f"torch.optim.{name}({parameters}, lr={rate}, weight_decay={format_number(decay)})"
     else:
         name, rate = "SGD", 0.1
         new = f"torch.optim.SGD({parameters}, lr={rate}, momentum=0.9, nesterov=True, weight_decay=0.0001)"
-    changed = swap(module, call, new)
-    for schedule in calls(changed, ("OneCycleLR",)):
-        changed = swap(changed, schedule, with_keyword(schedule, "max_lr", str(rate), 1))
+    changed = replace_node(module, call, new)
+    for schedule in calls_of(changed, ("OneCycleLR",)):
+        changed = replace_node(changed, schedule, with_argument(schedule, "max_lr", str(rate), 1))
     return changed, f"train with {name} at a learning rate of {rate}"
 
 
@@ -82,51 +97,48 @@ def label_smoothing(module: cst.Module, rng: random.Random) -> Result:
 
 
 def any_number(module: cst.Module, rng: random.Random) -> Result:
-    """The last resort: some fraction that the block has, a little more or less."""
+    """Change some fraction in the block a little, up or down."""
     found = [f for f in m.findall(module, m.Float()) if isinstance(f, cst.Float)]
     if not found:
         return None
     node, factor = rng.choice(found), rng.choice((0.8, 0.9, 1.1, 1.25))
     new = repr(float(f"{float(node.value) * factor:.3g}"))
-    return swap(module, node, cst.Float(new)), f"change {node.value} to {new}"
+    return replace_node(module, node, cst.Float(new)), f"change {node.value} to {new}"
 
 
 def _scaled(module: cst.Module, keywords: tuple[str, ...], factor: float, what: str) -> Result:
-    """Multiplies every plain number given under one of the keywords."""
-    changed, told = module, ""
+    """Multiply every plain number that is passed under one of the keywords."""
+    changed, description = module, ""
     for keyword in keywords:
-        for call in calls(changed, (*_OPTIMIZERS, "OneCycleLR", "CosineAnnealingLR")):
-            value = number(argument(call, None, keyword))
+        for call in calls_of(changed, (*_OPTIMIZERS, "OneCycleLR", "CosineAnnealingLR")):
+            value = parse_number(argument(call, None, keyword))
             if value:
-                told = told or f"change {what} from {tidy(value)} to {tidy(value * factor)}"
-                changed = swap(changed, call, with_keyword(call, keyword, repr(float(f"{value * factor:.3g}"))))
-    return (changed, told) if told else None
+                description = description or f"change {what} from {format_number(value)} to {format_number(value * factor)}"
+                changed = replace_node(changed, call, with_argument(call, keyword, repr(float(f"{value * factor:.3g}"))))
+    return (changed, description) if description else None
 
 
 def _set(module: cst.Module, keyword: str, value: str, functions: tuple[str, ...]) -> Result:
-    found = [c for c in calls(module, functions) if argument(c, None, keyword) != value]
+    """Set a keyword argument of the first call of `functions` where it has another value; momentum only where it has one."""
+    found = [c for c in calls_of(module, functions) if argument(c, None, keyword) != value]
     if keyword == "momentum":
         found = [c for c in found if argument(c, None, "momentum")]
     if not found:
         return None
-    return swap(module, found[0], with_keyword(found[0], keyword, value)), f"set `{keyword}` to {value}"
+    return replace_node(module, found[0], with_argument(found[0], keyword, value)), f"set `{keyword}` to {value}"
 
 
-_VALUES = (PARAMETERS, UNCOMMON_PARAMETERS)
-
-TRAINING = tuple(
-    Rewrite(function.__name__, frozenset(directives), function)
-    for function, directives in (
-        (learning_rate, (*_VALUES, REDUCE)),
-        (weight_decay, (*_VALUES, REDUCE)),
-        (momentum, _VALUES),
-        (nesterov, (PARAMETERS, UNCOMMON)),
-        (warm_up, (*_VALUES, COMPLEX)),
-        (final_rate, (*_VALUES, UNCOMMON)),
-        (cycle_shape, (UNCOMMON, COMPLEX)),
-        (cosine, (SIGNIFICANT, COMPLEX, UNCOMMON)),
-        (other_optimizer, (SIGNIFICANT, COMPLEX, UNCOMMON)),
-        (label_smoothing, (COMPLEX, UNCOMMON, *_VALUES)),
-    )
+TRAINING = make_rewrites(
+    (learning_rate, (PARAMETERS, UNCOMMON_PARAMETERS, REDUCE)),
+    (weight_decay, (PARAMETERS, UNCOMMON_PARAMETERS, REDUCE)),
+    (momentum, (PARAMETERS, UNCOMMON_PARAMETERS)),
+    (nesterov, (PARAMETERS, UNCOMMON)),
+    (warm_up, (PARAMETERS, UNCOMMON_PARAMETERS, COMPLEX)),
+    (final_rate, (PARAMETERS, UNCOMMON_PARAMETERS, UNCOMMON)),
+    (cycle_shape, (UNCOMMON, COMPLEX)),
+    (cosine, (SIGNIFICANT, COMPLEX, UNCOMMON)),
+    (other_optimizer, (SIGNIFICANT, COMPLEX, UNCOMMON)),
+    (label_smoothing, (COMPLEX, UNCOMMON, PARAMETERS, UNCOMMON_PARAMETERS)),
 )
-FALLBACK = Rewrite("any_number", frozenset(), any_number)
+(FALLBACK,) = make_rewrites((any_number, ()))
+"""Used where nothing else fits; no directive asks for it."""

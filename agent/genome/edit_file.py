@@ -1,0 +1,252 @@
+"""Edit one file: replace its statements by those of an answer, and add new statements and imports.
+
+libcst takes the answer apart, but the file itself is edited by lines, so that every byte outside the edit stays: in
+libcst's tree the blank and comment lines below a block belong to the block. Runs in the editor's child process.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import libcst as cst
+
+from agent.genome.analysis import (
+    DEFINITIONS,
+    bound_names,
+    comment_start,
+    import_time_names,
+    is_plain_assignment,
+    line_span,
+    meanings,
+    parse,
+    source_lines,
+)
+from agent.genome.extraction import Violations
+from agent.genome.statements import (
+    Definition,
+    first_line,
+    import_bindings,
+    is_assignment,
+    is_demonstration,
+    is_future_import,
+    is_import,
+    meaning_of,
+    names_of,
+    omitted_bodies,
+    read_names,
+    text_of,
+)
+
+_COMMON_IMPORTS = {
+    "math": "import math",
+    "functools": "import functools",
+    "itertools": "import itertools",
+    "torch": "import torch",
+    "nn": "from torch import nn",
+    "F": "import torch.nn.functional as F",
+}
+"""Imports that answers often forget, by the name that can mean nothing else."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Edit:
+    """A statement of an answer, and the file's statement that it replaces; None for a new statement."""
+
+    statement: cst.BaseStatement
+    target: ast.stmt | None
+
+
+def edit_file(
+    source: str,
+    names: Collection[str],
+    answer: Sequence[cst.BaseStatement],
+    entry_points: Collection[str],
+    *,
+    free: bool = False,
+) -> str | Violations:
+    """Return `source` with the blocks `names` replaced by those of `answer`, and its imports and new statements added.
+
+    The answer must define all of `names` and may change nothing else; if it is `free`, it may define any of them and
+    change the program's constants. Statements that repeat existing ones are ignored. Both texts must have passed
+    `compile_error`. `entry_points`: names of the functions that the task calls.
+    """
+    existing = {name: node for node in parse(source).body if _is_replaceable(node) for name in bound_names(node)}
+    defined = {name for statement in answer if isinstance(statement, Definition) for name in names_of(statement)}
+    reasons = [f"The answer does not define `{name}`." for name in names if not free and name not in defined]
+    statements, refused = _relevant(source, [] if free else names, answer)
+    reasons += refused
+    for name in [name for statement in statements for name in omitted_bodies(statement)]:
+        reasons.append(f"The body of `{name}` is left out (`...`): write it in full, or leave out what stays as it is.")
+    edits: list[_Edit] = []
+    for statement in _without_unread_values(statements, {*existing, *entry_points}):
+        bound = names_of(statement)
+        targets = [existing[name] for name in sorted(bound) if name in existing]
+        if targets and (reason := _refusal(statement, bound, targets, names, free)):
+            reasons.append(reason)
+        else:
+            edits.append(_Edit(statement, targets[0] if targets else None))
+    if reasons:
+        return Violations(tuple(dict.fromkeys(reasons)))
+    return _splice(source, edits, _new_imports(source, answer, edits, every=not free))
+
+
+def _is_replaceable(node: ast.stmt) -> bool:
+    return isinstance(node, DEFINITIONS) or is_plain_assignment(node)
+
+
+def _relevant(
+    source: str, wanted: Collection[str], answer: Sequence[cst.BaseStatement]
+) -> tuple[list[cst.BaseStatement], list[str]]:
+    """The definitions and assignments of an answer that change something, and why other statements are refused.
+
+    `wanted`: definitions that are kept even if they repeat what the source has.
+    """
+    known = {(meaning,) for meaning in meanings(source)}
+    statements: list[cst.BaseStatement] = []
+    reasons = []
+    for statement in answer:
+        if is_import(statement) or is_demonstration(statement):
+            continue
+        if not (isinstance(statement, Definition) and statement.name.value in wanted) and meaning_of(statement) in known:
+            continue
+        if isinstance(statement, Definition) or is_assignment(statement):
+            statements.append(statement)
+        else:
+            reasons.append(f"Top-level code with side effects is not allowed: `{first_line(statement)}`.")
+    last = {s.name.value if isinstance(s, Definition) else meaning_of(s): s for s in statements}
+    kept = {id(statement) for statement in last.values()}  # of repeated definitions and values, the last one
+    return [statement for statement in statements if id(statement) in kept], reasons
+
+
+def _without_unread_values(statements: Sequence[cst.BaseStatement], wanted: Collection[str]) -> list[cst.BaseStatement]:
+    """Drop assignments that no definition reads: `x = Gate(8)` below the block is a demonstration, above it an error.
+
+    Assignments to names in `wanted` stay: the program or the task reads these.
+    """
+    values = [statement for statement in statements if not isinstance(statement, Definition)]
+    definitions = [statement for statement in statements if isinstance(statement, Definition)]
+    used = set(wanted).union(*(read_names(node) for node in definitions))
+    while read := [value for value in values if names_of(value) & used]:
+        values = [value for value in values if value not in read]
+        used = used.union(*(read_names(value) for value in read))
+    return [statement for statement in statements if statement not in values]
+
+
+def _refusal(
+    statement: cst.BaseStatement, bound: Collection[str], targets: Sequence[ast.stmt], names: Collection[str], free: bool
+) -> str:
+    """Why the statement, which binds `bound`, may not replace `targets`; empty if it may."""
+    name = next(name for name in sorted(bound) if name in bound_names(targets[0]))
+    defined = isinstance(targets[0], DEFINITIONS)
+    if free:
+        if defined and name not in names:
+            return f"`{name}` is frozen: leave it out."
+        if len(set(targets)) > 1 or not bound_names(targets[0]) <= set(bound):
+            return f"The name `{name}` is bound in the program together with others: bind the same ones, or choose a new one."
+        return ""
+    if not isinstance(statement, Definition):
+        return f"The name `{name}` exists in the program already with another value; choose a new one."
+    if name not in names:
+        asked = " and ".join(f"`{n}`" for n in names)
+        return f"The answer changes `{name}`; only {asked} may change: leave `{name}` out."
+    return ""
+
+
+def _new_imports(
+    source: str, answer: Sequence[cst.BaseStatement], edits: Sequence[_Edit], *, every: bool
+) -> list[cst.BaseStatement]:
+    """The answer's imports that the file lacks, and common ones that the answer forgot.
+
+    `every`: also those that the edits do not read.
+    """
+    body = parse(source).body
+    present = set[str]().union(*(import_bindings(node) for node in body if isinstance(node, ast.Import | ast.ImportFrom)))
+    own = {name for node in body if _is_replaceable(node) for name in bound_names(node)}
+    own = own.union(*(names_of(edit.statement) for edit in edits))
+    read = set[str]().union(*(read_names(edit.statement) for edit in edits))
+    imports: list[cst.BaseStatement] = []
+    for statement in answer:
+        if not is_import(statement) or (bindings := import_bindings(parse(text_of(statement)))) <= present:
+            continue
+        names = names_of(statement)
+        if every or is_future_import(statement) or "*" in names or (names & read and not names <= own):
+            present |= bindings
+            imports.append(statement)
+    bound = own.union(*(bound_names(node) for node in body), *(names_of(statement) for statement in imports))
+    forgotten = [line for name, line in _COMMON_IMPORTS.items() if name in read - bound]
+    return [*imports, *map(cst.parse_statement, forgotten)]
+
+
+class _Place(NamedTuple):
+    """Lines [start, stop) of a file, counted from 0, that new text replaces. At the same line the lower rank comes first."""
+
+    start: int
+    stop: int
+    rank: int
+
+
+_IMPORT, _BELOW, _ABOVE, _REPLACEMENT = range(4)
+"""Ranks: imports; new statements that follow what is above them; new ones that precede what is below; replacements."""
+
+
+def _splice(source: str, edits: Sequence[_Edit], imports: Sequence[cst.BaseStatement]) -> str:
+    """Return the file's text with the edits made and the imports added below its own.
+
+    A new statement is put above the next statement of the answer that has a place in the file, else below the last one
+    that has; but never above what it reads on import.
+    """
+    lines, tree = source_lines(source), parse(source)
+    pieces: defaultdict[_Place, str] = defaultdict(str)
+    bound_at = {name: _below(node) for node in tree.body for name in bound_names(node)}
+    for number, edit in enumerate(edits):
+        if edit.target is not None:
+            first, last = line_span(edit.target)
+            bare = edit.statement.with_changes(leading_lines=[])  # the comments in the file stay
+            pieces[_Place(first - 1, last, _REPLACEMENT)] += text_of(bare) + "\n"
+        else:
+            text = text_of(edit.statement)
+            read = {name for node in parse(text).body for name in import_time_names(node)}
+            place = max([_place_of_new(lines, edits, number), *(bound_at[name] for name in read if name in bound_at)])
+            bound_at |= dict.fromkeys(names_of(edit.statement), place)
+            pieces[place] += f"\n\n{text}\n" if place.rank == _BELOW else f"{text}\n\n\n"
+    future_line, import_line = _import_lines(tree)
+    for statement in imports:
+        line = future_line if is_future_import(statement) else import_line
+        pieces[_Place(line, line, _IMPORT)] += f"{text_of(statement)}\n"
+    ending = "\r\n" if lines and lines[0].endswith("\r\n") else "\n"
+    for place, text in sorted(pieces.items(), reverse=True):  # from the bottom up: line numbers above stay valid
+        unended = place.start == len(lines) and lines and not lines[-1].endswith("\n")
+        new = ("\n" if unended else "") + text
+        lines[place.start : place.stop] = [new.replace("\r\n", "\n").replace("\n", ending)]
+    return "".join(lines)
+
+
+def _below(node: ast.stmt) -> _Place:
+    last = line_span(node)[1]
+    return _Place(last, last, _BELOW)
+
+
+def _place_of_new(lines: list[str], edits: Sequence[_Edit], number: int) -> _Place:
+    """Where the new statement `edits[number]` goes, as far as its neighbours in the answer decide."""
+    if later := [edit.target for edit in edits[number + 1 :] if edit.target is not None]:
+        first = comment_start(lines, line_span(later[0])[0]) - 1
+        return _Place(first, first, _ABOVE)
+    if earlier := [edit.target for edit in edits[:number] if edit.target is not None]:
+        return _below(earlier[-1])
+    return _Place(len(lines), len(lines), _BELOW)
+
+
+def _import_lines(tree: ast.Module) -> tuple[int, int]:
+    """The lines below which new `__future__` imports and other new imports go."""
+    future = plain = 0
+    for position, node in enumerate(tree.body):
+        docstring = position == 0 and isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        if docstring or (isinstance(node, ast.ImportFrom) and node.module == "__future__"):
+            future = plain = node.end_lineno or 0
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            plain = node.end_lineno or 0
+    return future, plain

@@ -1,0 +1,1 @@
+"""One file for each way to reach a language model; only these files import openai and litellm."""

@@ -1,0 +1,280 @@
+"""Drives a search: proposes what it plans, has it bred and trained, and feeds every result back.
+
+The decisions are `agent/search/evolve.py` and its twin `steady.py`. Here is what surrounds them: admission, the
+user's steering, what an earlier process of the run did, and the journal.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, Protocol, TypeVar
+
+from agent.core.errors import Halted
+from agent.journal.events import Event, GenerationEnded, Proposed, Settled
+from agent.operators import Brief, Context
+from agent.population.archive import Archive
+from agent.population.candidate import Candidate, Duplicate, Failure, Individual, Outcome, Variant
+from agent.run.context import RunContext
+from agent.search.evolve import Generation, Plan, generations
+from agent.search.feedback import Feedback
+from agent.search.recipes import RecipeSampler
+from agent.search.reflection import Question
+from agent.search.settings import SearchSettings
+from agent.search.steady import Population, Prefetch, steady
+from agent.search.steering import Steering
+
+_T = TypeVar("_T")
+
+
+class Breeding(Protocol):
+    """Turns candidates into variants; a `BreedingPool`."""
+
+    def submit(self, candidate: Candidate, context: Context) -> Future[Variant | Failure]: ...
+
+    def ask(self, question: Question) -> Future[str]: ...
+
+
+class Evaluation(Protocol):
+    """Turns variants into individuals; an `EvaluationPool`."""
+
+    def submit(self, variant: Variant) -> Future[Individual | Failure]: ...
+
+
+@dataclass(frozen=True)
+class SearchState:
+    """What a search decides by, and what its decisions change."""
+
+    archive: Archive
+    brief: Brief
+    settings: SearchSettings
+    sampler: RecipeSampler
+    feedback: Feedback
+    steering: Steering | None = None
+
+
+class SearchLoop(ABC):
+    """One process of a run. For one thread."""
+
+    def __init__(self, run: RunContext, search: SearchState, breeding: Breeding, evaluation: Evaluation) -> None:
+        self._run, self._search, self._breeding, self._evaluation = run, search, breeding, evaluation
+        self._halted = False
+        """Something was not started, or not finished: the run comes to its end."""
+        self._ids = (f"{n:04d}" for n in count(1))
+
+    @abstractmethod
+    def work(self) -> None:
+        """Until the search is at its end, or nothing more is admitted. Raises MachineError when a pool does."""
+
+    def _record(self, events: Iterable[Event]) -> None:
+        for event in events:
+            self._run.record(event)
+
+    def _propose(self, plan: Plan, generation: int) -> Candidate:
+        parent = self._search.archive.individuals[plan[0].parents[0]]
+        lessons = self._search.feedback.lessons_for(plan, parent)
+        candidate = Candidate(next(self._ids), generation, plan, lessons)
+        self._run.record(Proposed(candidate))
+        return candidate
+
+    def _context(self, candidate: Candidate, under_way: Sequence[Candidate | Variant]) -> Context:
+        """What is known when the candidate's prompts are written."""
+        search, archive, steering = self._search, self._search.archive, self._search.steering
+        named = {id for recipe in candidate.recipes for id in (*recipe.parents, recipe.elite) if id}
+        steered = {id: archive.individuals[id] for id in sorted(named)}
+        if steering:
+            steered = {id: steering.apply(one) for id, one in steered.items()}
+        return Context(
+            search.brief,
+            archive.seed,
+            steered,
+            recent=archive.recent(search.settings.recent),
+            front=tuple(archive.front()),
+            lessons=search.feedback.rendered_lessons(candidate),
+            guidance=steering.guidance if steering else "",
+            written_directives=search.feedback.written,
+            under_way=tuple(under_way),
+            known_programs=archive.known_programs(),
+        )
+
+    def _look_for_steering(self) -> None:
+        if self._search.steering:
+            self._record(self._search.steering.look())
+
+    def _train(self, child: Variant) -> Future[Individual | Failure] | Duplicate:
+        """Submits a variant for evaluation, unless its program is known."""
+        if twin := self._search.archive.claim(child):
+            duplicate = Duplicate(child.candidate, twin)
+            self._run.record(Settled(duplicate))
+            return duplicate
+        return self._evaluation.submit(child)
+
+    def _learn(self, outcome: Outcome) -> None:
+        self._record(self._search.feedback.settled(outcome))
+
+    def _take_answer(self, question: Question, answer: str | None) -> None:
+        """None: the question was not asked any more."""
+        if answer is not None:
+            self._record(self._search.feedback.answered(question, answer))
+
+    def _result(self, future: Future[_T]) -> _T | None:
+        """None for work that was not started any more."""
+        try:
+            return future.result()
+        except Halted:
+            self._halted = True
+            return None
+
+    def _end_generation(self, number: int, population: Sequence[Individual], elites: Sequence[Individual]) -> None:
+        archive = self._search.archive
+        members, kept, front = (tuple(one.id for one in group) for group in (population, elites, archive.front()))
+        self._run.record(GenerationEnded(number, members, kept, front, archive.hypervolume()))
+
+
+class GenerationalLoop(SearchLoop):
+    """The paper's schedule. The same seed and the same answers give the same run, whatever the timing."""
+
+    def work(self) -> None:
+        s = self._search
+        search = generations(s.archive.seed, s.archive.objectives, s.settings, s.sampler)
+        trained: list[Individual] | None = None
+        proposed = 0
+        while not self._halted:
+            self._look_for_steering()
+            try:
+                generation = next(search) if trained is None else search.send(trained)
+            except StopIteration:
+                return
+            candidates = self._propose_all(generation, proposed)
+            proposed += len(candidates)
+            trained = self._bring_up(candidates)
+            if not self._halted:  # else it is not finished: a resume will close it
+                self._close(generation, trained)
+
+    def _propose_all(self, generation: Generation, proposed: int) -> list[Candidate]:
+        """`proposed`: candidates before this generation. Those of an earlier process were admitted then."""
+        candidates: list[Candidate] = []
+        for plan in generation.plans:
+            known = proposed + len(candidates) < len(self._run.replay.candidates)
+            if not known and not self._run.admission.admits():
+                self._halted = True
+                break
+            candidates.append(self._propose(plan, generation.number))
+        return candidates
+
+    def _bring_up(self, candidates: Sequence[Candidate]) -> list[Individual]:
+        """Breeds and trains all of them at once; takes the results in order of proposal, so that no chance lies in timing."""
+        contexts = [self._context(one, [other for other in candidates if other is not one]) for one in candidates]
+        bred = [self._breeding.submit(one, context) for one, context in zip(candidates, contexts, strict=True)]
+        under_way: list[Future[Individual | Failure] | Outcome] = []
+        for future in bred:
+            child = self._result(future)
+            if child is not None:
+                under_way.append(child if isinstance(child, Failure) else self._train(child))
+        results = [self._result(one) if isinstance(one, Future) else one for one in under_way]
+        outcomes = [outcome for outcome in results if outcome is not None]
+        for outcome in outcomes:
+            self._search.archive.add(outcome)
+            self._learn(outcome)
+        return [outcome for outcome in outcomes if isinstance(outcome, Individual)]
+
+    def _close(self, generation: Generation, trained: Sequence[Individual]) -> None:
+        for question in self._search.feedback.questions():
+            self._take_answer(question, self._result(self._breeding.ask(question)))
+        self._end_generation(generation.number, generation.population(trained), generation.elites)
+
+
+class SteadyLoop(SearchLoop):
+    """Keeps every evaluation slot busy: each result counts as soon as it arrives."""
+
+    def __init__(
+        self, run: RunContext, search: SearchState, breeding: Breeding, evaluation: Evaluation, slots: int, concurrency: int
+    ) -> None:
+        """`slots`: trainings at once; `concurrency`: candidates that can be bred at once."""
+        super().__init__(run, search, breeding, evaluation)
+        self._population, self._settled = Population(search.archive, search.settings), 0
+        self._prefetch = Prefetch(slots, concurrency)
+        self._prefetch.add_settled(search.archive.seed, search.archive.seed.evidence.total)
+        self._bred: dict[Future[Variant | Failure], float] = {}
+        self._asked: dict[Future[str], Question] = {}
+        self._trained: dict[Future[Individual | Failure], float] = {}
+        """Work that is under way, with the monotonic time of its start."""
+
+    def work(self) -> None:
+        candidates = self._candidates()
+        while True:
+            while self._prefetch.wants_more(len(self._bred), len(self._trained)) and (one := next(candidates, None)):
+                context = self._context(one, self._run.tracker.under_way(beside=one.id))
+                self._bred[self._breeding.submit(one, context)] = time.monotonic()
+            for question in () if self._halted else self._search.feedback.questions():
+                self._asked[self._breeding.ask(question)] = question
+            under_way: list[Future[Any]] = [*self._bred, *self._trained, *self._asked]
+            if not under_way:
+                return
+            done, _ = wait(under_way, return_when=FIRST_COMPLETED)
+            for bred in done & self._bred.keys():
+                self._take_bred(bred)
+            for answered in done & self._asked.keys():
+                self._take_answer(self._asked.pop(answered), self._result(answered))
+            for trained in done & self._trained.keys():
+                seconds = time.monotonic() - self._trained.pop(trained)
+                if outcome := self._result(trained):
+                    self._take_outcome(outcome, seconds)
+
+    def _candidates(self) -> Iterator[Candidate | None]:
+        """First what an earlier process left unfinished, then new ones; None while none is admitted."""
+        replay = self._run.replay
+        yield from self._restore()
+        s = self._search
+        plans = steady(self._population, s.archive, s.settings, s.sampler, proposed=len(replay.candidates))
+        for _ in range(len(replay.candidates), s.settings.candidates):
+            while not self._run.admission.admits():
+                yield None
+            self._look_for_steering()
+            yield self._propose(next(plans), self._settled // s.settings.population)
+
+    def _restore(self) -> list[Candidate]:
+        """Takes over what an earlier process did, in its order; returns the candidates that are not settled."""
+        replay, settled = self._run.replay, set()
+        for variant in replay.variants.values():
+            self._search.archive.claim(variant)
+            self._run.tracker.attach(variant)
+        for event in replay.history:
+            if isinstance(event, Individual | Failure | Duplicate):
+                settled.add(event.id)
+                self._add(event)
+            else:
+                self._search.feedback.restore(event)
+        for _ in replay.candidates:
+            next(self._ids)
+        return [candidate for id, candidate in replay.candidates.items() if id not in settled]
+
+    def _take_bred(self, future: Future[Variant | Failure]) -> None:
+        self._prefetch.add_bred(time.monotonic() - self._bred.pop(future))
+        child = self._result(future)
+        if child is None:
+            return
+        result = child if isinstance(child, Failure) else self._train(child)
+        if isinstance(result, Future):
+            self._trained[result] = time.monotonic()
+        else:
+            self._take_outcome(result)
+
+    def _take_outcome(self, outcome: Outcome, seconds: float = 0.0) -> None:
+        """Every `search.population` results count as a generation in the journal."""
+        self._prefetch.add_settled(outcome, seconds)
+        self._add(outcome)
+        number, rest = divmod(self._settled, self._search.settings.population)
+        if not rest and not self._halted:
+            self._end_generation(number, self._population.members, self._population.members)
+
+    def _add(self, outcome: Outcome) -> None:
+        self._settled += 1
+        self._search.archive.add(outcome)
+        if isinstance(outcome, Individual):
+            self._population.add(outcome)
+        self._learn(outcome)
