@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from agent.core.errors import UserError
 from agent.core.objectives import Noise, Objective
-from agent.journal.events import Record, Repeated
+from agent.journal.events import Record, SeedRepeated
 from agent.population.candidate import Failure, Individual
 from agent.run.admission import Admission
 from agent.run.evaluation import Evaluator
@@ -19,7 +19,7 @@ def measure(
     objectives: Sequence[Objective],
     trainings: int,
     training_seed: int,
-    past: Mapping[int, Repeated],
+    past: Mapping[int, SeedRepeated],
     record: Record,
     admission: Admission,
 ) -> Noise | None:
@@ -31,16 +31,16 @@ def measure(
     if not trainings:
         return None
 
-    def repeat(number: int) -> Repeated:
+    def repeat(number: int) -> SeedRepeated:
         if known := past.get(number):
             return known
-        admission.to_evaluate(Repeated.id_of(number))
+        admission.to_evaluate(SeedRepeated.id_of(number))
         timed = evaluator.timed(seed.candidate, seed.genome, training_seed=number)
         match timed.outcome:
             case Failure(reason=reason):
-                repeated = Repeated(number, None, reason, timed.seconds, timed.gpus)
+                repeated = SeedRepeated(number, None, reason, timed.seconds, timed.gpus)
             case Individual(fitness=fitness):
-                repeated = Repeated(number, fitness, "", timed.seconds, timed.gpus)
+                repeated = SeedRepeated(number, fitness, "", timed.seconds, timed.gpus)
         record(repeated)
         return repeated
 

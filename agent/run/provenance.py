@@ -45,7 +45,7 @@ class Start(Protocol):
     def config(self) -> Mapping[str, Any]: ...
 
     @property
-    def basis(self) -> Mapping[str, str]: ...
+    def provenance(self) -> Mapping[str, str]: ...
 
 
 def changes(before: Mapping[str, Any], now: Start, said: Mapping[str, Any], accept: bool) -> tuple[str, ...]:
@@ -54,7 +54,7 @@ def changes(before: Mapping[str, Any], now: Start, said: Mapping[str, Any], acce
     Raises UserError if there is anything beside what was said on the command line, unless the user accepts it.
     """
     settings = settings_that_differ(before["config"], now.config)
-    rest = differences(before.get("basis", {}), now.basis)
+    rest = differences(before.get("basis", {}), now.provenance)
     unsaid = [line for key, line in settings.items() if key not in dotted(said)] + rest
     if unsaid and not accept:
         shown = "\n".join(f"  {line}" for line in unsaid[:_SHOWN])

@@ -18,7 +18,7 @@ from agent.core.errors import Halted, MachineError, UserError
 from agent.core.objectives import Noise
 from agent.journal.codec import read_seed
 from agent.journal.events import CallsRepeated, RunEnded, RunStarted, Settled, Watch
-from agent.journal.replay import Replay
+from agent.journal.replay import Replay, read_replay
 from agent.journal.store import Journal
 from agent.lineage import Lineage
 from agent.llm import Failover, FailoverPolicy
@@ -100,7 +100,7 @@ def resume(folder: RunFolder, watch: Watch, said: Mapping[str, Any] | None = Non
         if isinstance(seed, Failure):
             raise MachineError(f"The seed does not train any more: {seed.reason}")
         begun = replace(begun, accepted=accepted, until_restarted=anew)
-        _evolve(components, folder, journal, lineage, seed, journal.replay(components.genome), watch, begun)
+        _evolve(components, folder, journal, lineage, seed, read_replay(journal, components.genome), watch, begun)
 
 
 def _found(folder: RunFolder, config: Config) -> None:
@@ -134,7 +134,7 @@ def _evolve(
     slots = len(e.evaluator.devices)
     guess, gpus = _guess(seed, e.evaluator), e.evaluator.gpus(seed.evidence.device)
     budget = Budget(config.limits, slots=slots, concurrency=config.llm.concurrency, guess=guess)
-    budget.recall(journal.costs())
+    budget.recall(journal.cost_rows())
     supervisor = Supervisor(budget, e.models.values(), e.evaluator.close, config.search.candidates, watch, replay)
     record = EventBus(journal, lineage, supervisor.see, budget, config.objective_list(), seed, replay)
     record(begun)

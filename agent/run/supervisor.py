@@ -49,14 +49,14 @@ class Supervisor:
         if isinstance(event, Bred) or (isinstance(event, Settled) and event.outcome.id != SEED_ID):
             first = self._first_candidate is not None and not self._first_candidate.landed
             if first or isinstance(event, Settled):
-                self.foretell(aloud=first)
+                self.foretell(announce=first)
             if self._first_candidate:
                 self._first_candidate.land()
 
-    def foretell(self, *, aloud: bool = True) -> None:
+    def foretell(self, *, announce: bool = True) -> None:
         """Nothing, while nothing is known."""
-        if words := forecast_text(self._budget.forecast(self._planned)):
-            self._watch(ForecastUpdated(words, aloud))
+        if text := forecast_text(self._budget.forecast(self._planned)):
+            self._watch(ForecastUpdated(text, announce))
 
     def gives_up(self) -> bool:
         """Should nobody wait for a model that does not answer any more?"""

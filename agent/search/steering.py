@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from agent.core.text import clean
-from agent.journal.events import Steered
+from agent.journal.events import SteeringChanged
 from agent.population.candidate import Individual
 
 LIMIT = 4_000
@@ -19,7 +19,7 @@ _READ = 64 << 10
 class Steering:
     """Reads both files again whenever they changed. For one thread."""
 
-    def __init__(self, guidance: Path, frozen: Path, usual: frozenset[str], record: Callable[[Steered], None]) -> None:
+    def __init__(self, guidance: Path, frozen: Path, usual: frozenset[str], record: Callable[[SteeringChanged], None]) -> None:
         """`usual`: the blocks that are frozen while there is no such file."""
         self.guidance = ""
         self.frozen = self._usual = usual
@@ -32,12 +32,12 @@ class Steering:
         if self._changed(guidance):
             text, said = _read(guidance)
             self.guidance = text if len(text) <= LIMIT else text[:LIMIT] + "\n[cut]"
-            self._record(Steered("guidance", said or self.guidance))
+            self._record(SteeringChanged("guidance", said or self.guidance))
         if self._changed(frozen):
             text, said = _read(frozen)
             names = frozenset(line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#"))
             self.frozen = names if frozen.exists() and not said else self._usual
-            self._record(Steered("frozen", said or ", ".join(sorted(self.frozen))))
+            self._record(SteeringChanged("frozen", said or ", ".join(sorted(self.frozen))))
 
     def seen(self, individual: Individual) -> Individual:
         """The same individual with those blocks frozen that are now."""

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from agent.core.errors import MachineError
+from agent.journal.replay import read_replay
 from agent.journal.store import Journal
 from agent.lineage import Branches, Lineage, Planned
 from agent.lineage import writer as module
@@ -250,7 +251,7 @@ def test_a_process_that_is_killed_between_commit_and_journal_is_made_up_for(tmp_
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
     journal = Journal(tmp_path / "journal.db")
-    known = journal.replay(frozenset()).commits
+    known = read_replay(journal, frozenset()).commits
     assert len(known) == journaled
     assert len(refs(repository, "refs/heads/evolve")) == branched
     before = {name: git(repository, "rev-parse", name) for name in refs(repository, "refs/heads/evolve")}
@@ -262,7 +263,7 @@ def test_a_process_that_is_killed_between_commit_and_journal_is_made_up_for(tmp_
             writer.add(Planned(id, {"model.py": f"width = {n}\n"}, (f"{n - 1:04}" if n > 1 else SEED_ID,), f"{id} again"))
     writer.flush()
     writer.close()
-    after = journal.replay(frozenset()).commits
+    after = read_replay(journal, frozenset()).commits
     assert after == {id: git(repository, "rev-parse", f"evolve/night/{id}") for id in after}
     assert len(after) == 6
     assert {name: git(repository, "rev-parse", name) for name in before} == before  # nothing was written twice
