@@ -12,7 +12,7 @@ from agent.journal.accounts import Accounts
 from agent.journal.events import Event, RunEnded, Settled
 from agent.journal.replay import Replay
 from agent.journal.store import Journal
-from agent.lineage import Branches, Lineage, Planned, message
+from agent.lineage import BranchWriter, Lineage, PlannedCommit, commit_message
 from agent.population.candidate import Duplicate, Failure, Individual
 
 
@@ -35,7 +35,7 @@ class EventBus:
         self._journal, self._watch, self._budget = journal, watch, budget
         self._objectives, self._seed = objectives, seed
         self._committed = set(replay.commits)
-        self._branches = Branches(lineage, replay.commits, lambda events: journal.record(*events))
+        self._branches = BranchWriter(lineage, replay.commits, lambda events: journal.record(*events))
         self._heap = CollectorTuning()
         self._lock = threading.Lock()
         self.accounts = Accounts()
@@ -67,9 +67,9 @@ class EventBus:
         if outcome.genome is None or outcome.id in self._committed:
             return
         account = self.accounts.look(outcome.id)
-        text = message(outcome, self._seed, self._objectives, account.usd, account.models)
+        text = commit_message(outcome, self._seed, self._objectives, account.usd, account.models)
         failed = isinstance(outcome, Failure)
-        self._branches.add(Planned(outcome.id, outcome.genome.files, outcome.candidate.parents, text, failed))
+        self._branches.add(PlannedCommit(outcome.id, outcome.genome.files, outcome.candidate.parents, text, failed))
         self._committed.add(outcome.id)
 
 
