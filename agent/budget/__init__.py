@@ -1,20 +1,46 @@
-"""The ceilings of a run: hours, dollars, tokens, GPU hours, children. Asked before anything is spent; no I/O.
+"""The limits of a run: hours, dollars, tokens, GPU hours, candidates. Asked before anything is spent; no I/O.
 
 `RunLimits` is what the user allows, `Spend` what the run's events say of its costs, `Budget` compares the two:
 
-    budget = Budget(limits, slots=..., concurrency=...)
-    budget.recall(journal.costs())           # a resumed run: what earlier processes spent
+    budget = Budget(limits, slots=..., concurrency=..., tracker=tracker)
+    budget.recall(journal.cost_rows())        # a resumed run: what earlier processes spent
     budget.see(event)                         # every event of this process, RunStarted first
-    budget.admits_breeding()                  # before a child is drawn: a Refusal, or None for yes
-    budget.admits_call(id)                    # before each model call of a child that was drawn
+    budget.admits_breeding()                  # before a candidate is proposed: a Refusal, or None for yes
+    budget.admits_call(id)                    # before each model call of a proposed candidate
     budget.admits_evaluation(id)              # before its evaluation begins, and when it has its slot
 
 What follows the search may use the reserve: it asks a budget whose limits have `reserve=0`.
 """
 
-from agent.budget.budget import Budget, Clock, Refusal
-from agent.budget.forecast import Forecast, forecast
-from agent.budget.limits import RunLimits, check, next_time
-from agent.budget.spend import Guess, Spend
+from __future__ import annotations
 
-__all__ = ["Budget", "Clock", "Forecast", "Guess", "Refusal", "RunLimits", "Spend", "check", "forecast", "next_time"]
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from agent.budget.budget import Budget as Budget
+    from agent.budget.budget import Refusal as Refusal
+    from agent.budget.clock import Clock as Clock
+    from agent.budget.forecast import Forecast as Forecast
+    from agent.budget.limits import RunLimits as RunLimits
+    from agent.budget.limits import check_prices as check_prices
+    from agent.budget.spend import Guess as Guess
+    from agent.budget.spend import Spend as Spend
+
+_MODULES = {
+    "Budget": "budget",
+    "Refusal": "budget",
+    "Clock": "clock",
+    "Forecast": "forecast",
+    "RunLimits": "limits",
+    "check_prices": "limits",
+    "Guess": "spend",
+    "Spend": "spend",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports what is asked for: `evolve --help` needs the table of limits and none of the rest."""
+    if name in _MODULES:
+        return getattr(import_module(f"agent.budget.{_MODULES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

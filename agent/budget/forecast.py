@@ -1,13 +1,17 @@
-"""How far a run will get, from what was measured so far: as numbers, as facts and in words."""
+"""How far a run will get, from what was measured so far: as numbers, as facts for `--json` and in words."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, tzinfo
+from datetime import datetime
 from typing import Any
 
-from agent.budget.limits import HOUR, RunLimits, seconds_left
-from agent.budget.spend import Mean, Spend
+from agent.budget.clock import RunTime
+from agent.budget.limits import LIMITS, AmountLimit, RunLimits, TimeLimit
+from agent.budget.spend import Spend
+
+PLANNED = "planned"
+"""Stands for a limit where the schedule's own plan ends the search."""
 
 
 @dataclass(frozen=True)
@@ -15,87 +19,75 @@ class Forecast:
     """What the running means promise. None where nothing is known yet."""
 
     seconds_per_variant: float | None
-    """Of wall time from one settled child to the next."""
+    """Wall time from one settled candidate to the next."""
     usd_per_variant: float | None
     gpu_seconds_per_variant: float | None
     variants: int | None
-    """How many more children will settle before the search ends; None: unknown, or without end."""
+    """How many more candidates will settle before the search ends; None: unknown, or without end."""
     limit: str | None
     """The key in `[limits]` that ends it; `planned` if the plan is done before."""
     ends: float | None
     """When, in seconds since the epoch."""
 
 
-def forecast(
-    limits: RunLimits,
-    spend: Spend,
-    now: float,
-    slots: int,
-    concurrency: int = 1,
-    *,
-    planned: int | None = None,
-    zone: tzinfo | None = None,
+def compute_forecast(
+    limits: RunLimits, spend: Spend, time: RunTime, slots: int, concurrency: int = 1, *, planned: int | None = None
 ) -> Forecast:
-    """`now`: seconds since the epoch; `planned`: children that the schedule draws if nothing stops it."""
-    s, share = spend, limits.share
-    pace = _pace(s, slots, concurrency)
-    # Children without any call cost nothing, and say nothing of calls whose price nobody knows.
-    usd = None if s.unpriced_calls and not s.usd else _known(s.variant_usd, s.child_usd)
-    tokens = _known(s.variant_tokens, s.child_tokens)
-    gpu = _known(s.variant_gpu, s.gpu)
-    rooms: list[tuple[str, float, float | None]] = [  # what is left, and what one child takes of it
-        *((limit, left, pace) for limit, left in seconds_left(limits, s.started, s.seconds, now, zone).items()),
-        *([("usd", limits.usd * share - s.usd, usd)] if limits.usd else []),
-        *([("tokens", limits.tokens - s.tokens_in - s.tokens_out, tokens)] if limits.tokens else []),
-        *([("gpu_hours", limits.gpu_hours * share * HOUR - s.gpu_seconds, gpu)] if limits.gpu_hours else []),
-        *([("variants", limits.variants - s.settled, 1.0)] if limits.variants else []),
-        *([("planned", planned - s.settled, 1.0)] if planned is not None else []),
-    ]
-    more: list[tuple[int, str]] = []
-    for limit, left, each in rooms:
+    """`slots`: evaluations at once; `concurrency`: candidates bred at once; `planned`: candidates that the schedule proposes."""
+    pace = _pace(spend, slots, concurrency)
+    usd, gpu = spend.usd_per_variant, spend.gpu_seconds_per_variant
+    ends: list[tuple[int, str]] = []
+    for key, left, each in _remaining(limits, spend, time, pace, planned):
         if each is None:
-            more.clear()  # one that is unknown may be the first to end it
+            ends.clear()  # a limit of which the use is unknown may be the first to end it
             break
         if left <= 0 or each > 0:
-            more.append((max(0, int(left / each)) if left > 0 else 0, limit))
-    if not more:
+            ends.append((max(0, int(left / each)) if left > 0 else 0, key))
+    if not ends:
         return Forecast(pace, usd, gpu, None, None, None)
-    variants, first = min(more)
-    return Forecast(pace, usd, gpu, variants, first, None if pace is None else now + variants * pace)
+    variants, first = min(ends)
+    return Forecast(pace, usd, gpu, variants, first, None if pace is None else time.now + variants * pace)
 
 
-def _known(*means: Mean) -> float | None:
-    """The first that anything is known of: of a settled child, or of one that has its code only."""
-    return next((mean.value for mean in means if mean.known), None)
+def _remaining(
+    limits: RunLimits, spend: Spend, time: RunTime, pace: float | None, planned: int | None
+) -> list[tuple[str, float, float | None]]:
+    """(key, what the search may still use, what one candidate takes of it) of every limit that is set, and of the plan."""
+    remaining: list[tuple[str, float, float | None]] = []
+    for limit in LIMITS:
+        value = getattr(limits, limit.key)
+        if value is None:
+            continue
+        match limit:
+            case TimeLimit():
+                remaining.append((limit.key, limit.seconds_left(limits, time), pace))
+            case AmountLimit():
+                spent = (limit.spent_by_settled or limit.spent)(spend)
+                left = value * limit.share(limits) * limit.unit - spent
+                remaining.append((limit.key, left, limit.per_candidate(spend)))
+    if planned is not None:
+        remaining.append((PLANNED, planned - spend.settled, 1.0))
+    return remaining
 
 
-def _pace(s: Spend, slots: int, concurrency: int) -> float | None:
-    """Wall seconds from one settled child to the next.
+def _pace(spend: Spend, slots: int, concurrency: int) -> float | None:
+    """Wall seconds from one settled candidate to the next.
 
-    What the narrower of breeding and evaluation lets through, until every slot has settled a few; then as observed,
-    with all waiting in it.
+    Until every slot has settled a few, computed from the slower of breeding and evaluation; then as observed, with all
+    waiting included.
     """
-    settled = len(s.ends) - 1
+    settled = len(spend.settled_at) - 1
     if settled >= 3 * max(slots, concurrency):
-        return (s.ends[-1] - s.ends[0]) / settled
-    if not (s.child_seconds.known and s.evaluation.known):
+        return (spend.settled_at[-1] - spend.settled_at[0]) / settled
+    if not (spend.candidate_seconds.known and spend.evaluation.known):
         return None
-    evaluation = s.variant_evaluation if s.variant_evaluation.known else s.evaluation
-    return max(s.child_seconds.value / concurrency, evaluation.value / slots)
+    evaluation = spend.variant_evaluation if spend.variant_evaluation.known else spend.evaluation
+    return max(spend.candidate_seconds.value / concurrency, evaluation.value / slots)
 
 
 Facts = dict[str, Any]
 
-_ENDS = {
-    "planned": "when all are done",
-    "variants": "when as many as were allowed are done",
-    "hours": "when the hours are used up",
-    "until": "when the time is up",
-    "usd": "when the dollars are used up",
-    "tokens": "when the tokens are used up",
-    "gpu_hours": "when the GPU hours are used up",
-}
-"""By the limit that ends the search."""
+_ENDINGS = {PLANNED: "when all are done", **{limit.key: limit.ending for limit in LIMITS}}
 
 
 def forecast_facts(forecast: Forecast) -> Facts:
@@ -120,9 +112,9 @@ def forecast_text(forecast: Forecast) -> str:
     each = f"{_short(pace)} and {usd} a variant"
     if forecast.variants is None:
         return f"{each}; no end in sight"
-    end = _ENDS[forecast.limit or "planned"]
+    ending = _ENDINGS[forecast.limit or PLANNED]
     at = f" by {datetime.fromtimestamp(forecast.ends):%a %H:%M}" if forecast.ends is not None else ""
-    return f"{each}; {forecast.variants:,} more variants{at}, {end}"
+    return f"{each}; {forecast.variants:,} more variants{at}, {ending}"
 
 
 def _short(seconds: float) -> str:

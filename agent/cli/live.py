@@ -105,10 +105,10 @@ class Live:
         match event:
             case StopRequested(reason):
                 self._tell(Text(f"{reason}: finishing what is under way; once more stops at once", "bold yellow"))
-            case ForecastUpdated(words, aloud):
-                self._forecast = words
-                if aloud:
-                    self._tell(Text(f"forecast: {words}", "bold"))
+            case ForecastUpdated(text, announce):
+                self._forecast = text
+                if announce:
+                    self._tell(Text(f"forecast: {text}", "bold"))
             case CoolDownStarted(model, seconds, reason, alone):
                 self._resting[model] = time.monotonic() + seconds, reason
                 what = "no model answers, the run waits" if alone else "the other models take over"

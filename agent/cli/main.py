@@ -12,6 +12,7 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
+from agent.budget.limits import limits_in_order
 from agent.core.errors import MachineError, UserError
 from agent.run import signals
 
@@ -24,16 +25,10 @@ _SET = click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", 
 
 
 def _limits(command: _Command) -> _Command:
-    """The options of what a run may spend, earlier processes of it included."""
-    for option in (
-        click.option("--hours", type=float, help="Wall time that the run may take."),
-        click.option("--until", metavar="HH:MM", help="Local time by which the run ends, such as 07:30."),
-        click.option("--usd", type=float, help="Dollars that all models together may cost."),
-        click.option("--tokens", type=int, help="Tokens of all prompts and answers together."),
-        click.option("--gpu-hours", type=float, help="GPU time of all evaluations together."),
-        click.option("--variants", type=int, help="Children that are drawn at most, whatever becomes of them."),
-    )[::-1]:
-        command = option(command)
+    """Adds an option for each limit of what a run may spend, all its processes together."""
+    for limit in reversed(tuple(limits_in_order())):
+        flag = f"--{limit.key.replace('_', '-')}"
+        command = click.option(flag, type=limit.value_type, metavar=limit.metavar, help=limit.help)(command)
     return command
 
 
@@ -171,7 +166,7 @@ def resume(
 ) -> None:
     """Go on with a run that stopped or crashed, or has reached a limit that is now raised.
 
-    RunLimits hold for the run as a whole. What --set and they change is recorded.
+    Limits hold for the run as a whole. What --set and they change is recorded.
     """
     from agent.run.config import said
 

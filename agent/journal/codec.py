@@ -1,24 +1,154 @@
-"""The types of a run as JSON values and back: what the journal stores."""
+"""Translate between the types of a run and what the journal stores: a kind, a key and a JSON value for each event.
+
+Kinds and JSON keys are the format of the file on disk. They never change, whatever the types in the code are called.
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any
 
 from agent.core.objectives import Fitness
 from agent.genome import Genome
-from agent.llm import Completion, Usage
+from agent.journal.events import (
+    Answered,
+    Asked,
+    Bred,
+    Committed,
+    DirectiveWritten,
+    Event,
+    Generalised,
+    GenerationEnded,
+    Learned,
+    PlateauLevelChanged,
+    Proposed,
+    Rejected,
+    Repaired,
+    RunEnded,
+    RunStarted,
+    SeedRepeated,
+    Settled,
+    SteeringChanged,
+)
+from agent.llm import Completion, CoolDownEnded, CoolDownStarted, Message, Usage
 from agent.memory import Lesson
 from agent.population.candidate import SEED_ID, Candidate, Duplicate, Evidence, Failure, Individual, Outcome, Recipe, Variant
 
 Json = dict[str, Any]
 
 
+def write_event(event: Event) -> tuple[str, str, Json]:
+    """(kind, key, data). Kind and key together identify an event: recorded twice, it is kept once."""
+    match event:
+        case RunStarted():
+            return "started", _moment(), _write_start(event)
+        case Proposed(candidate):
+            return "drawn", candidate.id, write_candidate(candidate)
+        case Asked():
+            return "asked", f"{event.id}/{event.call}", _write_asked(event)
+        case Answered(id, call, completion):
+            return "answered", f"{id}/{call}", write_completion(completion)
+        case Rejected(id, call, stage, reasons):
+            return "rejected", f"{id}/{call}", {"stage": stage, "reasons": list(reasons)}
+        case Bred(variant):
+            return "bred", variant.id, write_variant(variant)
+        case Repaired(variant, reason):
+            return "mended", variant.id, {**write_variant(variant), "reason": reason}
+        case Settled(outcome, seconds, gpus):
+            held = {} if seconds is None else {"seconds": seconds, "gpus": gpus}
+            return "settled", outcome.id, {**write_outcome(outcome), **held}
+        case SeedRepeated():
+            return "repeated", str(event.training_seed), _write_seed_repeated(event)
+        case _:
+            return _write_remark(event)
+
+
+def _write_remark(
+    event: Learned | Generalised | DirectiveWritten | PlateauLevelChanged | SteeringChanged | GenerationEnded | Committed
+    | CoolDownStarted | CoolDownEnded | RunEnded,
+) -> tuple[str, str, Json]:  # fmt: skip
+    """The events that are not stages of a candidate."""
+    match event:
+        case Learned(lesson):
+            return "learned", lesson.id, write_lesson(lesson)
+        case Generalised(id, sources, text):
+            return "generalised", id, {"sources": list(sources), "text": text}
+        case DirectiveWritten(name, text, origin):
+            return "directive", name, {"text": text, "origin": origin}
+        case PlateauLevelChanged(number, level, reason):
+            return "adapted", str(number), {"level": level, "reason": reason}
+        case SteeringChanged(what, text):
+            return "steered", _moment(), {"what": what, "text": text}
+        case GenerationEnded(number, population, elites, front, hypervolume):
+            sets = {"population": list(population), "elites": list(elites), "front": list(front)}
+            return "generation", str(number), {**sets, "hypervolume": hypervolume}
+        case Committed(id, branch, commit):
+            return "committed", id, {"branch": branch, "commit": commit}
+        case CoolDownStarted(model, seconds, reason, alone):
+            return "rests", _moment(), {"model": model, "seconds": seconds, "reason": reason, "alone": alone}
+        case CoolDownEnded(model):
+            return "returned", _moment(), {"model": model}
+        case RunEnded(state, reason):
+            return "ended", _moment(), {"state": state, "reason": reason}
+
+
+def _moment() -> str:
+    """The key of an event that may happen several times in a run: nanoseconds since the epoch."""
+    return f"{time.time_ns()}"
+
+
+def split_call_key(key: str) -> tuple[str, int]:
+    """`0001/2` -> ("0001", 2): the id and the number of the call, of an `asked` or `answered` row."""
+    id, _, call = key.partition("/")
+    return id, int(call)
+
+
+def _write_start(start: RunStarted) -> Json:
+    return {
+        "config": dict(start.config),
+        "isolation": start.isolation,
+        "layers": list(start.layers),
+        "devices": list(start.devices),
+        "basis": dict(start.provenance),
+        "accepted": list(start.accepted),
+        "until_anew": start.until_restarted,
+    }
+
+
+def _write_asked(asked: Asked) -> Json:
+    return {
+        "model": asked.model,
+        "messages": [{"role": m.role, "text": m.text} for m in asked.messages],
+        "temperature": asked.temperature,
+        "max_tokens": asked.max_tokens,
+    }
+
+
+def read_messages(asked: Json) -> tuple[Message, ...]:
+    """The prompt of an `asked` row."""
+    return tuple(Message(m["role"], m["text"]) for m in asked["messages"])
+
+
+def _write_seed_repeated(repeated: SeedRepeated) -> Json:
+    return {
+        "fitness": dict(repeated.fitness.values) if repeated.fitness else None,
+        "reason": repeated.reason,
+        "seconds": repeated.seconds,
+        "gpus": repeated.gpus,
+    }
+
+
+def read_seed_repeated(key: str, data: Json) -> SeedRepeated:
+    fitness = Fitness(data["fitness"]) if data["fitness"] else None
+    return SeedRepeated(int(key), fitness, data["reason"], data["seconds"], data.get("gpus", 0.0))
+
+
 def write_candidate(candidate: Candidate) -> Json:
     recipes = [vars(recipe) for recipe in candidate.recipes]
-    told = {"lessons": list(candidate.lessons)} if candidate.lessons else {}
-    return {"id": candidate.id, "generation": candidate.generation, "operator": candidate.operator, "recipes": recipes, **told}
+    lessons = {"lessons": list(candidate.lessons)} if candidate.lessons else {}
+    return {"id": candidate.id, "generation": candidate.generation, "operator": candidate.operator, "recipes": recipes, **lessons}
 
 
 def read_candidate(data: Json) -> Candidate:
@@ -37,8 +167,12 @@ def read_completion(data: Json) -> Completion:
 
 def write_variant(variant: Variant) -> Json:
     genome = variant.genome
-    said = {"intention": variant.intention, "changed": list(variant.changed)}
-    return {"files": dict(genome.files), "fingerprint": genome.fingerprint, **said}
+    return {
+        "files": dict(genome.files),
+        "fingerprint": genome.fingerprint,
+        "intention": variant.intention,
+        "changed": list(variant.changed),
+    }
 
 
 def read_variant(data: Json, candidate: Candidate, like: Genome) -> Variant:
@@ -61,6 +195,7 @@ def write_outcome(outcome: Outcome) -> Json:
 
 
 def read_outcome(data: Json, candidate: Candidate, variant: Variant | None) -> Outcome:
+    """The end of a candidate; `variant`: its program, None if it never had one. Not for the seed: see `read_seed`."""
     match data["outcome"]:
         case "trained":
             assert variant is not None, f"{candidate.id} was trained but its sources are not in the journal"
@@ -76,6 +211,7 @@ def read_outcome(data: Json, candidate: Candidate, variant: Variant | None) -> O
 
 
 def read_seed(data: Json, like: Genome) -> Individual:
+    """The trained seed from its `settled` row. `like`: as in `read_variant`."""
     fitness, evidence = Fitness(data["fitness"]), _read_evidence(data["evidence"])
     return Individual(Candidate(SEED_ID, 0), like.with_same_rules(data["files"]), fitness, evidence)
 
@@ -96,5 +232,5 @@ def _write_evidence(evidence: Evidence) -> Json:
 
 def _read_evidence(data: Mapping[str, Any]) -> Evidence:
     curve = tuple(tuple(row) for row in data["curve"])
-    sizes = {block: tuple(found) for block, found in data.get("sizes_by_block", {}).items()}
+    sizes = {block: tuple(sizes) for block, sizes in data.get("sizes_by_block", {}).items()}
     return Evidence(**{**data, "curve": curve, "sizes_by_block": sizes, "layers": tuple(data["layers"])})

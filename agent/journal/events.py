@@ -1,4 +1,7 @@
-"""What happens in a run, one frozen type each. The journal is the list of them; a resume reads them back."""
+"""What happens in a run: one frozen type for each kind of event. The journal lists them, and a resume reads them back.
+
+The names under which they stand in a journal file are fixed in `codec`; names in here may change, those may not.
+"""
 
 from __future__ import annotations
 
@@ -14,35 +17,38 @@ from sandbox.job import Progress
 
 @dataclass(frozen=True)
 class RunStarted:
-    """By one process: the first of a run, or one that goes on with it."""
+    """A process begins to work on the run: the first one, or one that resumes it."""
 
     config: Mapping[str, object]
     isolation: str
+    """Level of the sandbox: full, contained, reduced or none."""
     layers: tuple[str, ...]
+    """Mechanisms that isolate the sandbox on this machine."""
     devices: tuple[str, ...] = ()
-    """That of each slot."""
-    basis: Mapping[str, str] = field(default_factory=dict)
-    """What results rest on beside the configuration, by name, as digests."""
+    """One for each slot, such as `cpu` or `cuda:0`."""
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    """Digests and versions, by name, of what influences results beside the configuration: code, prompts, seed, libraries."""
     accepted: tuple[str, ...] = ()
-    """What had changed since the process before, and was accepted by the user."""
+    """What has changed since the process before this one and was accepted by the user."""
     until_restarted: bool = False
-    """The time of `limits.until` is the next one after this start, not after the run's first."""
+    """`limits.until` means the next such time after this start, not after the run's first start."""
 
 
 @dataclass(frozen=True)
 class Proposed:
-    """A child was decided on; nothing is spent yet."""
+    """The search has decided on a candidate. Nothing is spent on it yet."""
 
     candidate: Candidate
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A prompt is about to be sent: recorded before the call, so that an interrupted one is known."""
+    """A prompt is about to be sent. Recorded before the call, so that a resume knows of calls that were interrupted."""
 
     id: str
+    """Of the candidate, or of a question about the search itself."""
     call: int
-    """Counts the calls for one child, repairs included."""
+    """Number of the call for this id, from 0; repairs count as well."""
     model: str
     messages: tuple[Message, ...]
     temperature: float | None
@@ -51,7 +57,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Answered:
-    """Recorded before the answer is used: it is never paid for twice."""
+    """A model has answered. Recorded before the answer is used, so that no answer is paid for twice."""
 
     id: str
     call: int
@@ -60,7 +66,7 @@ class Answered:
 
 @dataclass(frozen=True)
 class Rejected:
-    """An answer broke the contract: it is sent back, or the child's end."""
+    """An answer broke the contract. It is sent back to the model, or the candidate ends as a failure."""
 
     id: str
     call: int
@@ -70,95 +76,105 @@ class Rejected:
 
 @dataclass(frozen=True)
 class Bred:
-    """A child parsed and kept its contract."""
+    """A candidate has a program that parses and keeps the contract."""
 
     variant: Variant
 
 
 @dataclass(frozen=True)
 class Repaired:
-    """A variant that failed the smoke stage was sent back, and this one came."""
+    """A variant failed its smoke stage, was sent back to the model, and the model has answered with this program."""
 
     variant: Variant
     reason: str
-    """What the former one failed of."""
+    """Why the former program failed."""
 
 
 @dataclass(frozen=True)
 class Settled:
-    """A child's end: trained, failed or met before."""
+    """A candidate's end: trained, failed, or a duplicate of another one. Also the seed's own training."""
 
     outcome: Outcome
     seconds: float | None = None
-    """Wall time of its evaluation, also of a failed one; None if there was none."""
+    """Wall time of its evaluation, also of a failed one; None if it was not evaluated."""
     gpus: float = 0.0
-    """How many the evaluation held all that time; a share of one if it was shared."""
+    """GPUs that the evaluation held for those seconds; a fraction where slots share one."""
 
 
 @dataclass(frozen=True)
-class Repeated:
-    """The seed was trained once more, with another training seed: for the noise floor."""
+class SeedRepeated:
+    """The seed was trained once more, with another training seed, to measure the noise floor."""
 
     training_seed: int
     fitness: Fitness | None
-    """None: it failed this time."""
+    """None: this training failed."""
     reason: str
+    """Why it failed; else empty."""
     seconds: float
+    """Wall time."""
     gpus: float = 0.0
-    """As of `Settled`."""
+    """As in `Settled`."""
 
     @staticmethod
     def id_of(training_seed: int) -> str:
-        """By which budgets know this training while it runs: several of the seed's run at once."""
+        """The id by which the budget knows this training while it runs: several may run at once."""
         return f"{SEED_ID}/{training_seed}"
 
 
 @dataclass(frozen=True)
 class Learned:
-    """What a settled child teaches."""
+    """A lesson was drawn from a settled candidate."""
 
     lesson: Lesson
 
 
 @dataclass(frozen=True)
 class Generalised:
-    """An LLM rewrote insights that proved themselves as one that is shorter and more general."""
+    """A model rewrote proven insights as one that is shorter and more general."""
 
     id: str
     sources: tuple[str, ...]
+    """Ids of the lessons that the text stands for from now on."""
     text: str
+    """Empty: the answer could not be used."""
 
 
 @dataclass(frozen=True)
 class DirectiveWritten:
-    """An LLM rewrote a directive: it competes with the others from now on, in this run only."""
+    """A model rewrote a directive. The new one competes with the others from now on, in this run only."""
 
     name: str
     text: str
+    """Empty: the answer could not be used."""
     origin: str
-    """The directive that it was made of."""
+    """Name of the directive it was made from."""
 
 
 @dataclass(frozen=True)
 class PlateauLevelChanged:
-    """The search changed its own ways, and why."""
+    """The search became bolder because it made no progress, or went back to normal because it did."""
 
     number: int
+    """Counts these changes, from 1."""
     level: int
-    """How far beyond the usual: see `plateau`."""
+    """0 is normal; see `agent.search.plateau` for the others."""
     reason: str
 
 
 @dataclass(frozen=True)
-class Steered:
-    """The user changed `guidance` or `frozen` while it runs."""
+class SteeringChanged:
+    """The user changed `guidance.md` or `frozen.txt` while the run works."""
 
     what: str
+    """`guidance` or `frozen`."""
     text: str
+    """The guidance, the names of frozen blocks, or what is wrong with the file."""
 
 
 @dataclass(frozen=True)
 class GenerationEnded:
+    """A generation of the generational schedule is complete. Ids of its members."""
+
     number: int
     population: tuple[str, ...]
     elites: tuple[str, ...]
@@ -168,13 +184,19 @@ class GenerationEnded:
 
 @dataclass(frozen=True)
 class Committed:
+    """An individual or failure is in git."""
+
     id: str
     branch: str
+    """Of a failure: the full name of its reference outside the branches."""
     commit: str
+    """Its hash."""
 
 
 @dataclass(frozen=True)
 class RunEnded:
+    """A process has ended its work on the run. A crash leaves no such event."""
+
     state: str
     """`finished`, `stopped` or `failed`."""
     reason: str
@@ -189,63 +211,64 @@ Event = (
     | Bred
     | Repaired
     | Settled
-    | Repeated
+    | SeedRepeated
     | Learned
     | Generalised
     | DirectiveWritten
     | PlateauLevelChanged
-    | Steered
+    | SteeringChanged
     | GenerationEnded
     | Committed
     | CoolDownStarted
     | CoolDownEnded
     | RunEnded
 )
-
+"""What the journal records."""
 
 
 @dataclass(frozen=True)
 class StopRequested:
-    """No event of the journal, which records how a run ended: what is under way will be finished first."""
+    """Somebody asked the run to stop; it finishes what is under way first. The journal records only the `RunEnded` after it."""
 
     reason: str
 
 
 @dataclass(frozen=True)
 class ForecastUpdated:
-    """No event of the journal, from which it can be computed: how far the run will get."""
+    """How far the run will get, computed anew. Not in the journal, from which it can be computed at any time."""
 
-    words: str
-    aloud: bool
-    """To be told, not only shown to who looks."""
+    text: str
+    announce: bool
+    """Print it as a line of its own, not only in the live view."""
 
 
 @dataclass(frozen=True)
 class CallsRepeated:
-    """No event: so many calls were out when an earlier process died. What became of them, only the provider knows."""
+    """These many model calls were unanswered when an earlier process died; they are made again, and may be billed again."""
 
     calls: int
 
 
 @dataclass(frozen=True)
 class Restored:
-    """No event of this process: what an earlier one of the run did."""
+    """An earlier process of this run settled this candidate; the journal has it already."""
 
     outcome: Individual | Failure
 
 
 @dataclass(frozen=True)
 class ProgressReported:
-    """No event of the journal either: what a training says of itself on the way, for whoever watches."""
+    """A training reports its progress, for the live view alone."""
 
     id: str
     progress: Progress
 
 
 Notice = StopRequested | ForecastUpdated | CallsRepeated | Restored | ProgressReported
+"""What is shown to whoever watches the run and never recorded."""
 
 Record = Callable[[Event], None]
 """Called from several threads; returns when the event is safe on disk."""
 
 Watch = Callable[[Event | Notice], None]
-"""Sees each event after it is journaled, and what is not journaled; for the live view."""
+"""Gets each event after it was recorded, and each notice; for the live view."""

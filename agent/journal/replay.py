@@ -1,43 +1,127 @@
-"""What a journal holds of earlier processes of its run, so that a resume repeats nothing."""
+"""Read from a journal what earlier processes of a run have done, so that a resume does nothing twice."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 
-from agent.journal.events import DirectiveWritten, Generalised, Repeated
+from agent.genome import Genome
+from agent.journal.codec import (
+    read_candidate,
+    read_completion,
+    read_lesson,
+    read_messages,
+    read_outcome,
+    read_seed_repeated,
+    read_variant,
+    split_call_key,
+)
+from agent.journal.events import DirectiveWritten, Generalised, SeedRepeated
+from agent.journal.store import Journal
 from agent.llm import Completion, Message
 from agent.memory import Lesson
 from agent.population.candidate import Candidate, Failure, Individual, Outcome, Variant
 
+_Prompts = dict[tuple[str, int], tuple[Message, ...]]
+"""The prompt by id and number of the call."""
+
 
 @dataclass(frozen=True)
 class RecordedConversation:
-    """What the journal knows of the conversation with a model about one child."""
+    """How far the conversation with a model about one candidate had come."""
 
     messages: tuple[Message, ...]
+    """As they were sent last."""
     answer: str
+    """To them."""
     calls: int
     repaired: int
+    """How often a program of it was sent back from the smoke stage: 0 or 1."""
 
 
 @dataclass(frozen=True)
 class Replay:
-    """What an earlier process of the same run already did: pools look here first, so that a resume repeats nothing."""
+    """What earlier processes of the run have done: the pools look here before they do anything themselves."""
 
     answers: Mapping[tuple[str, int], Completion] = field(default_factory=dict)
+    """By id and number of the call."""
     variants: Mapping[str, Variant] = field(default_factory=dict)
     outcomes: Mapping[str, Individual | Failure] = field(default_factory=dict)
+    """Without duplicates: whether a candidate is one is decided again."""
     candidates: Mapping[str, Candidate] = field(default_factory=dict)
     commits: Mapping[str, str] = field(default_factory=dict)
-    """Commit by id."""
+    """Hash of the commit by id."""
     conversations: Mapping[str, RecordedConversation] = field(default_factory=dict)
     """Of the variants that are not settled."""
     asked: Mapping[tuple[str, int], tuple[Message, ...]] = field(default_factory=dict)
-    """What was sent in the calls of those that are not settled: a call that is made again says the same."""
+    """Prompts by id and number of the call, of the candidates that are not settled: a call that is repeated sends the same."""
     lessons: Mapping[str, Lesson] = field(default_factory=dict)
-    """By the child's id."""
-    repeats: Mapping[int, Repeated] = field(default_factory=dict)
-    """By training seed."""
+    """By the candidate's id."""
+    repeats: Mapping[int, SeedRepeated] = field(default_factory=dict)
+    """Trainings of the seed for the noise floor, by training seed."""
     history: tuple[Candidate | Outcome | Generalised | DirectiveWritten, ...] = ()
-    """What was drawn, settled, generalised and written, in that order: a candidate stands for its being drawn."""
+    """Everything the search learns from, in the order it happened. A `Candidate` in here stands for its proposal."""
+
+
+def read_replay(journal: Journal, like: Genome) -> Replay:
+    """`like`: the seed's genome, from which the rules (frozen blocks, entry points) of all genomes are taken.
+
+    Raises MachineError if the journal was damaged.
+    """
+    candidates = {key: read_candidate(data) for _, _, key, data in journal.events("drawn")}
+    variants = {
+        key: read_variant(data, candidates[key], like)
+        for _, _, key, data in journal.events("bred", "mended")
+        if key in candidates
+    }
+    history = _history(journal, candidates, variants)
+    outcomes = {one.id: one for one in history if isinstance(one, Individual | Failure)}
+    asked = _asked(journal, candidates.keys() - outcomes.keys())
+    return Replay(
+        answers={split_call_key(key): read_completion(data) for _, _, key, data in journal.events("answered")},
+        variants=variants,
+        outcomes=outcomes,
+        candidates=candidates,
+        commits={key: data["commit"] for _, _, key, data in journal.events("committed")},
+        conversations=_conversations(journal, asked, variants.keys() - outcomes.keys()),
+        asked=asked,
+        lessons={key: read_lesson(data) for _, _, key, data in journal.events("learned")},
+        repeats={int(key): read_seed_repeated(key, data) for _, _, key, data in journal.events("repeated")},
+        history=tuple(history),
+    )
+
+
+def _history(
+    journal: Journal, candidates: Mapping[str, Candidate], variants: Mapping[str, Variant]
+) -> list[Candidate | Outcome | Generalised | DirectiveWritten]:
+    history: list[Candidate | Outcome | Generalised | DirectiveWritten] = []
+    for _, kind, key, data in journal.events("drawn", "settled", "generalised", "directive"):
+        if kind == "drawn":
+            history.append(candidates[key])
+        elif kind == "generalised":
+            history.append(Generalised(key, tuple(data["sources"]), data["text"]))
+        elif kind == "directive":
+            history.append(DirectiveWritten(key, data["text"], data["origin"]))
+        elif data["outcome"] != "seed":
+            history.append(read_outcome(data, candidates[key], variants.get(key)))
+    return history
+
+
+def _asked(journal: Journal, ids: Set[str]) -> _Prompts:
+    """The prompts that were sent for these candidates."""
+    rows = ((split_call_key(key), data) for _, _, key, data in journal.events("asked"))
+    return {call: read_messages(data) for call, data in rows if call[0] in ids}
+
+
+def _conversations(journal: Journal, asked: _Prompts, ids: Set[str]) -> dict[str, RecordedConversation]:
+    """Of the candidates with these ids, as far as they were both asked and answered."""
+    messages = {id: prompt for (id, _), prompt in asked.items()}  # the last one of each
+    answers: dict[str, list[str]] = {}
+    for _, _, key, data in journal.events("answered"):
+        answers.setdefault(split_call_key(key)[0], []).append(data["text"])
+    repaired = {key for _, _, key, _ in journal.events("mended")}
+    return {
+        id: RecordedConversation(messages[id], answers[id][-1], len(answers[id]), int(id in repaired))
+        for id in ids
+        if id in answers and id in messages
+    }

@@ -1,7 +1,7 @@
 """The append-only record of a run: one SQLite file in WAL mode, readable by any SQLite tool through its views.
 
 Every event is on disk before what it announces happens. Nothing is ever changed or deleted; everything else about a
-run (counts, front, lineage, report) is computed from here, and a resume folds it into a `Replay`.
+run (counts, front, lineage, report) is computed from here, and a resume reads from here what was done already.
 """
 
 from __future__ import annotations
@@ -12,49 +12,14 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from agent.core.errors import MachineError
-from agent.core.objectives import Fitness
-from agent.genome import Genome
-from agent.journal.codec import (
-    read_candidate,
-    read_completion,
-    read_lesson,
-    read_outcome,
-    read_variant,
-    write_candidate,
-    write_completion,
-    write_lesson,
-    write_outcome,
-    write_variant,
-)
-from agent.journal.events import (
-    Answered,
-    Asked,
-    Bred,
-    Committed,
-    DirectiveWritten,
-    Event,
-    Generalised,
-    GenerationEnded,
-    Learned,
-    PlateauLevelChanged,
-    Proposed,
-    Rejected,
-    Repaired,
-    Repeated,
-    RunEnded,
-    RunStarted,
-    Settled,
-    Steered,
-)
-from agent.journal.replay import RecordedConversation, Replay
-from agent.llm import CoolDownEnded, CoolDownStarted, Message
-from agent.population.candidate import Candidate, Duplicate, Failure, Individual, Outcome, Variant
+from agent.journal.codec import write_event
+from agent.journal.events import Event
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS events (
@@ -86,7 +51,23 @@ CREATE VIEW IF NOT EXISTS lessons AS
     FROM events WHERE kind = 'learned';
 """
 
-_AT_ONCE = 500
+_PARSED_AT_ONCE = 500
+"""Rows of which the JSON is parsed together."""
+
+Row = tuple[float, str, str, dict[str, Any]]
+"""(time in seconds since the epoch, kind, key, data)"""
+
+
+class LlmTotals(NamedTuple):
+    """What all models together were asked and cost."""
+
+    calls: int
+    """Answered ones."""
+    unpriced_calls: int
+    """Answered calls whose price is unknown: `usd` leaves them out."""
+    usd: float
+    tokens_in: int
+    tokens_out: int
 
 
 class Journal:
@@ -115,13 +96,13 @@ class Journal:
         ticket = _Ticket([_row(event) for event in events])
         self._waiting.append(ticket)
         with self._lock:
-            if not ticket.done:  # else the thread that had the lock before wrote it along with its own
+            if not ticket.done:  # else the thread that held the lock before wrote it along with its own
                 self._write()
         if ticket.error:
             raise MachineError(f"The journal cannot be written: {ticket.error}.") from ticket.error
 
     def _write(self) -> None:
-        """All that waits, of all threads, in one transaction: the disk is waited for once."""
+        """Writes what waits, of all threads, in one transaction, so that the disk is waited for once."""
         batch: list[_Ticket] = []
         with contextlib.suppress(IndexError):
             while True:
@@ -134,7 +115,7 @@ class Journal:
         except sqlite3.Error as error:
             for ticket in batch:
                 ticket.done, ticket.error = True, error
-        except BaseException:  # a Ctrl-C: those who wait for this thread must not wait in vain, one of them will write
+        except BaseException:  # a Ctrl-C here: put the batch back, so that one of the waiting threads writes it
             self._waiting.extendleft(reversed(batch))
             raise
         else:
@@ -144,113 +125,72 @@ class Journal:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
 
-    def events(self, *kinds: str, key: str | None = None) -> Iterator[tuple[float, str, str, dict[str, Any]]]:
-        """(time in seconds since the epoch, kind, key, data) in order of writing; of all kinds if none is named.
+    def events(self, *kinds: str, key: str | None = None) -> Iterator[Row]:
+        """Whole rows in the order of writing; of all kinds if none is named.
 
-        `key`: only this one's, and its calls' (`0001/0`, `0001/1`, ...). Raises MachineError if the file was damaged.
+        `key`: only the rows of this id, and those of its calls (`0001/0`, `0001/1`, ...).
+        Raises MachineError if the file was damaged.
         """
         where, values = _where(kinds, key)
-        return _parsed(self._read(f"SELECT time, kind, key, data FROM events {where} ORDER BY seq", values))
+        return _parsed(self._query(f"SELECT time, kind, key, data FROM events {where} ORDER BY seq", values))
 
-    def without_texts(self, *kinds: str) -> Iterator[tuple[float, str, str, dict[str, Any]]]:
-        """The same without prompts, answers and sources, so that ten thousand children are read in a moment."""
-        where, values = _where(kinds, hint="+")
-        short = "CASE kind WHEN 'asked' THEN '{}' WHEN 'answered' THEN json_remove(data, '$.text') "
-        short += "WHEN 'bred' THEN json_remove(data, '$.files') WHEN 'mended' THEN json_remove(data, '$.files') ELSE data END"
-        return _parsed(self._read(f"SELECT time, kind, key, {short} FROM events {where} ORDER BY seq", values))
+    def events_without_texts(self, *kinds: str) -> Iterator[Row]:
+        """The same without prompts, answers and sources, so that ten thousand candidates are read in a moment."""
+        where, values = _where(kinds, no_index=True)
+        data = "CASE kind WHEN 'asked' THEN '{}' WHEN 'answered' THEN json_remove(data, '$.text') "
+        data += "WHEN 'bred' THEN json_remove(data, '$.files') WHEN 'mended' THEN json_remove(data, '$.files') ELSE data END"
+        return _parsed(self._query(f"SELECT time, kind, key, {data} FROM events {where} ORDER BY seq", values))
 
-    def outlines(self) -> Iterator[tuple[float, str, str, dict[str, Any]]]:
-        """Of each child what it was drawn as, which blocks it changed and how it ended, without its evidence."""
-        where, values = _where(("drawn", "bred", "mended", "settled"), hint="+")
-        short = "CASE kind WHEN 'drawn' THEN json_remove(data, '$.lessons') WHEN 'settled' THEN json_remove(data, '$.evidence', "
-        short += "'$.log', '$.files') ELSE json_object('changed', json(coalesce(json_extract(data, '$.changed'), '[]'))) END"
-        return _parsed(self._read(f"SELECT time, kind, key, {short} FROM events {where} ORDER BY seq", values))
+    def candidate_outlines(self) -> Iterator[Row]:
+        """Of each candidate its recipes, the blocks it changed and how it ended: enough for one line of a table."""
+        where, values = _where(("drawn", "bred", "mended", "settled"), no_index=True)
+        data = "CASE kind WHEN 'drawn' THEN json_remove(data, '$.lessons') WHEN 'settled' THEN json_remove(data, '$.evidence', "
+        data += "'$.log', '$.files') ELSE json_object('changed', json(coalesce(json_extract(data, '$.changed'), '[]'))) END"
+        return _parsed(self._query(f"SELECT time, kind, key, {data} FROM events {where} ORDER BY seq", values))
 
-    def costs(self) -> Iterator[tuple[float, str, str, dict[str, Any]]]:
-        """Every row with what it says of costs, and nothing else: what `Spend.recall` reads."""
-        numbers = "json_remove(data, '$.text')"
-        held = "json_remove(data, '$.files', '$.fitness', '$.reason', '$.log', '$.evidence.curve', '$.evidence.sizes_by_block')"
-        short = f"CASE kind WHEN 'started' THEN data WHEN 'answered' THEN {numbers} WHEN 'settled' THEN {held} "
-        short += "WHEN 'repeated' THEN data ELSE '{}' END"
-        return _parsed(self._read(f"SELECT time, kind, key, {short} FROM events ORDER BY seq", []))
+    def cost_rows(self) -> Iterator[Row]:
+        """Every row, but of its data only what concerns costs: what `Budget.recall` reads."""
+        answered = "json_remove(data, '$.text')"
+        texts = ("files", "fitness", "reason", "log", "evidence.curve", "evidence.sizes_by_block")
+        settled = "json_remove(data, " + ", ".join(f"'$.{name}'" for name in texts) + ")"
+        data = f"CASE kind WHEN 'started' THEN data WHEN 'answered' THEN {answered} WHEN 'settled' THEN {settled} "
+        data += "WHEN 'repeated' THEN data ELSE '{}' END"
+        return _parsed(self._query(f"SELECT time, kind, key, {data} FROM events ORDER BY seq", []))
 
-    def spent(self) -> tuple[int, int, float, int, int]:
-        """(calls that were answered, those of unknown price, dollars, tokens in, tokens out) of all models."""
+    def llm_totals(self) -> LlmTotals:
+        """Of all answered calls of all models."""
         usd, into, out = (f"json_extract(data, '$.{name}')" for name in ("usd", "tokens_in", "tokens_out"))
         query = f"SELECT count(*), count(*) - count({usd}), total({usd}), total({into}), total({out}) FROM events WHERE kind = ?"
-        calls, unpriced, dollars, tokens_in, tokens_out = self._read(query, ["answered"])[0]
-        return calls, unpriced, dollars, int(tokens_in), int(tokens_out)
+        calls, unpriced, dollars, tokens_in, tokens_out = self._query(query, ["answered"])[0]
+        return LlmTotals(calls, unpriced, dollars, int(tokens_in), int(tokens_out))
 
     def count(self, kind: str) -> int:
-        return int(self._read("SELECT count(*) FROM events WHERE kind = ?", [kind])[0][0])
+        """How many events of this kind there are."""
+        return int(self._query("SELECT count(*) FROM events WHERE kind = ?", [kind])[0][0])
 
     def last_key(self, kind: str) -> str | None:
-        """Of the event of this kind that was written last."""
-        rows = self._read("SELECT key FROM events WHERE kind = ? ORDER BY seq DESC LIMIT 1", [kind])
+        """The key of the last event of this kind; None if there is none."""
+        rows = self._query("SELECT key FROM events WHERE kind = ? ORDER BY seq DESC LIMIT 1", [kind])
         return rows[0][0] if rows else None
 
-    def seconds(self) -> float:
-        """In which some process worked on the run: between its events. A step back of the wall clock counts as nothing."""
-        spans = "SELECT kind, time - lag(time) OVER (ORDER BY seq) AS span FROM events"
-        return float(self._read(f"SELECT total(max(0, span)) FROM ({spans}) WHERE kind <> 'started' AND span NOT NULL", [])[0][0])
+    def seconds_worked(self) -> float:
+        """Wall time during which some process worked on the run, as far as its events tell.
 
-    def _read(self, query: str, values: Sequence[str]) -> list[Any]:
+        Where the wall clock was set back between two events, the time between them counts as 0.
+        """
+        spans = "SELECT kind, time - lag(time) OVER (ORDER BY seq) AS span FROM events"
+        query = f"SELECT total(max(0, span)) FROM ({spans}) WHERE kind <> 'started' AND span NOT NULL"
+        return float(self._query(query, [])[0][0])
+
+    def _query(self, query: str, values: Sequence[str]) -> list[Any]:
         try:
             with self._lock:
                 return self._db.execute(query, values).fetchall()
         except sqlite3.Error as error:
             raise MachineError(f"The journal cannot be read: {error}.") from error
 
-    def replay(self, like: Genome) -> Replay:
-        """What was done already. `like`: a genome whose rules hold for all of the run."""
-        candidates = {key: read_candidate(data) for _, _, key, data in self.events("drawn")}
-        parsed = self.events("bred", "mended")
-        variants = {key: read_variant(data, candidates[key], like) for _, _, key, data in parsed if key in candidates}
-        outcomes: dict[str, Individual | Failure] = {}
-        history: list[Candidate | Outcome | Generalised | DirectiveWritten] = []
-        for _, kind, key, data in self.events("drawn", "settled", "generalised", "directive"):
-            if kind == "drawn":
-                history.append(candidates[key])
-            elif kind == "generalised":
-                history.append(Generalised(key, tuple(data["sources"]), data["text"]))
-            elif kind == "directive":
-                history.append(DirectiveWritten(key, data["text"], data["origin"]))
-            elif data["outcome"] != "seed":
-                history.append(outcome := read_outcome(data, candidates[key], variants.get(key)))
-                if not isinstance(outcome, Duplicate):
-                    outcomes[key] = outcome
-        answers = {}
-        for _, _, key, data in self.events("answered"):
-            id, _, call = key.partition("/")
-            answers[id, int(call)] = read_completion(data)
-        commits = {key: data["commit"] for _, _, key, data in self.events("committed")}
-        lessons = {key: read_lesson(data) for _, _, key, data in self.events("learned")}
-        repeats = {int(key): _read_repeat(int(key), data) for _, _, key, data in self.events("repeated")}
-        talks, asked = self._conversations(variants.keys() - outcomes.keys()), self._asked(candidates.keys() - outcomes.keys())
-        return Replay(answers, variants, outcomes, candidates, commits, talks, asked, lessons, repeats, tuple(history))
-
-    def _asked(self, ids: Set[str]) -> dict[tuple[str, int], tuple[Message, ...]]:
-        found = {}
-        for _, _, key, data in self.events("asked"):
-            id, _, call = key.partition("/")
-            if id in ids:
-                found[id, int(call)] = tuple(Message(m["role"], m["text"]) for m in data["messages"])
-        return found
-
-    def _conversations(self, ids: Set[str]) -> dict[str, RecordedConversation]:
-        answered: dict[str, list[str]] = {}
-        for _, _, key, data in self.events("answered"):
-            answered.setdefault(key.partition("/")[0], []).append(data["text"])
-        messages = {id: said for (id, _), said in self._asked(ids).items()}
-        repaired = {key for _, _, key, _ in self.events("mended")}
-        return {
-            id: RecordedConversation(messages[id], answered[id][-1], len(answered[id]), int(id in repaired))
-            for id in ids
-            if id in answered and id in messages
-        }
-
     def unanswered(self) -> int:
-        """Calls that were asked and of which no answer is here. Raises MachineError as `events` does."""
+        """How many model calls were made and have no answer in here. Raises MachineError as `events` does."""
         answered = {key for _, _, key, _ in self.events("answered")}
         return sum(key not in answered for _, _, key, _ in self.events("asked"))
 
@@ -261,97 +201,37 @@ class Journal:
 
 @dataclass(eq=False)
 class _Ticket:
-    """What one thread wants written."""
+    """The rows that one thread wants written, and what became of them."""
 
     rows: list[tuple[float, str, str, str]]
     done: bool = False
     error: sqlite3.Error | None = None
 
 
-def _parsed(rows: list[Any]) -> Iterator[tuple[float, str, str, dict[str, Any]]]:
-    """Many texts are parsed as one list: calling the parser takes longer than parsing a row."""
-    for start in range(0, len(rows), _AT_ONCE):
-        some = rows[start : start + _AT_ONCE]
+def _parsed(rows: list[Any]) -> Iterator[Row]:
+    """Parses many texts as one list: calling the parser takes longer than parsing a row."""
+    for start in range(0, len(rows), _PARSED_AT_ONCE):
+        some = rows[start : start + _PARSED_AT_ONCE]
         texts = json.loads(f"[{','.join(data for *_, data in some)}]")
         for (moment, kind, key, _), data in zip(some, texts, strict=True):
             yield moment, kind, key, data
 
 
-def _where(kinds: Sequence[str], key: str | None = None, hint: str = "") -> tuple[str, list[str]]:
-    """`hint`: `+` keeps SQLite from going through its index, which would have it sort nearly all rows afterwards."""
-    parts = [f"{hint}kind IN ({','.join('?' * len(kinds))})"] if kinds else []
+def _where(kinds: Sequence[str], key: str | None = None, *, no_index: bool = False) -> tuple[str, list[str]]:
+    """The WHERE clause and its values.
+
+    `no_index`: reads the table in its own order. Through the index on `kind`, SQLite would have to sort nearly all rows.
+    """
+    column = "+kind" if no_index else "kind"
+    parts = [f"{column} IN ({','.join('?' * len(kinds))})"] if kinds else []
     parts += ["(key = ? OR (key > ? AND key < ?))"] if key is not None else []
-    # "0" comes right behind "/".
+    # All keys that begin with `key/` are between `key/` and `key0`: "0" is the character after "/".
     values = [*kinds, *([key, f"{key}/", f"{key}0"] if key is not None else [])]
     return f"WHERE {' AND '.join(parts)}" if parts else "", values
 
 
-def _read_repeat(training_seed: int, data: Mapping[str, Any]) -> Repeated:
-    fitness = Fitness(data["fitness"]) if data["fitness"] else None
-    return Repeated(training_seed, fitness, data["reason"], data["seconds"], data.get("gpus", 0.0))
-
-
 def _row(event: Event) -> tuple[float, str, str, str]:
-    """(time, kind, key, data)"""
-    kind, key, data = _record(event)
+    """(time, kind, key, data as JSON)"""
+    kind, key, data = write_event(event)
     # Escaped to ASCII: a model's answer may hold half of a surrogate pair, which has no UTF-8.
     return time.time(), kind, key, json.dumps(data, separators=(",", ":"))
-
-
-def _record(event: Event) -> tuple[str, str, dict[str, Any]]:
-    """(kind, key, data): an event is unique by kind and key."""
-    match event:
-        case RunStarted():
-            with_what = {"isolation": event.isolation, "layers": list(event.layers)}
-            on_what = {"devices": list(event.devices), "basis": dict(event.basis)}
-            since = {"accepted": list(event.accepted), "until_anew": event.until_restarted}
-            return "started", _moment(), {"config": dict(event.config), **with_what, **on_what, **since}
-        case Proposed(candidate):
-            return "drawn", candidate.id, write_candidate(candidate)
-        case Asked(id, call, model, messages, temperature, max_tokens):
-            said = [{"role": m.role, "text": m.text} for m in messages]
-            asked = {"model": model, "messages": said, "temperature": temperature, "max_tokens": max_tokens}
-            return "asked", f"{id}/{call}", asked
-        case Answered(id, call, completion):
-            return "answered", f"{id}/{call}", write_completion(completion)
-        case Rejected(id, call, stage, reasons):
-            return "rejected", f"{id}/{call}", {"stage": stage, "reasons": list(reasons)}
-        case Bred(Variant() as variant):
-            return "bred", variant.id, write_variant(variant)
-        case Repaired(Variant() as variant, reason):
-            return "mended", variant.id, {**write_variant(variant), "reason": reason}
-        case Settled(outcome, seconds, gpus):
-            held = {} if seconds is None else {"seconds": seconds, "gpus": gpus}
-            return "settled", outcome.id, {**write_outcome(outcome), **held}
-        case Repeated(training_seed, fitness, reason, seconds, gpus):
-            values = dict(fitness.values) if fitness else None
-            told = {"fitness": values, "reason": reason, "seconds": seconds, "gpus": gpus}
-            return "repeated", str(training_seed), told
-        case Learned(lesson):
-            return "learned", lesson.id, write_lesson(lesson)
-        case Generalised(id, sources, text):
-            return "generalised", id, {"sources": list(sources), "text": text}
-        case DirectiveWritten(name, text, origin):
-            return "directive", name, {"text": text, "origin": origin}
-        case PlateauLevelChanged(number, level, reason):
-            return "adapted", str(number), {"level": level, "reason": reason}
-        case Steered(what, text):
-            return "steered", _moment(), {"what": what, "text": text}
-        case GenerationEnded(number, population, elites, front, hypervolume):
-            sets = {"population": list(population), "elites": list(elites), "front": list(front)}
-            return "generation", str(number), {**sets, "hypervolume": hypervolume}
-        case Committed(id, branch, commit):
-            return "committed", id, {"branch": branch, "commit": commit}
-        case CoolDownStarted(model, seconds, reason, alone):
-            return "rests", _moment(), {"model": model, "seconds": seconds, "reason": reason, "alone": alone}
-        case CoolDownEnded(model):
-            return "returned", _moment(), {"model": model}
-        case RunEnded(state, reason):
-            return "ended", _moment(), {"state": state, "reason": reason}
-
-
-def _moment() -> str:
-    """A key for what may happen several times: a run is started and ended once for each process."""
-    return f"{time.time_ns()}"
-
-

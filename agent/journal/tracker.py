@@ -12,12 +12,24 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.journal.codec import read_candidate
-from agent.journal.events import Answered, Asked, Bred, Event, Proposed, Repaired, Settled
+from agent.journal.events import Answered, Asked, Bred, Event, Proposed, Repaired, SeedRepeated, Settled
 from agent.llm import Completion
 from agent.population.candidate import Candidate, Variant
 
 Row = tuple[float, str, str, Mapping[str, Any]]
 """Of the journal: time in seconds since the epoch, kind, key, data."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallCosts:
+    """What the model calls of one candidate have cost together."""
+
+    usd: float = 0.0
+    unpriced: bool = False
+    """Some call had no known price: `usd` is too low."""
+    tokens: int = 0
+    """Of prompts and answers."""
+    seconds: float = 0.0
 
 
 @dataclass(slots=True)
@@ -29,12 +41,12 @@ class TrackedCandidate:
     """None where the journal was read for costs alone."""
     variant: Variant | None = None
     """Its parsed program, once this process has seen it."""
-    bred: bool = False
-    """It has a program, or has failed to get one: no model is asked for it any more."""
     asking: bool = False
     """A model call is out."""
     evaluating: bool = False
     """Its evaluation was admitted and has not ended."""
+    calls: int = 0
+    """Answered model calls, repairs included."""
     usd: float = 0.0
     unpriced: bool = False
     """Some call had no known price: `usd` is too low."""
@@ -46,6 +58,13 @@ class TrackedCandidate:
     """The last answer: what the candidate was made of, or failed by."""
     models: tuple[str, ...] = ()
     """Those that answered, in the order of their first answers: another than the drawn one where one stood in."""
+    breeding_costs: CallCosts | None = None
+    """What its calls had cost when it first had a program, or failed to get one; None before."""
+
+    @property
+    def bred(self) -> bool:
+        """It has a program, or has failed to get one."""
+        return self.breeding_costs is not None
 
     @property
     def seconds(self) -> float:
@@ -56,9 +75,26 @@ class TrackedCandidate:
         """The model that a recipe's result is credited to: the drawn one, unless only others answered."""
         return drawn if drawn in self.models or not self.models else self.models[-1]
 
+    def add_answer(self, model: str, usd: float | None, tokens: int, seconds: float, text: str) -> None:
+        """One more model call was answered. `usd`: None for an unknown price."""
+        self.asking = False
+        self.calls += 1
+        self.usd += usd or 0.0
+        self.unpriced |= usd is None
+        self.tokens += tokens
+        self.llm_seconds += seconds
+        self.answer = text
+        if model not in self.models:
+            self.models += (model,)
+
+    def end_breeding(self) -> None:
+        """Keeps what its calls have cost by now; only the first time."""
+        if self.breeding_costs is None:
+            self.breeding_costs = CallCosts(self.usd, self.unpriced, self.tokens, self.llm_seconds)
+
 
 class Tracker:
-    """Safe from several threads. Events that a resume passes by again change nothing."""
+    """Safe from several threads. What it knows already changes nothing: events that a resume passes by, rows read twice."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -66,23 +102,25 @@ class Tracker:
         self._settled: dict[str, TrackedCandidate] = {}
         """Settled, and not yet closed by who learns from them."""
         self._closed: set[str] = set()
+        self._evaluating: set[str] = set()
+        """Ids of candidates, and of trainings of the seed for the noise (`SeedRepeated.id_of`)."""
 
     def see(self, event: Event) -> None:
         """An event of this process."""
         match event:
             case Proposed(candidate):
                 self._propose(candidate.id, candidate)
-            case Asked(id):
-                self.mark_asking(id)
-            case Answered(id, _, completion):
-                usage = completion.usage
-                self._answer(
-                    id, completion.model, completion.usd, usage.tokens_in + usage.tokens_out, completion.seconds, completion.text
-                )
+            case Asked(id, call):
+                self._ask(id, call)
+            case Answered(id, call, completion):
+                tokens = completion.usage.tokens_in + completion.usage.tokens_out
+                self._answer(id, call, completion.model, completion.usd, tokens, completion.seconds, completion.text)
             case Bred(variant) | Repaired(variant):
                 self._breed(variant.id, variant)
             case Settled(outcome, seconds):
                 self._settle(outcome.id, seconds)
+            case SeedRepeated(training_seed):
+                self._end_evaluation(SeedRepeated.id_of(training_seed))
             case _:
                 pass
 
@@ -100,19 +138,19 @@ class Tracker:
                 case "drawn":
                     self._propose(id, read_candidate(dict(data)) if candidates else None)
                 case "asked":
-                    self.mark_asking(id)
+                    self._ask(id, int(call))
                 case "answered":
                     tokens = data["tokens_in"] + data["tokens_out"]
                     known = answers.get((id, int(call))) if answers else None
                     text = known.text if known else data.get("text", "")
-                    self._answer(id, data["model"], data["usd"], tokens, data["seconds"], text)
+                    self._answer(id, int(call), data["model"], data["usd"], tokens, data["seconds"], text)
                 case "bred" | "mended":
                     self._breed(id, None)
                 case "settled":
                     self._settle(id, data.get("seconds"))
 
     def get(self, id: str) -> TrackedCandidate:
-        """As it stands; an empty one for a candidate that was never proposed or is closed."""
+        """As it stands; an empty one for a candidate that was never proposed, was given up or is closed."""
         with self._lock:
             return self._open.get(id) or self._settled.get(id) or TrackedCandidate(id)
 
@@ -140,6 +178,11 @@ class Tracker:
         """The program of an open candidate, where an earlier process has bred it."""
         self._breed(variant.id, variant)
 
+    def evaluations(self, beside: str = "") -> int:
+        """Evaluations that were admitted and have not ended, trainings of the seed for the noise included."""
+        with self._lock:
+            return len(self._evaluating - {beside})
+
     def mark_asking(self, id: str) -> None:
         """A model call for this candidate is out."""
         with self._lock:
@@ -147,7 +190,9 @@ class Tracker:
                 one.asking = True
 
     def mark_evaluating(self, id: str) -> None:
+        """The evaluation of this candidate, or a training of the seed for the noise, was admitted."""
         with self._lock:
+            self._evaluating.add(id)
             if one := self._open.get(id):
                 one.evaluating = True
 
@@ -155,6 +200,7 @@ class Tracker:
         """The run may not go on with this candidate: it is no longer under way, and has not settled either."""
         with self._lock:
             self._open.pop(id, None)
+            self._evaluating.discard(id)
 
     def _propose(self, id: str, candidate: Candidate | None) -> None:
         with self._lock:
@@ -162,27 +208,32 @@ class Tracker:
             if known is None and id not in self._closed:
                 self._open[id] = TrackedCandidate(id, candidate)
 
-    def _answer(self, id: str, model: str, usd: float | None, tokens: int, seconds: float, text: str) -> None:
+    def _ask(self, id: str, call: int) -> None:
         with self._lock:
-            if one := self._open.get(id):
-                one.asking = False
-                one.usd += usd or 0.0
-                one.unpriced |= usd is None
-                one.tokens += tokens
-                one.llm_seconds += seconds
-                one.answer = text
-                if model not in one.models:
-                    one.models += (model,)
+            if (one := self._open.get(id)) and call >= one.calls:
+                one.asking = True
+
+    def _answer(self, id: str, call: int, model: str, usd: float | None, tokens: int, seconds: float, text: str) -> None:
+        with self._lock:
+            if (one := self._open.get(id)) and call >= one.calls:
+                one.add_answer(model, usd, tokens, seconds, text)
 
     def _breed(self, id: str, variant: Variant | None) -> None:
         with self._lock:
             if one := self._open.get(id):
-                one.bred, one.asking = True, False
+                one.end_breeding()
+                one.asking = False
                 one.variant = variant or one.variant
 
     def _settle(self, id: str, seconds: float | None) -> None:
         with self._lock:
+            self._evaluating.discard(id)
             if one := self._open.pop(id, None):
-                one.bred, one.asking, one.evaluating = True, False, False
+                one.end_breeding()
+                one.asking = one.evaluating = False
                 one.evaluation_seconds += seconds or 0.0
                 self._settled[id] = one
+
+    def _end_evaluation(self, id: str) -> None:
+        with self._lock:
+            self._evaluating.discard(id)

@@ -1,4 +1,4 @@
-"""What a commit says of its individual or failure."""
+"""Write the commit message of an individual or a failure."""
 
 from __future__ import annotations
 
@@ -11,47 +11,66 @@ from agent.population.candidate import SEED_ID, Failure, Individual, listed
 
 _REASON = 4000
 """Characters of a failure's reason in a commit message."""
+_SUBJECT = 200
+"""Characters of the first line."""
 
 
-def message(
+def commit_message(
     outcome: Individual | Failure,
     seed: Individual,
     objectives: Sequence[Objective],
     usd: float | None = None,
     models: Sequence[str] = (),
 ) -> str:
-    """What a reviewer reads first, then trailers for programs. `models`: those that answered, if not those that were drawn."""
+    """First what a reviewer wants to read, then trailers for programs.
+
+    `usd`: what the model calls have cost; `models`: those that answered, if not those of the recipes.
+    """
     candidate = outcome.candidate
-    blocks = candidate.about(outcome.changed)
-    what = "" if candidate.id == SEED_ID else f" {candidate.operator} {listed(blocks)}".rstrip() + ":"
-    trailers = {"Variant": outcome.id, "Operator": candidate.operator, "Block": listed(blocks)}
-    trailers |= {"Role": candidate.role or "", "Directive": candidate.directive or ""}
-    trailers["Model"] = ", ".join(models or dict.fromkeys(r.model for r in candidate.recipes if r.model))
+    blocks = listed(candidate.about(outcome.changed))
+    what = "" if candidate.id == SEED_ID else f" {candidate.operator} {blocks}".rstrip() + ":"
     if isinstance(outcome, Failure):
         subject = f"{outcome.id}:{what} failed at {outcome.stage}"
         # Indented: at the margin, a line of `---` would end the message for git and lift trailers out of the reason.
         body = textwrap.indent("\n".join(clean(outcome.reason[:_REASON]).splitlines()), "    ").rstrip()
     else:
-        values = outcome.fitness
-        subject = f"{outcome.id}:{what} " + ", ".join(f"{o.name} {_number(values[o.name])}" for o in objectives)
-        body = (
-            ""
-            if candidate.id == SEED_ID
-            else "Against the seed: "
-            + ", ".join(f"{o.name} {_number(seed.fitness[o.name])} -> {_number(values[o.name])}" for o in objectives)
-        )
-        trailers |= {o.name.replace("_", "-").capitalize(): f"{values[o.name]:.10g}" for o in objectives}
-    reported = [o for o in objectives if o.reported]
-    trailers["Self-reported"] = ", ".join(o.name for o in reported)
-    warning = "\n".join(f"{o.name} is self-reported: {o.reported}." for o in reported)
-    meant = f"Intention: {_line(outcome.intention)}" if outcome.intention else ""
+        subject = f"{outcome.id}:{what} " + ", ".join(f"{o.name} {_number(outcome.fitness[o.name])}" for o in objectives)
+        body = "" if candidate.id == SEED_ID else _comparison(outcome, seed, objectives)
+    intention = f"Intention: {_one_line(outcome.intention)}" if outcome.intention else ""
+    warning = "\n".join(f"{o.name} is self-reported: {o.reported}." for o in objectives if o.reported)
+    trailers = "\n".join(
+        f"{key}: {_one_line(value)}" for key, value in _trailers(outcome, blocks, objectives, usd, models).items() if value
+    )
+    return "\n\n".join(part for part in (_one_line(subject)[:_SUBJECT], intention, body, warning, trailers) if part)
+
+
+def _comparison(individual: Individual, seed: Individual, objectives: Sequence[Objective]) -> str:
+    changes = (f"{o.name} {_number(seed.fitness[o.name])} -> {_number(individual.fitness[o.name])}" for o in objectives)
+    return "Against the seed: " + ", ".join(changes)
+
+
+def _trailers(
+    outcome: Individual | Failure, blocks: str, objectives: Sequence[Objective], usd: float | None, models: Sequence[str]
+) -> dict[str, str]:
+    """In their order; empty values are left out by the caller."""
+    candidate = outcome.candidate
+    trailers = {
+        "Variant": outcome.id,
+        "Operator": candidate.operator,
+        "Block": blocks,
+        "Role": candidate.role or "",
+        "Directive": candidate.directive or "",
+        "Model": ", ".join(models or dict.fromkeys(r.model for r in candidate.recipes if r.model)),
+    }
+    if isinstance(outcome, Individual):
+        trailers |= {o.name.replace("_", "-").capitalize(): f"{outcome.fitness[o.name]:.10g}" for o in objectives}
+    trailers["Self-reported"] = ", ".join(o.name for o in objectives if o.reported)
     if usd is not None:
         trailers["Cost-USD"] = f"{usd:.6f}"
-    told = "\n".join(f"{key}: {_line(value)}" for key, value in trailers.items() if value)
-    return "\n\n".join(part for part in (_line(subject)[:200], meant, body, warning, told) if part)
+    return trailers
 
 
-def _line(text: str) -> str:
+def _one_line(text: str) -> str:
     return clean(" ".join(text.split()))
 
 

@@ -1,4 +1,7 @@
-"""Writes commits in batches from a thread of its own: one commit costs git 11 ms by itself and half of one among many."""
+"""Write commits in batches from a thread of its own.
+
+One commit by itself costs git 11 ms; one among many costs half a millisecond.
+"""
 
 from __future__ import annotations
 
@@ -8,39 +11,41 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
 from agent.journal.events import Committed
+from agent.lineage.fast_import import PlannedCommit
 from agent.lineage.lineage import Lineage
-from agent.lineage.stream import Planned
 
 LINGER = 1.0
-"""Seconds that a commit waits for others to come along."""
+"""Seconds that a commit waits for others to join its batch."""
 BATCH = 256
+"""Commits in one batch, at most."""
 PACK_AFTER = 1024
 """Commits after which their objects and references are packed."""
 
 
-class Branches:
-    """What is added is committed within seconds, in the order of adding; so a child comes after its parents.
+class BranchWriter:
+    """Commits what is added within seconds, in the order of adding; so a candidate comes after its parents.
 
-    A failure to write is raised to all who add, check or flush from then on. What a process did not live to write is missing
-    from the journal too: the next one adds it again, and commits that are there already are accepted.
+    An error while writing is raised to everyone who calls add, check or flush from then on. What a process did not live
+    to write is missing from the journal too: the next process adds it again, and commits that exist already are accepted.
     """
 
     def __init__(
-        self, lineage: Lineage, known: Mapping[str, str], written: Callable[[Sequence[Committed]], None]
+        self, lineage: Lineage, known: Mapping[str, str], on_written: Callable[[Sequence[Committed]], None]
     ) -> None:
-        """`known`: commits of earlier processes by id; `written` is told of each batch from the writing thread."""
-        self._lineage, self._written = lineage, written
-        self._shas = dict(known)
+        """`known`: hashes of earlier processes' commits by id; `on_written`: called with each batch, by the writing thread."""
+        self._lineage, self._on_written = lineage, on_written
+        self._hashes = dict(known)
         self._ids = set(known)
-        self._waiting: list[Planned] = []
+        self._waiting: list[PlannedCommit] = []
         self._change = threading.Condition()
         self._hurry = 0
+        """How many callers wait for everything to be written: batches do not linger meanwhile."""
         self._work: Future[None] | None = None
         self._unpacked: list[str] = []
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="branches")
 
-    def add(self, planned: Planned) -> None:
-        """`parents` are ids of what was added before, or is known. Raises MachineError if a batch before this one failed."""
+    def add(self, planned: PlannedCommit) -> None:
+        """`parents` of the commit are ids that were added before or are known. Raises MachineError if a batch has failed."""
         self.check()
         with self._change:
             self._waiting.append(planned)
@@ -80,7 +85,7 @@ class Branches:
         self._thread.shutdown()
 
     def _write(self) -> None:
-        """Until nothing is waiting. An exception stays in the future, and so the next one hears of it."""
+        """Until nothing is waiting. An exception stays in `self._work`, where `check` finds it."""
         while True:
             with self._change:
                 self._change.wait_for(lambda: self._hurry or len(self._waiting) >= BATCH, LINGER)
@@ -88,11 +93,11 @@ class Branches:
                 if not batch:
                     self._work = None
                     return
-            resolved = [replace(p, parents=[self._shas.get(parent, parent) for parent in p.parents]) for p in batch]
+            resolved = [replace(one, parents=[self._hashes.get(id, id) for id in one.parents]) for one in batch]
             commits = self._lineage.commit_all(resolved)
-            self._written([Committed(p.id, c.branch, c.sha) for p, c in zip(batch, commits, strict=True)])
-            self._shas |= {p.id: c.sha for p, c in zip(batch, commits, strict=True)}
-            self._unpacked += [c.sha for c in commits]
+            self._on_written([Committed(one.id, commit.branch, commit.sha) for one, commit in zip(batch, commits, strict=True)])
+            self._hashes |= {one.id: commit.sha for one, commit in zip(batch, commits, strict=True)}
+            self._unpacked += [commit.sha for commit in commits]
             with self._change:
                 del self._waiting[: len(batch)]
             if len(self._unpacked) >= PACK_AFTER:

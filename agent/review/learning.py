@@ -93,7 +93,7 @@ def arms(journal: Journal, front: Iterable[str]) -> Facts:
     settled = {key: data for _, _, key, data in journal.events("settled")}
     verdicts = {key: data["verdict"] for _, _, key, data in journal.events("learned")}
     accounts = Accounts()
-    for _, _, key, data in journal.without_texts("answered"):
+    for _, _, key, data in journal.events_without_texts("answered"):
         accounts.answered(key.partition("/")[0], data)
     members = set(front)
     found = {"models": _Arms(), "operators": _Arms(), "prompts": _Arms()}

@@ -79,13 +79,13 @@ def status(journal: Journal, run: str, *, alive: bool) -> Facts:
 
 def outlines(journal: Journal) -> list[Facts]:
     """What a line for each child that was drawn shows of it."""
-    book = _Book(journal.outlines())
+    book = _Book(journal.candidate_outlines())
     return [book.outline(candidate) for candidate in book.candidates.values()]
 
 
 def variants(journal: Journal) -> list[Facts]:
     """One entry for each child that was drawn, without diff, prompt and answer."""
-    book = _Book(journal.without_texts(*_TOLD))
+    book = _Book(journal.events_without_texts(*_TOLD))
     return [book.facts(candidate) for candidate in book.candidates.values()]
 
 
@@ -200,7 +200,7 @@ def _front(trained: Sequence[_Trained], config: Facts) -> tuple[Fitness | None, 
 
 def _forecast(journal: Journal, config: Facts) -> Facts:
     """How far a run that works will get."""
-    found = forecast_from_journal(journal.costs(), config, SearchSettings(**config["search"]).candidates, time.time())
+    found = forecast_from_journal(journal.cost_rows(), config, SearchSettings(**config["search"]).candidates, time.time())
     return {**forecast_facts(found), "words": forecast_text(found)}
 
 
@@ -219,12 +219,12 @@ def _waiting(journal: Journal) -> list[Facts]:
 
 
 def _spend(journal: Journal) -> Facts:
-    calls, unpriced, usd, tokens_in, tokens_out = journal.spent()
+    calls, unpriced, usd, tokens_in, tokens_out = journal.llm_totals()
     return {
         "usd": usd,
         "calls_without_a_known_price": unpriced,
         "tokens_in": tokens_in,
         "tokens_out": tokens_out,
         "llm_calls": calls,
-        "seconds": round(journal.seconds(), 1),
+        "seconds": round(journal.seconds_worked(), 1),
     }

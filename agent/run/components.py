@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
-from agent.budget import check
+from agent.budget import check_prices
 from agent.core.errors import MachineError, UserError
 from agent.core.paths import prompts_folder
 from agent.genome import Editor, Genome, read_genome
@@ -69,7 +69,7 @@ def open_components(config: Config, watch: Watch, at_least: Level = "none") -> I
     isolation = _isolation(config, at_least)
     if trouble := gpu_trouble(isolation, devices):
         raise UserError(trouble)
-    check(config.limits, config.llm.models, lambda model: price(model, config.llm.prices))
+    check_prices(config.limits, config.llm.models, lambda model: price(model, config.llm.prices))
     with ExitStack() as stack:
         models = {name: stack.enter_context(closing(model)) for name, model in _open_models(config)}
         evaluator = _open_evaluator(config, task, isolation, devices, watch, stack)

@@ -10,7 +10,7 @@ from agent.budget import Budget
 from agent.journal.events import Event, RunEnded, Settled
 from agent.journal.store import Journal
 from agent.journal.tracker import TrackedCandidate, Tracker
-from agent.lineage import Branches, Planned
+from agent.lineage import BranchWriter, PlannedCommit
 from agent.population.candidate import Duplicate, Failure, Individual
 
 Describe = Callable[[Individual | Failure, TrackedCandidate], str]
@@ -30,7 +30,7 @@ class EventBus:
     def __init__(
         self,
         journal: Journal,
-        branches: Branches,
+        branches: BranchWriter,
         tracker: Tracker,
         budget: Budget,
         watch: Callable[[Event], None],
@@ -47,8 +47,7 @@ class EventBus:
         if not isinstance(event, RunEnded):
             self._branches.check()
         with self._lock:
-            self._tracker.see(event)
-            self._budget.see(event)
+            self._budget.see(event)  # and the tracker with it
             self._watch(event)
             if isinstance(event, Settled):
                 self._heap.add_settled()
@@ -69,7 +68,7 @@ class EventBus:
             return
         text = self._describe(outcome, self._tracker.get(outcome.id))
         failed = isinstance(outcome, Failure)
-        self._branches.add(Planned(outcome.id, outcome.genome.files, outcome.candidate.parents, text, failed))
+        self._branches.add(PlannedCommit(outcome.id, outcome.genome.files, outcome.candidate.parents, text, failed))
 
 
 class FrozenHeap:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from agent.core.errors import UserError
 from agent.core.objectives import Noise, Objective
-from agent.journal.events import Repeated
+from agent.journal.events import SeedRepeated
 from agent.population.candidate import Failure, Individual
 from agent.run.context import RunContext
 from agent.run.evaluation import Evaluator
@@ -23,16 +23,16 @@ def measure(run: RunContext, seed: Individual, evaluator: Evaluator, objectives:
     if not trainings:
         return None
 
-    def repeat(training_seed: int) -> Repeated:
+    def repeat(training_seed: int) -> SeedRepeated:
         if known := run.replay.repeats.get(training_seed):
             return known
-        run.admission.before_evaluation(Repeated.id_of(training_seed))
+        run.admission.before_evaluation(SeedRepeated.id_of(training_seed))
         timed = evaluator.timed(seed.candidate, seed.genome, training_seed=training_seed)
         match timed.outcome:
             case Failure(reason=reason):
-                repeated = Repeated(training_seed, None, reason, timed.seconds, timed.gpus)
+                repeated = SeedRepeated(training_seed, None, reason, timed.seconds, timed.gpus)
             case Individual(fitness=fitness):
-                repeated = Repeated(training_seed, fitness, "", timed.seconds, timed.gpus)
+                repeated = SeedRepeated(training_seed, fitness, "", timed.seconds, timed.gpus)
         run.record(repeated)
         return repeated
 

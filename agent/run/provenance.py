@@ -47,7 +47,7 @@ def accepted_changes(
     Raises UserError if anything but the settings `named` on the command line has changed, unless the user accepts it.
     """
     settings = changed_settings(before["config"], now.config)
-    rest = changed_digests(before.get("basis", {}), now.basis)
+    rest = changed_digests(before.get("basis", {}), now.provenance)
     unnamed = [line for key, line in settings.items() if key not in dotted_keys(named)] + rest
     if unnamed and not accept:
         shown = "\n".join(f"  {line}" for line in unnamed[:_SHOWN])

@@ -19,10 +19,10 @@ from agent.core.files import write_whole
 from agent.core.objectives import Noise
 from agent.journal.codec import read_seed
 from agent.journal.events import CallsRepeated, RunEnded, RunStarted, Settled, Watch
-from agent.journal.replay import Replay
+from agent.journal.replay import Replay, read_replay
 from agent.journal.store import Journal
 from agent.journal.tracker import TrackedCandidate, Tracker
-from agent.lineage import Branches, Lineage, message
+from agent.lineage import BranchWriter, Lineage, commit_message
 from agent.llm import Failover, FailoverPolicy
 from agent.operators import Brief, Sampling
 from agent.population.archive import Archive
@@ -97,7 +97,7 @@ def resume(folder: RunFolder, watch: Watch, changes: Mapping[str, Any] | None = 
             watch(CallsRepeated(calls))
         started = replace(started, accepted=accepted, until_restarted=renewed)
         process = Process(components, folder, journal, _lineage(config, folder), watch)
-        process.work(_seed_again(components, journal), journal.replay(components.genome), started)
+        process.work(_seed_again(components, journal), read_replay(journal, components.genome), started)
 
 
 def _lineage(config: Config, folder: RunFolder) -> Lineage:
@@ -147,10 +147,17 @@ class Process:
         """
         config, evaluator = self.components.config, self.components.evaluator
         tracker = Tracker()
-        tracker.recall(self.journal.without_texts("drawn", "asked", "answered", "bred", "mended", "settled"), replay.answers)
+        kinds = ("drawn", "asked", "answered", "bred", "mended", "settled")
+        tracker.recall(self.journal.events_without_texts(*kinds), replay.answers)
         guess = _first_guess(seed, evaluator)
-        budget = Budget(config.limits, slots=len(evaluator.devices), concurrency=config.llm.concurrency, guess=guess)
-        budget.recall(self.journal.costs())
+        budget = Budget(
+            config.limits,
+            slots=len(evaluator.devices),
+            concurrency=config.llm.concurrency,
+            guess=guess,
+            tracker=tracker,
+        )
+        budget.recall(self.journal.cost_rows())
         supervisor = Supervisor(
             budget, self.components.models.values(), evaluator.close, config.search.candidates, self.watch, replay
         )
@@ -170,9 +177,9 @@ class Process:
         objectives = self.components.config.objective_list()
 
         def describe(outcome: Individual | Failure, tracked: TrackedCandidate) -> str:
-            return message(outcome, seed, objectives, tracked.usd, tracked.models)
+            return commit_message(outcome, seed, objectives, tracked.usd, tracked.models)
 
-        branches = Branches(self.lineage, replay.commits, lambda events: self.journal.record(*events))
+        branches = BranchWriter(self.lineage, replay.commits, lambda events: self.journal.record(*events))
         return EventBus(self.journal, branches, tracker, budget, supervisor.see, describe)
 
     def _search(self, seed: Individual, run: RunContext, supervisor: Supervisor, record: EventBus) -> None:

@@ -50,14 +50,14 @@ class Supervisor:
         if isinstance(event, Bred) or (isinstance(event, Settled) and event.outcome.id != SEED_ID):
             is_first = self._first_candidate is not None and not self._first_candidate.is_done
             if is_first or isinstance(event, Settled):
-                self.update_forecast(aloud=is_first)
+                self.update_forecast(announce=is_first)
             if self._first_candidate:
                 self._first_candidate.done()
 
-    def update_forecast(self, *, aloud: bool = True) -> None:
+    def update_forecast(self, *, announce: bool = True) -> None:
         """Tells those who watch how far the run will get, once anything is known of it."""
         if text := forecast_text(self._budget.forecast(self._planned)):
-            self._watch(ForecastUpdated(text, aloud))
+            self._watch(ForecastUpdated(text, announce))
 
     def gives_up(self) -> bool:
         """Should nobody wait any longer for a model that does not answer?"""

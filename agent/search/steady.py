@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+from agent.core.running_mean import RunningMean
 from agent.population import selection
 from agent.population.archive import Archive
 from agent.population.candidate import Failure, Individual, Outcome
@@ -85,8 +86,8 @@ class Prefetch:
     def __init__(self, slots: int, limit: int) -> None:
         """`slots`: trainings at once; `limit`: candidates that can be bred at once."""
         self._slots, self._limit = slots, limit
-        self._breeding, self._outside_slot, self._training = _Mean(), _Mean(), _Mean()
-        self._trained_share = _Mean(_WEIGHT / 4)
+        self._breeding, self._outside_slot, self._training = RunningMean(_WEIGHT), RunningMean(_WEIGHT), RunningMean(_WEIGHT)
+        self._trained_share = RunningMean(_WEIGHT / 4)
 
     def add_bred(self, seconds: float) -> None:
         """A candidate got its program, or failed to get one, after so many seconds."""
@@ -115,23 +116,5 @@ class Prefetch:
         """
         if not (self._breeding.value and self._training.value):
             return self._slots
-        without = self._breeding.ample + self._outside_slot.ample
+        without = self._breeding.upper + self._outside_slot.upper
         return math.ceil(self._slots * without / self._training.value / self._trained_share.value - 1e-6) + 1
-
-
-class _Mean:
-    """A running mean and the mean distance of values from it; 0 until there is a value."""
-
-    def __init__(self, weight: float = _WEIGHT) -> None:
-        self.value, self._deviation, self._weight, self._count = 0.0, 0.0, weight, 0
-
-    def add(self, value: float) -> None:
-        self._count += 1
-        weight = max(self._weight, 1 / self._count)
-        self._deviation += weight * (abs(value - self.value) - self._deviation) if self._count > 1 else 0.0
-        self.value += weight * (value - self.value)
-
-    @property
-    def ample(self) -> float:
-        """What nearly all values stay below: the mean and twice their mean distance from it."""
-        return self.value + 2 * self._deviation

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from agent.core.text import clean
-from agent.journal.events import Steered
+from agent.journal.events import SteeringChanged
 from agent.population.candidate import Individual
 
 LIMIT = 4_000
@@ -25,7 +25,7 @@ class Steering:
         self._files = guidance, frozen
         self._states: dict[Path, tuple[int, int] | None] = {}
 
-    def look(self) -> list[Steered]:
+    def look(self) -> list[SteeringChanged]:
         """Before each proposal: what the user has changed, to be journaled.
 
         A file that cannot be read counts as empty, and the reason is journaled: it never ends a run.
@@ -35,12 +35,12 @@ class Steering:
         if self._has_changed(guidance):
             text, fault = _read(guidance)
             self.guidance = text if len(text) <= LIMIT else text[:LIMIT] + "\n[cut]"
-            changes.append(Steered("guidance", fault or self.guidance))
+            changes.append(SteeringChanged("guidance", fault or self.guidance))
         if self._has_changed(frozen):
             text, fault = _read(frozen)
             names = frozenset(line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#"))
             self.frozen = names if frozen.exists() and not fault else self._configured
-            changes.append(Steered("frozen", fault or ", ".join(sorted(self.frozen))))
+            changes.append(SteeringChanged("frozen", fault or ", ".join(sorted(self.frozen))))
         return changes
 
     def apply(self, individual: Individual) -> Individual:

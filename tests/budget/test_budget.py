@@ -15,11 +15,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.budget import Budget, Clock, Guess, RunLimits, Spend, check, forecast, next_time
+from agent.budget import Budget, Clock, Guess, RunLimits, Spend, check_prices
+from agent.budget.clock import RunTime, next_time
+from agent.budget.forecast import compute_forecast
 from agent.core.errors import UserError
 from agent.core.objectives import Fitness
 from agent.genome import Genome
-from agent.journal.events import Answered, Asked, Bred, Proposed, Repeated, RunEnded, RunStarted, Settled
+from agent.journal.events import Answered, Asked, Bred, Proposed, RunEnded, RunStarted, SeedRepeated, Settled
+from agent.journal.replay import read_replay
 from agent.journal.store import Journal
 from agent.llm import Completion, Usage
 from agent.population.candidate import SEED_ID, Candidate, Duplicate, Evidence, Failure, Individual, Variant
@@ -50,6 +53,9 @@ class Hands:
     def pass_(self, seconds):
         self.seconds += seconds
         self.wall += seconds
+
+    def time(self, budget):
+        return RunTime(budget.spend.seconds, budget.spend.started, self.wall, BERLIN)
 
 
 @pytest.fixture
@@ -155,13 +161,13 @@ class TestPrices:
 
     def test_dollars_cannot_be_limited_for_a_model_of_unknown_price(self):
         with pytest.raises(UserError, match=r'price of local/lama is unknown: give llm\.prices\."local/lama"'):
-            check(RunLimits(usd=5.0), ["gpt-x", "local/lama"], self.PRICES.get)
+            check_prices(RunLimits(usd=5.0), ["gpt-x", "local/lama"], self.PRICES.get)
 
     def test_other_limits_need_no_prices(self):
-        check(RunLimits(hours=1, tokens=5), ["local/lama"], self.PRICES.get)
+        check_prices(RunLimits(hours=1, tokens=5), ["local/lama"], self.PRICES.get)
 
     def test_known_prices_and_the_offline_model_pass(self):
-        check(RunLimits(usd=5.0), ["gpt-x", "offline"], self.PRICES.get)
+        check_prices(RunLimits(usd=5.0), ["gpt-x", "offline"], self.PRICES.get)
 
 
 class TestCeilings:
@@ -238,7 +244,7 @@ class TestCeilings:
         budget.see(Answered("0002", 1, answer(0.1)))
         assert budget.admits_breeding() is None  # 0.7 spent, a child costs 0.3
         budget.see(Bred(Variant(Candidate("0002", 0), GENOME)))
-        assert budget.spend.usd_per_child == pytest.approx((0.3 + 0.4) / 2)
+        assert budget.spend.usd_per_candidate == pytest.approx((0.3 + 0.4) / 2)
         assert budget.admits_breeding().limit == "usd"
 
     def test_a_refusal_is_lifted_when_what_was_in_flight_came_out_cheaper(self, hands):
@@ -259,8 +265,8 @@ class TestCeilings:
         ask(budget, "0001")
         budget.see(Answered("0001", 0, answer(0.1)))
         settle(budget, "0001")
-        assert budget.admits_breeding(children=9) is None
-        assert budget.admits_breeding(children=10).limit == "usd"
+        assert budget.admits_breeding(candidates=9) is None
+        assert budget.admits_breeding(candidates=10).limit == "usd"
 
     def test_tokens_of_prompts_and_answers_have_no_reserve(self, hands):
         budget = begun(hands, tokens=1000, reserve=0.5)
@@ -331,8 +337,8 @@ class TestCeilings:
     def test_answers_of_unknown_price_are_counted_and_teach_no_price(self, hands):
         budget = begun(hands)
         raise_child(budget, "0001", usd=None, tokens=(5, 5))
-        assert (budget.spend.unpriced_calls, budget.spend.llm_calls, budget.spend.usd) == (1, 1, 0)
-        assert not budget.spend.child_usd.known
+        assert (budget.spend.unpriced_calls, budget.spend.tokens, budget.spend.usd) == (1, 10, 0)
+        assert not budget.spend.candidate_usd.known
         assert not budget.spend.call_usd.known
 
     def test_events_that_a_resume_passes_by_again_count_once(self, hands):
@@ -340,7 +346,7 @@ class TestCeilings:
         for _ in range(2):
             raise_child(budget, "0001", usd=0.5, tokens=(1, 2), seconds=10, gpus=1)
         s = budget.spend
-        assert (s.usd, s.tokens_in, s.tokens_out, s.llm_calls, s.variants, s.settled) == (0.5, 1, 2, 1, 1, 1)
+        assert (s.usd, s.tokens, s.variants, s.settled) == (0.5, 3, 1, 1)
         assert (s.gpu_seconds, s.in_flight) == (10, 0)
 
 
@@ -606,7 +612,7 @@ def test_children_that_cost_what_was_expected_leave_every_ceiling_whole(shape, s
     s = budget.spend
     assert s.usd <= ceiling * (1 - reserve) + 1e-6
     assert s.gpu_seconds <= ceiling * (1 - reserve) * 3600 + 1e-3
-    assert s.tokens_in + s.tokens_out <= 10_000
+    assert s.tokens <= 10_000
     assert s.seconds <= ceiling * (1 - reserve) * 3600 + 1e-3
     assert run.refusal
 
@@ -646,7 +652,7 @@ class TestResume:
         again = dataclasses.replace(START, until_restarted=anew)
         for start in (again, START):
             budget = Budget(RunLimits(until="07:00", reserve=0.0), clock=hands.clock)
-            budget.recall(journal.costs())
+            budget.recall(journal.cost_rows())
             self.both(budget, journal)(start)
             assert (budget.admits_breeding() is None) == admitted
 
@@ -669,7 +675,7 @@ class TestResume:
         return {
             **{k: v for k, v in vars(spend).items() if isinstance(v, int | float)},
             **{f"mean_{k}": v for k, v in means.items()},
-            **{f"end_{n}": seconds for n, seconds in enumerate(spend.ends)},
+            **{f"end_{n}": seconds for n, seconds in enumerate(spend.settled_at)},
             **{k: getattr(spend, k) for k in ("in_flight", "breeding", "usd_in_flight", "tokens_in_flight")},
         }
 
@@ -686,7 +692,7 @@ class TestResume:
         record(RunEnded("stopped", ""))
 
         again = Budget(RunLimits(**self.LIMITS), slots=2, concurrency=3, clock=Hands(hands.wall).clock)
-        again.recall(journal.costs())
+        again.recall(journal.cost_rows())
         assert self.facts(again.spend) == pytest.approx(self.facts(budget.spend))
         assert again.spend.started == budget.spend.started
         for children in range(1, 200, 7):
@@ -699,7 +705,7 @@ class TestResume:
     def test_only_the_time_in_which_a_process_ran_counts_and_a_crash_leaves_no_end(self, hands, journal):
         for _ in range(3):
             budget = Budget(RunLimits(hours=1.0, reserve=0), clock=hands.clock)
-            budget.recall(journal.costs())
+            budget.recall(journal.cost_rows())
             record = self.both(budget, journal)
             record(START)
             hands.pass_(1000)
@@ -709,7 +715,7 @@ class TestResume:
             hands.seconds = 3.0  # the machine was started anew
         assert budget.spend.seconds == 3000
         last = Budget(RunLimits(hours=1.0, reserve=0), clock=hands.clock)
-        last.recall(journal.costs())
+        last.recall(journal.cost_rows())
         last.see(START)
         hands.pass_(599)
         assert last.admits_breeding() is None
@@ -725,7 +731,7 @@ class TestResume:
         hands.wall += 50
         journal.record(RunEnded("stopped", ""))
         spend = Spend()
-        spend.recall(journal.costs())
+        spend.recall(journal.cost_rows())
         assert spend.seconds == pytest.approx(150)
 
     def test_what_is_recorded_after_the_end_of_the_search_takes_none_of_its_time(self, hands, journal):
@@ -733,36 +739,36 @@ class TestResume:
             journal.record(event)
             hands.pass_(seconds)
         spend = Spend()
-        spend.recall(journal.costs())
+        spend.recall(journal.cost_rows())
         assert spend.seconds == 100
 
     def test_trainings_of_the_seed_and_for_the_noise_hold_a_gpu_too(self, hands, journal):
         record = self.both(begun(hands), journal)
         record(Settled(Individual(Candidate(SEED_ID, 0), GENOME, Fitness({})), 30.0, 0.5))
         for number, fitness in ((1, Fitness({})), (2, None)):
-            record(Repeated(number, fitness, "", 20.0, 0.5))
+            record(SeedRepeated(number, fitness, "", 20.0, 0.5))
         seen = begun(hands, gpu_hours=40 / 3600, reserve=0.0)
-        seen.recall(journal.costs())
-        for repeated in journal.replay(GENOME).repeats.values():
+        seen.recall(journal.cost_rows())
+        for repeated in read_replay(journal, GENOME).repeats.values():
             seen.see(repeated)  # a resume passes them by again
         assert (seen.spend.gpu_seconds, seen.spend.evaluation_seconds, seen.spend.settled) == (35, 70, 0)
         assert seen.admits_breeding().limit == "gpu_hours"  # 35 and one more of 10
 
     def test_a_training_for_the_noise_is_under_way_until_it_ends(self, hands):
         budget = begun(hands, guess=Guess(evaluation_seconds=10, gpu_seconds=10), gpu_hours=25 / 3600, reserve=0.0)
-        one, two, three = map(Repeated.id_of, (1, 2, 3))
+        one, two, three = map(SeedRepeated.id_of, (1, 2, 3))
         assert budget.admits_evaluation(one) is budget.admits_evaluation(two) is None
         assert budget.admits_evaluation(three).limit == "gpu_hours"
-        budget.see(Repeated(1, Fitness({}), "", 5.0, 1.0))
-        budget.see(Repeated(2, Fitness({}), "", 5.0, 1.0))
-        assert not budget.spend.evaluating
+        budget.see(SeedRepeated(1, Fitness({}), "", 5.0, 1.0))
+        budget.see(SeedRepeated(2, Fitness({}), "", 5.0, 1.0))
+        assert budget.spend.evaluations() == 0
         assert budget.admits_evaluation(three) is None
 
     def test_until_stays_the_moment_that_it_was_at_the_first_start(self, hands, journal):
         journal.record(START)
         hands.wall += 11 * 3600  # 09:00, two hours after
         budget = Budget(RunLimits(until="07:00"), clock=hands.clock)
-        budget.recall(journal.costs())
+        budget.recall(journal.cost_rows())
         budget.see(START)
         assert budget.admits_breeding().limit == "until"
 
@@ -771,7 +777,7 @@ class TestResume:
         record(Proposed(Candidate("0001", 0)))
         record(Asked("0001", 0, "gpt-x", (), None, None))
         budget = Budget(RunLimits(variants=2), clock=hands.clock)
-        budget.recall(journal.costs())
+        budget.recall(journal.cost_rows())
         assert (budget.spend.in_flight, budget.spend.variants) == (1, 1)
         raise_child(budget, "0001", usd=0.1)
         assert (budget.spend.in_flight, budget.spend.variants, budget.spend.usd) == (0, 1, 0.1)
@@ -780,7 +786,7 @@ class TestResume:
         drawn, spent = 0, 0.0
         for life in range(4):
             budget = Budget(RunLimits(usd=1.0, reserve=0.0), slots=2, concurrency=3, clock=hands.clock)
-            budget.recall(journal.costs())
+            budget.recall(journal.cost_rows())
             record = self.both(budget, journal)
             record(START)
             run = self.run(hands, budget, seed=life)
@@ -858,7 +864,7 @@ class TestForecast:
         budget = begun(hands)
         for n in range(200):
             raise_child(budget, f"{n:04d}", usd=1.0 if n != 150 else 20.0)
-        assert budget.spend.child_usd.value == pytest.approx(1.0, rel=0.2)
+        assert budget.spend.candidate_usd.value == pytest.approx(1.0, rel=0.2)
 
     @pytest.mark.parametrize("limits", [{"usd": 4.0}, {"hours": 3.0}, {"gpu_hours": 4.0}, {"until": "02:00"}, {"tokens": 40_000}])
     @pytest.mark.parametrize(("slots", "concurrency", "breeding"), [(1, 4, 20.0), (4, 2, 5.0), (3, 2, 90.0)])
@@ -884,7 +890,9 @@ class TestForecast:
         assert whole.refusal.limit == next(iter(limits))
         quarter = run(lambda r: r.settled >= whole.settled / 4)
         told = quarter.budget.forecast()
-        assert told == forecast(quarter.budget.limits, quarter.budget.spend, quarter.hands.wall, slots, concurrency, zone=BERLIN)
+        assert told == compute_forecast(
+            quarter.budget.limits, quarter.budget.spend, quarter.hands.time(quarter.budget), slots, concurrency
+        )
         assert told.limit == next(iter(limits))
         assert quarter.settled + told.variants == pytest.approx(whole.settled, rel=1 / 6)
         assert told.ends == pytest.approx(whole.hands.wall, abs=(whole.hands.wall - whole.budget.spend.started) / 6)

@@ -17,6 +17,7 @@ from agent.core.objectives import Fitness
 from agent.genome import Genome
 from agent.journal.codec import read_outcome, read_seed
 from agent.journal.events import Answered, Asked, Bred, Committed, GenerationEnded, Proposed, RunEnded, RunStarted, Settled
+from agent.journal.replay import read_replay
 from agent.journal.store import Journal
 from agent.llm import Completion, Message, Usage
 from agent.population.candidate import SEED_ID, Candidate, Duplicate, Evidence, Failure, Individual, Recipe, Variant
@@ -42,7 +43,7 @@ def test_a_child_comes_back_as_it_was_recorded(journal):
     trained = replace(TRAINED, intention=variant.intention)
     for event in (Proposed(BIRTH), asked, Answered("0001", 0, COMPLETION), Bred(variant), Settled(trained)):
         journal.record(event)
-    replay = journal.replay(Genome({}))
+    replay = read_replay(journal, Genome({}))
     assert replay.candidates == {"0001": BIRTH}
     assert replay.answers == {("0001", 0): COMPLETION}
     assert replay.variants == {"0001": variant}
@@ -54,7 +55,7 @@ def test_failures_come_back_and_duplicates_are_decided_again(journal):
     failure = Failure(BIRTH, "contract", "undefined name", "\x1b[31mlog")
     for event in (Proposed(BIRTH), Proposed(other), Settled(failure), Settled(Duplicate(other, "0001"))):
         journal.record(event)
-    assert journal.replay(Genome({})).outcomes == {"0001": failure}
+    assert read_replay(journal, Genome({})).outcomes == {"0001": failure}
 
 
 def test_passing_by_again_leaves_the_first_record(journal):
@@ -161,7 +162,7 @@ def remembered(tmp_path, *events):
         journal.record(event)
     journal.close()
     again = Journal(path)
-    replay, listed = again.replay(Genome({})), list(again.events())
+    replay, listed = read_replay(again, Genome({})), list(again.events())
     again.close()
     path.unlink()
     return replay, listed
@@ -313,7 +314,7 @@ def test_a_journal_opened_for_reading_writes_nothing(journal, tmp_path):
     reader = Journal(tmp_path / "journal.db", read_only=True)
     with pytest.raises(MachineError, match="cannot be written"):
         reader.record(Proposed(Candidate("0002", 0)))
-    assert reader.replay(Genome({})).candidates == {"0001": BIRTH}
+    assert read_replay(reader, Genome({})).candidates == {"0001": BIRTH}
     reader.close()
 
 
@@ -375,7 +376,7 @@ def test_what_is_read_without_texts_is_the_rest_of_each_row_in_order(journal):
     asked = Asked("0001", 0, "m", (Message("user", "a\ud800b"),), 0.3, None)
     for event in (Proposed(BIRTH), asked, Answered("0001", 0, COMPLETION), Bred(Variant(BIRTH, GENOME, "why")), Settled(TRAINED)):
         journal.record(event)
-    whole, short = list(journal.events()), list(journal.without_texts())
+    whole, short = list(journal.events()), list(journal.events_without_texts())
     assert [row[:3] for row in short] == [row[:3] for row in whole]
     for (*_, kind, _, full), (*_, rest) in zip(whole, short, strict=True):
         left_out = {"asked": set(full), "answered": {"text"}, "bred": {"files"}}.get(kind, set())

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from agent.core.errors import MachineError, UserError
 from agent.core.objectives import Fitness, Objective
 from agent.genome import Genome
-from agent.lineage import OWN_REPOSITORY, Lineage, message
+from agent.lineage import OWN_REPOSITORY, Lineage, commit_message
 from agent.population.candidate import SEED_ID, Candidate, Failure, Individual, Recipe
 from tests.repositories import OTHER, SOURCE, assert_sound, git, make_repository, parents, refs, show, user_state
 
@@ -334,7 +334,7 @@ class TestCommitting:
         assert git(repository, "rev-parse", commit.branch) == commit.sha
 
     def test_a_lock_that_a_killed_git_left_on_a_branch_is_forgotten(self, repository, monkeypatch):
-        monkeypatch.setattr("agent.lineage.lineage._PAUSES", (0.0, 0.0))
+        monkeypatch.setattr("agent.lineage.commits._PAUSES", (0.0, 0.0))
         lock = repository / ".git" / "refs" / "heads" / "evolve" / "night" / "0001.lock"
         lock.parent.mkdir(parents=True)
         lock.touch()
@@ -346,12 +346,12 @@ class TestCommitting:
         lock = repository / ".git" / "refs" / "heads" / "evolve" / "night" / "0001.lock"
         lock.parent.mkdir(parents=True)
         lock.touch()
-        monkeypatch.setattr("agent.lineage.lineage.time.sleep", lambda seconds: lock.unlink(missing_ok=True))
+        monkeypatch.setattr("agent.lineage.commits.time.sleep", lambda seconds: lock.unlink(missing_ok=True))
         commit = opened(repository).commit("0001", {"model.py": OTHER}, [], "one")
         assert git(repository, "rev-parse", commit.branch) == commit.sha
 
     def test_a_reference_that_is_locked_is_the_machines_fault(self, repository, monkeypatch):
-        monkeypatch.setattr("agent.lineage.lineage._PAUSES", (0.0, 0.0))
+        monkeypatch.setattr("agent.lineage.commits._PAUSES", (0.0, 0.0))
         lock = repository / ".git" / "refs" / "heads" / "evolve" / "night" / "0001.lock"
         lock.parent.mkdir(parents=True)
         lock.touch()
@@ -449,7 +449,7 @@ def trailers(text, folder):
 
 
 def failed(reason, recipe=RECIPE):
-    return message(Failure(Candidate("0001", 1, (recipe,)), "fit", reason), SEED, OBJECTIVES)
+    return commit_message(Failure(Candidate("0001", 1, (recipe,)), "fit", reason), SEED, OBJECTIVES)
 
 
 FAILED_TRAILERS = [
@@ -464,7 +464,7 @@ class TestMessages:
         fitness = Fitness({"accuracy": 0.91234567, "parameters": 1000.0})
         meant = "wider\x1b[2J\n---\nVariant: 9"
         child = Individual(Candidate("0003", 1, (mating, RECIPE)), Genome({"model.py": OTHER}), fitness, intention=meant)
-        text = message(child, SEED, OBJECTIVES, 0.0125)
+        text = commit_message(child, SEED, OBJECTIVES, 0.0125)
         subject, said, body, _ = text.split("\n\n")
         assert said == "Intention: wider --- Variant: 9"
         assert subject == "0003: mate+mutate Head, Net: accuracy 0.9123, parameters 1,000"
@@ -474,11 +474,11 @@ class TestMessages:
             ("Directive", "complex"), ("Model", "other/model, gpt-x"), ("Accuracy", "0.91234567"),
             ("Parameters", "1000"), ("Cost-USD", "0.012500"),
         ]  # fmt: skip
-        stood_in = message(child, SEED, OBJECTIVES, 0.0125, ("third",))
+        stood_in = commit_message(child, SEED, OBJECTIVES, 0.0125, ("third",))
         assert dict(trailers(stood_in, tmp_path))["Model"] == "third"
 
     def test_the_seed_is_not_compared_with_itself(self, tmp_path):
-        text = message(SEED, SEED, OBJECTIVES, 0.0)
+        text = commit_message(SEED, SEED, OBJECTIVES, 0.0)
         assert text.startswith("seed: accuracy 0.5, ")
         assert "Against" not in text
         assert dict(trailers(text, tmp_path))["Operator"] == "seed"
@@ -501,7 +501,7 @@ class TestMessages:
         changed = tuple(f"Block{number}" for number in range(6))
         fitness = Fitness({"accuracy": 1, "parameters": 2})
         child = Individual(Candidate("0003", 1, (freely,)), Genome({}), fitness, changed=changed)
-        text = message(child, SEED, OBJECTIVES)
+        text = commit_message(child, SEED, OBJECTIVES)
         assert text.startswith("0003: rewrite Block0, Block1, Block2, Block3 and 2 more: accuracy 1, parameters 2\n")
         assert dict(trailers(text, tmp_path))["Block"] == "Block0, Block1, Block2, Block3 and 2 more"
         assert failed("why", freely).startswith("0001: rewrite: failed at fit\n")

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from agent.core.errors import MachineError
+from agent.journal.replay import read_replay
 from agent.journal.store import Journal
-from agent.lineage import Branches, Lineage, Planned
+from agent.lineage import BranchWriter, Lineage, PlannedCommit
 from agent.lineage import writer as module
 from agent.population.candidate import SEED_ID
 from tests.repositories import OTHER, SOURCE, assert_sound, git, make_repository, parents, refs, show, user_state
@@ -43,7 +44,8 @@ class Book:
 
 
 def planned(id, text=None, parents=(SEED_ID,), failed=False):
-    return Planned(id, {"model.py": text or f"class Net:\n    width = {id.lstrip('0')}\n"}, parents, f"{id} by name", failed)
+    text = text or f"class Net:\n    width = {id.lstrip('0')}\n"
+    return PlannedCommit(id, {"model.py": text}, parents, f"{id} by name", failed)
 
 
 SEED = planned(SEED_ID, SOURCE, ())
@@ -51,7 +53,7 @@ SEED = planned(SEED_ID, SOURCE, ())
 
 def written(lineage, *commits, known=()):
     book = Book()
-    writer = Branches(lineage, dict(known), book)
+    writer = BranchWriter(lineage, dict(known), book)
     for one in commits:
         writer.add(one)
     writer.flush()
@@ -80,7 +82,7 @@ class TestBatches:
     def test_what_waits_longer_than_its_company_is_committed_without_being_asked(self, repository, lineage, monkeypatch):
         monkeypatch.setattr(module, "LINGER", 0.05)
         book = Book()
-        writer = Branches(lineage, {}, book)
+        writer = BranchWriter(lineage, {}, book)
         writer.add(SEED)
         deadline = time.monotonic() + 60
         while not book.batches and time.monotonic() < deadline:
@@ -90,7 +92,7 @@ class TestBatches:
 
     def test_flush_on_an_idle_writer_returns_and_later_commits_are_written(self, lineage):
         book = Book()
-        writer = Branches(lineage, {}, book)
+        writer = BranchWriter(lineage, {}, book)
         writer.flush()
         for commit in (SEED, planned("0001"), planned("0002")):
             writer.add(commit)
@@ -100,7 +102,7 @@ class TestBatches:
 
     def test_closing_writes_what_is_waiting(self, repository, lineage):
         book = Book()
-        writer = Branches(lineage, {}, book)
+        writer = BranchWriter(lineage, {}, book)
         for commit in (SEED, planned("0001")):
             writer.add(commit)
         writer.close()
@@ -109,7 +111,7 @@ class TestBatches:
 
     def test_many_threads_may_add(self, repository, lineage):
         book = Book()
-        writer = Branches(lineage, {}, book)
+        writer = BranchWriter(lineage, {}, book)
         writer.add(SEED)
         threads = [
             threading.Thread(target=lambda first=first: [writer.add(planned(f"{n:04}")) for n in range(first, first + 25)])
@@ -128,9 +130,9 @@ class TestBatches:
 
 class TestFailures:
     def test_of_a_batch_are_told_to_the_next_who_adds_checks_or_flushes(self, repository, lineage, monkeypatch):
-        monkeypatch.setattr("agent.lineage.lineage._PAUSES", ())
+        monkeypatch.setattr("agent.lineage.commits._PAUSES", ())
         book = Book()
-        writer = Branches(lineage, {}, book)
+        writer = BranchWriter(lineage, {}, book)
         lock = repository / ".git" / "refs" / "heads" / "evolve" / "night" / "0001.lock"
         lock.parent.mkdir(parents=True)
         lock.touch()
@@ -151,7 +153,7 @@ class TestFailures:
         def full(committed):
             raise MachineError("The journal cannot be written: the disk is full.")
 
-        writer = Branches(lineage, {}, full)
+        writer = BranchWriter(lineage, {}, full)
         writer.add(SEED)
         with pytest.raises(MachineError, match="disk is full"):
             writer.flush()
@@ -203,8 +205,8 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from agent.journal.store import Journal
-from agent.lineage import Branches, Lineage, Planned
-import agent.lineage.lineage as inner
+from agent.lineage import BranchWriter, Lineage, PlannedCommit
+import agent.lineage.commits as inner
 
 place, moment = Path(sys.argv[1]), sys.argv[2]
 journal = Journal(place / "journal.db")
@@ -227,13 +229,13 @@ def note(committed):
 
 
 if moment == "before git":
-    real = inner.Script.add
-    inner.Script.add = lambda self, planned, *rest: die() if planned.id == "0003" else real(self, planned, *rest)
-writer = Branches(lineage, {}, note)
+    real = inner.FastImportScript.add
+    inner.FastImportScript.add = lambda self, planned, *rest: die() if planned.id == "0003" else real(self, planned, *rest)
+writer = BranchWriter(lineage, {}, note)
 for n in range(6):
     id = f"{n:04}" if n else "seed"
     parents = (f"{n - 1:04}" if n > 1 else "seed",) if n else ()
-    writer.add(Planned(id, {"model.py": f"width = {n}\\n"}, parents, id))
+    writer.add(PlannedCommit(id, {"model.py": f"width = {n}\\n"}, parents, id))
     if n in (2, 5):
         writer.flush()
 """
@@ -250,19 +252,19 @@ def test_a_process_that_is_killed_between_commit_and_journal_is_made_up_for(tmp_
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
     journal = Journal(tmp_path / "journal.db")
-    known = journal.replay(frozenset()).commits
+    known = read_replay(journal, frozenset()).commits
     assert len(known) == journaled
     assert len(refs(repository, "refs/heads/evolve")) == branched
     before = {name: git(repository, "rev-parse", name) for name in refs(repository, "refs/heads/evolve")}
     lineage = Lineage.open(repository, tmp_path / "runs" / "night", "night")
-    writer = Branches(lineage, known, lambda committed: journal.record(*committed))
+    writer = BranchWriter(lineage, known, lambda committed: journal.record(*committed))
     for n in range(6):
         id = f"{n:04}" if n else SEED_ID
         if id not in known:
-            writer.add(Planned(id, {"model.py": f"width = {n}\n"}, (f"{n - 1:04}" if n > 1 else SEED_ID,), f"{id} again"))
+            writer.add(PlannedCommit(id, {"model.py": f"width = {n}\n"}, (f"{n - 1:04}" if n > 1 else SEED_ID,), f"{id} again"))
     writer.flush()
     writer.close()
-    after = journal.replay(frozenset()).commits
+    after = read_replay(journal, frozenset()).commits
     assert after == {id: git(repository, "rev-parse", f"evolve/night/{id}") for id in after}
     assert len(after) == 6
     assert {name: git(repository, "rev-parse", name) for name in before} == before  # nothing was written twice
@@ -279,7 +281,7 @@ def test_a_branch_that_holds_something_else_is_refused(repository, lineage):
 
 def test_what_is_committed_is_an_event(lineage, tmp_path):
     journal = Journal(tmp_path / "journal.db")
-    writer = Branches(lineage, {}, lambda committed: journal.record(*committed))
+    writer = BranchWriter(lineage, {}, lambda committed: journal.record(*committed))
     writer.add(SEED)
     writer.add(planned("0001", failed=True))
     writer.flush()

@@ -7,7 +7,7 @@ import pytest
 
 from agent.core.objectives import Fitness, Noise, Objective
 from agent.genome import Genome
-from agent.journal.events import Answered, Bred, Committed, Learned, Proposed, Repeated, RunEnded, RunStarted, Settled
+from agent.journal.events import Answered, Bred, Committed, Learned, Proposed, RunEnded, RunStarted, SeedRepeated, Settled
 from agent.journal.store import Journal
 from agent.llm import Completion, Usage
 from agent.memory import lesson_of
@@ -33,7 +33,7 @@ def journal(tmp_path):
         seed = individual(SEED_ID, 0.5, 1000)
         journal.record(Settled(seed))
         for number, accuracy in ((1, 0.49), (2, 0.51)):
-            journal.record(Repeated(number, Fitness({"accuracy": accuracy, "parameters": 1000}), "", 1.0))
+            journal.record(SeedRepeated(number, Fitness({"accuracy": accuracy, "parameters": 1000}), "", 1.0))
         better = individual("0001", 0.56, 900, f"def a():\n    return {EVIL!r}\n", intention=EVIL)
         journal.record(Proposed(better.candidate))
         journal.record(Answered("0001", 0, Completion(f"Intention: {EVIL}", "stop", Usage(10, 5), 0.25, 1.0, "m")))

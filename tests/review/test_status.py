@@ -10,6 +10,7 @@ from agent.core.errors import UserError
 from agent.core.objectives import Fitness
 from agent.genome import Genome
 from agent.journal.events import Answered, Asked, Bred, Committed, GenerationEnded, Proposed, RunEnded, RunStarted, Settled
+from agent.journal.replay import read_replay
 from agent.journal.store import Journal
 from agent.llm import Completion, Message, Usage
 from agent.population.candidate import SEED_ID, Candidate, Duplicate, Evidence, Failure, Individual, Recipe, Variant
@@ -229,7 +230,7 @@ class TestVariants:
         changed = ("Net", "rate", "a", "b", "c", "d")
         journal.record(Bred(Variant(free, genome(9, 2), changed=changed)))
         assert summary.variants(journal)[0]["block"] == "Net, rate, a, b and 2 more"
-        assert journal.replay(genome(0, 0)).variants["0001"].changed == changed
+        assert read_replay(journal, genome(0, 0)).variants["0001"].changed == changed
 
     def test_a_model_that_stood_in_for_the_drawn_one_is_told(self, night):
         assert summary.variant(night, "0006")["model"] == "gpt-x"

@@ -19,7 +19,7 @@ def seed(tmp_path):
 
 
 def now(config=CONFIG, basis=None):
-    return SimpleNamespace(config=config, basis=basis or {"seed/model.py": "a"})
+    return SimpleNamespace(config=config, provenance=basis or {"seed/model.py": "a"})
 
 
 BEFORE = {"config": CONFIG, "basis": {"seed/model.py": "a"}}

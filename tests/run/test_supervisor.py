@@ -107,10 +107,10 @@ def test_the_forecast_is_told_once_when_the_first_child_is_bred_and_shown_with_e
     assert not [one for one in shown if isinstance(one, ForecastUpdated)]
     supervisor.record(*bred("0001"))
     (first,) = [one for one in shown if isinstance(one, ForecastUpdated)]
-    assert first.aloud and first.words.startswith("20 s and 0.5000 USD a variant; 100 more variants by ")
+    assert first.announce and first.text.startswith("20 s and 0.5000 USD a variant; 100 more variants by ")
     supervisor.record(*bred("0002"), trained("0001"))
     _, second = [one for one in shown if isinstance(one, ForecastUpdated)]
-    assert not second.aloud
+    assert not second.announce
 
 
 def test_what_a_resume_passes_by_is_shown_as_recalled(hands):

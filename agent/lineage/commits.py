@@ -1,0 +1,118 @@
+"""Write commits and their references into a repository: all references of a batch, or none."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from agent.core.errors import MachineError
+from agent.lineage.fast_import import FastImportScript, PlannedCommit, encode
+from agent.lineage.repository import RunRepository
+
+_PAUSES = (0.1, 0.4, 1.5, 4.0, 6.0)
+"""Seconds between two tries to get a lock."""
+_STALE = 10.0
+"""Seconds after which a lock belongs to no living process: git holds one for milliseconds."""
+
+
+def write_commits(
+    repository: RunRepository, planned: Sequence[PlannedCommit], references: Mapping[str, str], folders: Sequence[str]
+) -> dict[str, str]:
+    """Writes each commit and its reference. One that exists already, as after a crash, is accepted if it is the same.
+
+    `references`: full name by id of the planned commit; `folders`: the references that belong to this run alone.
+    Returns the hashes by id. Raises MachineError for a reference with another content, git.GitError and OSError.
+    """
+    existing = _existing(repository, list(references.values()))
+    script = FastImportScript(f"{int(time.time())} {time.strftime('%z')}")
+    hashes: dict[str, str] = {}
+    marks: dict[str, str] = {}
+    for one in planned:
+        parents = [hashes.get(parent, marks.get(parent, parent)) for parent in one.parents]
+        parents = parents or ([repository.base] if repository.base else [])
+        if found := existing.get(references[one.id]):
+            if not _is_same(repository, found, one, parents):
+                raise MachineError(f"The branch {references[one.id]} exists with another content.")
+            hashes[one.id] = found[0]
+        else:
+            marks[one.id] = script.add(one, parents, {name: repository.tree_entry(name) for name in one.files})
+    if marks:
+        hash_by_mark = _import(repository, script)
+        new = {id: hash_by_mark[mark] for id, mark in marks.items()}
+        # In this order: if this process is killed meanwhile, parents are there before their children.
+        commands = "".join(f"create {references[id]} {hash}\n" for id, hash in new.items())
+        _update_references(repository, commands, folders)
+        hashes |= new
+    return hashes
+
+
+def _import(repository: RunRepository, script: FastImportScript) -> dict[str, str]:
+    """Writes the commits, without references. Returns the hashes by mark."""
+    import git
+
+    with tempfile.TemporaryDirectory(prefix="evolve-lineage-") as scratch:
+        marks = Path(scratch) / "marks"
+        try:
+            repository.run("fast-import", "--quiet", f"--export-marks={marks}", stdin=script.text())
+        except git.GitCommandError as error:
+            # It leaves a crash report in the repository; what that says is in the error too.
+            if report := re.search(r"fast_import_crash_\d+", str(error.stderr)):
+                (Path(repository.repo.git_dir) / report[0]).unlink(missing_ok=True)
+            raise
+        return dict(line.split() for line in marks.read_text().splitlines())
+
+
+def _update_references(repository: RunRepository, commands: str, folders: Sequence[str]) -> None:
+    """All references or none. Waits for a lock that another git holds, and removes one that a killed git left behind."""
+    import git
+
+    for pause in _PAUSES:
+        try:
+            repository.run("update-ref", "--stdin", stdin=commands.encode())
+            return
+        except git.GitCommandError as error:
+            if ".lock" not in str(error.stderr):
+                raise
+        time.sleep(pause)
+        _remove_stale_locks(repository, folders)
+    repository.run("update-ref", "--stdin", stdin=commands.encode())
+
+
+def _remove_stale_locks(repository: RunRepository, folders: Sequence[str]) -> None:
+    """Only on this run's own references: no other process works on the run."""
+    common = Path(repository.repo.common_dir)
+    for folder in folders:
+        for lock in (common / folder).glob("*.lock"):
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - lock.stat().st_mtime > _STALE:
+                    lock.unlink()
+
+
+def _existing(repository: RunRepository, references: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """(commit, its parents ...) by name, of those references that exist."""
+    names = "\n".join(references).encode()
+    lines = repository.run("cat-file", "--batch-check=%(objectname) %(objecttype)", stdin=names).splitlines()
+    found = {name: line.split() for name, line in zip(references, lines, strict=True)}
+    commits = {name: answer[0] for name, answer in found.items() if answer[1] == "commit"}
+    return {name: (sha, *repository.run("rev-list", "--parents", "-1", sha).split()[1:]) for name, sha in commits.items()}
+
+
+def _is_same(repository: RunRepository, found: Sequence[str], planned: PlannedCommit, parents: Sequence[str]) -> bool:
+    """Has the commit these parents, and as its tree the first parent's with the planned files in it?"""
+    sha, *its_parents = found
+    if its_parents != list(parents):
+        return False
+    contents = {repository.tree_entry(name).path: encode(text) for name, text in planned.files.items()}
+    names_only = ("-r", "-z", "--name-only")
+    listing = ("diff-tree", *names_only, parents[0], sha) if parents else ("ls-tree", *names_only, sha)
+    changed = set(repository.run(*listing).split("\0")) - {""}
+    entries = (entry.partition("\t") for entry in repository.run("ls-tree", "-r", "-z", "--full-tree", sha).split("\0"))
+    blobs = {path: mode_type_hash.split()[2] for mode_type_hash, _, path in entries if path in contents}
+    algorithm = "sha1" if len(sha) == 40 else "sha256"
+    wanted = {p: hashlib.new(algorithm, b"blob %d\0" % len(data) + data).hexdigest() for p, data in contents.items()}
+    return changed <= contents.keys() and blobs == wanted

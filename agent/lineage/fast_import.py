@@ -1,0 +1,90 @@
+"""Describe commits in the language of `git fast-import`, which writes many of them in one process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+_COMMITTER = "Guided Evolution <evolve@localhost>"
+_SCRATCH = b"refs/evolve-desk"
+"""fast-import needs a reference to commit to; one that is reset at the end is not written."""
+_RESET = b"reset %s\n\n" % _SCRATCH
+_UNQUOTED = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./"
+
+
+@dataclass(frozen=True)
+class PlannedCommit:
+    """A commit that is to be written."""
+
+    id: str
+    """Of its individual or failure."""
+    files: Mapping[str, str]
+    """Text by name, relative to the seed's folder."""
+    parents: Sequence[str]
+    """Each the hash of a commit, or the id of one that is planned before this one."""
+    message: str
+    failed: bool = False
+    """Kept under a reference outside the branches."""
+
+
+@dataclass(frozen=True)
+class TreeEntry:
+    """Where a file lies in the repository's tree, and with which mode."""
+
+    path: str
+    mode: str = "100644"
+
+
+class FastImportScript:
+    """Commits without references.
+
+    fast-import could write the references too, but one by one in any order, and some of them even if others fail.
+    """
+
+    def __init__(self, when: str) -> None:
+        """`when`: seconds since the epoch and the time zone, such as `1700000000 +0100`: the date of all commits."""
+        self._when = when
+        self._parts = [b"feature done\n"]
+        self._count = 0
+
+    def add(self, planned: PlannedCommit, parents: Sequence[str], entries: Mapping[str, TreeEntry]) -> str:
+        """Adds a commit whose tree is the first parent's with the planned files in it.
+
+        `parents`: each the hash of a commit, or the mark of one that was added before; `entries`: by name of the file.
+        Returns the commit's mark, by which later commits and the output of fast-import name it.
+        """
+        self._count += 1
+        mark = f":{self._count}"
+        self._parts += [_RESET, _commit_command(planned, mark, parents, entries, self._when)]
+        return mark
+
+    def text(self) -> bytes:
+        """The whole script, for the standard input of `git fast-import`."""
+        return b"".join([*self._parts, _RESET, b"done\n"])
+
+
+def _commit_command(
+    planned: PlannedCommit, mark: str, parents: Sequence[str], entries: Mapping[str, TreeEntry], when: str
+) -> bytes:
+    lines = [b"commit %s" % _SCRATCH, f"mark {mark}".encode(), f"committer {_COMMITTER} {when}".encode()]
+    lines.append(_data((planned.message + "\n").encode()))
+    lines += [f"{'merge' if number else 'from'} {parent}".encode() for number, parent in enumerate(parents)]
+    for name, text in planned.files.items():
+        entry = entries[name]
+        lines += [b"M %s inline %s" % (entry.mode.encode(), _quoted(entry.path)), _data(encode(text))]
+    return b"\n".join(lines) + b"\n"
+
+
+def encode(text: str) -> bytes:
+    """A file's content as it is committed."""
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _quoted(path: str) -> bytes:
+    """As git quotes paths: any byte that could have a meaning is written in octal digits."""
+    raw = path.encode("utf-8", "surrogateescape")
+    return b'"' + b"".join(bytes([c]) if c in _UNQUOTED else b"\\%03o" % c for c in raw) + b'"'
+
+
+def _data(content: bytes) -> bytes:
+    return b"data %d\n%s" % (len(content), content)
