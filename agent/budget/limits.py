@@ -18,21 +18,19 @@ class RunLimits:
     """What a run may spend at most; None: without limit."""
 
     hours: float | None = None
-    """Hours of wall time, over all processes of the run. Time in which no process runs or the machine sleeps is free."""
+    """Of wall time, over all processes of the run, while they run and the machine is awake."""
     until: str | None = None
-    """A local time, HH:MM: the next one after the run's first start. A resume keeps that moment unless it names a new one."""
+    """A local time, HH:MM: the next one after the run's first start. A resume keeps that moment, unless it names one anew."""
     usd: float | None = None
-    """US dollars that all model calls may cost."""
     tokens: int | None = None
-    """Tokens of all prompts and answers together."""
+    """Of all prompts and answers together."""
     gpu_hours: float | None = None
-    """Hours of GPU time of all evaluations. An evaluation that shares a GPU counts its share."""
     variants: int | None = None
-    """Candidates that are proposed, whatever their outcome."""
+    """Children that are drawn, whatever becomes of them."""
     reserve: float = 0.1
     """Share of hours, until, usd and gpu_hours that is kept for what follows the search."""
     grace_seconds: float = 60.0
-    """Seconds that work under way may still take when the time of the search is over."""
+    """How long what is under way may go on when the time of the search is over."""
 
     __pydantic_config__ = {"extra": "forbid"}
 
