@@ -67,7 +67,7 @@ IMAGE_TASK: tuple[Row, ...] = (
     ("input_size", "pixels or `[height, width]`", "as stored", "Size that the model sees. Batches are resized on the device."),
 )
 IMAGE_BUDGET: tuple[Row, ...] = (
-    ("epochs", "whole number", "none", "Length of a training in epochs. Exactly one of `epochs`, `steps` and `seconds` is given."),
+    ("epochs", "whole number", "none", "Length of a training in epochs. Give exactly one of `epochs`, `steps` and `seconds`."),
     ("steps", "whole number", "none", "Length of a training in optimizer steps."),
     ("seconds", "number", "none", "Length of a training in seconds. Such a training is not repeatable bit by bit."),
     ("batch_size", "whole number", "`64`", "Images of one training step."),
@@ -222,8 +222,10 @@ def toml_text(value: Any) -> str:
 def presets(known: Mapping[str, Mapping[str, Any]]) -> str:
     parts = ["## Presets\n\nA preset lies over `seed.toml` and below everything else.\n"]
     for name, tables in known.items():
-        lines = [f"[{key}]\n" + "".join(f"{one} = {toml_text(value)}\n" for one, value in keys.items()) for key, keys in tables.items()]
-        parts.append(f"`{name}`:\n\n```toml\n" + "\n".join(lines) + "```\n")
+        lines = []
+        for key, keys in tables.items():
+            lines += ["", f"[{key}]", *(f"{one} = {toml_text(value)}" for one, value in keys.items())]
+        parts.append(f"`{name}`:\n\n```toml\n" + "\n".join(lines[1:]) + "\n```\n")
     return "\n".join(parts)
 
 

@@ -30,8 +30,14 @@ class Palette:
     memory_box: str
 
 
-LIGHT = Palette("#ffffff", "#f6f8fa", "#c3ccd6", "#1f2328", "#59636e", "#6b7683", "#1a7f37", "#c2410c", "#fff4ec", "#0969da", "#ecf5ff")
-DARK = Palette("#0d1117", "#161b22", "#3d444d", "#f0f6fc", "#9198a1", "#8b949e", "#3fb950", "#f0883e", "#2b1d13", "#58a6ff", "#12233a")
+LIGHT = Palette(
+    page="#ffffff", box="#f6f8fa", line="#c3ccd6", text="#1f2328", faint="#59636e", arrow="#6b7683",
+    trusted="#1a7f37", danger="#c2410c", danger_box="#fff4ec", memory="#0969da", memory_box="#ecf5ff",
+)  # fmt: skip
+DARK = Palette(
+    page="#0d1117", box="#161b22", line="#3d444d", text="#f0f6fc", faint="#9198a1", arrow="#8b949e",
+    trusted="#3fb950", danger="#f0883e", danger_box="#2b1d13", memory="#58a6ff", memory_box="#12233a",
+)  # fmt: skip
 
 
 def column(number: int) -> int:
@@ -76,8 +82,10 @@ def branches(p: Palette) -> str:
     for one, other in lines:
         (x1, y1), (x2, y2) = dots[one], dots[other]
         middle = (x1 + x2) / 2
-        parts.append(f'<path d="M{x1} {y1} C{middle} {y1} {middle} {y2} {x2} {y2}" fill="none" stroke="{p.trusted}" stroke-width="2"/>')
-    parts += [f'<circle cx="{a}" cy="{b}" r="6.5" fill="{p.page}" stroke="{p.trusted}" stroke-width="2.4"/>' for a, b in dots.values()]
+        curve = f"M{x1} {y1} C{middle} {y1} {middle} {y2} {x2} {y2}"
+        parts.append(f'<path d="{curve}" fill="none" stroke="{p.trusted}" stroke-width="2"/>')
+    dot = f'r="6.5" fill="{p.page}" stroke="{p.trusted}" stroke-width="2.4"'
+    parts += [f'<circle cx="{a}" cy="{b}" {dot}/>' for a, b in dots.values()]
     parts += [
         text(x, y + 24, "seed", p.faint, 12),
         text(x + 162, y - 22, "evolve/night/0009", p.text, 12.5, anchor="start"),
@@ -85,6 +93,24 @@ def branches(p: Palette) -> str:
         text(x + 140, BOTTOM - 12, "git branches", p.text, 16, bold=True),
     ]
     return "\n".join(parts)
+
+
+def journal(p: Palette) -> str:
+    """A band below everything else: each step is written there."""
+    y, height, words = 344, 62, LEFT + 172
+    return "\n".join([
+        f'<rect x="{LEFT}" y="{y}" width="{WIDTH - 2 * LEFT}" height="{height}" rx="9" '
+        f'fill="{p.box}" stroke="{p.line}" stroke-width="1.4"/>',
+        text(LEFT + 24, y + 26, "journal", p.text, 16, bold=True, anchor="start"),
+        text(LEFT + 24, y + 47, "one SQLite file", p.faint, anchor="start"),
+        *(
+            text(words, y + below, sentence, p.faint, 13.5, anchor="start")
+            for below, sentence in (
+                (26, "Every decision, prompt, answer and measurement is written here before it is used."),
+                (47, "After kill -9 a resumed run pays for no recorded answer twice and repeats no finished training."),
+            )
+        ),
+    ])  # fmt: skip
 
 
 def picture(p: Palette) -> str:
@@ -116,13 +142,9 @@ def picture(p: Palette) -> str:
         text(middle, (TOP + BOX_HEIGHT + BOTTOM) / 2 - 4, "memory", p.memory, 13.5, bold=True),
         text(middle, (TOP + BOX_HEIGHT + BOTTOM) / 2 + 12, "what each change did", p.faint, 11.5),
         branches(p),
-        f'<rect x="{LEFT}" y="344" width="{WIDTH - 2 * LEFT}" height="62" rx="9" fill="{p.box}" stroke="{p.line}" stroke-width="1.4"/>',
-        text(LEFT + 24, 370, "journal", p.text, 16, bold=True, anchor="start"),
-        text(LEFT + 24, 391, "one SQLite file", p.faint, anchor="start"),
-        text(LEFT + 172, 370, "Every decision, prompt, answer and measurement is written here before it is used.", p.faint, 13.5, anchor="start"),
-        text(LEFT + 172, 391, "After kill -9 a resumed run pays for no recorded answer twice and repeats no finished training.", p.faint, 13.5, anchor="start"),
+        journal(p),
     ]  # fmt: skip
-    title = "Guided Evolution: seed, blocks, prompt, answer, checks, sandbox, score, front, git branches; memory leads back to the prompt"
+    title = "The loop: seed, blocks, prompt, answer, checks, sandbox, score, front, git branches; memory leads back to the prompt"
     return "\n".join([
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" role="img" '
         'font-family="-apple-system, Segoe UI, Helvetica, Arial, Liberation Sans, sans-serif">',
