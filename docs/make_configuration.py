@@ -59,12 +59,13 @@ TASKS = """\
 Row = tuple[str, str, str, str]
 """Key, type, default, meaning."""
 
+PIXELS = "pixels, `64` or `[height, width]`"
 SIZE = "size, such as `4GiB`"
 TIME = "time, such as `90s` or `10min`"
 IMAGE_TASK: tuple[Row, ...] = (
     ("name", "text", "`image-classification`", "The kind of task."),
     ("entry", "text", "first of `seed.files`", "The file that defines `build_model`."),
-    ("input_size", "pixels or `[height, width]`", "as stored", "Size that the model sees. Batches are resized on the device."),
+    ("input_size", PIXELS, "as stored", "Size that the model sees. Batches are resized on the device."),
 )
 IMAGE_BUDGET: tuple[Row, ...] = (
     ("epochs", "whole number", "none", "Length of a training in epochs. Give exactly one of `epochs`, `steps` and `seconds`."),
@@ -77,7 +78,7 @@ IMAGE_BUDGET: tuple[Row, ...] = (
      "than naming the largest class."),
 )  # fmt: skip
 OWN_TASK: tuple[Row, ...] = (
-    ("name", "text", "", "The file of the task, relative to the seed's folder, such as `task.py`."),
+    ("name", "text", "required", "The file of the task, relative to the seed's folder, such as `task.py`."),
     ("entry", "text", "first of `seed.files`", "The file that `task.py` gets as `module`."),
 )
 OWN_BUDGET: tuple[Row, ...] = (
@@ -86,10 +87,10 @@ OWN_BUDGET: tuple[Row, ...] = (
     ("any other name", "number, text, true or false", "", "Handed to `fit` as an attribute of `budget`."),
 )
 SCRIPT_TASK: tuple[Row, ...] = (
-    ("name", "text", "", "`script`."),
+    ("name", "text", "required", "`script`."),
     ("title", "text", "from command and metrics", "What the program is for, for prompts."),
-    ("command", "text", "", "How the script is run: `python FILE ...` or `python -m MODULE ...`."),
-    ("metrics", "table: name = `min` or `max`", "", "The numbers that the script prints as `name: value` or `name=value`."),
+    ("command", "text", "required", "How the script is run: `python FILE ...` or `python -m MODULE ...`."),
+    ("metrics", "table: name = `min` or `max`", "required", "The numbers that the script prints as `name: value` or `name=value`."),
     ("copy", SIZE, "`64MiB`", "The most that is copied of the project."),
     ("leave_out", "list of texts", "`[]`", "Names and patterns that are not copied."),
     ("readable", "list of texts", "`[]`", "Files and folders that are not copied, but can be read where they are."),
@@ -155,7 +156,12 @@ def rows_of(kind: Any, required: Mapping[str, Any] = MappingProxyType({}), witho
     """
     hints, notes, example = typing.get_type_hints(kind), field_notes(kind), kind(**required)
     return [
-        (name, type_text(hints[name]), "" if name in required else default_text(getattr(example, name)), notes.get(name, ""))
+        (
+            name,
+            PIXELS if name == "image_size" else type_text(hints[name]),
+            "required" if name in required else default_text(getattr(example, name)),
+            notes.get(name, ""),
+        )
         for name in keys_of(kind)
         if name not in without
     ]

@@ -104,17 +104,26 @@ def test_the_tables_of_tasks_list_what_the_tasks_accept(configuration, tmp_path,
         request = configuration.find_class("DataRequest", "Request")
         documented |= {"training", *(field.name for field in dataclasses.fields(request))}
     assert accepted({**task, "zzz": 1}, {}) == documented
+    assert not re.findall(r"^.*\|  \|$", (ROOT / "docs" / "configuration.md").read_text(), re.MULTILINE)  # a key without a meaning
     if budget_keys:
         assert accepted(task, {"zzz": 1}) == {row[0] for row in getattr(configuration, budget_keys)}
 
 
-def test_every_room_that_the_architecture_names_exists():
+def test_the_architecture_names_every_room_and_no_other():
     text = (ROOT / "docs" / "architecture.md").read_text()
-    rooms = set(re.findall(r"`((?:agent|sandbox)/[\w/]*/)`", text))
-    assert len(rooms) >= 19
-    assert not [room for room in sorted(rooms) if not any((ROOT / room).glob("*.py"))]
+    rooms = set(re.findall(r"^\| `((?:agent|sandbox)/\w+/)` \|", text, re.MULTILINE))
     there = {f"{top}/{path.name}/" for top in ("agent", "sandbox") for path in (ROOT / top).iterdir() if any(path.glob("*.py"))}
-    assert not there - rooms
+    assert rooms == there
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_path_that_is_named_exists(page):
+    """Names in capitals (`seeds/NAME`) stand for what a reader chooses."""
+    if page.name == "CHANGELOG.md":
+        return  # it tells of what was, too
+    named = re.findall(r"`((?:agent|sandbox|prompts|seeds|tests|docs)/[\w./-]*)`", page.read_text())
+    missing = [path for path in named if not re.search("[A-Z]{4}", path) and not (ROOT / path).exists()]
+    assert not missing
 
 
 def test_the_architecture_names_every_kind_of_event_and_every_view():
