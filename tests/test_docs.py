@@ -81,7 +81,8 @@ def test_every_key_of_the_configuration_is_on_the_page_with_its_meaning():
         keys = getattr(kind, "model_fields", None) or getattr(kind, "__dataclass_fields__", None)
         chapter = chapters[name if keys else "Top level"]
         for key in keys or [name]:
-            assert re.search(rf"^\| `{key}` \| .+ \| \S.* \|$", chapter, re.MULTILINE), f"{name}.{key}"
+            assert f"\n| `{key}` | " in chapter, f"{name}.{key}"
+    assert not re.findall(r"^.*\|  \|$", page, re.MULTILINE)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +105,6 @@ def test_the_tables_of_tasks_list_what_the_tasks_accept(configuration, tmp_path,
         request = configuration.find_class("DataRequest", "Request")
         documented |= {"training", *(field.name for field in dataclasses.fields(request))}
     assert accepted({**task, "zzz": 1}, {}) == documented
-    assert not re.findall(r"^.*\|  \|$", (ROOT / "docs" / "configuration.md").read_text(), re.MULTILINE)  # a key without a meaning
     if budget_keys:
         assert accepted(task, {"zzz": 1}) == {row[0] for row in getattr(configuration, budget_keys)}
 

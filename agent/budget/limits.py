@@ -15,18 +15,20 @@ HOUR = 3600.0
 
 @dataclass(frozen=True)
 class RunLimits:
-    """What a run may spend at most; None: without limit."""
+    """What a run may spend at most, all its processes together. None: no limit."""
 
     hours: float | None = None
-    """Of wall time, over all processes of the run, while they run and the machine is awake."""
+    """Wall time during which some process works on the run and the machine is awake."""
     until: str | None = None
-    """A local time, HH:MM: the next one after the run's first start. A resume keeps that moment, unless it names one anew."""
+    """A local time, HH:MM: the next one after the run's first start. A resume keeps that moment, unless it names a new one."""
     usd: float | None = None
+    """Cost of all model calls."""
     tokens: int | None = None
-    """Of all prompts and answers together."""
+    """Of all prompts and answers."""
     gpu_hours: float | None = None
+    """GPUs times hours of all evaluations."""
     variants: int | None = None
-    """Children that are drawn, whatever becomes of them."""
+    """Candidates that are proposed, whatever becomes of them."""
     reserve: float = 0.1
     """Share of hours, until, usd and gpu_hours that is kept for what follows the search."""
     grace_seconds: float = 60.0
