@@ -55,34 +55,43 @@ class _Section(BaseModel):
 
 
 class SeedSection(_Section):
+    """What evolves."""
+
     folder: str = ""
-    """Absolute; filled in from the command line."""
+    """Absolute path of the seed's folder; filled in from the command line."""
     files: tuple[str, ...] = ("model.py",)
+    """Source files that evolve, relative to the seed's folder. Every top-level class or function in them is a block."""
     frozen: tuple[str, ...] = ()
+    """Names of blocks that must stay as they are. With several files a block is named `pkg/b.py:Net`."""
 
 
 class LlmSection(_Section):
+    """Which models answer, how they are asked, and what happens when one does not answer."""
+
     models: tuple[str, ...] = ()
+    """Names of the models that share the work, as `--llm` takes them. A model that is named twice has double weight."""
     api_base: str | None = None
+    """Address of an OpenAI-compatible server, which then serves every model that is not `offline`, `cmd:` or `inbox:`."""
     temperature: tuple[float, float] | None = None
-    """Proposed uniformly for each prompt; left out: the provider's default, which every model accepts."""
+    """Sampling temperature, drawn uniformly from this range for each prompt. Left out: the provider's default."""
     max_tokens: tuple[int, int] | None = (16_000, 16_000)
-    """Upper bound of an answer, drawn uniformly; today's models spend reasoning tokens from it too."""
+    """Most tokens of an answer, drawn uniformly from this range for each prompt. Reasoning tokens count."""
     deadline_seconds: float = Field(default=600.0, gt=0)
-    """Of one answer, retries included."""
+    """Seconds that one answer may take, all retries included."""
     concurrency: int = Field(default=4, ge=1)
+    """How many candidates are bred at once; each has at most one model call open."""
     rest_after: int = Field(default=3, ge=1)
-    """Calls of a model that fail in a row, all retries included; then it is left alone for a while."""
+    """A model cools down after this many failed calls in a row; the retries of a call count as one."""
     rest_seconds: float = Field(default=30.0, gt=0)
-    """For how long at first; it doubles, up to 15 minutes, each time that the model still fails afterwards."""
+    """Seconds of the first cool-down. Each further one lasts twice as long, up to 15 minutes."""
     patience_hours: float = Field(default=12.0, ge=0)
-    """How long a run waits while no model answers at all; 0: the first call that fails ends it."""
+    """How long a run waits while no model answers at all. 0: a call that no model answers ends the run."""
     repairs: int = Field(default=1, ge=0)
-    """How often an answer that breaks the block contract is sent back with the reason."""
+    """How often an answer that breaks a rule, or a program that fails the smoke stage, is sent back with the reason."""
     redraws: int = Field(default=1, ge=0)
-    """How often a program that is known already, or nearly, is asked to be another one."""
+    """How often a model is asked for another program when its answer gives one that is known already, or nearly."""
     prices: dict[str, tuple[float, float]] = {}
-    """US dollars per million tokens (in, out) by model, where the bundled table has none."""
+    """US dollars per million tokens, `[in, out]`, by model. They come before the bundled table of prices."""
 
     @field_validator("temperature", "max_tokens")
     @classmethod
@@ -94,12 +103,14 @@ class LlmSection(_Section):
 
 
 class SandboxSection(_Section):
+    """Where evaluations run."""
+
     slots: int | str = 1
-    """Trainings at once: a number (on the GPUs if there are any), `2/gpu` for so many on each GPU, or `cpu:2`."""
+    """Trainings at once: a number (shared by the GPUs if there are any), `2/gpu` (two on each GPU) or `cpu:2`."""
     threads: int = Field(default=1, ge=1)
     """CPU threads of one evaluation."""
     unsafe_no_sandbox: bool = False
-    """Run below level `contained`."""
+    """Allow a run on a machine whose isolation level is below `contained`."""
 
     @field_validator("slots", mode="before")
     @classmethod
@@ -109,27 +120,36 @@ class SandboxSection(_Section):
 
 
 class RunSection(_Section):
+    """Seeds of all chance."""
+
     seed: int = 0
-    """Of the search's chance."""
+    """Seed of the random generator that the search draws from."""
     training_seed: int = 0
-    """Of every training, so that variants differ by their code and not by luck in the batches."""
+    """Seed of every training, so that candidates differ by their code and not by luck in the batches."""
 
 
 class NoiseSection(_Section):
+    """How the noise floor is measured."""
+
     trainings: int = Field(default=3, ge=0)
-    """Of the seed before the search, each with another training seed: their spread is the unit in which changes are judged."""
+    """Extra trainings of the seed before the search, each with another training seed. Their spread is the noise floor.
+    0: the noise is not measured."""
 
 
 class Config(_Section):
     """Everything that a run depends on beside the seed's sources and the prompts."""
 
     preset: Literal["paper"] | None = None
+    """A named set of settings, laid under everything else that is given. `paper`: the paper's loop, rates and sampling."""
     seed: SeedSection = SeedSection()
     task: dict[str, Any] = {"name": _TASK}
+    """What candidates are measured by; the task reads the rest of this table."""
     budget: dict[str, Any] = {}
-    """Of one evaluation; the task reads it."""
+    """Length and limits of one evaluation; the task reads this table."""
     objectives: dict[str, Direction] = {"accuracy": "max", "parameters": "min"}
+    """Two or more quantities that the task measures, each with its direction. Left out: those that the task itself names."""
     constraints: dict[str, str] = {}
+    """Bounds by quantity, such as `parameters = "<= 500000"`. A candidate outside is a failure, if possible before training."""
     search: SearchSettings = SearchSettings()
     contest: BanditSettings = BanditSettings()
     credit: CreditSettings = CreditSettings()
@@ -138,7 +158,7 @@ class Config(_Section):
     thoughts: ReflectionSettings = ReflectionSettings()
     noise: NoiseSection = NoiseSection()
     limits: RunLimits = RunLimits()
-    """Of the whole run."""
+    """What the whole run may spend."""
     llm: LlmSection = LlmSection()
     sandbox: SandboxSection = SandboxSection()
     run: RunSection = RunSection()

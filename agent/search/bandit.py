@@ -52,15 +52,18 @@ _UNTRIED = 3
 
 @dataclass(frozen=True)
 class BanditSettings:
-    """How prompts, operators and models are drawn; `uniform` for all three is the paper."""
+    """How the search chooses prompts, operators and models. `uniform` for all three is the paper's way."""
 
     prompts: Policy = "thompson"
+    """How a role and a directive are drawn: evenly (`uniform`), or by what they brought (`ucb`, `thompson`)."""
     operators: Policy = "thompson"
+    """How an operator is drawn."""
     models: Policy = "thompson"
+    """How one of several models is drawn."""
     floor: float = 0.2
-    """This share of the draws is spread over all arms whatever they brought."""
+    """Share of the draws that is spread evenly, whatever the results."""
     window: float = 50.0
-    """So many results of each arm are remembered, on average over the arms; older ones fade."""
+    """How many results of each choice are remembered, on average over the choices. Older ones fade."""
 
     __pydantic_config__ = {"extra": "forbid"}  # a class attribute, no field: the configuration refuses unknown keys
 

@@ -26,12 +26,12 @@ _LEAST_COST = 1e-6
 
 @dataclass(frozen=True)
 class MemorySettings:
-    """What prompts tell of earlier candidates."""
+    """Which lessons a prompt tells."""
 
     enabled: bool = True
-    """Whether prompts tell lessons at all."""
+    """Whether prompts tell lessons of earlier candidates."""
     characters: int = 3_000
-    """How many characters of lessons one prompt may hold."""
+    """Most characters of all lessons in one prompt."""
 
     __pydantic_config__ = {"extra": "forbid"}
 
@@ -42,13 +42,14 @@ class MemorySettings:
 
 @dataclass(frozen=True)
 class CreditSettings:
-    """How the worth of a candidate to the bandits is counted."""
+    """How success and cost are counted for `contest`."""
 
     gain: Literal["hypervolume", "parent"] = "hypervolume"
-    """`hypervolume`: its growth; `parent`: the gain over the first parent in units of the noise."""
+    """What counts as success of an operator, a prompt or a model: `hypervolume`, its growth; `parent`, the gain over the
+    first parent in units of the noise."""
     usd_per_hour: float = 1.0
-    """Dollars that an hour of evaluating and of waiting for answers counts as, beside what was paid; 0: every candidate costs the
-    same."""
+    """Dollars that an hour of evaluation or of waiting for an answer counts as, on top of what was paid. 0: every candidate costs
+    the same."""
 
     __pydantic_config__ = {"extra": "forbid"}
 

@@ -26,11 +26,12 @@ _USUAL_TEMPERATURE, _HOTTEST = 1.0, 1.6
 
 @dataclass(frozen=True)
 class PlateauSettings:
-    """When a search counts as stagnating, and how far it goes then."""
+    """What happens when the hypervolume does not grow any more."""
 
     children: int = 24
-    """So many children may settle without growth of the hypervolume; 0: nothing is ever changed."""
+    """The search becomes bolder after this many candidates without growth of the hypervolume. 0: never."""
     levels: int = 3
+    """How many times it may become bolder still, after as many candidates again."""
 
     __pydantic_config__ = {"extra": "forbid"}
 

@@ -26,13 +26,14 @@ RECORD = 6
 
 @dataclass(frozen=True)
 class ReflectionSettings:
-    """How often the search asks about itself."""
+    """How often a model is asked to improve insights and directives."""
 
     insights_every: int = 16
-    """So many settled children; 0: never."""
+    """After this many settled candidates a model rewrites proven insights as one. 0: never."""
     directives_every: int = 32
+    """After this many settled candidates a model rewrites a directive by its record. 0: never."""
     most_directives: int = 6
-    """So many are written in a run."""
+    """Most directives that are written in a run."""
 
     __pydantic_config__ = {"extra": "forbid"}
 

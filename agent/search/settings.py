@@ -14,26 +14,34 @@ class SearchSettings:
     """Sizes, rates, schedule and strategy of the search. The default sizes and rates are the paper's."""
 
     generations: int = 30
+    """Generations after the first population."""
     first_population: int = 32
+    """Candidates of the first population: copies of the seed, each changed by one mutation."""
     population: int = 8
     """Offspring of each generation."""
     elites: int = 44
+    """How many individuals SPEA-2 keeps as elites."""
     eot_elites: int = 10
     """How many of the elites serve as examples for Evolution of Thought."""
     p_mate: float = 0.35
+    """Probability that a pair of parents is mated. Used where `operators` is empty."""
     p_mutate: float = 0.8
+    """Probability that a child is mutated. Used where `operators` is empty."""
     p_eot: float = 0.25
+    """Probability that a mutation is an Evolution of Thought. Used where `operators` is empty."""
     operators: Mapping[str, float] = field(default_factory=lambda: {name: operator.share for name, operator in OPERATORS.items()})
-    """Which operators make candidates, with their shares before any result is known; empty: the paper's three rates above."""
+    """Which operators make candidates, with their shares before any result is known. Empty: the paper's three rates."""
     roles: bool = True
-    """Whether prompts give the model a role."""
+    """Whether prompts may give the model a role to play."""
     spread_first_population: bool = True
     """Whether the first population changes every block in turn; false: any block each time, as in the paper."""
     strategy: Literal["evolution", "random-sampling", "best-of-n"] = "evolution"
-    """`evolution`, or one of two controls: independent candidates from the seed; candidates from the best one so far."""
+    """`evolution`, or a control: `random-sampling` makes independent mutations of the seed, `best-of-n` lets only the best
+    individual so far have children."""
     recent: int = 8
     """How many of the last evaluations a prompt shows."""
     schedule: Literal["generational", "steady"] = "steady"
+    """`steady` keeps every slot busy; `generational` waits for each generation, as the paper does, and is repeatable exactly."""
 
     __pydantic_config__ = {"extra": "forbid"}  # a class attribute, no field: the configuration refuses unknown keys
 

@@ -29,8 +29,9 @@ class Request:
     subset: str | None = None
     """Folder or configuration of a data set that has several."""
     image_column: str | None = None
-    """Of parquet files; left out: found by its type."""
+    """The column of parquet files that holds the images; left out: found by its type."""
     label_column: str | None = None
+    """The column of parquet files that holds the labels; left out: found by its type and content."""
     image_size: tuple[int, int] | None = None
     """(height, width) in pixels to store; left out: the most common size."""
     channels: int | None = None
