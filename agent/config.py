@@ -25,8 +25,8 @@ from agent.reflection import Reflections
 from agent.resources import seeds_folder
 from agent.script import place
 from agent.search import Search
-from sandbox.devices import Layout
-from sandbox.tasks import reported
+from sandbox.pool.gpus import SlotLayout
+from sandbox.tasks import self_reported
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "paper": {
@@ -104,7 +104,7 @@ class SandboxSection(_Section):
     @field_validator("slots", mode="before")
     @classmethod
     def _readable(cls, value: Any) -> Any:
-        layout = Layout.read(value)
+        layout = SlotLayout.read(value)
         return value if layout.where else layout.count
 
 
@@ -151,7 +151,7 @@ class Config(_Section):
         return value
 
     def objective_list(self) -> tuple[Objective, ...]:
-        marks = reported(self.task)
+        marks = self_reported(self.task)
         return tuple(Objective(name, direction, marks.get(name, "")) for name, direction in self.objectives.items())
 
     def constraint_list(self) -> tuple[Constraint, ...]:

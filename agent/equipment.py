@@ -23,10 +23,10 @@ from agent.measures import settled
 from agent.prompting import Prompts
 from agent.resources import prompts_folder
 from sandbox import LEVELS, Level, SandboxUnavailable
-from sandbox.devices import Layout, cores, gpus, torch_has_cuda
-from sandbox.isolation.detect import Isolation, detect, gpu_trouble
-from sandbox.lanes import Lanes
-from sandbox.opening import open_sandbox, open_stem
+from sandbox.launch.detect import Isolation, detect, gpu_trouble
+from sandbox.launch.opening import open_fork_server, open_sandbox
+from sandbox.pool.gpus import SlotLayout, cores, gpus, torch_has_cuda
+from sandbox.pool.lanes import Lanes
 from sandbox.tasks import Task, TaskError, open_task
 
 
@@ -45,7 +45,7 @@ class Equipment:
 
     def begin(self) -> RunStarted:
         files = basis(Path(self.config.seed.folder), self.config.seed.files, prompts_folder())
-        rests_on = {**files, **self.task.basis}
+        rests_on = {**files, **self.task.provenance}
         settings, isolation = self.config.model_dump(mode="json"), self.isolation
         return RunStarted(settings, isolation.level, isolation.in_force, self.bench.devices, rests_on)
 
@@ -72,7 +72,7 @@ def equip(config: Config, watch: Watch, at_least: Level = "none") -> Iterator[Eq
     except TaskError as error:
         raise UserError(str(error)) from error
     config = settled(config, task)
-    genome = genome if task.calls is None else replace(genome, entries=task.calls)
+    genome = genome if task.entry_points is None else replace(genome, entries=task.entry_points)
     prompts = Prompts.load(prompts_folder())
     if not config.llm.models:
         raise UserError("No model is named: give --llm MODEL, or --llm offline to run without a key or a network.")
@@ -86,13 +86,13 @@ def equip(config: Config, watch: Watch, at_least: Level = "none") -> Iterator[Eq
             api_base=config.llm.api_base, deadline_seconds=config.llm.deadline_seconds, prices=config.llm.prices
         )
         models = {name: stack.enter_context(closing(open_model(name, settings))) for name in config.llm.models}
-        if (stem := open_stem()) is not None:
-            stack.callback(stem.close)
+        if (fork_server := open_fork_server()) is not None:
+            stack.callback(fork_server.close)
         bench = Bench(
             task,
             Lanes(
                 isolation.level,
-                lambda: open_sandbox(isolation.level, isolation.layers, stem=stem),
+                lambda: open_sandbox(isolation.level, isolation.layers, fork_server=fork_server),
                 devices,
                 beside=max(2, min(len(devices), cores())),
             ),
@@ -122,7 +122,7 @@ def _rehearse(editor: Editor, genome: Genome) -> None:
 
 def _devices(config: Config) -> tuple[str, ...]:
     """That of each slot."""
-    layout = Layout.read(config.sandbox.slots)
+    layout = SlotLayout.read(config.sandbox.slots)
     try:
         return layout.devices(() if layout.where == "cpu" else gpus(), usable=torch_has_cuda())
     except TaskError as error:

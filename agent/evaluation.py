@@ -16,9 +16,9 @@ from agent.gate import Gate
 from agent.genome import Genome
 from agent.individual import Birth, Evidence, Failure, Individual, Variant
 from sandbox import SandboxUnavailable
-from sandbox.job import Job, Measured, Progress, Stopped
-from sandbox.lanes import Lanes, Seat
+from sandbox.pool.lanes import Lanes, Lease
 from sandbox.tasks import Task
+from sandbox.tasks.common.job import Job, Measured, Progress, StageFailure
 
 AHEAD = 2
 """Evaluations under way for each slot: while one trains, another gets as far as it can without the slot."""
@@ -77,16 +77,16 @@ class Bench:
         """As `measure`. `admit` is asked when the training has a slot; what it raises comes through."""
         seed = self._training_seed if training_seed is None else training_seed
         job = Job(dict(genome.files), seed, threads=self._threads)
-        seat = self._lanes.seat(admit)
+        lease = self._lanes.lease(admit)
         began = time.monotonic()
         try:
-            result = self._task.evaluate(job, seat, self._progress_of(birth.id))
+            result = self._task.evaluate(job, lease, self._progress_of(birth.id))
         except SandboxUnavailable as error:
             raise MachineError(f"The sandbox cannot run: {error}") from error
         except OSError as error:  # no room for what is handed in, no descriptor left, data that has gone
             raise MachineError(f"An evaluation cannot be made: {error}") from error
-        seconds = time.monotonic() - began - seat.waited
-        return Timed(self._judge(birth, genome, result, seat), seconds, self.gpus(seat.device))
+        seconds = time.monotonic() - began - lease.waited
+        return Timed(self._judge(birth, genome, result, lease), seconds, self.gpus(lease.device))
 
     def gpus(self, device: str) -> float:
         """How many GPUs an evaluation on this device holds: a share of one that has several slots."""
@@ -103,8 +103,8 @@ class Bench:
 
         return progress
 
-    def _judge(self, birth: Birth, genome: Genome, result: Measured | Stopped, seat: Seat) -> Individual | Failure:
-        if isinstance(result, Stopped):
+    def _judge(self, birth: Birth, genome: Genome, result: Measured | StageFailure, lease: Lease) -> Individual | Failure:
+        if isinstance(result, StageFailure):
             return Failure(birth, result.stage, result.reason, result.log, genome)
         fitness = Fitness({o.name: result.values[o.name] for o in self._objectives})
         broken = Fitness(result.values).broken(self._constraints)
@@ -119,8 +119,8 @@ class Bench:
             sizes_by_block=result.sizes_by_block,
             isolation=result.level,
             layers=result.layers,
-            device=seat.device,
-            waited=seat.waited,
+            device=lease.device,
+            waited=lease.waited,
         )
         return Individual(birth, genome, fitness, evidence)
 

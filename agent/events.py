@@ -9,7 +9,7 @@ from agent.fitness import Fitness
 from agent.individual import SEED_ID, Birth, Failure, Individual, Outcome, Variant
 from agent.llm import Completion, Message, ModelRests, ModelReturned
 from agent.memory import Lesson
-from sandbox.job import Progress
+from sandbox.tasks.common.job import Progress
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ from agent.individual import INVALID_STAGES, SEED_ID, Duplicate, Failure, Indivi
 from agent.llm import ModelRests, ModelReturned
 from agent.search import Search
 from agent.terminal import fitness_text, one_line, slots_text
-from sandbox.tasks import reported
+from sandbox.tasks import self_reported
 
 
 class _Unheard:
@@ -127,7 +127,7 @@ class Live:
                     self._tell(Text(f"changed since the last start, and accepted: {change}", "yellow"))
                 task = event.config["task"]
                 assert isinstance(task, dict)
-                for name, reason in reported(task).items():
+                for name, reason in self_reported(task).items():
                     self._tell(Text(f"{name} is self-reported: {reason}", "yellow"))
             case AskedAgain(calls):
                 told = f"{calls} model calls were out when the last process ended: they are asked, and may be billed, again"

@@ -51,16 +51,16 @@ def place(seed: str, command: str | None, sources: Sequence[str]) -> tuple[Path,
 def _project(path: Path, command: str) -> Path:
     """The folder that the command is meant from: the file's own, or one above it, up to the current one."""
     from sandbox import TaskError
-    from sandbox.tasks.script.command import Command
+    from sandbox.tasks.script.command import ScriptCommand
 
     try:
-        wanted = Command.parse(command)
+        wanted = ScriptCommand.parse(command)
     except TaskError as error:
         raise UserError(str(error)) from None
     parent, here = path.resolve().parent, Path.cwd().resolve()
     above = [folder for folder in parent.parents if folder.is_relative_to(here)]
     for folder in (parent, *above):
-        if wanted.stands_in(folder):
+        if wanted.exists_in(folder):
             return folder
     looked = " or ".join(wanted.candidates())
     raise UserError(f"--command {command!r} cannot be run: there is no {looked} in {path.parent} or above it.")

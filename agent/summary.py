@@ -18,7 +18,7 @@ from agent.individual import INVALID_STAGES, SEED_ID, Birth, listed
 from agent.journal import Journal
 from agent.records import read_birth
 from agent.search import Search
-from sandbox.tasks import reported
+from sandbox.tasks import self_reported
 
 Facts = dict[str, Any]
 
@@ -60,7 +60,7 @@ def status(journal: Journal, run: str, *, alive: bool) -> Facts:
         "counts": {kind: counts[kind] for kind in ("proposed", "invalid", "duplicate", "failed", "trained")},
         "failures": dict(reasons.most_common(5)),
         "objectives": config.get("objectives", {}),
-        "self_reported": reported(config.get("task", {})),
+        "self_reported": self_reported(config.get("task", {})),
         "seed": {"fitness": dict(seed.values) if seed else None},
         "noise": {"sigma": dict(noise.sigma), "mean": dict(noise.reference)} if noise else None,
         "plateau": next((d["level"] for _, _, _, d in reversed(list(journal.events("adapted")))), 0),

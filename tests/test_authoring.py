@@ -13,9 +13,9 @@ from agent.config import Config
 from agent.errors import UserError
 from agent.measures import settled
 from sandbox.isolation import landlock
+from sandbox.launch.client import ForkServerSandbox
 from sandbox.tasks import open_task
 from sandbox.tasks.own.check import checks
-from sandbox.warm import WarmSandbox
 
 ROOT = Path(__file__).resolve().parents[1]
 SEED = ROOT / "seeds/own_task"
@@ -23,7 +23,7 @@ SEED = ROOT / "seeds/own_task"
 
 @pytest.fixture(scope="module")
 def sandbox():
-    started = WarmSandbox("contained" if landlock.abi() else "none")
+    started = ForkServerSandbox("contained" if landlock.abi() else "none")
     yield started
     started.close()
 

@@ -26,8 +26,8 @@ from agent.genome import Genome
 from agent.individual import SEED_ID, Birth, Duplicate, Evidence, Failure, Individual, Variant
 from agent.journal import Journal
 from agent.llm import Completion, Usage
-from sandbox.job import Stopped
-from sandbox.lanes import Lanes
+from sandbox.pool.lanes import Lanes
+from sandbox.tasks.common.job import StageFailure
 
 BERLIN = ZoneInfo("Europe/Berlin")
 GENOME = Genome({"model.py": "class Net:\n    width = 8\n"})
@@ -894,7 +894,7 @@ def test_a_failed_evaluation_tells_how_long_it_took():
     class Slow:
         def evaluate(self, job, sandbox, progress):
             time.sleep(0.05)
-            return Stopped("fit", "it ran too long")
+            return StageFailure("fit", "it ran too long")
 
     events = queue.SimpleQueue()
     evaluation = Evaluation(Bench(Slow(), Lanes("none", object, ["cpu"]), (), ()), events.put, Memo(), Gate())

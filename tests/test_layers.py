@@ -85,7 +85,7 @@ def test_a_library_has_one_importer(library):
 def test_source_is_parsed_in_one_place_which_lets_one_thread_in_at_a_time():
     calls = [str(p.relative_to(ROOT)) for p in SOURCES if "ast.parse(" in p.read_text()]
     # An own task's file is read before any other thread is there.
-    assert calls == ["agent/genome/syntax.py", "sandbox/tasks/own/source.py"]
+    assert calls == ["agent/genome/syntax.py", "sandbox/tasks/own/task_file.py"]
 
 
 def test_the_agent_never_imports_torch_and_models_are_imported_late():
@@ -106,6 +106,6 @@ def test_help_imports_nothing_heavy():
 
 def test_a_seed_and_the_processes_that_train_know_no_language_model():
     foreign = "[m for m in ('openai', 'litellm', 'agent') if m in sys.modules]"
-    code = f"import sandbox.zygote, sandbox.tasks.inside, sys; print({foreign})"
+    code = f"import sandbox.launch.fork_server, sandbox.tasks.image_classification.inside, sys; print({foreign})"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert run.stdout.strip() == "[]"

@@ -21,11 +21,11 @@ from typing import Any
 
 import pytest
 
-from sandbox import Call, Limits, Report, SandboxUnavailable
-from sandbox.fresh import FreshSandbox
-from sandbox.warm import WarmSandbox
+from sandbox import Call, CallLimits, Report, SandboxUnavailable
+from sandbox.launch.client import ForkServerSandbox
+from sandbox.launch.subprocess_backend import SubprocessSandbox
 
-ENTRY = "sandbox.tasks.probe:run"
+ENTRY = "sandbox.tasks.common.probe:run"
 TOOLS = (Path(__file__).parent / "attacks" / "tools.py").read_text()
 
 
@@ -34,7 +34,7 @@ def candidate(source: str, **other: Any) -> Call:
     keys = ("seconds", "memory", "result", "scratch", "log")
     limits = {"seconds": 20.0, "memory": 256 << 20, "result": 1 << 16, "scratch": 32 << 20}
     limits |= {key: other.pop(key) for key in keys if key in other}
-    return Call(entry=ENTRY, sources={"model.py": source, "tools.py": TOOLS}, limits=Limits(**limits), **other)
+    return Call(entry=ENTRY, sources={"model.py": source, "tools.py": TOOLS}, limits=CallLimits(**limits), **other)
 
 
 @pytest.fixture(scope="session")
@@ -56,15 +56,15 @@ def call() -> Callable[..., Call]:
 
 
 @pytest.fixture(scope="session")
-def sandbox(own_tmp: str) -> Iterator[Callable[..., WarmSandbox | FreshSandbox]]:
+def sandbox(own_tmp: str) -> Iterator[Callable[..., ForkServerSandbox | SubprocessSandbox]]:
     """A sandbox of a level, or of some layers alone, each started once; or `fresh`. Skips what the machine cannot do.
 
     Only those in which unread code may run are warm, as in a run; the others start without torch, which takes seconds.
     """
-    started: dict[tuple[str, ...], WarmSandbox | FreshSandbox] = {}
+    started: dict[tuple[str, ...], ForkServerSandbox | SubprocessSandbox] = {}
     lacking: dict[tuple[str, ...], str] = {}
 
-    def get(level: str, *layers: str) -> WarmSandbox | FreshSandbox:
+    def get(level: str, *layers: str) -> ForkServerSandbox | SubprocessSandbox:
         key = (level, *layers)
         if key not in started:
             alone = {n: n in ("rlimits", *layers) for n in ("rlimits", "namespaces", "landlock", "seccomp")}
@@ -72,9 +72,9 @@ def sandbox(own_tmp: str) -> Iterator[Callable[..., WarmSandbox | FreshSandbox]]
             if level == "fresh" and shutil.which("ps") is None:
                 pytest.skip("there is no `ps` here")
             if level == "fresh":
-                started[key] = FreshSandbox("none", {"rlimits": True})
+                started[key] = SubprocessSandbox("none", {"rlimits": True})
             else:
-                started[key] = WarmSandbox(level, layers=alone if layers else None, warm=warm)  # type: ignore[arg-type]
+                started[key] = ForkServerSandbox(level, layers=alone if layers else None, warm=warm)  # type: ignore[arg-type]
             try:
                 started[key].run(candidate("def main(child): return b''"))
             except SandboxUnavailable as error:

@@ -18,15 +18,15 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the layers are 
 
 CALL = """
 import json, os, sys
-from sandbox import Call, Limits, SandboxUnavailable
+from sandbox import Call, CallLimits, SandboxUnavailable
 from sandbox.isolation.levels import LAYERS
-from sandbox.warm import WarmSandbox
+from sandbox.launch.client import ForkServerSandbox
 
 def run(level, source, layers=None, **options):
-    box = WarmSandbox(level, layers, warm=False)
+    box = ForkServerSandbox(level, layers, warm=False)
     try:
-        limits = Limits(seconds=20, memory=256 << 20, result=1 << 16)
-        return box.run(Call("sandbox.tasks.probe:run", {"model.py": source}, limits, options=options))
+        limits = CallLimits(seconds=20, memory=256 << 20, result=1 << 16)
+        return box.run(Call("sandbox.tasks.common.probe:run", {"model.py": source}, limits, options=options))
     finally:
         box.close()
 """
@@ -55,8 +55,8 @@ def python(script, *, interpreter=sys.executable, package=ROOT, **environment):
 
 
 def needs(*levels):
-    from sandbox.isolation.detect import prove
     from sandbox.isolation.levels import LAYERS
+    from sandbox.launch.detect import prove
     from sandbox.sandbox import SandboxUnavailable
 
     for level in levels:
@@ -159,7 +159,7 @@ def test_a_masked_proc_as_in_a_container_gives_full_without_proc():
     needs("full")
     script = ALONE + """
 linux.mount("/dev/null", "/proc/version", None, namespaces._MS_BIND)
-from sandbox.isolation.detect import detect
+from sandbox.launch.detect import detect
 found = detect()
 print(json.dumps([found.level, found.in_force, list(found.canaries.values())]))
 """
@@ -185,7 +185,7 @@ def test_root_without_namespaces_becomes_nobody_where_everybody_can_read_the_int
     assert {"nobody", "no capabilities"} <= set(layers)
 
 
-@pytest.mark.parametrize("when", ["before the zygote", "after it"])
+@pytest.mark.parametrize("when", ["before the slot server", "after it"])
 def test_a_full_disk_is_the_machines_fault_and_said(when, tmp_path):
     needs("contained")
     script = ALONE + f"""
@@ -203,8 +203,8 @@ def fill():
             os.mkdir(folder + "/" + os.urandom(4).hex())
         except OSError:
             return
-box = WarmSandbox("contained", warm=False)
-call = Call("sandbox.tasks.probe:run", {{"model.py": "def main(child): return b''"}}, Limits(20, 256 << 20, 1 << 16))
+box = ForkServerSandbox("contained", warm=False)
+call = Call("sandbox.tasks.common.probe:run", {{"model.py": "def main(child): return b''"}}, CallLimits(20, 256 << 20, 1 << 16))
 try:
     if {when!r} == "after it":
         box._replace()

@@ -50,11 +50,11 @@ def test_a_task_file_that_is_not_there_or_that_is_to_evolve_is_refused(open_own,
 
 
 def test_a_run_rests_on_its_task_file_and_on_its_data(open_own, task_text):
-    began = open_own().basis
+    began = open_own().provenance
     assert began["seed/task.py"] == task_text
-    assert open_own().basis == began
-    assert open_own(task_text + "\n# an innocent comment\n").basis.keys() == began.keys()
-    other = open_own(task_text.replace("default_rng(0)", "default_rng(1)")).basis
+    assert open_own().provenance == began
+    assert open_own(task_text + "\n# an innocent comment\n").provenance.keys() == began.keys()
+    other = open_own(task_text.replace("default_rng(0)", "default_rng(1)")).provenance
     assert {name for name in began if other[name] != began[name]} == {"seed/task.py", "data of task.py"}
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from sandbox import TaskError
-from sandbox.job import Job, Measured, Stop, Stopped
-from sandbox.tasks import open_task, reported
+from sandbox.tasks import open_task, self_reported
+from sandbox.tasks.common.job import Job, Measured, StageFailed, StageFailure
 from sandbox.tasks.script import metrics
-from sandbox.tasks.script.command import Command
+from sandbox.tasks.script.command import ScriptCommand
 
 SCRIPT = "print('loss: 0.5')\n"
 
@@ -83,7 +83,7 @@ def test_metric_lines_are_read(line, value):
     ],
 )
 def test_metrics_that_cannot_be_used_are_named(line, told):
-    with pytest.raises(Stop, match=told):
+    with pytest.raises(StageFailed, match=told):
         metrics.read(line, ["val_loss"])
 
 
@@ -109,7 +109,7 @@ def test_a_metric_printed_a_hundred_thousand_times_costs_little_and_the_last_cou
 )
 def test_a_script_that_does_not_do_its_work_is_a_failure_with_its_stage(run, text, stage, told):
     stopped = run(text, budget={"time_limit": "2s" if "while True" in text else "60s"})
-    assert isinstance(stopped, Stopped)
+    assert isinstance(stopped, StageFailure)
     assert stopped.stage == stage
     assert told.lower() in stopped.reason.lower()
     assert len(stopped.log) <= 16_000
@@ -202,8 +202,8 @@ def test_a_command_that_cannot_be_run_is_refused(open_script, project, command, 
 
 
 def test_commands_are_taken_apart():
-    assert Command.parse("python3.11 -u a/b.py --x 'two words'") == Command("a/b.py", False, ("--x", "two words"))
-    assert Command.parse("/usr/bin/python -m a.b -v") == Command("a.b", True, ("-v",))
+    assert ScriptCommand.parse("python3.11 -u a/b.py --x 'two words'") == ScriptCommand("a/b.py", False, ("--x", "two words"))
+    assert ScriptCommand.parse("/usr/bin/python -m a.b -v") == ScriptCommand("a.b", True, ("-v",))
 
 
 @pytest.mark.parametrize(
@@ -255,13 +255,12 @@ def test_a_run_that_goes_on_finds_the_project_that_it_began_with(open_script, pr
 
 def test_a_metric_is_marked_as_the_scripts_own_word(open_script):
     table = {"name": "script", "metrics": {"loss": "min"}}
-    assert reported(table) == {"loss": "printed by the script itself, which evolves: nothing outside has checked it"}
-    assert reported({"name": "task.py"}) == reported({}) == {}
+    assert self_reported(table) == {"loss": "printed by the script itself, which evolves: nothing outside has checked it"}
+    assert self_reported({"name": "task.py"}) == self_reported({}) == {}
     task = open_script()
     assert task.directions == {"loss": "min", "train_time": "min"}
     assert open_script(names=("loss", "size")).directions == {"loss": "min", "size": "min"}
     assert "self-reported (printed by the script itself" in task.facts()["Metric"]
-    assert not task.sealed
 
 
 def test_links_and_hidden_names_stay_out_of_the_copy(run, project, tmp_path):
