@@ -27,7 +27,8 @@ BEFORE = {"config": CONFIG, "basis": {"seed/model.py": "a"}}
 
 def test_code_prompts_seed_and_versions_are_in_it(seed):
     found = basis(seed, ["model.py"], prompts_folder())
-    assert {"seed/model.py", "agent/evolve.py", "sandbox/launch/fork_server.py", "prompts/mutate.md", "version of torch"} <= set(found)
+    code = {"agent/evolve.py", "sandbox/launch/fork_server.py"}
+    assert {"seed/model.py", *code, "prompts/mutate.md", "version of torch"} <= set(found)
     assert "prompts/README.md" not in found  # it is for people
     assert found == basis(seed, ["model.py"], prompts_folder())
 

@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,16 @@ ORDER = (
     ("cli",),
 )
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
+SANDBOX_ORDER = (
+    ("sandbox",),
+    ("pool", "isolation"),
+    ("inside", "data"),
+    ("launch", "tasks/common"),
+    ("tasks/image_classification", "tasks/own", "tasks/script"),
+    ("tasks",),
+)
+"""Folders of `sandbox/`, each below those that may import it; `sandbox` is `sandbox.py`, and `tasks` the list of tasks."""
+SANDBOX_RANK = {room: rank for rank, rooms in enumerate(SANDBOX_ORDER) for room in rooms}
 ONLY = {"libcst": ("agent/genome/",), "openai": ("agent/llm/",), "litellm": ("agent/llm/",)}
 SOURCES = sorted(p for room in ("agent", "sandbox") for p in (ROOT / room).rglob("*.py"))
 
@@ -73,6 +84,43 @@ def test_a_room_imports_only_rooms_below_it(path):
         room = room_of(module)
         if room and room != mine:
             assert RANK[room] < RANK[mine], f"{place} imports {module}, which is not below it"
+
+
+def sandbox_room_of(module):
+    """The folder of a module of `sandbox`; None for any other module."""
+    parts = module.split(".")
+    if parts[0] != "sandbox":
+        return None
+    longest = "/".join(parts[1:3])
+    return longest if longest in SANDBOX_RANK else parts[1] if parts[1:] and parts[1] in SANDBOX_RANK else "sandbox"
+
+
+SANDBOX_SOURCES = [path for path in SOURCES if path.is_relative_to(ROOT / "sandbox")]
+MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in SANDBOX_SOURCES}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_folder_of_the_sandbox_imports_only_folders_below_it(name):
+    mine = sandbox_room_of(name)
+    for module in imports(MODULES[name]):
+        room = sandbox_room_of(module)
+        if room and room != mine:
+            assert SANDBOX_RANK[room] < SANDBOX_RANK[mine], f"{name} imports {module}, which is not below it"
+
+
+def test_every_folder_of_the_sandbox_has_a_place_in_the_order():
+    folders = {path.parent.relative_to(ROOT / "sandbox").as_posix() for path in SANDBOX_SOURCES}
+    assert {folder for folder in folders if not folder.startswith("tasks/")} == {".", "tasks"} | {
+        room for room in SANDBOX_RANK if room not in ("sandbox", "tasks") and not room.startswith("tasks/")
+    }
+    assert {"/".join(folder.split("/")[:2]) for folder in folders if folder.startswith("tasks/")} == {
+        room for room in SANDBOX_RANK if room.startswith("tasks/")
+    }
+
+
+def test_no_modules_of_the_sandbox_import_each_other_in_a_circle():
+    graph = {name: {m for m in imports(path) if m in MODULES and m != name} for name, path in MODULES.items()}
+    TopologicalSorter(graph).prepare()  # raises CycleError with the circle
 
 
 @pytest.mark.parametrize("library", ONLY)

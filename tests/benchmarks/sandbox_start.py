@@ -61,7 +61,7 @@ def footprint():
 
 
 def leaks(level, evaluations):
-    """What is there after many calls that was not there after the first few; zygotes are recycled on the way."""
+    """What is there after many calls that was not there after the first few; slot servers are recycled on the way."""
     sandbox = ForkServerSandbox(level)
     try:
         for _ in range(20):

@@ -245,12 +245,12 @@ def test_a_run_that_goes_on_finds_the_project_that_it_began_with(open_script, pr
     (project / "note.txt").write_text("one")
     began = open_script()
     (project / "note.txt").write_text("two")
-    assert open_script(**began.pins).basis == began.basis
-    assert open_script().basis != began.basis
+    assert open_script(**began.pins).provenance == began.provenance
+    assert open_script().provenance != began.provenance
     (cache / f"project-{began.pins['snapshot'][:32]}.tar").unlink()
-    assert open_script(**began.pins).basis != began.basis
+    assert open_script(**began.pins).provenance != began.provenance
     (project / "note.txt").write_text("one")
-    assert open_script(**began.pins).basis == began.basis
+    assert open_script(**began.pins).provenance == began.provenance
 
 
 def test_a_metric_is_marked_as_the_scripts_own_word(open_script):
