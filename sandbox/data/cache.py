@@ -140,7 +140,7 @@ def _fill(
     others = 0
     for index, found in enumerate(in_threads(in_order(), lambda raw: decode(raw, *shape))):
         if isinstance(found, Corrupt):
-            raise TaskError(f"task.dataset: an image cannot be decoded ({found}); mend it, or set task.skip_corrupt = true.")
+            raise TaskError(f"task.dataset: an image cannot be decoded ({found}); repair it, or set task.skip_corrupt = true.")
         pixels, resized = found
         split, place = places[order[index]]
         arrays[split][place] = pixels

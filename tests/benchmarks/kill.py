@@ -3,7 +3,8 @@
     python tests/benchmarks/kill.py [--rounds 100] [--variants 60] [--seed 0] [--keep FOLDER]
 
 A round is one `kill -9`, of the run's own process or, in a quarter of them, of one that it started (fork server, training,
-editor, git). A run that is finished is checked, and another one is begun, until the rounds are used up; the two schedules take turns.
+editor, git). A run that is finished is checked, and another one is begun, until the rounds are used up; the two schedules take
+turns.
 A generational run must end exactly as one that was never killed. A call that was out when the process died may be asked
 again, and is counted; an answer that is in the journal must not.
 """

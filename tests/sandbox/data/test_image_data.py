@@ -197,7 +197,7 @@ def test_an_image_that_cannot_be_decoded_is_named_or_left_out_and_counted(tmp_pa
     (tmp_path / "d/dog/3.png").write_bytes(encoded(pictures(1)[0])[:60])
     told = refusal(str(tmp_path / "d"), tmp_path / "c")
     assert told.startswith("task.dataset: an image cannot be decoded (dog/3.png: ")
-    assert told.endswith("); mend it, or set task.skip_corrupt = true.")
+    assert told.endswith("); repair it, or set task.skip_corrupt = true.")
     data = load(DataRequest(str(tmp_path / "d"), skip_corrupt=True), tmp_path / "c")
     assert sum(data.sizes.values()) == 19
     assert data.notes == ("1 images that cannot be decoded were left out",)
