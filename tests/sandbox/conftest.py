@@ -100,13 +100,13 @@ while True:
 _PLAIN = """
 import json, os, sys, types
 held = os.environ["API_KEY"] + ""
-told = json.load(sys.stdin)
-for name, text in told["sources"].items():
+request = json.load(sys.stdin)
+for name, text in request["sources"].items():
     module = types.ModuleType(name.removesuffix(".py"))
     sys.modules[module.__name__] = module
     exec(compile(text, name, "exec"), module.__dict__)
 from pathlib import Path
-child = types.SimpleNamespace(options=told["options"], inputs={}, scratch=Path(told["scratch"]))
+child = types.SimpleNamespace(options=request["options"], inputs={}, scratch=Path(request["scratch"]))
 result = sys.modules["model"].main(child)
 print("\\nresult: " + result.decode(), flush=True)
 os._exit(0)
@@ -202,7 +202,7 @@ class World:
         }
 
     def call(self, source: str, patience: float = 0.3, device: str = "cpu", **limits: Any) -> Call:
-        """`patience`: seconds that an attack waits, if it has to, for a watchdog to notice."""
+        """`patience`: seconds that an attack waits, if it has to, for the supervisor to notice."""
         options = self.options() | {"patience": patience}
         return candidate(source, options=options, inputs={"images": self.data / "images.npy"}, device=device, **limits)
 
@@ -219,9 +219,9 @@ class World:
                     found.append(f"something reached the socket {name}")
         assert self.victim.stdout is not None
         while select.select([self.victim.stdout], [], [], 0.0)[0]:
-            told = os.read(self.victim.stdout.fileno(), 4096)
-            assert told, "the victim has died"
-            found.append(f"the victim received {told!r}")
+            message = os.read(self.victim.stdout.fileno(), 4096)
+            assert message, "the victim has died"
+            found.append(f"the victim received {message!r}")
         if os.sched_getaffinity(self.victim.pid) != self._processors:
             os.sched_setaffinity(self.victim.pid, self._processors)
             found.append("the victim was pinned to a processor")
@@ -275,10 +275,10 @@ class World:
 
     def plain(self, source: str, scratch: Path) -> str:
         """The attack in a process without any protection, which also has the secret in its environment and memory."""
-        told = {"sources": {"tools.py": TOOLS, "model.py": source}, "options": self.options(), "scratch": str(scratch)}
+        message = {"sources": {"tools.py": TOOLS, "model.py": source}, "options": self.options(), "scratch": str(scratch)}
         done = subprocess.run(
             [sys.executable, "-I", "-c", _PLAIN],
-            input=json.dumps(told),
+            input=json.dumps(message),
             env={"API_KEY": self.secret},
             pass_fds=[self.inherited],
             capture_output=True,

@@ -122,15 +122,15 @@ def test_of_a_home_folder_only_the_interpreter_its_packages_and_the_sandbox_are_
     checkout = home / "src" / "guided-evolution"
     libraries = {"LD_LIBRARY_PATH": str(home / ".pyenv" / "versions" / "it" / "lib")}
     interpreter = home / "project" / ".venv" / "bin" / "python"
-    seen, word = python(script, interpreter=interpreter, package=checkout, HOME=str(home), **libraries)
+    observed, word = python(script, interpreter=interpreter, package=checkout, HOME=str(home), **libraries)
     assert word == "hello"
-    listed = seen.pop(str(home))
+    listed = observed.pop(str(home))
     assert listed is None or listed == [".pyenv", "project", "src"]  # a root of its own has just the way to what is visible
-    assert set(seen.values()) == {None}
+    assert set(observed.values()) == {None}
 
 
 def test_an_environment_that_is_the_home_folder_itself_does_not_open_it(tmp_path):
-    told = python(
+    message = python(
         """
         from sandbox.isolation import levels
         sys.prefix = os.environ["HOME"]
@@ -138,12 +138,12 @@ def test_an_environment_that_is_the_home_folder_itself_does_not_open_it(tmp_path
         """,
         HOME=str(tmp_path),
     )
-    assert str(tmp_path) not in told
-    assert any(Path(sysconfig.get_path("stdlib")).is_relative_to(path) for path in told)
+    assert str(tmp_path) not in message
+    assert any(Path(sysconfig.get_path("stdlib")).is_relative_to(path) for path in message)
 
 
 def test_a_home_folder_among_the_system_libraries_is_refused_in_a_sentence():
-    told = python(
+    message = python(
         """
         try:
             run("contained", "def main(child): return b''")
@@ -152,7 +152,7 @@ def test_a_home_folder_among_the_system_libraries_is_refused_in_a_sentence():
         """,
         HOME="/usr/lib",
     )
-    assert told == "the home folder /usr/lib lies in /usr, which candidates must be able to read"
+    assert message == "the home folder /usr/lib lies in /usr, which candidates must be able to read"
 
 
 def test_a_masked_proc_as_in_a_container_gives_full_without_proc():
@@ -166,7 +166,7 @@ print(json.dumps([found.level, found.in_force, list(found.canaries.values())]))
     level, in_force, canaries = python(script)
     assert level == "full"
     assert "no /proc" in in_force
-    assert all(told.startswith("refused") for told in canaries)
+    assert all(message.startswith("refused") for message in canaries)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become nobody")

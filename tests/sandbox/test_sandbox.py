@@ -86,7 +86,7 @@ def comm(request: pytest.FixtureRequest) -> str:
 
 
 class TestEnd:
-    """How a call may end, and what is told of it."""
+    """How a call may end, and what its report says."""
 
     def test_a_result_comes_back_whole(self, box, call) -> None:
         report = box.run(call("def main(child): print('hello'); return bytes(range(256)) * 200"))
@@ -301,9 +301,9 @@ def main(child):
     while not os.path.exists(child.scratch / "never"):
         time.sleep(0.01)
 """
-        seen: list[tuple[str, threading.Thread]] = []
-        report = box.run(call(source), lambda line: bool(seen.append((line, threading.current_thread()))))
-        assert seen == [("epoch 1", threading.current_thread())]
+        observed: list[tuple[str, threading.Thread]] = []
+        report = box.run(call(source), lambda line: bool(observed.append((line, threading.current_thread()))))
+        assert observed == [("epoch 1", threading.current_thread())]
         assert (report.cause, report.ok, report.result) == ("stopped", False, b"")
         assert report.log == "epoch 1\n"
 
@@ -325,24 +325,24 @@ def main(child):
         time.sleep(0.01)
     return b""
 """
-        seen: list[str] = []
-        assert box.run(call(source), lambda line: not seen.append(line)).ok
-        assert seen == ["one", "two", "", "[31mred[0m", "é", "x" * 500]
+        observed: list[str] = []
+        assert box.run(call(source), lambda line: not observed.append(line)).ok
+        assert observed == ["one", "two", "", "[31mred[0m", "é", "x" * 500]
 
     def test_a_flood_of_lines_is_thinned_and_drained(self, box, call) -> None:
         source = "def main(child):\n    for i in range(200_000): print('line', i)\n    return b'done'"
-        seen: list[str] = []
+        observed: list[str] = []
 
         def slow(line: str) -> bool:
-            seen.append(line)
+            observed.append(line)
             time.sleep(0.005)
             return True
 
         report = box.run(call(source, seconds=60), slow)
         assert (report.cause, report.result) == ("exit", b"done")
         assert report.log.endswith("line 199999\n")
-        assert 1 <= len(seen) < 100 + 100 * (report.seconds + 1)
-        assert all(line.startswith("line ") for line in seen)
+        assert 1 <= len(observed) < 100 + 100 * (report.seconds + 1)
+        assert all(line.startswith("line ") for line in observed)
 
     def test_what_a_watch_raises_ends_the_call(self, sandbox, call, named, comm) -> None:
         box = sandbox("contained")
@@ -395,7 +395,7 @@ def main(child):
     return b"made"
 """
         report = box.run(call(source))
-        # Where a watchdog looks after the folder, one that cannot be listed may be enough to stop the call.
+        # Where the supervisor watches the folder, one that cannot be listed may be enough to stop the call.
         assert report.result == b"made" or report.cause == "disk", report
         assert leftovers() == before
         assert os.path.isdir("/usr")

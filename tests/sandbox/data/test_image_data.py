@@ -1,4 +1,4 @@
-"""Data sets of files: what becomes of good ones, and what is said of bad ones."""
+"""Data sets of files: how good ones are read, and how bad ones are refused."""
 
 import io
 import json
@@ -38,7 +38,7 @@ def pictures(count, *, size=(6, 5), colour=True, seed=0):
 
 
 def write_parquet(path, cells, labels, *, image="image", label="label", names=None, plain=False, **more):
-    """`names`: noted as the library `datasets` does it; without them the columns have to be told by their content."""
+    """`names`: stored as the library `datasets` does it; without them the columns must be recognised by their content."""
     path.parent.mkdir(parents=True, exist_ok=True)
     column = list(cells) if plain else [{"bytes": cell, "path": None} for cell in cells]
     table = pa.table({image: column, label: labels, **more})
@@ -146,11 +146,11 @@ def test_text_labels_and_other_column_names_are_found_by_their_content(tmp_path)
 def test_columns_that_could_both_be_meant_have_to_be_named(tmp_path):
     cells = [encoded(p) for p in pictures(20)]
     write_parquet(tmp_path / "d/data.parquet", cells, [0, 1] * 10, label="fine", coarse=[1, 0] * 10)
-    told = refusal(str(tmp_path / "d"), tmp_path / "c")
-    assert told == "task.dataset: several columns could be the label: fine, coarse; name it as task.label_column."
+    message = refusal(str(tmp_path / "d"), tmp_path / "c")
+    assert message == "task.dataset: several columns could be the label: fine, coarse; name it as task.label_column."
     assert load(DataRequest(str(tmp_path / "d"), label_column="coarse"), tmp_path / "c").num_classes == 2
-    told = refusal(DataRequest(str(tmp_path / "d"), label_column="rough"), tmp_path / "d2")
-    assert told == "task.label_column: there is no column 'rough'; there are image, fine, coarse."
+    message = refusal(DataRequest(str(tmp_path / "d"), label_column="rough"), tmp_path / "d2")
+    assert message == "task.label_column: there is no column 'rough'; there are image, fine, coarse."
 
 
 def test_a_table_without_images_says_what_it_has(tmp_path):
@@ -195,9 +195,9 @@ def test_images_of_other_sizes_are_resized_to_the_most_common_and_the_facts_say_
 def test_an_image_that_cannot_be_decoded_is_named_or_left_out_and_counted(tmp_path):
     write_folders(tmp_path / "d")
     (tmp_path / "d/dog/3.png").write_bytes(encoded(pictures(1)[0])[:60])
-    told = refusal(str(tmp_path / "d"), tmp_path / "c")
-    assert told.startswith("task.dataset: an image cannot be decoded (dog/3.png: ")
-    assert told.endswith("); repair it, or set task.skip_corrupt = true.")
+    message = refusal(str(tmp_path / "d"), tmp_path / "c")
+    assert message.startswith("task.dataset: an image cannot be decoded (dog/3.png: ")
+    assert message.endswith("); repair it, or set task.skip_corrupt = true.")
     data = load(DataRequest(str(tmp_path / "d"), skip_corrupt=True), tmp_path / "c")
     assert sum(data.sizes.values()) == 19
     assert data.notes == ("1 images that cannot be decoded were left out",)
@@ -232,7 +232,7 @@ def test_a_test_split_without_labels_is_replaced_by_a_fifth(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("labels", "names", "told"),
+    ("labels", "names", "message"),
     [
         ([0, 5] * 10, ["a", "b"], "there is a label 5, but the data names only 2 classes."),
         ([7] * 20, None, "there is only one class, so that there is nothing to tell apart."),
@@ -240,9 +240,9 @@ def test_a_test_split_without_labels_is_replaced_by_a_fifth(tmp_path):
         (list(range(20)), None, "class 0 has 1 image; 3 are needed for one in each split."),
     ],
 )
-def test_labels_that_make_no_task_are_refused(labels, names, told, tmp_path):
+def test_labels_that_make_no_task_are_refused(labels, names, message, tmp_path):
     write_parquet(tmp_path / "d/train.parquet", map(encoded, pictures(20)), labels, names=names)
-    assert refusal(str(tmp_path / "d"), tmp_path / "c") == f"task.dataset: {told}"
+    assert refusal(str(tmp_path / "d"), tmp_path / "c") == f"task.dataset: {message}"
 
 
 def test_an_empty_folder_a_file_and_a_broken_file_are_refused(tmp_path):
@@ -293,7 +293,7 @@ def test_images_are_decoded_as_they_are_needed_and_not_held(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "told"),
+    ("key", "value", "message"),
     [
         ("image_size", [8], "task.image_size must be a number of pixels, or [height, width], from 1 to 4096, not [8]."),
         ("channels", 2, "task.channels must be 1 (grey) or 3 (colour), not 2."),
@@ -303,10 +303,10 @@ def test_images_are_decoded_as_they_are_needed_and_not_held(tmp_path):
         ("image_column", 3, "task.image_column must be a text, not 3."),
     ],
 )
-def test_a_mistake_in_a_request_is_one_sentence(key, value, told):
+def test_a_mistake_in_a_request_is_one_sentence(key, value, message):
     with pytest.raises(TaskError) as error:
         DataRequest.read({"dataset": "digits", key: value})
-    assert str(error.value) == told
+    assert str(error.value) == message
 
 
 def test_without_the_packages_it_says_which_to_install(tmp_path, monkeypatch):
@@ -382,7 +382,7 @@ def hub(tmp_path):
 
 
 def load_from_hub(tmp_path, **environment):
-    """What is said of `acme/shapes`, and of a set that the hub does not have."""
+    """What the hub answers for `acme/shapes`, and for a set that it does not have."""
     env = {k: v for k, v in os.environ.items() if not k.startswith("HF_")}
     env |= {"HF_HOME": str(tmp_path / "hf"), "PYTHONPATH": str(ROOT), "HF_HUB_DISABLE_TELEMETRY": "1", **environment}
     command = [sys.executable, "-c", LOAD, str(tmp_path / "c"), "acme/shapes", "acme/others"]

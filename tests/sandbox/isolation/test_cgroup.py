@@ -111,9 +111,9 @@ def test_limits_are_written_where_their_controller_is(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("told", "ran_out"), [("low 0\noom_kill 0\n", False), ("low 0\noom 1\noom_kill 2\n", True), (None, False)]
+    ("message", "ran_out"), [("low 0\noom_kill 0\n", False), ("low 0\noom 1\noom_kill 2\n", True), (None, False)]
 )
-def test_that_memory_ran_out_is_read_off_the_groups_events(told, ran_out, tmp_path):
-    if told is not None:
-        (tmp_path / "memory.events").write_text(told)
+def test_that_memory_ran_out_is_read_off_the_groups_events(message, ran_out, tmp_path):
+    if message is not None:
+        (tmp_path / "memory.events").write_text(message)
     assert cgroup.ran_out_of_memory(str(tmp_path)) is ran_out

@@ -35,9 +35,9 @@ UNSHARE, LANDLOCK, SECCOMP, MOUNT = (272, 97), (444, 444), (317, 277), (165, 40)
 
 
 def on_a_machine_without(*calls):
-    told = [[numbers, error] for numbers, error in calls]
+    message = [[numbers, error] for numbers, error in calls]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", POORER, json.dumps(told)]
+    command = [sys.executable, "-c", POORER, json.dumps(message)]
     run = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert run.returncode == 0, run.stderr
     return json.loads(run.stdout)
@@ -53,7 +53,7 @@ def here():
 
 def test_full_is_proven_by_refusals_of_all_that_is_tried(here):
     assert set(here.canaries) == set(TRIED) == {"read", "environment", "write", "connect", "signal", "fork"}
-    assert all(told.startswith("refused: ") for told in here.canaries.values())
+    assert all(message.startswith("refused: ") for message in here.canaries.values())
     assert {"namespaces", "seccomp", "no capabilities"} <= set(here.in_force)
     assert here.hints == ()
 
@@ -125,4 +125,4 @@ def test_each_layer_alone_refuses_what_it_is_for(here, layer):
     if layer == "landlock" and landlock.abi() < 6:
         pytest.skip("this kernel's Landlock knows neither ports nor signals")
     _, alone = detection.prove("reduced", {**LAYERS["none"], layer: True})
-    assert {name for name, told in alone.items() if told != ALLOWED} >= REFUSES[layer]
+    assert {name for name, message in alone.items() if message != ALLOWED} >= REFUSES[layer]

@@ -60,27 +60,27 @@ def test_head_and_tail_are_those_of_the_stream(data, half):
 
 
 def handed(*chunks, wanted=lambda line: True):
-    seen = []
-    lines = Lines(lambda line: seen.append(line) or wanted(line))
-    return seen, [lines.add(chunk) for chunk in chunks]
+    observed = []
+    lines = Lines(lambda line: observed.append(line) or wanted(line))
+    return observed, [lines.add(chunk) for chunk in chunks]
 
 
 @given(st.lists(st.sampled_from([b"a", b"\n", b"bc\nd", "é".encode()[:1], b"layers\n"]), max_size=40))
 def test_lines_are_those_of_the_stream_but_for_the_first_and_what_has_no_end(chunks):
-    seen, _ = handed(*chunks)
-    assert seen == [clean(line.decode("utf-8", "replace")) for line in b"".join(chunks).split(b"\n")[1:-1]]
+    observed, _ = handed(*chunks)
+    assert observed == [clean(line.decode("utf-8", "replace")) for line in b"".join(chunks).split(b"\n")[1:-1]]
 
 
 def test_nothing_is_handed_on_after_the_function_has_had_enough():
-    seen, wants = handed(b"layers\n", b"1\n2\n", b"3\n", wanted=lambda line: line != "1")
-    assert (seen, wants) == (["1"], [True, False, False])
+    observed, wants = handed(b"layers\n", b"1\n2\n", b"3\n", wanted=lambda line: line != "1")
+    assert (observed, wants) == (["1"], [True, False, False])
 
 
 def test_of_a_flood_of_lines_the_last_ones_are_handed_on_and_none_is_long():
     flood = b"layers\n" + b"".join(b"line %d\n" % i for i in range(10**6))
     chunks = [flood[i : i + (1 << 16)] for i in range(0, len(flood), 1 << 16)]
-    seen, _ = handed(*chunks)
-    assert 100 <= len(seen) < 20_000
+    observed, _ = handed(*chunks)
+    assert 100 <= len(observed) < 20_000
     endless, _ = handed(b"layers\n", *[b"x" * (1 << 16)] * 100, b"\n")
     assert endless == ["x" * 500]
 

@@ -80,7 +80,7 @@ class TestGpus:
         assert machine() == ["cuda:1", "cuda:0"]
 
     @pytest.mark.parametrize(
-        ("visible", "seen"),
+        ("visible", "observed"),
         [
             ("", []),
             ("-1", []),
@@ -92,8 +92,8 @@ class TestGpus:
             ("0,0", ["cuda:1"]),
         ],
     )
-    def test_the_users_choice_counts(self, machine, visible, seen):
-        assert machine(CUDA_VISIBLE_DEVICES=visible) == seen
+    def test_the_users_choice_counts(self, machine, visible, observed):
+        assert machine(CUDA_VISIBLE_DEVICES=visible) == observed
 
     def test_name_and_uuid_are_as_the_driver_says(self, tmp_path):
         (tmp_path / "x").mkdir()
@@ -103,8 +103,8 @@ class TestGpus:
 
     def test_where_the_driver_tells_nothing_its_tool_is_asked(self, tmp_path, monkeypatch):
         tool = tmp_path / "nvidia-smi"
-        told = ("0, NVIDIA A, GPU-aa11, 81559 MiB", "broken", "1, NVIDIA B, GPU-bb22, 9 MiB")
-        tool.write_text("#!/bin/sh\n" + "".join(f"echo '{line}'\n" for line in told))
+        message = ("0, NVIDIA A, GPU-aa11, 81559 MiB", "broken", "1, NVIDIA B, GPU-bb22, 9 MiB")
+        tool.write_text("#!/bin/sh\n" + "".join(f"echo '{line}'\n" for line in message))
         tool.chmod(0o755)
         monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
         found = gpus({}, tmp_path / "nothing")
@@ -123,8 +123,8 @@ class TestGpus:
 def test_whether_torch_was_built_for_cuda_is_known_without_importing_it():
     (folder,) = find_spec("torch").submodule_search_locations
     code = "import sys; from sandbox.pool.gpus import torch_has_cuda; print(torch_has_cuda(), 'torch' in sys.modules)"
-    told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
-    assert told == [str(runpy.run_path(f"{folder}/version.py")["cuda"] is not None), "False"]
+    message = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    assert message == [str(runpy.run_path(f"{folder}/version.py")["cuda"] is not None), "False"]
 
 
 def test_a_torch_with_cuda_is_known_by_its_version(tmp_path, monkeypatch):

@@ -60,7 +60,7 @@ def lanes_of(fork_server, sandbox, own_tmp) -> Iterator[Callable[..., Lanes]]:
 
 
 class Training(threading.Thread):
-    """A call with a slot that runs until it is told to end; knows when it has begun."""
+    """A call with a slot that runs until `end` is set; `started` is set when it runs."""
 
     count = 0
 
@@ -68,14 +68,14 @@ class Training(threading.Thread):
         super().__init__(daemon=True)
         Training.count += 1
         self.comm = f"ev{os.getpid()}-{Training.count}"
-        self.begun, self.end = threading.Event(), threading.Event()
+        self.started, self.end = threading.Event(), threading.Event()
         self.report: Report | None = None
         self.error: Exception | None = None
         self._box, self._call = box, call(ENDLESS, slot=True, seconds=60, options={"comm": self.comm})
         self.start()
 
     def _watch(self, line: str) -> bool:
-        self.begun.set()
+        self.started.set()
         return not self.end.is_set()
 
     def run(self) -> None:
@@ -106,13 +106,13 @@ class TestRealSandboxes:
     def test_as_many_train_as_there_are_slots_and_all_else_runs_beside_them(self, lanes_of, call):
         lanes = lanes_of(2)
         first, second, third = (Training(lanes, call) for _ in range(3))
-        assert until(lambda: sum(t.begun.is_set() for t in (first, second, third)) == 2)
+        assert until(lambda: sum(t.started.is_set() for t in (first, second, third)) == 2)
         assert [lanes.run(call(QUICK)).result for _ in range(3)] == [b"cpu"] * 3
-        running = [t for t in (first, second, third) if t.begun.is_set()]
+        running = [t for t in (first, second, third) if t.started.is_set()]
         assert len(running) == 2
         running[0].stop()
         (last,) = {first, second, third} - set(running)
-        assert last.begun.wait(30)
+        assert last.started.wait(30)
         assert not running[1].end.is_set()
         for training in (running[1], last):
             assert training.stop().cause == "stopped"
@@ -122,22 +122,22 @@ class TestRealSandboxes:
         line = []
         for number in range(4):
             line.append(Training(lanes, call))
-            assert until(lambda number=number: line[0].begun.is_set() and len(lanes.slots._trainings) == number)
+            assert until(lambda number=number: line[0].started.is_set() and len(lanes.slots._trainings) == number)
         for training, following in zip(line, [*line[1:], None], strict=True):
-            assert training.begun.wait(30)
-            assert following is None or not following.begun.is_set()
+            assert training.started.wait(30)
+            assert following is None or not following.started.is_set()
             training.stop()
 
     def test_waiting_for_a_slot_is_told_apart_from_training(self, lanes_of, call):
         lanes = lanes_of(1)
         first = Training(lanes, call)
-        assert first.begun.wait(30)
+        assert first.started.wait(30)
         lease = lanes.lease()
         second = Training(lease, call)
         assert until(lambda: len(lanes.slots._trainings) == 1)
         time.sleep(0.8)
         first.stop()
-        assert second.begun.wait(30)
+        assert second.started.wait(30)
         report = second.stop()
         assert lease.waited >= 0.8
         assert report.seconds < 0.8
@@ -145,7 +145,7 @@ class TestRealSandboxes:
     def test_a_time_limit_does_not_run_while_a_call_waits(self, lanes_of, call):
         lanes = lanes_of(1)
         first = Training(lanes, call)
-        assert first.begun.wait(30)
+        assert first.started.wait(30)
         found: list[Report] = []
         short = call("import time\ndef main(child): time.sleep(0.3); return b'done'", slot=True, seconds=2)
         second = threading.Thread(target=lambda: found.append(lanes.run(short)))
@@ -170,7 +170,7 @@ class TestRealSandboxes:
     def test_closing_ends_what_runs_and_sends_away_what_waits(self, lanes_of, call, named):
         lanes = lanes_of(1)
         running = Training(lanes, call)
-        assert running.begun.wait(30)
+        assert running.started.wait(30)
         waiting = Training(lanes, call)
         assert until(lambda: len(lanes.slots._trainings) == 1)
         lanes.close()
@@ -178,7 +178,7 @@ class TestRealSandboxes:
             training.join(30)
             assert isinstance(training.error, SandboxUnavailable)
             assert until(lambda training=training: not named(training.comm), 5)
-        assert not waiting.begun.is_set()
+        assert not waiting.started.is_set()
         with pytest.raises(SandboxUnavailable):
             lanes.run(call(QUICK))
         lanes.close()

@@ -59,6 +59,6 @@ def test_sizes_are_told_by_class_in_the_order_of_the_calls(sandbox, tmp_path):
     ["size Net", "Net 3x3", "size N`et 3x3", "size Net 3 ", "size Net 3\r", f"size Net {'3x' * 9}3", f"size Net 3{' 3' * 12}"],
 )
 def test_what_is_no_size_is_not_told(line):
-    told = f"tensor F32 3 weight\n{line}\nsize Real 3x3\n".encode()
-    smoke = Smoke.read(Report("exit", 0, 0.0, 0.0, 0, told), None)
+    message = f"tensor F32 3 weight\n{line}\nsize Real 3x3\n".encode()
+    smoke = Smoke.read(Report("exit", 0, 0.0, 0.0, 0, message), None)
     assert smoke.sizes_by_block == {"Real": ("3x3",)}

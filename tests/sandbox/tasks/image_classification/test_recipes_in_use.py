@@ -58,10 +58,10 @@ def test_the_seeds_own_augmentation_and_loss_take_the_place_of_the_recipes(measu
 
 
 def test_only_whole_batches_are_trained_with_if_that_is_asked_for(measure, cache):
-    told = []
+    message = []
     training = {"whole_batches": True}
-    measure(task={"training": training}, progress=told.append, epochs=2, batch_size=100)
-    assert [(p.step, p.steps) for p in told] == [(10, 20), (20, 20)]  # of 1,087 images
+    measure(task={"training": training}, progress=message.append, epochs=2, batch_size=100)
+    assert [(p.step, p.steps) for p in message] == [(10, 20), (20, 20)]  # of 1,087 images
     settings = ({"dataset": "digits", "training": training}, {"epochs": 2, "batch_size": 100}, {}, ("model.py",), cache)
     assert "which is 20 optimizer steps" in open_task(*settings).facts()["Training"]
 
@@ -79,15 +79,15 @@ def test_seconds_are_a_length_too(measure):
 
 
 def test_progress_is_told_after_every_epoch_and_in_a_long_one(measure):
-    told = []
-    measured = measure(progress=told.append, epochs=3)
-    assert [(p.epoch, p.epochs, p.step, p.steps) for p in told] == [(1, 3, 17, 51), (2, 3, 34, 51), (3, 3, 51, 51)]
-    assert [p.loss for p in told] == pytest.approx([loss for loss, _ in measured.curve], abs=1e-4)
-    assert [p.accuracy for p in told] == pytest.approx([accuracy for _, accuracy in measured.curve], abs=1e-4)
-    assert str(told[0]).startswith("epoch 1/3 loss ")
-    told.clear()
-    measure(TINY + SLEEPS.format(0.3), progress=told.append, epochs=1)
-    assert told[0].step < 17 and told[-1].step == 17
+    message = []
+    measured = measure(progress=message.append, epochs=3)
+    assert [(p.epoch, p.epochs, p.step, p.steps) for p in message] == [(1, 3, 17, 51), (2, 3, 34, 51), (3, 3, 51, 51)]
+    assert [p.loss for p in message] == pytest.approx([loss for loss, _ in measured.curve], abs=1e-4)
+    assert [p.accuracy for p in message] == pytest.approx([accuracy for _, accuracy in measured.curve], abs=1e-4)
+    assert str(message[0]).startswith("epoch 1/3 loss ")
+    message.clear()
+    measure(TINY + SLEEPS.format(0.3), progress=message.append, epochs=1)
+    assert message[0].step < 17 and message[-1].step == 17
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_the_facts_hold_under_other_settings(cache):
 
 
 @pytest.mark.parametrize(
-    ("task", "budget", "told"),
+    ("task", "budget", "message"),
     [
         ({"input_size": "big"}, {"epochs": 1}, "task.input_size must be a number of pixels"),
         ({"training": {"flips": 1}}, {"epochs": 1}, "task.training: unknown key flips"),
@@ -198,10 +198,10 @@ def test_the_facts_hold_under_other_settings(cache):
         ({}, {"epochs": 1, "early_stop": True}, 'budget.early_stop must be "never" or "chance", not True'),
     ],
 )
-def test_a_mistake_in_the_settings_is_one_sentence(task, budget, told, cache):
+def test_a_mistake_in_the_settings_is_one_sentence(task, budget, message, cache):
     with pytest.raises(TaskError) as error:
         open_task({"dataset": "digits", **task}, budget, {}, ("model.py",), cache)
-    assert told in str(error.value)
+    assert message in str(error.value)
 
 
 # Images and models that do not fit each other.

@@ -196,7 +196,7 @@ def test_a_candidate_at_fault_is_stopped_where_it_fails_and_told_why(name, evalu
 
 
 def test_a_crowd_of_processes_is_stopped(evaluate, recorder):
-    # Never a bomb: at the weakest level only the watchdog stands against it.
+    # Never a bomb: at the weakest level only the supervisor stops it.
     crowd = "import os, time\n\n"
     crowd += "for _ in range(40):\n    if os.fork() == 0:\n        time.sleep(20)\n        os._exit(0)\n"
     stopped = evaluate(crowd + "time.sleep(20)\n", time_limit="20s")

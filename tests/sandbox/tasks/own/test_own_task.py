@@ -97,7 +97,7 @@ def test_a_bound_on_parameters_stops_a_model_before_it_is_trained(evaluate_own, 
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "stage", "told"),
+    ("old", "new", "stage", "message"),
     [
         ("float(np.abs(predictions - targets).mean())", "float('nan')", "score", "returned nan for error, which must be finite"),
         ('{"error": float', '{"err": float', "score", r"returned ['err'], and its objectives are ['error']"),
@@ -109,15 +109,15 @@ def test_a_bound_on_parameters_stops_a_model_before_it_is_trained(evaluate_own, 
     ],
     ids=["NaN", "another name", "a text", "an error", "another shape", "no weights", "a budget that is not there"],
 )
-def test_what_a_task_file_does_wrong_in_an_evaluation_is_named(evaluate_own, task_text, old, new, stage, told):
+def test_what_a_task_file_does_wrong_in_an_evaluation_is_named(evaluate_own, task_text, old, new, stage, message):
     assert old in task_text
     stopped = evaluate_own(text=task_text.replace(old, new))
     assert isinstance(stopped, StageFailure)
-    assert (stopped.stage, told in stopped.reason) == (stage, True), stopped
+    assert (stopped.stage, message in stopped.reason) == (stage, True), stopped
 
 
 @pytest.mark.parametrize(
-    ("source", "stage", "told"),
+    ("source", "stage", "message"),
     [
         ("raise RuntimeError('no')", "smoke", "RuntimeError: no"),
         ("Other = 3", "smoke", "has no attribute 'Model'"),
@@ -126,10 +126,10 @@ def test_what_a_task_file_does_wrong_in_an_evaluation_is_named(evaluate_own, tas
     ],
     ids=["crash", "nothing there", "hang", "NaN"],
 )
-def test_what_a_candidate_does_wrong_is_a_failure_with_its_stage(evaluate_own, model_text, source, stage, told):
+def test_what_a_candidate_does_wrong_is_a_failure_with_its_stage(evaluate_own, model_text, source, stage, message):
     stopped = evaluate_own(source.replace("MODEL", model_text), time_limit="3s" if "sleep(" in source else "60s")
     assert isinstance(stopped, StageFailure)
-    assert (stopped.stage, told in stopped.reason) == (stage, True), stopped
+    assert (stopped.stage, message in stopped.reason) == (stage, True), stopped
 
 
 def test_several_files_are_trained_together(evaluate_own, model_text):
@@ -167,14 +167,14 @@ def test_the_worse_of_two_passes_counts_and_few_rows_may_differ(open_own, task_t
 
 
 def test_prompts_are_told_how_it_trains_and_what_the_author_says(open_own, task_text):
-    told = open_own().facts()
-    assert "for _ in range(budget.steps)" in told["Training"]
-    assert re.search(r"^  ```python$", told["Training"], re.MULTILINE)
-    assert told["Budget"] == "steps 30"
-    assert "validation has 50 rows" in told["Data"]
+    message = open_own().facts()
+    assert "for _ in range(budget.steps)" in message["Training"]
+    assert re.search(r"^  ```python$", message["Training"], re.MULTILINE)
+    assert message["Budget"] == "steps 30"
+    assert "validation has 50 rows" in message["Data"]
     words = 'def facts():\n    return {"Data": "Numbers,\\n  and their sums.", "Hint": "Be exact."}\n'
-    said = open_own(f"{task_text}\n\n{words}").facts()
-    assert (said["Data"], said["Hint"]) == ("Numbers, and their sums.", "Be exact.")
+    shown = open_own(f"{task_text}\n\n{words}").facts()
+    assert (shown["Data"], shown["Hint"]) == ("Numbers, and their sums.", "Be exact.")
 
 
 def test_names_that_a_task_file_calls_are_entry_points(open_own):

@@ -71,9 +71,9 @@ def test_a_chance_leaves_the_other_images_as_they_are(images):
 def test_what_a_model_sees_is_resized_and_normalised():
     options = {"mean": [0.2], "std": [0.5], "height": 4, "width": 4, "input_size": [8, 6]}
     view = View(options, torch.device("cpu"))
-    seen = view(torch.full((2, 1, 4, 4), 255, dtype=torch.uint8))
-    assert seen.shape == (2, 1, 8, 6)
-    assert torch.allclose(seen, torch.tensor(1.6))
+    observed = view(torch.full((2, 1, 4, 4), 255, dtype=torch.uint8))
+    assert observed.shape == (2, 1, 8, 6)
+    assert torch.allclose(observed, torch.tensor(1.6))
 
 
 def test_a_mapped_array_is_the_file_itself_and_cannot_be_written_through(tmp_path):
@@ -93,16 +93,16 @@ def rates(recipe, steps, losses=()):
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.2, total_steps=steps)
     found = rates_of(optimizer, schedule, recipe, steps)
-    told = []
+    message = []
     for step in range(steps):
         if found.ended:
             break
-        told.append(optimizer.param_groups[0]["lr"])
+        message.append(optimizer.param_groups[0]["lr"])
         optimizer.step()
         found.step()
         if step % 10 == 9 and losses:
             found.epoch(losses[step // 10])
-    return told
+    return message
 
 
 def test_the_seeds_own_schedule_is_followed_unless_another_is_fixed():
@@ -112,17 +112,17 @@ def test_the_seeds_own_schedule_is_followed_unless_another_is_fixed():
 
 
 def test_one_cycle_rises_linearly_and_falls_to_nothing():
-    told = rates(TrainingRecipe(schedule="one-cycle", warmup_steps=10), 100)
-    assert told[:10] == pytest.approx([0.2 * (i + 1) / 11 for i in range(10)])
-    assert told[10] == pytest.approx(0.2)
-    assert told[55] == pytest.approx(0.1, rel=0.05)
-    assert told[-1] < 0.001
+    message = rates(TrainingRecipe(schedule="one-cycle", warmup_steps=10), 100)
+    assert message[:10] == pytest.approx([0.2 * (i + 1) / 11 for i in range(10)])
+    assert message[10] == pytest.approx(0.2)
+    assert message[55] == pytest.approx(0.1, rel=0.05)
+    assert message[-1] < 0.001
 
 
 def test_a_plateau_cuts_the_rate_when_the_loss_has_not_improved_for_so_many_epochs_and_ends_the_training():
     losses = [1.0, 0.9, 0.95, 0.95, 0.95, 0.95, 0.95, 0.95, 0.95]
-    told = rates(TrainingRecipe(schedule="plateau", factor=0.5, patience=1, stop_below=0.06), 90, losses)
-    assert told == pytest.approx([0.2] * 40 + [0.1] * 20)
+    message = rates(TrainingRecipe(schedule="plateau", factor=0.5, patience=1, stop_below=0.06), 90, losses)
+    assert message == pytest.approx([0.2] * 40 + [0.1] * 20)
 
 
 def test_an_average_of_weights_follows_them_and_forgets_where_they_began():
@@ -143,7 +143,7 @@ def test_an_average_of_weights_follows_them_and_forgets_where_they_began():
 
 
 @pytest.mark.parametrize(
-    ("table", "told"),
+    ("table", "message"),
     [
         (3, "task.training must be a table, not 3."),
         ({"flop": 1}, "task.training: unknown key flop; known: "),
@@ -155,10 +155,10 @@ def test_an_average_of_weights_follows_them_and_forgets_where_they_began():
         ({"compile": True}, "task.training.compile: torch.compile starts compiler processes, which the sandbox forbids"),
     ],
 )
-def test_a_mistake_in_a_recipe_is_one_sentence(table, told):
+def test_a_mistake_in_a_recipe_is_one_sentence(table, message):
     with pytest.raises(TaskError) as error:
         TrainingRecipe.read(table)
-    assert str(error.value).startswith(told)
+    assert str(error.value).startswith(message)
     assert "\n" not in str(error.value)
 
 
