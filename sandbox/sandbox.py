@@ -1,4 +1,4 @@
-"""The interface of every sandbox: one call runs one trusted function beside one candidate's code in one child process."""
+"""The interface of every sandbox: one call runs one trusted function next to one candidate's code, in a child process."""
 
 from __future__ import annotations
 
@@ -11,40 +11,40 @@ from typing import Any, Literal, Protocol
 Level = Literal["full", "contained", "reduced", "none"]
 
 LEVELS: tuple[Level, ...] = ("full", "contained", "reduced", "none")
-"""Best first."""
+"""Levels of isolation, best first."""
 
 Cause = Literal["exit", "signal", "timeout", "memory", "disk", "processes", "result", "stopped", "device"]
-"""Why the child ended, as the trusted side saw it: by itself (`exit`, `signal`), at a limit, `stopped` by a `Watch`, or
-because its `device`, a GPU, had no memory left or failed."""
+"""Why the child ended, as the trusted side observed it: by itself (`exit`, `signal`), at a limit, `stopped` by a `Watch`, or
+because its `device`, a GPU, ran out of memory or failed."""
 
 Turn = AbstractContextManager[object]
-"""Something that a call waits for, holds while the candidate's code runs, and gives back."""
+"""A call enters it before the candidate's code starts, waiting if necessary, and leaves it when that code has ended."""
 
 Watch = Callable[[str], bool]
-"""Is handed a line of a call's output; False ends the call. See `Sandbox.run`."""
+"""Receives a line of a call's output; returns False to end the call. See `Sandbox.run`."""
 
 
 class SandboxUnavailable(Exception):
-    """The machine's fault: the sandbox could not run the call at all. Never the candidate's."""
+    """The machine is at fault: the sandbox could not run the call at all. Never raised for a candidate's fault."""
 
 
 class TaskError(Exception):
-    """The user's mistake in what a task is asked for: one sentence, said before anything is spent."""
+    """The user asked a task for something impossible. The message is one sentence; it is raised before anything is spent."""
 
 
 @dataclass(frozen=True)
-class Limits:
+class CallLimits:
     """What one call may use. Bytes and seconds."""
 
     seconds: float
     memory: int
-    """Private and shared memory of all the call's processes together."""
+    """Private and shared memory of all processes of the call together."""
     result: int
-    """Size of the result."""
+    """Largest size of the result."""
     scratch: int = 256 << 20
-    """What may be written to the scratch folder."""
+    """How much may be written to the scratch folder."""
     log: int = 64 << 10
-    """How much of stdout and stderr is kept (head and tail); all of it is drained."""
+    """How much of stdout and stderr is kept (head and tail); the rest is read and dropped."""
 
 
 @dataclass(frozen=True)
@@ -52,39 +52,40 @@ class Call:
     """One child process: the trusted function `entry` runs with the candidate's sources and read-only inputs."""
 
     entry: str
-    """`package.module:function`; the function takes a `sandbox.child.Child` and returns the result's bytes."""
+    """`package.module:function`; the function takes a `sandbox.inside.call.RunningCall` and returns the result as bytes."""
     sources: Mapping[str, str]
     """The candidate's files: relative path -> text. They become importable, `model.py` as `model`."""
-    limits: Limits
+    limits: CallLimits
     inputs: Mapping[str, Path] = field(default_factory=dict)
-    """Files that the child may read, by name: opened by the trusted side, handed over as descriptors."""
+    """Files that the child may read, by name: the trusted side opens them and hands over descriptors."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Small JSON values from the trusted side."""
     device: str = "cpu"
-    """`cpu` or `cuda:N`, the GPU with the device node /dev/nvidiaN. In lanes, the slot decides."""
+    """`cpu` or `cuda:N`, the GPU with the device node /dev/nvidiaN. In `pool.lanes` the slot decides."""
     threads: int = 1
     slot: bool = False
-    """This call trains: among several sandboxes it holds a slot for itself. See `lanes`."""
+    """True for a training: where several sandboxes share devices it needs a slot for itself. See `pool.lanes`."""
     readable: tuple[Path, ...] = ()
-    """Real paths of files and folders that the child may read where they are, beside what every child may."""
+    """Real paths of files and folders that the child may read in place, in addition to what every child may read."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What the trusted side measured of one call. Only `result` and `log` hold anything the candidate could write."""
+    """What the trusted side measured of one call. The candidate can influence only `result` and `log`."""
 
     cause: Cause
     status: int
-    """Exit code, or minus the signal's number."""
+    """Exit code, or the negative number of the signal."""
     seconds: float
     cpu_seconds: float
     peak_memory: int
+    """Bytes."""
     result: bytes = b""
     """Empty unless the entry function returned normally."""
     log: str = ""
-    """Head and tail of stdout and stderr, control characters removed. Hostile text."""
+    """Head and tail of stdout and stderr without control characters. Hostile text."""
     layers: tuple[str, ...] = ()
-    """The isolation layers that were in force when candidate code started."""
+    """The isolation layers that were in force when the candidate's code started."""
 
     @property
     def ok(self) -> bool:
@@ -92,19 +93,32 @@ class Report:
 
 
 class Sandbox(Protocol):
-    """One slot: runs one call at a time, from any thread. Several slots are several sandboxes."""
+    """Runs one call at a time, from any thread. Several calls at once need several sandboxes."""
 
     level: Level
 
     def run(self, call: Call, watch: Watch | None = None) -> Report:
-        """Raises SandboxUnavailable. No process of the call is left when it returns or raises.
+        """Run one call to its end. Raises SandboxUnavailable. When it returns or raises, no process of the call is left.
 
-        While the call runs, `watch` gets each complete line of its output, in this thread: hostile text, cleaned of control
-        characters, at most 500 characters of it. Of more lines than it has time for, some are left out. If it returns False
-        the call is ended, with the cause `stopped` unless it had just ended by itself; what it raises ends the call too.
+        While the call runs, `watch` receives each complete line of its output, in this thread: hostile text without control
+        characters, cut to 500 characters. Lines that arrive faster than `watch` handles them are dropped in part. If it
+        returns False the call is ended, with the cause `stopped` unless it had just ended by itself; an exception that it
+        raises ends the call too.
         """
         ...
 
     def close(self) -> None:
-        """Ends a call that is running (its `run` raises SandboxUnavailable) and releases everything. May be called twice."""
+        """End a running call (its `run` raises SandboxUnavailable) and release everything. May be called twice."""
         ...
+
+
+class Lane(Protocol):
+    """A `Sandbox` that can also prepare a call and then wait for its turn to start the candidate's code."""
+
+    level: Level
+
+    def run(self, call: Call, watch: Watch | None = None, turn: Turn | None = None) -> Report:
+        """As `Sandbox.run`. `turn` is entered when everything is ready, and left when the candidate's code has ended."""
+        ...
+
+    def close(self) -> None: ...

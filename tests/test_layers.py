@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,11 @@ ROOMS = (
     "search", "budget", "lineage", "run", "review", "cli",
 )  # fmt: skip
 """Folders of `agent/`: each imports only those before it."""
+SANDBOX_ROOMS = (
+    "sandbox", "pool", "isolation", "inside", "data", "launch",
+    "tasks/common", "tasks/image_classification", "tasks/own", "tasks/script", "tasks",
+)  # fmt: skip
+"""Folders of `sandbox/`, in the same way; `sandbox` is `sandbox.py`, and `tasks` the list of tasks."""
 ONLY = {"libcst": ("agent/genome/",), "openai": ("agent/llm/backends/",), "litellm": ("agent/llm/backends/",)}
 SOURCES = sorted(p for room in ("agent", "sandbox") for p in (ROOT / room).rglob("*.py"))
 
@@ -56,6 +62,43 @@ def test_a_room_imports_only_rooms_above_it(path):
             assert ROOMS.index(room) <= mine, f"{place} imports {module}, which stands below it"
 
 
+def sandbox_room_of(module):
+    """The folder of a module of `sandbox`; None for any other module."""
+    parts = module.split(".")
+    if parts[0] != "sandbox":
+        return None
+    longest = "/".join(parts[1:3])
+    return longest if longest in SANDBOX_ROOMS else parts[1] if parts[1:] and parts[1] in SANDBOX_ROOMS else "sandbox"
+
+
+SANDBOX_SOURCES = [path for path in SOURCES if path.is_relative_to(ROOT / "sandbox")]
+MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in SANDBOX_SOURCES}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_folder_of_the_sandbox_imports_only_folders_above_it(name):
+    mine = sandbox_room_of(name)
+    for module in imports(MODULES[name]):
+        room = sandbox_room_of(module)
+        if room and room != mine:
+            assert SANDBOX_ROOMS.index(room) < SANDBOX_ROOMS.index(mine), f"{name} imports {module}, which stands below it"
+
+
+def test_every_folder_of_the_sandbox_has_a_place_in_the_order():
+    folders = {path.parent.relative_to(ROOT / "sandbox").as_posix() for path in SANDBOX_SOURCES}
+    assert {folder for folder in folders if not folder.startswith("tasks/")} == {".", "tasks"} | {
+        room for room in SANDBOX_ROOMS if room not in ("sandbox", "tasks") and not room.startswith("tasks/")
+    }
+    assert {"/".join(folder.split("/")[:2]) for folder in folders if folder.startswith("tasks/")} == {
+        room for room in SANDBOX_ROOMS if room.startswith("tasks/")
+    }
+
+
+def test_no_modules_of_the_sandbox_import_each_other_in_a_circle():
+    graph = {name: {m for m in imports(path) if m in MODULES and m != name} for name, path in MODULES.items()}
+    TopologicalSorter(graph).prepare()  # raises CycleError with the circle
+
+
 @pytest.mark.parametrize("library", ONLY)
 def test_a_library_has_one_importer(library):
     users = [str(p.relative_to(ROOT)) for p in SOURCES if any(m.split(".")[0] == library for m in imports(p))]
@@ -66,7 +109,7 @@ def test_a_library_has_one_importer(library):
 def test_source_is_parsed_in_one_place_which_lets_one_thread_in_at_a_time():
     calls = [str(p.relative_to(ROOT)) for p in SOURCES if "ast.parse(" in p.read_text()]
     # An own task's file is read before any other thread is there.
-    assert calls == ["agent/genome/analysis.py", "sandbox/tasks/own/source.py"]
+    assert calls == ["agent/genome/analysis.py", "sandbox/tasks/own/task_file.py"]
 
 
 def test_the_agent_never_imports_torch_and_models_are_imported_late():
@@ -88,6 +131,6 @@ def test_help_imports_nothing_heavy():
 
 def test_a_seed_and_the_processes_that_train_know_no_language_model():
     foreign = "[m for m in ('openai', 'litellm', 'agent') if m in sys.modules]"
-    code = f"import sandbox.zygote, sandbox.tasks.inside, sys; print({foreign})"
+    code = f"import sandbox.launch.fork_server, sandbox.tasks.image_classification.inside, sys; print({foreign})"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert run.stdout.strip() == "[]"

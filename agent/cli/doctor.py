@@ -74,8 +74,8 @@ def _flat(value: Any) -> str:
 def _isolation() -> Facts:
     """The level with its proof, and the same attempts made without any layer: what is refused must otherwise succeed."""
     from sandbox import SandboxUnavailable
-    from sandbox.isolation.canary import TRIED
-    from sandbox.isolation.detect import detect, without_layers
+    from sandbox.inside.canary import TRIED
+    from sandbox.launch.detect import detect, without_layers
 
     began = time.monotonic()
     try:
@@ -96,7 +96,7 @@ def _isolation() -> Facts:
 
 def _devices() -> Facts:
     """GPUs as runs see them; CUDA stays uninitialised in this process."""
-    from sandbox.devices import cores, gpus, memory_by_uuid, torch_has_cuda
+    from sandbox.pool.gpus import cores, gpus, memory_by_uuid, torch_has_cuda
 
     found = gpus()
     memory = memory_by_uuid() if found else {}
@@ -112,7 +112,7 @@ def _devices() -> Facts:
 def _in_the_sandbox(device: str, all_devices: Sequence[str]) -> Facts:
     """Does CUDA start under the layers of a run, and are the other GPUs out of reach?"""
     from sandbox import SandboxUnavailable
-    from sandbox.isolation.detect import detect, prove_gpu
+    from sandbox.launch.detect import detect, prove_gpu
 
     try:
         return dict(prove_gpu(detect(), device, all_devices))

@@ -44,7 +44,7 @@ def drive(folder: RunFolder, work: Callable[[Watch], None], notifications: Notif
         except (Exception, KeyboardInterrupt) as error:  # whatever it is: told below, and raised again
             fault = error
     if fault and not folder.journal.is_file():
-        live.say("Stopped; nothing was begun.")
+        live.say("StageFailure; nothing was begun.")
         raise fault
     code = 0 if fault is None else signals.INTERRUPTED if isinstance(fault, KeyboardInterrupt) else 1
     facts = None if signals.hurried() else _last_facts(folder, live)
@@ -111,5 +111,5 @@ def _how_to_go_on(folder: RunFolder, code: int) -> str:
     if code == 0:
         return f"Look closer with:  evolve show {folder.root}, or open {folder.report}"
     if code == signals.INTERRUPTED:
-        return f"Stopped. Go on with:  evolve resume {folder.root}"
+        return f"StageFailure. Go on with:  evolve resume {folder.root}"
     return f"When the cause is mended, go on with:  evolve resume {folder.root}"

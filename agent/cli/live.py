@@ -36,7 +36,7 @@ from agent.journal.events import (
 from agent.llm import CoolDownEnded, CoolDownStarted
 from agent.population.candidate import INVALID_STAGES, SEED_ID, Duplicate, Failure, Individual, Outcome, listed
 from agent.search.settings import SearchSettings
-from sandbox.tasks import reported
+from sandbox.tasks import self_reported
 
 
 class _Unheard:
@@ -127,7 +127,7 @@ class Live:
                     self._tell(Text(f"changed since the last start, and accepted: {change}", "yellow"))
                 task = event.config["task"]
                 assert isinstance(task, dict)
-                for name, reason in reported(task).items():
+                for name, reason in self_reported(task).items():
                     self._tell(Text(f"{name} is self-reported: {reason}", "yellow"))
             case CallsRepeated(calls):
                 told = f"{calls} model calls were out when the last process ended: they are asked, and may be billed, again"

@@ -201,7 +201,7 @@ def stop(run: Path, now: bool) -> None:
         click.echo("Asked; it finishes what is under way ...", err=True)
     while owner(folder.lock) == pid:
         time.sleep(0.2)
-    click.echo(f"Stopped. Go on with:  evolve resume {run}", err=True)
+    click.echo(f"StageFailure. Go on with:  evolve resume {run}", err=True)
 
 
 @cli.command()

@@ -32,9 +32,9 @@ def new_task(folder: Path) -> str:
 
 def check_task(seed: str) -> list[dict[str, Any]]:
     """Each check with its name, whether it passed, and what it found. Raises UserError for a seed without a task.py."""
-    from sandbox.isolation.detect import detect
+    from sandbox.launch.client import ForkServerSandbox
+    from sandbox.launch.detect import detect
     from sandbox.tasks.own.check import checks
-    from sandbox.warm import WarmSandbox
 
     config = configuration.load(seed, None, {}, ())
     folder, name = Path(config.seed.folder), str(config.task.get("name"))
@@ -43,7 +43,7 @@ def check_task(seed: str) -> list[dict[str, Any]]:
     genome = read_genome(folder, config.seed.files, config.seed.frozen)
     try:
         isolation = detect()
-        sandbox = WarmSandbox(isolation.level, isolation.layers)
+        sandbox = ForkServerSandbox(isolation.level, isolation.layers)
         try:
             files = dict(genome.files)
             found = checks(config.task, config.budget, files, configuration.cache_folder(), folder, sandbox)

@@ -12,7 +12,7 @@ from agent.core.objectives import Fitness
 from agent.llm import Completion, CoolDownEnded, CoolDownStarted, Message
 from agent.memory import Lesson
 from agent.population.candidate import SEED_ID, Candidate, Failure, Individual, Outcome, Variant
-from sandbox.job import Progress
+from sandbox.tasks.common.job import Progress
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from agent.population import selection
 from agent.population.candidate import INVALID_STAGES, SEED_ID, Candidate, listed
 from agent.review import learning as learned
 from agent.search.settings import SearchSettings
-from sandbox.tasks import reported
+from sandbox.tasks import self_reported
 
 Facts = dict[str, Any]
 
@@ -63,7 +63,7 @@ def status(journal: Journal, run: str, *, alive: bool) -> Facts:
         "counts": {kind: counts[kind] for kind in ("proposed", "invalid", "duplicate", "failed", "trained")},
         "failures": dict(reasons.most_common(5)),
         "objectives": config.get("objectives", {}),
-        "self_reported": reported(config.get("task", {})),
+        "self_reported": self_reported(config.get("task", {})),
         "seed": {"fitness": dict(seed.values) if seed else None},
         "noise": {"sigma": dict(noise.sigma), "mean": dict(noise.reference)} if noise else None,
         "plateau": next((d["level"] for _, _, _, d in reversed(list(journal.events("adapted")))), 0),

@@ -22,10 +22,10 @@ from agent.run.config import Config
 from agent.run.evaluation import Evaluator, EvaluatorSettings
 from agent.run.provenance import provenance
 from sandbox import LEVELS, Level, SandboxUnavailable
-from sandbox.devices import Layout, cores, gpus, torch_has_cuda
-from sandbox.isolation.detect import Isolation, detect, gpu_trouble
-from sandbox.lanes import Lanes
-from sandbox.opening import open_sandbox, open_stem
+from sandbox.launch.detect import Isolation, detect, gpu_trouble
+from sandbox.launch.opening import open_fork_server, open_sandbox
+from sandbox.pool.gpus import SlotLayout, cores, gpus, torch_has_cuda
+from sandbox.pool.lanes import Lanes
 from sandbox.tasks import Task, TaskError, open_task
 
 
@@ -47,7 +47,7 @@ class Components:
     def start_event(self) -> RunStarted:
         """What the journal keeps of the start of a process."""
         seed = self.config.seed
-        digests = {**provenance(Path(seed.folder), seed.files, prompts_folder()), **self.task.basis}
+        digests = {**provenance(Path(seed.folder), seed.files, prompts_folder()), **self.task.provenance}
         settings, isolation = self.config.model_dump(mode="json"), self.isolation
         return RunStarted(settings, isolation.level, isolation.in_force, self.evaluator.devices, digests)
 
@@ -61,7 +61,7 @@ def open_components(config: Config, watch: Watch, at_least: Level = "none") -> I
     genome = read_genome(Path(config.seed.folder), config.seed.files, config.seed.frozen)
     task = _open_task(config)
     config = completed(config, task)
-    genome = genome if task.calls is None else replace(genome, entry_points=task.calls)
+    genome = genome if task.entry_points is None else replace(genome, entry_points=task.entry_points)
     prompts = Prompts.load(prompts_folder())
     if not config.llm.models:
         raise UserError("No model is named: give --llm MODEL, or --llm offline to run without a key or a network.")
@@ -130,11 +130,11 @@ def _open_evaluator(
     config: Config, task: Task, isolation: Isolation, devices: tuple[str, ...], watch: Watch, stack: ExitStack
 ) -> Evaluator:
     """`stack` closes what is opened here."""
-    if (stem := open_stem()) is not None:
-        stack.callback(stem.close)
+    if (fork_server := open_fork_server()) is not None:
+        stack.callback(fork_server.close)
     lanes = Lanes(
         isolation.level,
-        lambda: open_sandbox(isolation.level, isolation.layers, stem=stem),
+        lambda: open_sandbox(isolation.level, isolation.layers, fork_server=fork_server),
         devices,
         beside=max(2, min(len(devices), cores())),
     )
@@ -154,7 +154,7 @@ def _warm_up(editor: Editor, genome: Genome) -> None:
 
 def _devices(config: Config) -> tuple[str, ...]:
     """The device of each slot."""
-    layout = Layout.read(config.sandbox.slots)
+    layout = SlotLayout.read(config.sandbox.slots)
     try:
         return layout.devices(() if layout.where == "cpu" else gpus(), usable=torch_has_cuda())
     except TaskError as error:

@@ -25,8 +25,8 @@ from agent.search.feedback import CreditSettings, MemorySettings
 from agent.search.plateau import PlateauSettings
 from agent.search.reflection import ReflectionSettings
 from agent.search.settings import SearchSettings
-from sandbox.devices import Layout
-from sandbox.tasks import reported
+from sandbox.pool.gpus import SlotLayout
+from sandbox.tasks import self_reported
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "paper": {
@@ -115,7 +115,7 @@ class SandboxSection(_Section):
     @field_validator("slots", mode="before")
     @classmethod
     def _readable(cls, value: Any) -> Any:
-        layout = Layout.read(value)
+        layout = SlotLayout.read(value)
         return value if layout.where else layout.count
 
 
@@ -171,7 +171,7 @@ class Config(_Section):
         return value
 
     def objective_list(self) -> tuple[Objective, ...]:
-        marks = reported(self.task)
+        marks = self_reported(self.task)
         return tuple(Objective(name, direction, marks.get(name, "")) for name, direction in self.objectives.items())
 
     def constraint_list(self) -> tuple[Constraint, ...]:
@@ -396,16 +396,16 @@ def place(seed: str, command: str | None, sources: Sequence[str]) -> tuple[Path,
 def _project(path: Path, command: str) -> Path:
     """The folder that the command is meant from: the file's own, or one above it, up to the current one."""
     from sandbox import TaskError
-    from sandbox.tasks.script.command import Command
+    from sandbox.tasks.script.command import ScriptCommand
 
     try:
-        wanted = Command.parse(command)
+        wanted = ScriptCommand.parse(command)
     except TaskError as error:
         raise UserError(str(error)) from None
     parent, here = path.resolve().parent, Path.cwd().resolve()
     above = [folder for folder in parent.parents if folder.is_relative_to(here)]
     for folder in (parent, *above):
-        if wanted.stands_in(folder):
+        if wanted.exists_in(folder):
             return folder
     looked = " or ".join(wanted.candidates())
     raise UserError(f"--command {command!r} cannot be run: there is no {looked} in {path.parent} or above it.")

@@ -17,9 +17,9 @@ from agent.journal.events import Settled
 from agent.population.candidate import Candidate, Evidence, Failure, Individual, Variant
 from agent.run.context import RunContext
 from sandbox import SandboxUnavailable
-from sandbox.job import Job, Measured, Progress, Stopped
-from sandbox.lanes import Lanes, Seat
+from sandbox.pool.lanes import Lanes, Lease
 from sandbox.tasks import Task
+from sandbox.tasks.common.job import Job, Measured, Progress, StageFailure
 
 AHEAD = 2
 """Evaluations under way for each slot: while one trains, another gets as far as it can without the slot."""
@@ -81,7 +81,7 @@ class Evaluator:
         """
         seed = self._settings.training_seed if training_seed is None else training_seed
         job = Job(dict(genome.files), seed, threads=self._settings.threads)
-        seat = self._lanes.seat(admit)
+        seat = self._lanes.lease(admit)
         started = time.monotonic()
         try:
             result = self._task.evaluate(job, seat, partial(self._report, candidate.id))
@@ -101,9 +101,9 @@ class Evaluator:
         self._lanes.close()
 
     def _judge(
-        self, candidate: Candidate, genome: Genome, result: Measured | Stopped, seat: Seat
+        self, candidate: Candidate, genome: Genome, result: Measured | StageFailure, seat: Lease
     ) -> Individual | Failure:
-        if isinstance(result, Stopped):
+        if isinstance(result, StageFailure):
             return Failure(candidate, result.stage, result.reason, result.log, genome)
         fitness = Fitness({o.name: result.values[o.name] for o in self._settings.objectives})
         if broken := Fitness(result.values).broken(self._settings.constraints):

@@ -1,32 +1,29 @@
 """Data sets as uint8 images with three fixed splits: train, validation (selects) and test (sealed).
 
-Decoded once into a cache folder of `.npy` files. The labels of validation and test lie apart from everything that is
-ever handed to a sandbox.
+A set is decoded once into a cache folder of `.npy` files. The labels of validation and test are stored apart from everything
+that is ever handed to a sandbox.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from sandbox.data.dataset import SPLITS, Dataset, Request, Split
+from sandbox.data.dataset import SPLITS, DataRequest, Dataset, Split
 
-__all__ = ["PUBLISHED", "SPLITS", "Dataset", "Request", "Split", "load"]
-
-PUBLISHED = ("sklearn/datasets", "agent/_data/seeds")
-"""Folders of installed packages with published copies of these data sets, labels and all: closed to every sandbox."""
+__all__ = ["SPLITS", "DataRequest", "Dataset", "Split", "load"]
 
 
-def load(request: Request | str, cache: Path) -> Dataset:
-    """The data set that is asked for, decoded into `cache` if it is not there yet.
+def load(request: DataRequest | str, cache: Path) -> Dataset:
+    """Open a data set; decode it into `cache` if it is not there yet. `request` may be just its name.
 
-    Raises TaskError, one sentence, for data that is not there or cannot be used, OSError if the cache cannot be written.
+    Raises TaskError, one sentence, for data that does not exist or cannot be used, OSError if the cache cannot be written.
     """
-    from sandbox.data.cache import opened
+    from sandbox.data.cache import open_dataset
     from sandbox.data.sources import find
     from sandbox.isolation import levels
 
-    asked = Request(request) if isinstance(request, str) else request
-    for folder in (cache, Path(asked.dataset).expanduser()):
+    wanted = DataRequest(request) if isinstance(request, str) else request
+    for folder in (cache, Path(wanted.dataset).expanduser()):
         if folder.is_dir():
             levels.conceal(folder)
-    return opened(find(asked, cache), asked, cache)
+    return open_dataset(find(wanted, cache), wanted, cache)

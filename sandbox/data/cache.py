@@ -1,4 +1,4 @@
-"""Decoded once: a folder of memory-mapped uint8 arrays for each data set and way of storing it, shared by all runs."""
+"""The cache of decoded data sets: a folder of uint8 arrays for each data set and way of storing it, shared by all runs."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sandbox.data.dataset import SPLITS, Dataset, Request, Split, labels_name
-from sandbox.data.decoding import Corrupt, decode, in_threads, usual_shape
+from sandbox.data.dataset import SPLITS, DataRequest, Dataset, Split, labels_name
+from sandbox.data.decoding import Corrupt, common_shape, decode, in_threads
 from sandbox.data.sources import Source
-from sandbox.data.splits import Rows, assigned, numbered
+from sandbox.data.splits import Rows, assign_rows, number_classes
 from sandbox.sandbox import TaskError
 
 if TYPE_CHECKING:
     import numpy as np
 
 FORMAT = "1"
-"""Another number makes every cached set but the embedded ones be decoded anew: change it with what is decoded or split."""
+"""Change it when decoding or splitting changes: every cached set except the embedded ones is then decoded again."""
 SPARE = 1 << 30
-"""Bytes that stay free on the disk."""
+"""Bytes that must stay free on the disk."""
 MAX_NAMES = 20
 """More classes than this are not listed by name."""
 
 
-def opened(source: Source, request: Request, cache: Path) -> Dataset:
-    """From its folder in `cache`, which is written first if it is not there."""
+def open_dataset(source: Source, request: DataRequest, cache: Path) -> Dataset:
+    """Open the data set in its folder in `cache`; write the folder first if it does not exist."""
     folder = cache / _folder_name(source, request)
     if not folder.is_dir():
         _write(folder, source, request)
@@ -44,17 +44,17 @@ def opened(source: Source, request: Request, cache: Path) -> Dataset:
     return Dataset(name=request.dataset, folder=folder, about=about, **facts)
 
 
-def _folder_name(source: Source, request: Request) -> str:
-    asked = {k: v for k, v in asdict(request).items() if k != "dataset" and v != getattr(Request, k)}
-    if not asked and "-v" in source.key:
+def _folder_name(source: Source, request: DataRequest) -> str:
+    changed = {k: v for k, v in asdict(request).items() if k != "dataset" and v != getattr(DataRequest, k)}
+    if not changed and "-v" in source.key:
         return source.key
-    told = json.dumps([FORMAT, source.key, asked], sort_keys=True)
+    content = json.dumps([FORMAT, source.key, changed], sort_keys=True)
     slug = re.sub(r"[^a-z0-9]+", "-", Path(request.dataset).name.lower()).strip("-")[:40] or "data"
-    return f"{slug}-{hashlib.sha256(told.encode()).hexdigest()[:16]}"
+    return f"{slug}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
 
 
-def _write(folder: Path, source: Source, request: Request) -> None:
-    """All files at once, by rename: another process may be doing the same."""
+def _write(folder: Path, source: Source, request: DataRequest) -> None:
+    """Write all files and rename the folder in one step: another process may be doing the same."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
@@ -70,16 +70,16 @@ def _write(folder: Path, source: Source, request: Request) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _decode_all(folder: Path, source: Source, request: Request) -> dict[str, Any]:
-    """Writes images and labels of all splits; the facts of the data set."""
+def _decode_all(folder: Path, source: Source, request: DataRequest) -> dict[str, Any]:
+    """Write images and labels of all splits; returns the facts of the data set."""
     import numpy as np
 
     raw = source.labels()
     shape = _shape(source, request)
     left_out = _unreadable(source, raw) if request.skip_corrupt else {}
     raw = {part: [v for row, v in enumerate(values) if row not in left_out.get(part, ())] for part, values in raw.items()}
-    labels, names, notes = numbered(raw, source.class_names)
-    rows, absent = assigned(labels, names, request)
+    labels, names, notes = number_classes(raw, source.class_names)
+    rows, absent = assign_rows(labels, names, request)
     sizes = {split: sum(map(len, rows[split].values())) for split in SPLITS}
     _check_room(folder, sum(sizes.values()), shape)
     arrays = {
@@ -101,14 +101,14 @@ def _decode_all(folder: Path, source: Source, request: Request) -> dict[str, Any
         "mean": mean,
         "std": std,
         "class_names": [_printable(name) for name in names],
-        "notes": [*notes, *absent, *_told(sum(map(len, left_out.values())), others, sum(map(len, raw.values())), shape)],
+        "notes": [*notes, *absent, *_notes(sum(map(len, left_out.values())), others, sum(map(len, raw.values())), shape)],
     }
 
 
-def _shape(source: Source, request: Request) -> tuple[int, int, int]:
+def _shape(source: Source, request: DataRequest) -> tuple[int, int, int]:
     if request.image_size and request.channels:
         return (request.channels, *request.image_size)
-    channels, height, width = usual_shape(source.sample())
+    channels, height, width = common_shape(source.sample())
     return (request.channels or channels, *(request.image_size or (height, width)))
 
 
@@ -120,7 +120,7 @@ def _fill(
     arrays: Mapping[Split, np.ndarray],
     shape: tuple[int, int, int],
 ) -> int:
-    """Decodes one part of the source to where its images belong; how many were of another size."""
+    """Decode the images of one part of the source into their arrays; returns how many had another size."""
     import numpy as np
 
     count = sum(len(chosen[part]) for chosen in rows.values() if part in chosen)
@@ -132,15 +132,15 @@ def _fill(
     wanted = ((row, raw) for row, raw in enumerate(kept) if row in places)
     order: list[int] = []
 
-    def noted() -> Iterator[Any]:
+    def in_order() -> Iterator[Any]:
         for row, raw in wanted:
             order.append(row)
             yield raw
 
     others = 0
-    for index, found in enumerate(in_threads(noted(), lambda raw: decode(raw, *shape))):
+    for index, found in enumerate(in_threads(in_order(), lambda raw: decode(raw, *shape))):
         if isinstance(found, Corrupt):
-            raise TaskError(f"task.dataset: an image cannot be decoded ({found}); mend it, or set task.skip_corrupt = true.")
+            raise TaskError(f"task.dataset: an image cannot be decoded ({found}); repair it, or set task.skip_corrupt = true.")
         pixels, resized = found
         split, place = places[order[index]]
         arrays[split][place] = pixels
@@ -151,7 +151,7 @@ def _fill(
 
 
 def _unreadable(source: Source, parts: Mapping[Split, Any]) -> dict[Split, frozenset[int]]:
-    """Rows of each part that cannot be decoded."""
+    """The rows of each part that cannot be decoded."""
     found: dict[Split, frozenset[int]] = {}
     for part in parts:
         tried = in_threads(source.images(part), lambda raw: decode(raw, 1, 8, 8) is None)
@@ -169,7 +169,7 @@ def _check_room(folder: Path, count: int, shape: tuple[int, int, int]) -> None:
 
 
 def _statistics(images: np.ndarray) -> tuple[list[float], list[float]]:
-    """Mean and deviation of each channel in 0..1, from counts of the 256 values: exact, and in little memory."""
+    """Mean and deviation of each channel in 0..1, from counts of the 256 values: exact, with little memory."""
     import numpy as np
 
     channels = images.shape[1]
@@ -185,7 +185,7 @@ def _statistics(images: np.ndarray) -> tuple[list[float], list[float]]:
     return [round(float(v), 4) for v in mean], [round(float(max(v, 1e-3)), 4) for v in std]
 
 
-def _told(left_out: int, others: int, count: int, shape: tuple[int, int, int]) -> list[str]:
+def _notes(left_out: int, others: int, count: int, shape: tuple[int, int, int]) -> list[str]:
     notes = []
     if left_out:
         notes.append(f"{left_out:,} images that cannot be decoded were left out")
@@ -195,5 +195,5 @@ def _told(left_out: int, others: int, count: int, shape: tuple[int, int, int]) -
 
 
 def _printable(name: str) -> str:
-    """For prompts: data is written by strangers."""
+    """A name that is safe in prompts: strangers wrote it."""
     return "".join(c if c.isprintable() else " " for c in name)[:60]

@@ -1,4 +1,4 @@
-"""What is asked of a data set, and what it is once it lies in its cache folder."""
+"""The request for a data set, and the data set in its cache folder."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ MAX_SIDE = 4096
 
 
 @dataclass(frozen=True)
-class Request:
-    """Which data, and how it is to be stored. Everything here decides about the content of the cache."""
+class DataRequest:
+    """Which data, and how to store it. Everything here affects the content of the cache."""
 
     dataset: str
     """An embedded name, a folder, or an id of the hub such as `uoft-cs/cifar10`."""
@@ -33,19 +33,19 @@ class Request:
     label_column: str | None = None
     """The column of parquet files that holds the labels; left out: found by its type and content."""
     image_size: tuple[int, int] | None = None
-    """(height, width) in pixels to store; left out: the most common size."""
+    """(height, width) in pixels to store; None: the most common size."""
     channels: int | None = None
-    """1 (grey) or 3 (colour); left out: as the images are."""
+    """1 (grey) or 3 (colour); None: as the images are."""
     validation_share: float = 0.2
-    """Of the training images of each class, held out to select by; if the data brings no validation split of its own."""
+    """Share of the training images of each class held out for selection, if the data has no validation split of its own."""
     train_share: float = 1.0
-    """Of what remains of each class: less is for quick searches."""
+    """Share of the remaining images of each class that is used: less than 1 for quick searches."""
     skip_corrupt: bool = False
-    """Leave out what cannot be decoded, and say how many; else it is an error."""
+    """Leave out images that cannot be decoded and report their number; otherwise they are an error."""
 
     @classmethod
-    def read(cls, task: Mapping[str, Any]) -> Request:
-        """From the table `[task]`. Raises TaskError."""
+    def read(cls, task: Mapping[str, Any]) -> DataRequest:
+        """Parse the table `[task]`. Raises TaskError."""
         dataset = task.get("dataset")
         if not isinstance(dataset, str):
             raise TaskError("task.dataset is missing: name a data set, such as digits.")
@@ -62,8 +62,8 @@ class Request:
         )
 
 
-REQUEST_KEYS = frozenset(Request.__dataclass_fields__)
-"""Keys of `[task]` that are read here."""
+REQUEST_KEYS = frozenset(DataRequest.__dataclass_fields__)
+"""Keys of `[task]` that `DataRequest.read` reads."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Dataset:
     class_names: tuple[str, ...] = ()
     """Empty where classes have only numbers."""
     notes: tuple[str, ...] = ()
-    """What was done to the images or is peculiar about the splits, a clause each."""
+    """Changes made to the images and peculiarities of the splits, a clause each."""
 
     def images(self, split: Split) -> Path:
         """`.npy` file of uint8 (N, C, H, W)."""
@@ -96,19 +96,19 @@ class Dataset:
         return self.folder / labels_name(split)
 
     def targets(self, split: Split) -> np.ndarray:
-        """For the trusted side only."""
+        """The labels of a split as int64 (N,). For the trusted side only."""
         import numpy as np
 
         return np.asarray(np.load(self.labels(split)))
 
 
 def labels_name(split: Split) -> str:
-    """Apart from the images, but for those that training needs."""
+    """File name of a split's labels: in a folder of their own, except for those that training needs."""
     return "train.labels.npy" if split == "train" else f"labels/{split}.npy"
 
 
 def read_size(table: Mapping[str, Any], key: str) -> tuple[int, int] | None:
-    """`64` or `[48, 64]` (height, width). Raises TaskError."""
+    """Parse `64` or `[48, 64]` (height, width). Raises TaskError."""
     value = table.get(key)
     if value is None:
         return None

@@ -1,4 +1,4 @@
-"""Image files -> uint8 arrays, in several threads and in bounded memory."""
+"""Decodes image files to uint8 arrays, in several threads and in bounded memory."""
 
 from __future__ import annotations
 
@@ -16,33 +16,36 @@ if TYPE_CHECKING:
     import numpy as np
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
-"""What is decoded; anything else counts as corrupt."""
+"""Formats that are decoded; anything else counts as corrupt."""
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
 MAX_PIXELS = 64_000_000
-"""Of one image before it is resized: more is a mistake, or meant to fill the memory."""
+"""Largest image before it is resized: more is a mistake, or an attempt to fill the memory."""
 CHUNK = 64
 """Images that one thread decodes at a time."""
 _GREY = frozenset({"1", "L", "LA", "I", "F", "I;16", "I;16B", "I;16L", "I;16N"})
 
 Raw = tuple[str, Any]
-"""Where an image stands, for messages, and its encoded bytes, or its pixels as uint8 (C, H, W)."""
+"""The place of an image, for messages, and its encoded bytes, or its pixels as uint8 (C, H, W)."""
 
 
 class Corrupt(Exception):
-    """An image that cannot be decoded: where it stands, and why."""
+    """An image cannot be decoded. The message has its place and the reason."""
 
 
 def shape_of(raw: Raw) -> tuple[int, int, int]:
-    """(channels, height, width), from the header alone where that will do. Raises Corrupt."""
+    """(channels, height, width), from the header alone if possible. Raises Corrupt."""
     where, data = raw
     if not isinstance(data, bytes | bytearray | memoryview):
         return tuple(data.shape)
-    with _opened(where, data) as image:
+    with _open_image(where, data) as image:
         return _channels(image), image.height, image.width
 
 
-def usual_shape(sample: Iterable[Raw]) -> tuple[int, int, int]:
-    """(channels, height, width): the most common size; in colour if any image is. What cannot be read is passed over."""
+def common_shape(sample: Iterable[Raw]) -> tuple[int, int, int]:
+    """(channels, height, width): the most common size, in colour if any image is. Skips images that cannot be read.
+
+    Raises TaskError if none can be read.
+    """
     sizes: Counter[tuple[int, int]] = Counter()
     channels = 1
     reason: Corrupt | None = None
@@ -61,7 +64,7 @@ def usual_shape(sample: Iterable[Raw]) -> tuple[int, int, int]:
 
 
 def decode(raw: Raw, channels: int, height: int, width: int) -> tuple[np.ndarray, bool]:
-    """uint8 (channels, height, width), and whether it had to be resized, which is done bilinearly. Raises Corrupt."""
+    """Decode to uint8 (channels, height, width), bilinearly resized; also whether it was resized. Raises Corrupt."""
     import numpy as np
 
     where, data = raw
@@ -71,7 +74,7 @@ def decode(raw: Raw, channels: int, height: int, width: int) -> tuple[np.ndarray
         data = _as_file(data)
     from PIL import Image
 
-    with _opened(where, data) as image:
+    with _open_image(where, data) as image:
         resized = image.size != (width, height)
         try:
             shown: Any = image
@@ -87,7 +90,7 @@ def decode(raw: Raw, channels: int, height: int, width: int) -> tuple[np.ndarray
 
 
 def in_threads(images: Iterable[Raw], work: Callable[[Raw], Any]) -> Iterator[Any]:
-    """The work's result, or the Corrupt that it raised, for each image in order; few images are held at a time."""
+    """The result of `work`, or the Corrupt that it raised, for each image in order; holds few images at a time."""
 
     def chunk(raws: list[Raw]) -> list[Any]:
         done: list[Any] = []
@@ -111,7 +114,7 @@ def in_threads(images: Iterable[Raw], work: Callable[[Raw], Any]) -> Iterator[An
 
 
 def _as_file(pixels: np.ndarray) -> bytes:
-    """uint8 (C, H, W) as an image file, to be changed like any other."""
+    """Encode uint8 (C, H, W) as an image file, to be converted like any other."""
     from PIL import Image
 
     buffer = io.BytesIO()
@@ -119,7 +122,7 @@ def _as_file(pixels: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def _opened(where: str, data: Any) -> Any:
+def _open_image(where: str, data: Any) -> Any:
     from PIL import Image, UnidentifiedImageError
 
     try:

@@ -1,17 +1,18 @@
-"""Data that comes with an installed package: for the demonstration, tutorials and tests."""
+"""Data sets that come with an installed package: for the demonstration, tutorials and tests."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 from sandbox.data.dataset import Split
 from sandbox.data.decoding import Raw
-from sandbox.data.sources import Source
 
 
 class Digits:
+    """A `Source`."""
+
     key = "digits-v1"
     """The number changes when the splits or the format do."""
     about = "scikit-learn's handwritten digits, 1,797 real grey images of 8 x 8 pixels"
@@ -35,4 +36,5 @@ class Digits:
         return load_digits()
 
 
-EMBEDDED: Mapping[str, Callable[[], Source]] = {"digits": Digits}
+EMBEDDED: Mapping[str, type[Digits]] = {"digits": Digits}
+"""Sources by the name of their data set."""

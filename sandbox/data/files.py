@@ -1,4 +1,4 @@
-"""The files of a data set: found, sorted into parts by their names, and known by their content."""
+"""Finds the files of a data set, sorts them into parts by their names, and fingerprints their content."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ _SHARD = re.compile(r"(.*-)(\d{5})(-of-(\d{5}).*)\.parquet")
 
 
 @dataclass(frozen=True)
-class Found:
-    """Sorted relative paths of one kind; the other is empty."""
+class FoundFiles:
+    """Sorted relative paths of one kind of files; the other kind is empty."""
 
     parquet: Mapping[Split, Sequence[str]]
     images: Mapping[Split, Sequence[tuple[str, str]]]
-    """Each with the name of its class."""
+    """(class name, path) of each image."""
 
 
-def listed(folder: Path, subset: str | None) -> Found:
-    """Raises TaskError if there is nothing to train on, or too much to be meant."""
+def list_files(folder: Path, subset: str | None) -> FoundFiles:
+    """The files of a data set. Raises TaskError if there is nothing to train on, or too much to be intended."""
     parquet: list[str] = []
     images: list[str] = []
     for count, path in enumerate(_walk(folder)):
@@ -47,34 +47,34 @@ def listed(folder: Path, subset: str | None) -> Found:
         elif suffix in SUFFIXES and "/" in path:
             images.append(path)
     if parquet:
-        return Found(_parquet_parts(folder, sorted(parquet), subset), {})
+        return FoundFiles(_parquet_parts(folder, sorted(parquet), subset), {})
     if not images:
         raise TaskError(f"task.dataset: {folder} holds no parquet file and no class folder of images.")
-    return Found({}, _image_parts(folder, sorted(images)))
+    return FoundFiles({}, _image_parts(folder, sorted(images)))
 
 
 def fingerprint(folder: Path, paths: Sequence[str], cache: Path) -> str:
-    """Of names and content. Files that have kept their size and time since they were last read are not read again."""
+    """A digest of names and content. Files that have kept size and time since the last call are not read again."""
     stamps = [(path, os.stat(folder / path)) for path in paths]
-    looks = json.dumps([str(folder.resolve()), [(path, s.st_size, s.st_mtime_ns) for path, s in stamps]])
-    look = hashlib.sha256(looks.encode("utf-8", "surrogatepass")).hexdigest()
-    memo = cache / "fingerprints" / look
-    if memo.is_file():
-        return memo.read_text()
+    stamp_list = json.dumps([str(folder.resolve()), [(path, s.st_size, s.st_mtime_ns) for path, s in stamps]])
+    stamp = hashlib.sha256(stamp_list.encode("utf-8", "surrogatepass")).hexdigest()
+    saved = cache / "fingerprints" / stamp
+    if saved.is_file():
+        return saved.read_text()
     whole = hashlib.sha256()
     for path in paths:
         with open(folder / path, "rb") as file:
             whole.update(f"{path}\n{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode("utf-8", "surrogatepass"))
-    memo.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=memo.parent, prefix=".")
+    saved.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=saved.parent, prefix=".")
     with open(descriptor, "w") as file:
         file.write(whole.hexdigest())
-    os.replace(temporary, memo)
+    os.replace(temporary, saved)
     return whole.hexdigest()
 
 
 def _walk(folder: Path) -> Iterator[str]:
-    """Relative paths of all files; hidden ones and linked folders are passed over."""
+    """Relative paths of all files, without hidden ones and linked folders."""
     for root, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         below = os.path.relpath(root, folder)
@@ -84,7 +84,7 @@ def _walk(folder: Path) -> Iterator[str]:
 
 
 def _parquet_parts(folder: Path, paths: Sequence[str], subset: str | None) -> dict[Split, Sequence[str]]:
-    """By `train`, `test` or `validation` in the file's name or its folder's; without any, all is for training."""
+    """Parts by `train`, `test` or `validation` in the name of the file or its folder; without any, all is for training."""
     groups: dict[str, dict[Split, list[str]]] = {}
     for path in paths:
         *above, name = path.split("/")
@@ -110,12 +110,12 @@ def _parquet_parts(folder: Path, paths: Sequence[str], subset: str | None) -> di
 
 
 def _check_shards(paths: Sequence[str]) -> None:
-    """`train-00001-of-00004`: a download that broke off lacks some, and nobody would notice."""
+    """Raise TaskError if a shard such as `train-00001-of-00004` is missing: an interrupted download would go unnoticed."""
     for path in paths:
         if match := _SHARD.fullmatch(path):
             wanted = int(match[4])
             missing = [i for i in range(wanted) if f"{match[1]}{i:05d}{match[3]}.parquet" not in paths]
-            # Names may end in a hash that differs from file to file; then only the count can be compared.
+            # Names may end in a hash that differs from file to file: then only the count can be compared.
             if missing and len([p for p in paths if f"-of-{match[4]}" in p]) < wanted:
                 raise TaskError(f"task.dataset: {match[1]}{missing[0]:05d}{match[3]}.parquet is missing beside {path}.")
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from sandbox.sandbox import TaskError
 
 CONVERTED = "refs/convert/parquet"
-"""Where the hub keeps parquet files that it made itself of a data set in another form."""
+"""Where the hub keeps parquet files that it made itself from a data set in another form."""
 PATTERNS = ("*.parquet", "**/*.parquet")
 
 
-def fetched(name: str) -> Path:
-    """The folder with the files of the data set `name`; a copy in the cache will do where the hub cannot be reached.
+def fetch(name: str) -> Path:
+    """Download the data set `name` and return its folder. Where the hub cannot be reached, a copy in its cache is used.
 
     Raises TaskError. Reads the hub's own variables: HF_HOME, HF_TOKEN, HF_HUB_OFFLINE, HF_ENDPOINT.
     """
@@ -40,8 +40,8 @@ def _snapshot(name: str, revision: str) -> Path | None:
     except RevisionNotFoundError:
         return None
     except GatedRepoError:
-        told = f"{name} asks its users to agree to terms first: do so on the hub, and set HF_TOKEN."
-        raise TaskError(f"task.dataset: {told}") from None
+        message = f"{name} asks its users to agree to terms first: do so on the hub, and set HF_TOKEN."
+        raise TaskError(f"task.dataset: {message}") from None
     except RepositoryNotFoundError:
         raise TaskError(f"task.dataset: the hub has no data set {name} (or it is private and HF_TOKEN is not set).") from None
     except LocalEntryNotFoundError:

@@ -7,22 +7,24 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sandbox.data.dataset import Request, Split
+from sandbox.data.dataset import DataRequest, Split
 from sandbox.data.decoding import Corrupt, Raw, shape_of
 from sandbox.data.files import fingerprint
 from sandbox.sandbox import TaskError
 
 BATCH = 256
-"""Rows that are read at a time."""
+"""Rows read at a time."""
 SAMPLED_BATCHES = 16
 _IMAGE_NAMES, _LABEL_NAMES = ("image", "img"), ("label", "labels")
 
 
 class ParquetFiles:
+    """A `Source`."""
+
     def __init__(
-        self, folder: Path, parts: Mapping[Split, Sequence[str]], request: Request, cache: Path, about: str
+        self, folder: Path, parts: Mapping[Split, Sequence[str]], request: DataRequest, cache: Path, about: str
     ) -> None:
-        """Raises TaskError for a file that is none, or columns that cannot be told apart."""
+        """Raises TaskError for a file that is not parquet, or for ambiguous columns."""
         self.about = about
         self._folder, self._parts = folder, parts
         paths = [path for files in parts.values() for path in files]
@@ -75,19 +77,19 @@ class ParquetFiles:
 
 
 def _features(schema: Any) -> Mapping[str, Mapping[str, Any]]:
-    """What the library `datasets` has noted about the columns."""
+    """The descriptions of columns that the library `datasets` stores in the file."""
     try:
-        noted = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-        return {name: feature for name, feature in noted.items() if isinstance(feature, dict)}
+        described = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        return {name: feature for name, feature in described.items() if isinstance(feature, dict)}
     except (KeyError, TypeError, ValueError, AttributeError):
         return {}
 
 
 def _image_columns(file: Any, features: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Columns noted as images; else those whose first value is one."""
-    noted = [name for name, feature in features.items() if feature.get("_type") == "Image"]
-    if noted:
-        return noted
+    """Columns described as images; otherwise those whose first value is an image."""
+    described = [name for name, feature in features.items() if feature.get("_type") == "Image"]
+    if described:
+        return described
     found = []
     for field in file.schema_arrow:
         if not _may_hold_bytes(field.type):
@@ -104,24 +106,24 @@ def _image_columns(file: Any, features: Mapping[str, Mapping[str, Any]]) -> list
 
 
 def _label_columns(schema: Any, features: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Columns noted as classes; else whole numbers and texts."""
+    """Columns described as classes; otherwise those of whole numbers and texts."""
     import pyarrow
 
-    noted = [name for name, feature in features.items() if feature.get("_type") == "ClassLabel"]
-    if noted:
-        return noted
+    described = [name for name, feature in features.items() if feature.get("_type") == "ClassLabel"]
+    if described:
+        return described
     types = pyarrow.types
     kinds = (types.is_integer, types.is_string, types.is_large_string, types.is_dictionary, types.is_boolean)
     return [field.name for field in schema if any(kind(field.type) for kind in kinds)]
 
 
-def _chosen(what: str, named: str | None, schema: Any, found: Sequence[str], usual: Sequence[str]) -> str:
-    """The column that the user named, or the only one that can be meant."""
+def _chosen(what: str, named: str | None, schema: Any, found: Sequence[str], common: Sequence[str]) -> str:
+    """The column that the user named, or the only plausible one. Raises TaskError."""
     if named is not None:
         if named not in schema.names:
             raise TaskError(f"task.{what}_column: there is no column {named!r}; there are {', '.join(schema.names)}.")
         return named
-    for name in usual:
+    for name in common:
         if name in found:
             return name
     if len(found) == 1:
@@ -142,7 +144,7 @@ def _may_hold_bytes(kind: Any) -> bool:
 
 
 def _bytes(value: Any) -> bytes:
-    """Of a cell: bytes, or a struct with a field `bytes`; empty if there is nothing, which counts as corrupt."""
+    """The bytes of a cell: bytes, or a struct with a field `bytes`; empty if there is nothing, which counts as corrupt."""
     found = value.as_py()
     if isinstance(found, Mapping):
         found = found.get("bytes")

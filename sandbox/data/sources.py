@@ -1,4 +1,4 @@
-"""Where images come from: a set that is embedded, a folder, or the hub. To add one, write a source and name it here."""
+"""Where images come from: an embedded set, a folder, or the hub. To add a kind, write a `Source` and a line in `find`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from sandbox.data.dataset import Request, Split
+from sandbox.data.dataset import DataRequest, Split
 from sandbox.data.decoding import Raw
 from sandbox.sandbox import TaskError
 
@@ -17,20 +17,21 @@ EXAMPLES = "a hub id such as uoft-cs/cifar10, or a folder of parquet files or of
 
 
 class Source(Protocol):
-    """Images with labels in up to three parts, which are read in the same order every time."""
+    """Images with labels in up to three parts, read in the same order every time."""
 
     key: str
-    """Name of its cache folder before what the request adds: it changes when the content does."""
+    """First part of the name of its cache folder; it changes when the content does."""
     about: str
+    """Half a sentence for prompts."""
     class_names: Sequence[str]
-    """As the data announces them; empty if it does not."""
+    """As the data names them; empty if it does not."""
 
     def labels(self) -> Mapping[Split, Sequence[Hashable]]:
-        """Numbers or texts, one for each image of each part; there is always a part `train`."""
+        """By part: a number or a text for each image. There is always a part `train`."""
         ...
 
     def images(self, part: Split) -> Iterator[Raw]:
-        """In the order of the labels, read as they are asked for."""
+        """The images of a part in the order of its labels, read lazily."""
         ...
 
     def sample(self) -> Iterator[Raw]:
@@ -38,8 +39,8 @@ class Source(Protocol):
         ...
 
 
-def find(request: Request, cache: Path) -> Source:
-    """Raises TaskError if there is no such data."""
+def find(request: DataRequest, cache: Path) -> Source:
+    """The source of a requested data set. Raises TaskError if there is no such data."""
     from sandbox.data.embedded import EMBEDDED
 
     name = request.dataset
@@ -51,19 +52,20 @@ def find(request: Request, cache: Path) -> Source:
     if name and folder.is_dir():
         return open_folder(folder, request, cache, f"images from the folder {folder.name}")
     if HUB_ID.fullmatch(name):
-        from sandbox.data.hub import fetched
+        from sandbox.data.hub import fetch
 
         _need("huggingface_hub")
-        return open_folder(fetched(name), request, cache, f"{name} from the Hugging Face hub")
+        return open_folder(fetch(name), request, cache, f"{name} from the Hugging Face hub")
     if folder.exists():
         raise TaskError(f"task.dataset: {name} is a file; give {EXAMPLES}.")
     raise TaskError(f"task.dataset: there is no data set {name!r}; known: {', '.join(sorted(EMBEDDED))}; or {EXAMPLES}.")
 
 
-def open_folder(folder: Path, request: Request, cache: Path, about: str) -> Source:
-    from sandbox.data.files import listed
+def open_folder(folder: Path, request: DataRequest, cache: Path, about: str) -> Source:
+    """The source for a folder of parquet files or of class folders. Raises TaskError."""
+    from sandbox.data.files import list_files
 
-    found = listed(folder, request.subset)
+    found = list_files(folder, request.subset)
     _need("PIL", *(["pyarrow"] if found.parquet else []))
     if found.parquet:
         from sandbox.data.parquet import ParquetFiles

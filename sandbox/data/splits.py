@@ -1,4 +1,4 @@
-"""Which image belongs to which split: stratified, and the same for ever."""
+"""Assigns images to splits: stratified, and never changing."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sandbox.data.dataset import SPLITS, Request, Split
+from sandbox.data.dataset import SPLITS, DataRequest, Split
 from sandbox.sandbox import TaskError
 
 if TYPE_CHECKING:
     import numpy as np
 
 SPLIT_SEED = 20240714
-"""Fixed for ever: every run on a data set sees the same splits."""
+"""Never changes: every run on a data set has the same splits."""
 TEST_SHARE = 0.2
-"""Of each class, where the data brings no test split."""
+"""Share of each class, where the data has no test split."""
 
 Rows = Mapping[Split, Mapping[Split, "np.ndarray"]]
 """Split -> part of the source -> rows of that part."""
 
 
-def numbered(
+def number_classes(
     raw: Mapping[Split, Sequence[Hashable]], names: Sequence[str]
 ) -> tuple[dict[Split, np.ndarray], tuple[str, ...], tuple[str, ...]]:
-    """(labels of each part as int64 classes from 0 on, their names, notes). `names` as the data announces them, or none.
+    """(labels of each part as int64 classes from 0 on, class names, notes). `names`: as the data names them, or empty.
 
-    A test part without labels (-1, as some contests have it) is left out. Raises TaskError.
+    Leaves out a test part without labels (-1, as in some contests). Raises TaskError.
     """
     import numpy as np
 
@@ -55,12 +55,12 @@ def numbered(
     return labels, tuple(names), tuple(notes)
 
 
-def assigned(
-    labels: Mapping[Split, np.ndarray], names: Sequence[str], request: Request
+def assign_rows(
+    labels: Mapping[Split, np.ndarray], names: Sequence[str], request: DataRequest
 ) -> tuple[Rows, tuple[str, ...]]:
-    """Rows of each split, in the order in which they are stored, and notes. Raises TaskError.
+    """(rows of each split in the order in which they are stored, notes). Raises TaskError.
 
-    A validation or test part that the data brings stays whole; what is missing is cut from the training part.
+    A validation or test part of the data itself stays whole; missing ones are cut from the training part.
     """
     import numpy as np
 
@@ -73,12 +73,12 @@ def assigned(
         _check_enough(len(members), len(pieces), _name(names, label))
         cuts = []
         if "validation" in pieces:
-            cuts.append(_least_one(len(members), request.validation_share))
+            cuts.append(_at_least_one(len(members), request.validation_share))
         if "test" in pieces:
-            cuts.append(_least_one(len(members), TEST_SHARE))
+            cuts.append(_at_least_one(len(members), TEST_SHARE))
         ends = [len(members) - sum(cuts[index:]) for index in range(len(cuts))]
         kept, *others = np.split(members, ends)
-        pieces["train"].append(kept[: _least_one(len(kept), request.train_share)])
+        pieces["train"].append(kept[: _at_least_one(len(kept), request.train_share)])
         for found, piece in zip(list(pieces.values())[1:], others, strict=True):  # `train` comes first
             found.append(piece)
     rows: dict[Split, dict[Split, np.ndarray]] = {}
@@ -94,7 +94,7 @@ def _rank(value: Any) -> tuple[bool, Any]:
     return isinstance(value, str), value
 
 
-def _least_one(count: int, share: float) -> int:
+def _at_least_one(count: int, share: float) -> int:
     return max(1, math.floor(count * share + 1e-9))
 
 
@@ -108,7 +108,7 @@ def _check_enough(members: int, needed: int, name: str) -> None:
 
 
 def _absent(labels: Mapping[Split, np.ndarray], classes: int, names: Sequence[str]) -> tuple[str, ...]:
-    """Classes that a part of the data's own has no image of."""
+    """A note for each part of the data that lacks images of a class."""
     notes = []
     for part in SPLITS[1:]:
         if part in labels:

@@ -1,8 +1,8 @@
-"""cgroup v2, where a part of its tree was given to us: memory and processes of a call counted by the kernel itself.
+"""cgroup v2, where a part of its tree was delegated to us: the kernel itself counts memory and processes of a call.
 
-It is a backstop. The watchdog sees the same in /proc, but only at each of its glances; a group is limited at every moment and
-is ended by one write. To be given one: `systemd-run --user --scope -p Delegate=yes evolve run ...`, or a container whose
-cgroup namespace is its own and writable. Nothing is tried in a group that was not delegated: it belongs to somebody else.
+It is a backstop. The supervisor reads the same from /proc, but only now and then; a group is limited at every moment and is
+ended by one write. To get one: `systemd-run --user --scope -p Delegate=yes evolve run ...`, or a container with a writable
+cgroup namespace of its own. Nothing is tried in a group that was not delegated: it belongs to somebody else.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from pathlib import Path
 _MOUNTS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")
 _CONTROLLERS = ("memory", "pids")
 _SLACK = 64 << 20
-"""Bytes above a call's memory and scratch: the watchdog is to be first, since it can say why."""
+"""Bytes above a call's memory and scratch: the supervisor should act first, since it can report the cause."""
 
 
 @cache
 def delegated(mounts: tuple[str, ...] = _MOUNTS) -> str | None:
-    """The folder in which groups may be made, with controllers switched on if that disturbs nobody; None if there is none."""
+    """The folder in which groups may be made, or None. Switches controllers on if that affects nobody else."""
     for mount in map(Path, mounts):
         if (mount / "cgroup.controllers").is_file():
             own = mount / _own_group().lstrip("/")
@@ -38,7 +38,7 @@ def _own_group() -> str:
 
 
 def _is_ours(group: Path) -> bool:
-    """Said by systemd's mark; or it is the root of a cgroup namespace, which unlike the machine's root has a type."""
+    """It has systemd's mark, or it is the root of a cgroup namespace, which unlike the machine's root has a type."""
     for mark in ("user.delegate", "trusted.delegate"):
         with contextlib.suppress(OSError):
             if os.getxattr(group, mark) == b"1":
@@ -47,9 +47,9 @@ def _is_ours(group: Path) -> bool:
 
 
 def _switch_on(group: Path) -> None:
-    """A group whose children are controlled may hold no process: this one moves down, if all in there are of our making."""
-    there = (group / "cgroup.controllers").read_text().split()
-    wanted = [name for name in _CONTROLLERS if name in there]
+    """Enable the controllers. A group with controlled children may hold no process: ours moves down, if it is the only one."""
+    available = (group / "cgroup.controllers").read_text().split()
+    wanted = [name for name in _CONTROLLERS if name in available]
     if set(wanted) <= set((group / "cgroup.subtree_control").read_text().split()):
         return
     processes = (group / "cgroup.procs").read_text().split()
@@ -61,7 +61,7 @@ def _switch_on(group: Path) -> None:
 
 
 def make(parent: str, name: str) -> str | None:
-    """A group for one worker; None where it cannot be made after all."""
+    """Make a group for the process of one call; None where that fails after all."""
     group = Path(parent, name)
     try:
         group.mkdir()
@@ -71,21 +71,21 @@ def make(parent: str, name: str) -> str | None:
 
 
 def join(group: str) -> str:
-    """This process and all its children are counted there from now on. The controllers that count."""
+    """Move this process and its future children into the group. Returns the names of the controllers in force."""
     Path(group, "cgroup.procs").write_text("0")
     return " ".join(name for name in Path(group, "cgroup.controllers").read_text().split() if name in _CONTROLLERS)
 
 
 def limit(group: str, memory: int, tasks: int) -> None:
-    """`memory` in bytes, without swap; `tasks`: processes and threads."""
+    """Limit the group. `memory`: bytes, without swap; `tasks`: processes and threads."""
     settings = {"memory.max": memory + _SLACK, "memory.swap.max": 0, "memory.oom.group": 1, "pids.max": tasks}
     for name, value in settings.items():
-        with contextlib.suppress(OSError):  # a controller that is not to be had here
+        with contextlib.suppress(OSError):  # a controller that is not available here
             Path(group, name).write_text(str(value))
 
 
 def ran_out_of_memory(group: str) -> bool:
-    """Has the kernel ended a process of the group for its memory?"""
+    """Whether the kernel has killed a process of the group for its memory."""
     try:
         lines = Path(group, "memory.events").read_text().splitlines()
     except OSError:
@@ -94,7 +94,7 @@ def ran_out_of_memory(group: str) -> bool:
 
 
 def remove(group: str) -> None:
-    """With everything that still runs in it (Linux 5.14)."""
+    """Remove the group and kill everything that still runs in it (Linux 5.14)."""
     with contextlib.suppress(OSError):
         Path(group, "cgroup.kill").write_text("1")
     for _ in range(1000):
@@ -103,5 +103,5 @@ def remove(group: str) -> None:
             return
         except FileNotFoundError:
             return
-        except OSError:  # somebody in it has not quite ended
+        except OSError:  # a process in it has not quite ended
             time.sleep(0.001)

@@ -27,7 +27,7 @@ _RULE_PATH_BENEATH = 1
 
 
 def abi() -> int:
-    """Version of the kernel's Landlock; 0 where there is none."""
+    """The version of the kernel's Landlock; 0 if it has none."""
     if not linux.SUPPORTED:
         return 0
     version = linux.syscall(linux.NR_LANDLOCK_CREATE_RULESET, None, ctypes.c_ulong(0), ctypes.c_uint(1))
@@ -43,11 +43,11 @@ def restrict(
     *,
     removable: bool,
 ) -> int:
-    """Everything not named is out of reach for this process and its children, for good. Returns the ABI.
+    """Make everything not named inaccessible to this process and its children, irrevocably. Returns the ABI version.
 
-    Of folders in `listed` the names of what they hold can be read, as an import does, but no file by that alone. In those
-    in `named` files can be written anew but neither made nor removed, as a driver does to name its threads. Where files in
-    scratch are not `removable` (nor renamed), none can go on taking room after it has lost its name.
+    Folders in `listed` can be listed, as an import does, but that alone opens no file. In folders in `named` files can be
+    overwritten but neither made nor removed, as a driver does to name its threads. If files in `scratch` are not `removable`
+    (nor renamable), none can occupy space after it has lost its name.
     """
     version = abi()
     if not version:
@@ -78,7 +78,7 @@ def _allow(ruleset: int, path: str, access: int) -> None:
     try:
         descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except FileNotFoundError:
-        return  # the lists name what some systems have
+        return  # the lists name paths that only some systems have
     try:
         if not os.path.isdir(path):
             access &= _FOR_FILES

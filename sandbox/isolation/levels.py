@@ -1,4 +1,4 @@
-"""What each level of isolation consists of, and what of the machine a candidate may see at all."""
+"""The layers of each level of isolation, and the paths that a candidate may read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from functools import cache
 from glob import escape, glob
 from pathlib import Path
 
-from sandbox.data import PUBLISHED
 from sandbox.isolation import linux
 from sandbox.sandbox import Level, SandboxUnavailable
 
@@ -36,18 +35,21 @@ _ELSEWHERE = _ON_MACOS[-1:]
 
 
 def candidates() -> Sequence[tuple[Level, Mapping[str, bool]]]:
-    """What is tried on this machine, best first. `contained` and above keep secrets and the network out of reach."""
+    """The levels to try on this machine, best first. `contained` and above keep secrets and the network out of reach."""
     return _ON_LINUX if linux.SUPPORTED else _ON_MACOS if sys.platform == "darwin" else _ELSEWHERE
 
 
+PUBLISHED = ("sklearn/datasets", "agent/_data/seeds")
+"""Folders of installed packages with published copies of the data sets, labels and all: closed to every sandbox."""
 _concealed: set[str] = set()
+"""Folders given to `conceal`."""
 _PACKAGE = Path(__file__).resolve().parents[1]
 _SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", "/etc/alternatives")
 _GPU = ("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools")
 
 
 def environment() -> dict[str, str]:
-    """Of every process in which a candidate's code will run: nothing of the trusted side's own."""
+    """The environment of every process in which a candidate's code will run. It holds nothing of the trusted side's own."""
     return {
         **{name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ},  # some interpreters need it
         "PATH": "/usr/bin:/bin",
@@ -63,10 +65,10 @@ def environment() -> dict[str, str]:
 
 @cache
 def readable_paths() -> list[str]:
-    """System libraries, the interpreter, its packages and the package `sandbox`: just those, wherever they lie.
+    """System libraries, the interpreter, its packages and the package `sandbox`: only those, wherever they lie.
 
-    Of an editable checkout only `sandbox/` is visible: not the run folder, not git, not a `.env`. Raises SandboxUnavailable
-    if the user's home folder lies in what has to be visible.
+    Of an editable checkout only `sandbox/` is visible: no run folder, no git, no `.env`. Raises SandboxUnavailable if the
+    user's home folder lies in a folder that has to be visible.
     """
     paths = {*interpreter_paths(), *package_folders(), str(_PACKAGE)}
     wanted = [*_SYSTEM, *sorted(os.path.realpath(p) for p in paths), *interpreter_paths()]
@@ -81,7 +83,7 @@ def readable_paths() -> list[str]:
 
 
 def interpreter_paths() -> list[str]:
-    """The interpreter's own folders; of a prefix that holds the user's home, only what belongs to Python."""
+    """The interpreter's own folders; in a prefix that contains the user's home, only the files that belong to Python."""
     home = os.path.realpath(os.path.expanduser("~"))
     parts = [os.path.realpath(sys.executable), *map(sysconfig.get_path, ("stdlib", "platstdlib"))]
     prefixes = [p for p in (sys.prefix, sys.base_prefix) if not Path(home).is_relative_to(os.path.realpath(p))]
@@ -89,18 +91,18 @@ def interpreter_paths() -> list[str]:
 
 
 def package_folders() -> list[str]:
-    """Where this interpreter finds installed packages: a virtual environment's, the system's or the user's own folder."""
+    """The folders of installed packages: of a virtual environment, of the system, or of the user."""
     named = [p for p in sys.path if Path(p).name in ("site-packages", "dist-packages")]
     return list(dict.fromkeys([*named, sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]))
 
 
 def conceal(folder: Path) -> None:
-    """Closes a folder with labels to every sandbox that is started from now on, should it lie in what they can read."""
+    """Close a folder with labels to every sandbox that is started from now on, in case it lies in what they can read."""
     _concealed.add(os.path.realpath(folder))
 
 
 def hidden_paths() -> list[str]:
-    """Folders below the readable ones that hold labels: real paths, those concealed and those of every Python that is seen."""
+    """Folders below the readable ones that hold labels, as real paths: concealed ones, and those of every visible Python."""
     roots = [os.path.realpath(path) for path in readable_paths()]
     below = (path for path in _concealed if any(Path(path).is_relative_to(root) and path != root for root in roots))
     return sorted({*_published(), *below})
@@ -108,7 +110,7 @@ def hidden_paths() -> list[str]:
 
 @cache
 def _published() -> list[str]:
-    """Of the installed packages."""
+    """The folders `PUBLISHED` in every visible tree of installed packages."""
     prefixes = {"/usr", "/usr/local", sys.prefix, sys.base_prefix}
     trees = set(package_folders())
     for prefix in map(escape, prefixes):
@@ -120,7 +122,7 @@ def _published() -> list[str]:
 
 
 def readable_around() -> tuple[list[str], list[str]]:
-    """`readable_paths` without `hidden_paths`, for a layer that can only allow: (whole trees, folders only listed)."""
+    """`readable_paths` without `hidden_paths`, for a layer that can only allow: (readable trees, folders only listable)."""
     return _around(tuple(hidden_paths()))
 
 
@@ -136,17 +138,17 @@ def _around(hidden_paths: tuple[str, ...]) -> tuple[list[str], list[str]]:
             whole.append(path)
         elif Path(path) not in hidden:
             listed.append(path)
-            # What a link points to is readable only if it is so by its own name.
+            # The target of a link is readable only if it is listed under its own name.
             waiting += [entry.path for entry in os.scandir(path) if not entry.is_symlink()]
     return sorted(set(whole)), sorted(set(listed))
 
 
 def world_readable(paths: Sequence[str]) -> bool:
-    """Can every user reach these paths? Then a sandbox started by root can become nobody."""
+    """Whether every user can reach these paths. If so, a sandbox started by root can become nobody."""
     folders = {parent for path in paths for parent in (Path(path), *Path(path).parents)}
     return all(os.stat(folder).st_mode & 0o005 for folder in folders)
 
 
 def gpu_devices(device: str) -> list[str]:
-    """Device nodes of one GPU, `cuda:N`, and those that every process with CUDA needs."""
+    """The device nodes of one GPU, `cuda:N`, and those that every process with CUDA needs."""
     return [f"/dev/nvidia{device.partition(':')[2] or '0'}", *_GPU]

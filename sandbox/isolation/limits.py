@@ -1,4 +1,4 @@
-"""Resource limits (setrlimit(2)): the kernel's own backstop behind the watchdog."""
+"""Resource limits (setrlimit(2)): the kernel's own backstop behind the supervisor."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _LOCKED = 8 << 20
 
 
 def apply(data: int | None, file_size: int, cpu_seconds: int) -> None:
-    """`data`: bytes of private memory, None to leave it (CUDA reserves far more address space than it uses)."""
+    """Limit this process. `data`: bytes of private memory; None: no limit (CUDA reserves far more address space than it uses)."""
     limits = {"CORE": 0, "FSIZE": file_size, "NOFILE": _FILES, "MEMLOCK": _LOCKED, "MSGQUEUE": 0}
     for name, value in limits.items():
         which = getattr(resource, f"RLIMIT_{name}", None)  # macOS lacks some

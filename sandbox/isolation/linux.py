@@ -1,4 +1,4 @@
-"""System calls that Python does not offer, by ctypes. Every wrapper raises OSError with the call's name."""
+"""System calls that Python does not offer, through ctypes. Wrappers raise OSError with the name of the call."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ SUPPORTED = _SYSTEM.sysname == "Linux" and _SYSTEM.machine in ("x86_64", "aarch6
 # <linux/prctl.h>
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
+_PR_SET_NAME = 15
 _PR_CAPBSET_DROP = 24
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
@@ -39,6 +40,7 @@ _MNT_DETACH = 2  # <sys/mount.h>
 
 
 def checked(result: int, what: str) -> int:
+    """The result of a system call. Raises OSError with `what` if it failed."""
     if result < 0:
         error = ctypes.get_errno()
         raise OSError(error, f"{what}: {os.strerror(error)}")
@@ -54,17 +56,28 @@ def prctl(option: int, value: int = 0) -> None:
     checked(_libc.prctl(ctypes.c_int(option), ctypes.c_ulong(value), zero, zero, zero), f"prctl({option})")
 
 
+def set_name(name: str) -> None:
+    """Name this process in `ps -e` and `top`. For people only: a process can change its own name at any time.
+
+    At most 15 characters. Does nothing on other systems.
+    """
+    if SUPPORTED:
+        zero = ctypes.c_ulong(0)
+        _libc.prctl(ctypes.c_int(_PR_SET_NAME), ctypes.c_char_p(name.encode()), zero, zero, zero)
+
+
 def die_with_parent() -> None:
+    """The kernel kills this process when its parent ends."""
     prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def set_dumpable(value: bool) -> None:
-    """Off: other processes of the user can neither trace this one nor read its memory and environment."""
+    """False: other processes of the same user can neither trace this one nor read its memory and environment."""
     prctl(_PR_SET_DUMPABLE, int(value))
 
 
 def adopt_orphans() -> None:
-    """Orphaned descendants become children of this process instead of init's, so that none can slip away."""
+    """Orphaned descendants become children of this process instead of init's, so that none can escape."""
     prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
@@ -73,12 +86,12 @@ def no_new_privileges() -> None:
 
 
 def drop_capabilities() -> None:
-    """All of them, for good: bounding set, ambient, effective, permitted and inheritable."""
+    """Drop all capabilities irrevocably: bounding set, ambient, effective, permitted and inheritable."""
     for capability in range(64):
         try:
             prctl(_PR_CAPBSET_DROP, capability)
         except OSError:
-            break  # past the last one that this kernel knows, or not privileged to drop (then there is none to gain)
+            break  # past the last one that this kernel knows, or not privileged to drop (then none can be gained)
     zero = ctypes.c_ulong(0)
     _libc.prctl(ctypes.c_int(_PR_CAP_AMBIENT), ctypes.c_ulong(_PR_CAP_AMBIENT_CLEAR_ALL), zero, zero, zero)
     header = struct.pack("Ii", _CAPABILITY_VERSION_3, 0)
@@ -105,7 +118,7 @@ def mount_setattr(target: str, attributes: int, *, recursive: bool) -> None:
 
 
 def pivot_root_here() -> None:
-    """The working directory becomes the root; the old root is gone."""
+    """Make the working directory the root; the old root is unmounted."""
     checked(syscall(_NR_PIVOT_ROOT, b".", b"."), "pivot_root")
     checked(_libc.umount2(b".", ctypes.c_int(_MNT_DETACH)), "umount2")
     os.chdir("/")

@@ -1,4 +1,4 @@
-"""Namespaces with a private read-only root: the candidate sees no other process, no network and no file but its own."""
+"""Namespaces with a private read-only root: the candidate sees no other process, no network and no files but its own."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _MS_BIND, _MS_REC, _MS_PRIVATE = 4096, 16384, 1 << 18
 _ATTR_RDONLY, _ATTR_NOSUID, _ATTR_NODEV = 1, 2, 4
 
 SCRATCH = "/scratch"
-_DEVICES = ("null", "full", "random", "urandom")  # not `zero`: mapped and shared, it is memory that no watchdog counts
+_DEVICES = ("null", "full", "random", "urandom")  # not `zero`: mapped and shared, it is memory that no supervisor counts
 _INODES = 4096
 
 
 def enter() -> None:
-    """New namespaces of every kind; this process keeps its uid in them, and has no rights outside."""
+    """Enter new namespaces of every kind. This process keeps its uid in them and has no rights outside."""
     uid, gid = os.geteuid(), os.getegid()
     linux.unshare(ALL)
     Path("/proc/self/setgroups").write_text("deny")
@@ -35,7 +35,7 @@ def enter() -> None:
 def build_root(
     base: str, readable: Iterable[str], hidden: Iterable[str], devices: Iterable[str], scratch_bytes: int
 ) -> None:
-    """A root of tmpfs at `base`: `readable` bound read-only at the same paths, a few devices, a scratch of fixed size.
+    """Build a root on a tmpfs at `base`: `readable` bound read-only at the same paths, a few devices, a scratch of fixed size.
 
     Folders in `hidden` are covered by empty ones.
     """
@@ -64,7 +64,7 @@ def build_root(
 
 
 def mount_proc(base: str, *, writable: bool) -> bool:
-    """A /proc of the new pid namespace; False where the system forbids it (in many containers): then there is none."""
+    """Mount a /proc of the new pid namespace. False where the system forbids it, as in many containers: then there is none."""
     try:
         flags = _MS_NOSUID | _MS_NODEV | _MS_NOEXEC | (0 if writable else _MS_RDONLY)
         linux.mount("proc", base + "/proc", "proc", flags)
@@ -74,7 +74,7 @@ def mount_proc(base: str, *, writable: bool) -> bool:
 
 
 def change_root(base: str) -> None:
-    """Nothing outside `base` can be named any more."""
+    """Make `base` the root: nothing outside it can be named any more."""
     linux.mount_setattr(base, _ATTR_RDONLY, recursive=False)
     os.chdir(base)
     linux.pivot_root_here()

@@ -1,7 +1,7 @@
-"""macOS's Seatbelt, by `sandbox-exec`: no network, no other process, no file but libraries and the scratch folder.
+"""macOS's Seatbelt, through `sandbox-exec`: no network, no other process, no files but libraries and the scratch folder.
 
-UNTESTED: written from what is known of it, never run on macOS by us. `sandbox-exec` is deprecated and still there; the rules'
-language is Apple's own, and the last rule that fits decides.
+UNTESTED: written from documentation, never run on macOS by us. `sandbox-exec` is deprecated but still available; the rules are
+in Apple's own language, and the last rule that matches decides.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _DEVICES = ("/dev/null", "/dev/random", "/dev/urandom")
 
 
 def command(scratch: str) -> list[str]:
-    """What is put before a command to run it under these rules."""
+    """The words to put before a command line to run it under these rules."""
     return [_PROGRAM, "-p", rules(levels.readable_paths(), levels.hidden_paths(), scratch)]
 
 
 def rules(readable: Iterable[str], hidden: Iterable[str], scratch: str) -> str:
-    """All paths have to be real ones. Metadata is readable everywhere, since a path cannot be walked without it."""
+    """The rules as text. All paths must be real paths. Metadata is readable everywhere: paths cannot be resolved without."""
     return "\n".join(
         [
             "(version 1)",
@@ -44,7 +44,7 @@ def rules(readable: Iterable[str], hidden: Iterable[str], scratch: str) -> str:
 
 
 def in_force() -> bool:
-    """Is this process under any rules of Seatbelt?"""
+    """Whether this process runs under any rules of Seatbelt."""
     if sys.platform != "darwin":
         return False
     return bool(ctypes.CDLL(None).sandbox_check(os.getpid(), None, 0))

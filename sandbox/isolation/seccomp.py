@@ -1,7 +1,7 @@
-"""seccomp: system calls that a training never needs are refused (seccomp(2), <linux/filter.h>, <linux/audit.h>).
+"""seccomp: refuse system calls that a training never needs (seccomp(2), <linux/filter.h>, <linux/audit.h>).
 
-A deny-list, because libc and CUDA differ too much between systems for an allow-list; but what a kernel newer than this
-table adds does not exist for the candidate, and a call by another architecture's numbers kills it.
+A deny-list, because libc and CUDA differ too much between systems for an allow-list; but calls that a kernel newer than this
+table adds do not exist for the candidate, and a call with another architecture's numbers kills it.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ _REFUSED: dict[str, _Number] = {
 }  # fmt: skip
 
 _FOR_GPU = ("bind", "listen")
-"""CUDA listens on a unix socket without a file (seen with driver 580); nothing can be reached from one, connect stays refused."""
+"""CUDA listens on a unix socket without a file (observed with driver 580); that reaches nothing, connect stays refused."""
 
 _ABSENT: dict[str, _Number] = {
     # refused as if the kernel did not have them: libraries then take another way
@@ -164,7 +164,7 @@ class _Program:
 
 
 def restrict(*, gpu: bool = False) -> None:
-    """Installs the filter for this process and all its threads, for good. To be called in the process it is for."""
+    """Install the filter for this process and all its threads, irrevocably. It holds the pid: call it in the process itself."""
     program = _Program()
     program.emit(_LOAD, 4)
     program.emit(_JEQ, _ARCHITECTURE, 1, 0)
@@ -190,10 +190,10 @@ def restrict(*, gpu: bool = False) -> None:
     program.refuse_if(_PRLIMIT64, 0, _JEQ, 0, holds=False)
     program.refuse_if(_CLONE, 0, _JSET, _CLONE_THREAD, holds=False)
     program.refuse_if(_CLONE, 0, _JSET, _CLONE_NEW_ANY, holds=True)
-    # Shared pages without a file stay in use when no process has them mapped: no watchdog could count them.
+    # Shared pages without a file stay in use when no process has them mapped: no supervisor could count them.
     if not gpu:  # CUDA pins such pages for its copies
         program.refuse_if_masked(_MMAP, 3, _MAP_SHARED_ANONYMOUS, _MAP_SHARED_ANONYMOUS)
-    # Nor could it see a file that never had a name.
+    # Nor could one see a file that never had a name.
     program.refuse_if(_OPEN, 1, _JSET, _O_TMPFILE, holds=True)
     program.refuse_if(_OPENAT, 2, _JSET, _O_TMPFILE, holds=True)
     # A file can be cut while it is opened for reading only.

@@ -1,42 +1,24 @@
-"""What candidates are measured at. A task decides what runs inside the sandbox and scores what comes out of it."""
+"""What candidates are measured by. A task decides what runs inside the sandbox and scores the results outside."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
+from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, cast
 
-from sandbox.job import Job, Measured, Progress, Stopped
-from sandbox.sandbox import Sandbox, TaskError
+from sandbox.sandbox import TaskError
+from sandbox.tasks.common.task import Task, TaskTables
 
-__all__ = ["Task", "TaskError", "open_task", "reported"]
+__all__ = ["Task", "TaskError", "open_task", "self_reported"]
 
-
-class Task(Protocol):
-    title: str
-    """One or two sentences: what the model is for."""
-    objectives: tuple[str, ...]
-    """Names of the quantities it measures."""
-    directions: Mapping[str, str] = {}
-    """`max` or `min` by objective, where the task itself says it; these are a run's objectives if it names none."""
-    calls: frozenset[str] | None = None
-    """Names that it may call on the seed's program; None: the usual entry points."""
-    sealed: bool = True
-    """Has it a test split that nothing but confirmation opens?"""
-    pins: Mapping[str, str] = {}
-    """Added to the table `[task]` of a run, so that a later process of it opens the same."""
-    basis: Mapping[str, str] = {}
-    """What its measurements rest on beside the code, by name: a text or a digest. Recorded, and compared by a resume."""
-
-    def facts(self) -> Mapping[str, str]:
-        """What a researcher needs to decide, as label -> sentence; shown in every prompt."""
-        ...
-
-    def evaluate(
-        self, job: Job, sandbox: Sandbox, progress: Callable[[Progress], None] | None = None
-    ) -> Measured | Stopped:
-        """Raises SandboxUnavailable when the machine is at fault. `progress` may be called on the way, in this thread."""
-        ...
+TASKS: Mapping[str, str] = {
+    "image-classification": "sandbox.tasks.image_classification.task:ImageClassification",
+    "script": "sandbox.tasks.script.task:ScriptTask",
+}
+"""`task.name` -> the class, which has a class method `open(tables)`. To add a kind of task, add a line."""
+OWN_TASK = "sandbox.tasks.own.task:OwnTask"
+"""The class for a name that ends in `.py`: the user's own task file."""
 
 
 def open_task(
@@ -48,34 +30,22 @@ def open_task(
     wanted: Collection[str] = (),
     folder: Path = Path(),
 ) -> Task:
-    """From the tables `[task]` and `[budget]`. `bounds` are upper bounds by objective, checked before training.
+    """Open the task of the tables `[task]` and `[budget]`; the other arguments are described at `TaskTables`.
 
-    `wanted`: names of all that is to be measured; without a name it may be left out, but for what costs nothing.
-    `files`: the seed's, relative to its `folder`.
-
-    Raises TaskError, one sentence, for anything that cannot be.
+    Raises TaskError, one sentence, for anything that is impossible.
     """
     name = task.get("name", "image-classification")
-    if name == "image-classification":
-        from sandbox.tasks.image_classification import ImageClassification
-        from sandbox.tasks.image_settings import Settings
-
-        return ImageClassification(Settings.read(task, budget, bounds, files, wanted), cache)
-    if name == "script":
-        from sandbox.tasks.script.task import ScriptTask
-
-        return ScriptTask.open(task, budget, files, cache, folder)
-    if isinstance(name, str) and name.endswith(".py"):
-        from sandbox.tasks.own.task import OwnTask
-
-        return OwnTask.open(task, budget, bounds.get("parameters"), files, cache, folder)
-    raise TaskError(
-        f"task.name: there is no task {name!r}; known: image-classification, script, or the path of a task.py of your own."
-    )
+    place = OWN_TASK if isinstance(name, str) and name.endswith(".py") else TASKS.get(name) if isinstance(name, str) else None
+    if place is None:
+        known = ", ".join(TASKS)
+        raise TaskError(f"task.name: there is no task {name!r}; known: {known}, or the path of a task.py of your own.")
+    module, _, kind = place.partition(":")
+    tables = TaskTables(task, budget, bounds, files, cache, wanted, folder)
+    return cast(Task, getattr(import_module(module), kind).open(tables))
 
 
-def reported(task: Mapping[str, Any]) -> dict[str, str]:
-    """From the table `[task]` alone: the objectives that are a candidate's own word, each with the reason."""
+def self_reported(task: Mapping[str, Any]) -> dict[str, str]:
+    """The objectives that are a candidate's own claim, each with the reason. `task`: the table `[task]`."""
     if task.get("name") != "script":
         return {}
     from sandbox.tasks.script.task import REASON

@@ -38,7 +38,7 @@ from agent.run import components as components
 from agent.run import runner as experiment
 from agent.run.config import load
 from agent.run.folder import RunFolder
-from sandbox.job import Measured, Stopped
+from sandbox.tasks.common.job import Measured, StageFailure
 
 ROOT = Path(__file__).resolve().parents[2]
 EIGHTHS = 8
@@ -88,7 +88,8 @@ class Simulated:
         luck = random.Random(zlib.crc32(text.encode()))
         numbers = [int(n) for n in re.findall(r'tuned = "w(\d+)', text)]
         if numbers and luck.random() < 0.05:
-            return Stopped("fit", f"RuntimeError: size {luck.randrange(9)} does not match.", "Traceback (most recent call last):")
+            reason = f"RuntimeError: size {luck.randrange(9)} does not match."
+            return StageFailure("fit", reason, "Traceback (most recent call last):")
         parameters = 500_000 * (0.2 + sum(n % 1000 for n in numbers) / (1000 * max(1, len(numbers))))
         accuracy = 1 - 0.1 * (100_000 / parameters) ** 0.5 - 0.02 * luck.random()
         blocks = dict.fromkeys(re.findall(r"^class (\w+)", text, re.M), 1000)

@@ -23,16 +23,17 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from sandbox import Call, RunLimits
-from sandbox.isolation.detect import detect
-from sandbox.job import Job, Stopped
+from sandbox import Call, CallLimits
+from sandbox.launch.client import ForkServerSandbox
+from sandbox.launch.detect import detect
 from sandbox.tasks import open_task
-from sandbox.warm import WarmSandbox
+from sandbox.tasks.common.job import Job, StageFailure
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTLED = 10
 """Steps after which a training has found its speed."""
-PROBE = Call("sandbox.tasks.probe:run", {"model.py": "def main(child):\n    return b''\n"}, RunLimits(60, 1 << 30, 1 << 10))
+NOTHING = {"model.py": "def main(child):\n    return b''\n"}
+PROBE = Call("sandbox.tasks.common.probe:run", NOTHING, CallLimits(60, 1 << 30, 1 << 10))
 SHORT_SECONDS = 20
 """About how long a training is that is timed beside others."""
 
@@ -92,7 +93,7 @@ class Watched:
         began = time.monotonic()
         self.measured = opened.evaluate(job, sandbox, lambda told: self._marks.append((time.monotonic(), told)))
         self.seconds = time.monotonic() - began
-        if isinstance(self.measured, Stopped):
+        if isinstance(self.measured, StageFailure):
             raise SystemExit(f"stopped at {self.measured.stage}: {self.measured.reason}\n{self.measured.log[-3000:]}")
 
     @property
@@ -214,7 +215,7 @@ def main():
     result["isolation"] = options.level or isolation.level
     counts = [int(count) for count in options.at_once.split(",") if count]
     boxes = [
-        Listening(WarmSandbox(options.level) if options.level else WarmSandbox(isolation.level, isolation.layers))
+        Listening(ForkServerSandbox(options.level) if options.level else ForkServerSandbox(isolation.level, isolation.layers))
         for _ in range(max([1, *counts]))
     ]
     try:

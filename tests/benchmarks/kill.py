@@ -2,8 +2,9 @@
 
     python tests/benchmarks/kill.py [--rounds 100] [--variants 60] [--seed 0] [--keep FOLDER]
 
-A round is one `kill -9`, of the run's own process or, in a quarter of them, of one that it started (zygote, training, editor,
-git). A run that is finished is checked, and another one is begun, until the rounds are used up; the two schedules take turns.
+A round is one `kill -9`, of the run's own process or, in a quarter of them, of one that it started (fork server, training,
+editor, git). A run that is finished is checked, and another one is begun, until the rounds are used up; the two schedules take
+turns.
 A generational run must end exactly as one that was never killed. A call that was out when the process died may be asked
 again, and is counted; an answer that is in the journal must not.
 """
@@ -182,12 +183,12 @@ def kind_of(pid: int) -> str:
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
         parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-        inside = b"sandbox.zygote" in Path(f"/proc/{parent}/cmdline").read_bytes()
+        inside = b"sandbox.launch.fork_server" in Path(f"/proc/{parent}/cmdline").read_bytes()
     except (OSError, IndexError):
         return "gone"
     if words[0].endswith("git"):
         return "git"
-    if "sandbox.zygote" in words:
+    if "sandbox.launch.fork_server" in words:
         return "training" if inside else "zygote"
     return "editor" if "agent.genome.editor_process" in words else "other"
 

@@ -14,17 +14,17 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from sandbox import Call, RunLimits
-from sandbox.warm import WarmSandbox
+from sandbox import Call, CallLimits
+from sandbox.launch.client import ForkServerSandbox
 
 # The first line of candidate code: the clock is the system's, so both sides read the same one.
 SOURCE = "import time\nBEGAN = time.clock_gettime(time.CLOCK_MONOTONIC)\n\n\ndef main(child):\n    return repr(BEGAN).encode()\n"
-CALL = Call("sandbox.tasks.probe:run", {"model.py": SOURCE}, RunLimits(seconds=20, memory=1 << 30, result=1 << 16))
+CALL = Call("sandbox.tasks.common.probe:run", {"model.py": SOURCE}, CallLimits(seconds=20, memory=1 << 30, result=1 << 16))
 
 
 def start(level, calls):
     """Milliseconds."""
-    sandbox = WarmSandbox(level)
+    sandbox = ForkServerSandbox(level)
     try:
         for _ in range(5):
             sandbox.run(CALL)
@@ -61,8 +61,8 @@ def footprint():
 
 
 def leaks(level, evaluations):
-    """What is there after many calls that was not there after the first few; zygotes are recycled on the way."""
-    sandbox = WarmSandbox(level)
+    """What is there after many calls that was not there after the first few; slot servers are recycled on the way."""
+    sandbox = ForkServerSandbox(level)
     try:
         for _ in range(20):
             sandbox.run(CALL)

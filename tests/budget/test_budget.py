@@ -29,8 +29,8 @@ from agent.population.candidate import SEED_ID, Candidate, Duplicate, Evidence, 
 from agent.run import config
 from agent.run.context import RunContext
 from agent.run.evaluation import EvaluationPool, Evaluator, EvaluatorSettings
-from sandbox.job import Stopped
-from sandbox.lanes import Lanes
+from sandbox.pool.lanes import Lanes
+from sandbox.tasks.common.job import StageFailure
 
 BERLIN = ZoneInfo("Europe/Berlin")
 GENOME = Genome({"model.py": "class Net:\n    width = 8\n"})
@@ -902,7 +902,7 @@ def test_a_failed_evaluation_tells_how_long_it_took():
     class Slow:
         def evaluate(self, job, sandbox, progress):
             time.sleep(0.05)
-            return Stopped("fit", "it ran too long")
+            return StageFailure("fit", "it ran too long")
 
     events = queue.SimpleQueue()
     evaluator = Evaluator(Slow(), Lanes("none", object, ["cpu"]), EvaluatorSettings(()))

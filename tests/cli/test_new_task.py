@@ -13,9 +13,9 @@ from agent.core.errors import UserError
 from agent.run.components import completed
 from agent.run.config import Config
 from sandbox.isolation import landlock
+from sandbox.launch.client import ForkServerSandbox
 from sandbox.tasks import open_task
 from sandbox.tasks.own.check import checks
-from sandbox.warm import WarmSandbox
 
 ROOT = Path(__file__).resolve().parents[2]
 SEED = ROOT / "seeds/own_task"
@@ -23,7 +23,7 @@ SEED = ROOT / "seeds/own_task"
 
 @pytest.fixture(scope="module")
 def sandbox():
-    started = WarmSandbox("contained" if landlock.abi() else "none")
+    started = ForkServerSandbox("contained" if landlock.abi() else "none")
     yield started
     started.close()
 

@@ -15,13 +15,13 @@ from agent.population.candidate import Candidate, Failure, Individual, Variant
 from agent.run.admission import Admission
 from agent.run.context import RunContext
 from agent.run.evaluation import EvaluationPool, Evaluator, EvaluatorSettings
-from sandbox import Limits, Report, SandboxUnavailable
-from sandbox.job import Stop
-from sandbox.lanes import Lanes
-from sandbox.tasks.stages import Stages
+from sandbox import CallLimits, Report, SandboxUnavailable
+from sandbox.pool.lanes import Lanes
+from sandbox.tasks.common.job import StageFailed
+from sandbox.tasks.common.stages import Stages
 
 GENOME = Genome({"model.py": "class Net:\n    width = 8\n"})
-LIMITS = Limits(seconds=1, memory=1, result=1)
+LIMITS = CallLimits(seconds=1, memory=1, result=1)
 
 
 def until(condition):
@@ -44,8 +44,8 @@ class Task:
         try:
             for stage in ("smoke", "fit", "predict"):
                 stages.run(stage, stage, LIMITS, {}, {"id": job.sources["id"]})
-        except Stop as stop:
-            return stop.stopped
+        except StageFailed as failed:
+            return failed.failure
         return stages.measured({"accuracy": 0.5})
 
 

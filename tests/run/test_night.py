@@ -273,7 +273,7 @@ def test_a_closed_terminal_ends_nothing(cache, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("victim", ["zygote", "editor"])
+@pytest.mark.parametrize("victim", ["fork server", "editor"])
 def test_a_helper_process_that_is_killed_is_replaced_and_costs_no_variant(start, tmp_path, model, victim):
     process = start("run", "seed", *model, "--out", "run", *settings(search__generations=3))
     wait_for(tmp_path / "run", "settled", 3, process)

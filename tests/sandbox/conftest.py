@@ -21,11 +21,11 @@ from typing import Any
 
 import pytest
 
-from sandbox import Call, Limits, Report, SandboxUnavailable
-from sandbox.fresh import FreshSandbox
-from sandbox.warm import WarmSandbox
+from sandbox import Call, CallLimits, Report, SandboxUnavailable
+from sandbox.launch.client import ForkServerSandbox
+from sandbox.launch.subprocess_backend import SubprocessSandbox
 
-ENTRY = "sandbox.tasks.probe:run"
+ENTRY = "sandbox.tasks.common.probe:run"
 TOOLS = (Path(__file__).parent / "attacks" / "tools.py").read_text()
 
 
@@ -34,7 +34,7 @@ def candidate(source: str, **other: Any) -> Call:
     keys = ("seconds", "memory", "result", "scratch", "log")
     limits = {"seconds": 20.0, "memory": 256 << 20, "result": 1 << 16, "scratch": 32 << 20}
     limits |= {key: other.pop(key) for key in keys if key in other}
-    return Call(entry=ENTRY, sources={"model.py": source, "tools.py": TOOLS}, limits=Limits(**limits), **other)
+    return Call(entry=ENTRY, sources={"model.py": source, "tools.py": TOOLS}, limits=CallLimits(**limits), **other)
 
 
 @pytest.fixture(scope="session")
@@ -56,15 +56,15 @@ def call() -> Callable[..., Call]:
 
 
 @pytest.fixture(scope="session")
-def sandbox(own_tmp: str) -> Iterator[Callable[..., WarmSandbox | FreshSandbox]]:
+def sandbox(own_tmp: str) -> Iterator[Callable[..., ForkServerSandbox | SubprocessSandbox]]:
     """A sandbox of a level, or of some layers alone, each started once; or `fresh`. Skips what the machine cannot do.
 
     Only those in which unread code may run are warm, as in a run; the others start without torch, which takes seconds.
     """
-    started: dict[tuple[str, ...], WarmSandbox | FreshSandbox] = {}
+    started: dict[tuple[str, ...], ForkServerSandbox | SubprocessSandbox] = {}
     lacking: dict[tuple[str, ...], str] = {}
 
-    def get(level: str, *layers: str) -> WarmSandbox | FreshSandbox:
+    def get(level: str, *layers: str) -> ForkServerSandbox | SubprocessSandbox:
         key = (level, *layers)
         if key not in started:
             alone = {n: n in ("rlimits", *layers) for n in ("rlimits", "namespaces", "landlock", "seccomp")}
@@ -72,9 +72,9 @@ def sandbox(own_tmp: str) -> Iterator[Callable[..., WarmSandbox | FreshSandbox]]
             if level == "fresh" and shutil.which("ps") is None:
                 pytest.skip("there is no `ps` here")
             if level == "fresh":
-                started[key] = FreshSandbox("none", {"rlimits": True})
+                started[key] = SubprocessSandbox("none", {"rlimits": True})
             else:
-                started[key] = WarmSandbox(level, layers=alone if layers else None, warm=warm)  # type: ignore[arg-type]
+                started[key] = ForkServerSandbox(level, layers=alone if layers else None, warm=warm)  # type: ignore[arg-type]
             try:
                 started[key].run(candidate("def main(child): return b''"))
             except SandboxUnavailable as error:
@@ -100,13 +100,13 @@ while True:
 _PLAIN = """
 import json, os, sys, types
 held = os.environ["API_KEY"] + ""
-told = json.load(sys.stdin)
-for name, text in told["sources"].items():
+request = json.load(sys.stdin)
+for name, text in request["sources"].items():
     module = types.ModuleType(name.removesuffix(".py"))
     sys.modules[module.__name__] = module
     exec(compile(text, name, "exec"), module.__dict__)
 from pathlib import Path
-child = types.SimpleNamespace(options=told["options"], inputs={}, scratch=Path(told["scratch"]))
+child = types.SimpleNamespace(options=request["options"], inputs={}, scratch=Path(request["scratch"]))
 result = sys.modules["model"].main(child)
 print("\\nresult: " + result.decode(), flush=True)
 os._exit(0)
@@ -202,7 +202,7 @@ class World:
         }
 
     def call(self, source: str, patience: float = 0.3, device: str = "cpu", **limits: Any) -> Call:
-        """`patience`: seconds that an attack waits, if it has to, for a watchdog to notice."""
+        """`patience`: seconds that an attack waits, if it has to, for the supervisor to notice."""
         options = self.options() | {"patience": patience}
         return candidate(source, options=options, inputs={"images": self.data / "images.npy"}, device=device, **limits)
 
@@ -219,9 +219,9 @@ class World:
                     found.append(f"something reached the socket {name}")
         assert self.victim.stdout is not None
         while select.select([self.victim.stdout], [], [], 0.0)[0]:
-            told = os.read(self.victim.stdout.fileno(), 4096)
-            assert told, "the victim has died"
-            found.append(f"the victim received {told!r}")
+            message = os.read(self.victim.stdout.fileno(), 4096)
+            assert message, "the victim has died"
+            found.append(f"the victim received {message!r}")
         if os.sched_getaffinity(self.victim.pid) != self._processors:
             os.sched_setaffinity(self.victim.pid, self._processors)
             found.append("the victim was pinned to a processor")
@@ -275,10 +275,10 @@ class World:
 
     def plain(self, source: str, scratch: Path) -> str:
         """The attack in a process without any protection, which also has the secret in its environment and memory."""
-        told = {"sources": {"tools.py": TOOLS, "model.py": source}, "options": self.options(), "scratch": str(scratch)}
+        message = {"sources": {"tools.py": TOOLS, "model.py": source}, "options": self.options(), "scratch": str(scratch)}
         done = subprocess.run(
             [sys.executable, "-I", "-c", _PLAIN],
-            input=json.dumps(told),
+            input=json.dumps(message),
             env={"API_KEY": self.secret},
             pass_fds=[self.inherited],
             capture_output=True,

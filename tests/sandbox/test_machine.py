@@ -18,15 +18,15 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the layers are 
 
 CALL = """
 import json, os, sys
-from sandbox import Call, Limits, SandboxUnavailable
+from sandbox import Call, CallLimits, SandboxUnavailable
 from sandbox.isolation.levels import LAYERS
-from sandbox.warm import WarmSandbox
+from sandbox.launch.client import ForkServerSandbox
 
 def run(level, source, layers=None, **options):
-    box = WarmSandbox(level, layers, warm=False)
+    box = ForkServerSandbox(level, layers, warm=False)
     try:
-        limits = Limits(seconds=20, memory=256 << 20, result=1 << 16)
-        return box.run(Call("sandbox.tasks.probe:run", {"model.py": source}, limits, options=options))
+        limits = CallLimits(seconds=20, memory=256 << 20, result=1 << 16)
+        return box.run(Call("sandbox.tasks.common.probe:run", {"model.py": source}, limits, options=options))
     finally:
         box.close()
 """
@@ -55,8 +55,8 @@ def python(script, *, interpreter=sys.executable, package=ROOT, **environment):
 
 
 def needs(*levels):
-    from sandbox.isolation.detect import prove
     from sandbox.isolation.levels import LAYERS
+    from sandbox.launch.detect import prove
     from sandbox.sandbox import SandboxUnavailable
 
     for level in levels:
@@ -122,15 +122,15 @@ def test_of_a_home_folder_only_the_interpreter_its_packages_and_the_sandbox_are_
     checkout = home / "src" / "guided-evolution"
     libraries = {"LD_LIBRARY_PATH": str(home / ".pyenv" / "versions" / "it" / "lib")}
     interpreter = home / "project" / ".venv" / "bin" / "python"
-    seen, word = python(script, interpreter=interpreter, package=checkout, HOME=str(home), **libraries)
+    observed, word = python(script, interpreter=interpreter, package=checkout, HOME=str(home), **libraries)
     assert word == "hello"
-    listed = seen.pop(str(home))
+    listed = observed.pop(str(home))
     assert listed is None or listed == [".pyenv", "project", "src"]  # a root of its own has just the way to what is visible
-    assert set(seen.values()) == {None}
+    assert set(observed.values()) == {None}
 
 
 def test_an_environment_that_is_the_home_folder_itself_does_not_open_it(tmp_path):
-    told = python(
+    message = python(
         """
         from sandbox.isolation import levels
         sys.prefix = os.environ["HOME"]
@@ -138,12 +138,12 @@ def test_an_environment_that_is_the_home_folder_itself_does_not_open_it(tmp_path
         """,
         HOME=str(tmp_path),
     )
-    assert str(tmp_path) not in told
-    assert any(Path(sysconfig.get_path("stdlib")).is_relative_to(path) for path in told)
+    assert str(tmp_path) not in message
+    assert any(Path(sysconfig.get_path("stdlib")).is_relative_to(path) for path in message)
 
 
 def test_a_home_folder_among_the_system_libraries_is_refused_in_a_sentence():
-    told = python(
+    message = python(
         """
         try:
             run("contained", "def main(child): return b''")
@@ -152,21 +152,21 @@ def test_a_home_folder_among_the_system_libraries_is_refused_in_a_sentence():
         """,
         HOME="/usr/lib",
     )
-    assert told == "the home folder /usr/lib lies in /usr, which candidates must be able to read"
+    assert message == "the home folder /usr/lib lies in /usr, which candidates must be able to read"
 
 
 def test_a_masked_proc_as_in_a_container_gives_full_without_proc():
     needs("full")
     script = ALONE + """
 linux.mount("/dev/null", "/proc/version", None, namespaces._MS_BIND)
-from sandbox.isolation.detect import detect
+from sandbox.launch.detect import detect
 found = detect()
 print(json.dumps([found.level, found.in_force, list(found.canaries.values())]))
 """
     level, in_force, canaries = python(script)
     assert level == "full"
     assert "no /proc" in in_force
-    assert all(told.startswith("refused") for told in canaries)
+    assert all(message.startswith("refused") for message in canaries)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become nobody")
@@ -185,7 +185,7 @@ def test_root_without_namespaces_becomes_nobody_where_everybody_can_read_the_int
     assert {"nobody", "no capabilities"} <= set(layers)
 
 
-@pytest.mark.parametrize("when", ["before the zygote", "after it"])
+@pytest.mark.parametrize("when", ["before the slot server", "after it"])
 def test_a_full_disk_is_the_machines_fault_and_said(when, tmp_path):
     needs("contained")
     script = ALONE + f"""
@@ -203,8 +203,8 @@ def fill():
             os.mkdir(folder + "/" + os.urandom(4).hex())
         except OSError:
             return
-box = WarmSandbox("contained", warm=False)
-call = Call("sandbox.tasks.probe:run", {{"model.py": "def main(child): return b''"}}, Limits(20, 256 << 20, 1 << 16))
+box = ForkServerSandbox("contained", warm=False)
+call = Call("sandbox.tasks.common.probe:run", {{"model.py": "def main(child): return b''"}}, CallLimits(20, 256 << 20, 1 << 16))
 try:
     if {when!r} == "after it":
         box._replace()

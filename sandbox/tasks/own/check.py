@@ -1,4 +1,4 @@
-"""The contract of a `task.py`, as checks that its author runs: each says what it found. Tests run them on what ships."""
+"""Checks of the contract of a `task.py`, for its author. Tests run them on the tasks that ship."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sandbox.job import Job, Stop, Stopped
 from sandbox.sandbox import Sandbox, TaskError
+from sandbox.tasks.common.job import Job, StageFailed, StageFailure
+from sandbox.tasks.common.task import TaskTables
 from sandbox.tasks.own.splits import Part, Splits
 from sandbox.tasks.own.task import MEASURED, OwnTask
 
@@ -17,13 +18,15 @@ if TYPE_CHECKING:
     import numpy as np
 
 SHARED = 0.01
-"""Largest share of rows that may stand in two splits: real data have some twins."""
-TELLING = 4
-"""Values that a row must have to be known again: single numbers recur by chance."""
+"""Largest share of rows that may be in two splits: real data have some twins."""
+MIN_VALUES = 4
+"""Rows with fewer values are not compared: single numbers recur by chance."""
 
 
 @dataclass(frozen=True)
 class Check:
+    """The result of one check."""
+
     name: str
     passed: bool
     detail: str
@@ -37,9 +40,9 @@ def checks(
     folder: Path,
     sandbox: Sandbox,
 ) -> Iterator[Check]:
-    """One after the other; the first that must hold for the next ends them. Raises SandboxUnavailable."""
+    """Run the checks one after the other; a failure that makes the next ones impossible ends them. Raises SandboxUnavailable."""
     try:
-        opened = OwnTask.open(task, budget, None, tuple(sources), cache, folder)
+        opened = OwnTask.open(TaskTables(task, budget, {}, tuple(sources), cache, folder=folder))
     except TaskError as error:
         yield Check("the file is complete and its data well-formed", False, str(error))
         return
@@ -49,13 +52,13 @@ def checks(
     yield _apart(opened.splits)
     first = opened.evaluate(Job(sources, 0), sandbox)
     evaluated = "the seed trains, predicts each row by itself and is scored"
-    if isinstance(first, Stopped):
+    if isinstance(first, StageFailure):
         yield Check(evaluated, False, f"stopped at {first.stage}: {first.reason}\n{first.log}".strip())
         return
     yield Check(evaluated, True, ", ".join(f"{name} {value:.6g}" for name, value in first.values.items()))
     again = opened.evaluate(Job(sources, 0), sandbox)
-    yield _repeatable(first.values, again.values if not isinstance(again, Stopped) else {})
-    yield _telling(opened, first.values)
+    yield _repeatable(first.values, again.values if not isinstance(again, StageFailure) else {})
+    yield _informative(opened, first.values)
 
 
 def _same_data(task: OwnTask) -> Check:
@@ -67,14 +70,14 @@ def _same_data(task: OwnTask) -> Check:
 
 
 def _apart(splits: Splits) -> Check:
-    """No row of one split in another, where their arrays have the same form and rows of some length."""
+    """No row of one split may be in another; compared where arrays have the same form and rows are long enough."""
     name = "no row is in two splits"
     rows = {split: _rows_of(parts) for split, parts in splits.parts.items()}
     pairs = [("validation", "test", rows["validation"], rows["test"])]
     for split, (form, found) in rows.items():
         like = [values for values in splits.train.values() if (values.dtype, values.shape[1:]) == form]
         pairs += [(split, "train", (form, found), (form, _bytes(values))) for values in like[:1]]
-    alike = [pair for pair in pairs if pair[2][0] == pair[3][0] and math.prod(pair[2][0][1]) >= TELLING]
+    alike = [pair for pair in pairs if pair[2][0] == pair[3][0] and math.prod(pair[2][0][1]) >= MIN_VALUES]
     for one, other, (_, a), (_, b) in alike:
         there = set(b)
         shared = sum(row in there for row in a) / len(a)
@@ -85,6 +88,7 @@ def _apart(splits: Splits) -> Check:
 
 
 def _rows_of(parts: tuple[Part, ...]) -> tuple[Any, list[bytes]]:
+    """((dtype, shape of a row), all rows) of the first input of each part."""
     first = [next(iter(part.inputs.values())) for part in parts]
     return (first[0].dtype, first[0].shape[1:]), [row for values in first for row in _bytes(values)]
 
@@ -105,23 +109,23 @@ def _hidden(splits: Splits) -> Check:
 
 
 def _repeatable(first: Mapping[str, float], again: Mapping[str, float]) -> Check:
-    """What is timed or depends on the machine may differ."""
+    """Quantities that are timed or depend on the machine may differ."""
     free = MEASURED.keys() - {"parameters"}
     differing = [name for name in first if name not in free and first[name] != again.get(name)]
-    told = ", ".join(f"{name} {first[name]:.6g} and {again.get(name, float('nan')):.6g}" for name in differing)
+    shown = ", ".join(f"{name} {first[name]:.6g} and {again.get(name, float('nan')):.6g}" for name in differing)
     same = "twice the same score"
-    return Check("the same training seed gives the same score", not differing, told or same)
+    return Check("the same training seed gives the same score", not differing, shown or same)
 
 
-def _telling(task: OwnTask, reached: Mapping[str, float]) -> Check:
-    """Predictions that know nothing must score otherwise than the seed's."""
+def _informative(task: OwnTask, reached: Mapping[str, float]) -> Check:
+    """Constant predictions must score differently from the seed's."""
     import numpy as np
 
     rows = sum(part.rows for part in task.splits.parts["validation"])
     nothing = np.zeros((rows, *task.file.output_shape), "<f4")
     try:
         blind = task.score("validation", nothing, nothing)
-    except Stop as stop:
-        return Check("predictions that know nothing score otherwise", True, f"they are refused: {stop.stopped.reason}")
-    told = ", ".join(f"{name} {value:.6g} (the seed: {reached[name]:.6g})" for name, value in blind.items())
-    return Check("predictions that know nothing score otherwise", any(blind[n] != reached[n] for n in blind), told)
+    except StageFailed as failed:
+        return Check("predictions that know nothing score otherwise", True, f"they are refused: {failed.failure.reason}")
+    shown = ", ".join(f"{name} {value:.6g} (the seed: {reached[name]:.6g})" for name, value in blind.items())
+    return Check("predictions that know nothing score otherwise", any(blind[n] != reached[n] for n in blind), shown)

@@ -1,25 +1,23 @@
-"""What prompts say of a seed's own task: its author's words, how it trains, and what holds for every own task."""
+"""What prompts say about a seed's own task: its author's sentences, how it trains, and what applies to every own task."""
 
 from __future__ import annotations
 
 import re
 import textwrap
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sandbox.sandbox import TaskError
-from sandbox.tasks.own.source import TaskFile
+from sandbox.tasks.own.settings import OwnTaskSettings
 from sandbox.tasks.own.splits import Arrays, Splits
-
-if TYPE_CHECKING:
-    from sandbox.tasks.own.task import Settings
+from sandbox.tasks.own.task_file import TaskFile
 
 SHOWN = 6_000
-"""Characters of `fit` and `predict` up to which a prompt shows them."""
+"""Most characters of `fit` and `predict` that a prompt shows."""
 
 
-def facts(file: TaskFile, splits: Splits, settings: Settings) -> dict[str, str]:
-    """Label -> sentence; the author's come first. Raises TaskError for what `facts()` should not return."""
-    told = _by_author(file)
+def facts(file: TaskFile, splits: Splits, settings: OwnTaskSettings) -> dict[str, str]:
+    """Label -> sentence; the author's come first. Raises TaskError if `facts()` of the task file returns something else."""
+    by_author = _by_author(file)
     validation = splits.parts["validation"]
     rows, parts = sum(part.rows for part in validation), len(validation)
     generic = {
@@ -47,20 +45,20 @@ def facts(file: TaskFile, splits: Splits, settings: Settings) -> dict[str, str]:
             "BatchNorm layers, which are folded into weight and bias, are not counted."
         ),
     }
-    return {**told, **{label: text for label, text in generic.items() if label not in told and text}}
+    return {**by_author, **{label: text for label, text in generic.items() if label not in by_author and text}}
 
 
 def _by_author(file: TaskFile) -> dict[str, str]:
     if not hasattr(file.module, "facts"):
         return {}
-    told: Any = file.call("facts")
-    if not isinstance(told, dict) or not all(isinstance(k, str) and isinstance(v, str) for k, v in told.items()):
+    found: Any = file.call("facts")
+    if not isinstance(found, dict) or not all(isinstance(k, str) and isinstance(v, str) for k, v in found.items()):
         raise TaskError(f"facts() of {file.path} must return a dict of texts: label -> sentence.")
-    return {label: " ".join(text.split()) for label, text in told.items() if text.strip()}
+    return {label: " ".join(text.split()) for label, text in found.items() if text.strip()}
 
 
 def _form(arrays: Arrays, *, rows: bool = True) -> str:
-    """`tokens uint8 (118400)`, each array with its shape; without the first axis if `rows` is false."""
+    """The arrays with their shapes, such as `tokens uint8 (118400)`; without the first axis if `rows` is false."""
 
     def shape(values: Any) -> str:
         return "x".join(map(str, values.shape if rows else values.shape[1:])) or "1"

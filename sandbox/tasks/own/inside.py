@@ -1,7 +1,7 @@
 """A seed's own task inside the sandbox: the entry functions `smoke`, `fit` and `predict` around those of its `task.py`.
 
-They run in the same process as the candidate's code, which can do anything to them: what they return is a claim. What
-counts is decided outside, in `task`.
+They run in the same process as the candidate's code, which can do anything to them, so their results are claims. `task` checks
+them outside.
 """
 
 from __future__ import annotations
@@ -17,74 +17,74 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sandbox.child import Child
+from sandbox.inside.call import RunningCall
+from sandbox.tasks.common.state import array, foldable, parameters_by_class, recorded_sizes, serialise, smoke_result
 from sandbox.tasks.own.splits import BARE
-from sandbox.tasks.state import array, foldable, serialised, shares_of, tell, watched
 
 
-def smoke(child: Child) -> bytes:
-    """Trains for one step on stand-in data and predicts: what the state looks like, and what the parts say (`state.tell`)."""
-    task, module = _prepare(child, seed=0)
-    train, inputs = _given(child, "train"), _given(child, "inputs")
-    returned = task.fit(module, train, _budget(child), 0)
+def smoke(call: RunningCall) -> bytes:
+    """Train for one step on stand-in data and predict; returns the lines of `state.smoke_result`."""
+    task, module = _prepare(call, seed=0)
+    train, inputs = _given(call, "train"), _given(call, "inputs")
+    returned = task.fit(module, train, _budget(call), 0)
     state = _state(returned)
-    with torch.no_grad(), watched(child) as sizes:
-        _predicted(child, task, module, _on_device(state, child), inputs)
+    with torch.no_grad(), recorded_sizes(call) as sizes:
+        _predicted(call, task, module, _on_device(state, call), inputs)
     norms, shares = {}, {}
     if isinstance(returned, nn.Module):
         model = returned.cpu().eval()
-        shares = shares_of(model, child)
+        shares = parameters_by_class(model, call)
 
         def outcome() -> Tensor:
-            return torch.from_numpy(_predicted(child, task, module, _on_device(_state(model), child), inputs))
+            return torch.from_numpy(_predicted(call, task, module, _on_device(_state(model), call), inputs))
 
         norms = foldable(model, outcome)
-    return tell(state, norms, shares, sizes)
+    return smoke_result(state, norms, shares, sizes)
 
 
-def fit(child: Child) -> bytes:
+def fit(call: RunningCall) -> bytes:
     """The trained weights as safetensors."""
-    seed = child.options["training_seed"]
-    task, module = _prepare(child, seed)
-    return serialised(_state(task.fit(module, _given(child, "train"), _budget(child), seed)))
+    seed = call.options["training_seed"]
+    task, module = _prepare(call, seed)
+    return serialise(_state(task.fit(module, _given(call, "train"), _budget(call), seed)))
 
 
-def predict(child: Child) -> bytes:
-    """Predictions for the given rows under the given weights: raw float32 (rows, *output_shape)."""
+def predict(call: RunningCall) -> bytes:
+    """Predictions for the given rows with the given weights: raw float32 (rows, *output_shape)."""
     from safetensors.torch import load
 
-    task, module = _prepare(child, seed=0)
-    with mmap.mmap(child.inputs["weights"], 0, access=mmap.ACCESS_READ) as data:
-        weights = _on_device(load(bytes(data)), child)
-    return _predicted(child, task, module, weights, _given(child, "inputs")).astype("<f4").tobytes()
+    task, module = _prepare(call, seed=0)
+    with mmap.mmap(call.inputs["weights"], 0, access=mmap.ACCESS_READ) as data:
+        weights = _on_device(load(bytes(data)), call)
+    return _predicted(call, task, module, weights, _given(call, "inputs")).astype("<f4").tobytes()
 
 
-def _prepare(child: Child, seed: int) -> tuple[ModuleType, ModuleType]:
-    """(the task's module, the candidate's): torch is seeded before either of them runs."""
-    torch.set_num_threads(child.threads)
-    torch.use_deterministic_algorithms(child.device == "cpu")
+def _prepare(call: RunningCall, seed: int) -> tuple[ModuleType, ModuleType]:
+    """(the task's module, the candidate's module). torch is seeded before either of them runs."""
+    torch.set_num_threads(call.threads)
+    torch.use_deterministic_algorithms(call.device == "cpu")
     torch.manual_seed(seed)
-    name, text = child.options["task"]
+    name, text = call.options["task"]
     task = ModuleType("evolve_task")
     task.__file__ = name
-    sys.modules[task.__name__] = task  # dataclasses and the like look their module up
+    sys.modules[task.__name__] = task  # dataclasses and others look up their module
     linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
     exec(compile(text, name, "exec"), task.__dict__)
-    return task, child.module(child.options["file"])
+    return task, call.module(call.options["file"])
 
 
-def _budget(child: Child) -> SimpleNamespace:
-    return SimpleNamespace(**child.options["budget"], device=child.device, threads=child.threads)
+def _budget(call: RunningCall) -> SimpleNamespace:
+    return SimpleNamespace(**call.options["budget"], device=call.device, threads=call.threads)
 
 
-def _given(child: Child, table: str) -> Any:
-    """The arrays of a table by name, or the one that was given bare. Each is a private copy."""
-    found = {n.partition("/")[2]: array(at) for n, at in child.inputs.items() if n.partition("/")[0] == table}
+def _given(call: RunningCall, table: str) -> Any:
+    """The arrays of a table by name, or the only array if it was given without a name. Each is a private copy."""
+    found = {n.partition("/")[2]: array(at) for n, at in call.inputs.items() if n.partition("/")[0] == table}
     return found[BARE] if set(found) == {BARE} else found
 
 
 def _state(returned: Any) -> dict[str, Tensor]:
-    """What `fit` returned as tensors by name: it may return the trained module, or a state."""
+    """The result of `fit` as tensors by name: it may return the trained module, or a state. Raises TypeError."""
     state = returned.state_dict() if isinstance(returned, nn.Module) else returned
     if not isinstance(state, Mapping) or not state:
         raise TypeError(f"fit returned {type(returned).__name__}; it must return the trained module, or tensors by name")
@@ -94,19 +94,19 @@ def _state(returned: Any) -> dict[str, Tensor]:
     return dict(state)
 
 
-def _on_device(state: Mapping[str, Tensor], child: Child) -> dict[str, Tensor]:
-    return {name: tensor.detach().to(child.device) for name, tensor in state.items()}
+def _on_device(state: Mapping[str, Tensor], call: RunningCall) -> dict[str, Tensor]:
+    return {name: tensor.detach().to(call.device) for name, tensor in state.items()}
 
 
 def _predicted(
-    child: Child, task: ModuleType, module: ModuleType, weights: dict[str, Tensor], inputs: Any
+    call: RunningCall, task: ModuleType, module: ModuleType, weights: dict[str, Tensor], inputs: Any
 ) -> np.ndarray:
-    """float32 (rows, *output_shape)."""
+    """The result of `predict` as float32 (rows, *output_shape). Raises ValueError."""
     with torch.no_grad():
         found = task.predict(module, weights, inputs)
     values = np.asarray(found.detach().cpu() if isinstance(found, Tensor) else found)
     rows = len(next(iter(inputs.values())) if isinstance(inputs, dict) else inputs)
-    wanted = (rows, *child.options["output_shape"])
+    wanted = (rows, *call.options["output_shape"])
     if values.shape != wanted:
         raise ValueError(f"predict returned an array of {values.shape} for {rows} rows; it must return {wanted}")
     return values.astype("<f4")

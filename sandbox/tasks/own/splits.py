@@ -1,4 +1,4 @@
-"""The data of a seed's own task: checked, kept on the trusted side, and handed out without what it is scored by."""
+"""The data of a seed's own task: checked, kept on the trusted side, and handed out without the targets."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     import numpy as np
 
 BARE = ""
-"""The name of an array that was given by itself and not in a dict."""
+"""The name of an array that was given alone and not in a dict."""
 NOISE_BYTES = 8 << 20
-"""Of all stand-in arrays together."""
+"""Largest size of all stand-in arrays together."""
 NOISE_ROWS = 1024
 
 Arrays = Mapping[str, "np.ndarray"]
@@ -28,7 +28,7 @@ Arrays = Mapping[str, "np.ndarray"]
 
 @dataclass(frozen=True)
 class Part:
-    """Rows that are predicted in one child process: it sees the inputs of no other part."""
+    """Rows that are predicted in one child process, which gets the inputs of no other part."""
 
     inputs: Arrays
     targets: np.ndarray
@@ -40,20 +40,22 @@ class Part:
 
 @dataclass(frozen=True)
 class Splits:
+    """The arrays of all splits."""
+
     train: Arrays
     parts: Mapping[Split, tuple[Part, ...]]
-    """Of validation and test."""
+    """The parts of validation and test."""
     stand_in: tuple[Arrays, Arrays]
-    """(train, inputs) for the smoke stage: of the same form, without anything that could be learned."""
+    """(train, inputs) for the smoke stage: of the same form as the data, with nothing to learn from."""
 
     @classmethod
-    def read(cls, told: Any, example: Any, where: str) -> Splits:
-        """From what `data()` and, if there is one, `example()` returned. Raises TaskError."""
-        if not isinstance(told, dict) or set(told) != set(SPLITS):
+    def read(cls, data: Any, example: Any, where: str) -> Splits:
+        """Check the results of `data()` and, if it exists, `example()`. Raises TaskError."""
+        if not isinstance(data, dict) or set(data) != set(SPLITS):
             raise TaskError(f"data() of {where} must return a dict with the keys {', '.join(SPLITS)}.")
-        train = _arrays(told["train"], f"data()['train'] of {where}")
+        train = _arrays(data["train"], f"data()['train'] of {where}")
         parts: dict[Split, tuple[Part, ...]] = {
-            split: tuple(_parts(told[split], f"data()[{split!r}] of {where}")) for split in SPLITS if split != "train"
+            split: tuple(_parts(data[split], f"data()[{split!r}] of {where}")) for split in SPLITS if split != "train"
         }
         if example is None:
             stand_in = _noise(train), _noise(parts["validation"][0].inputs)
@@ -69,7 +71,7 @@ class Splits:
 
     @property
     def digest(self) -> str:
-        """Of every value: another data set under the same name is noticed."""
+        """A digest of every value, so that another data set under the same name is noticed."""
         named: dict[str, Arrays] = {"train": self.train}
         for split, parts in self.parts.items():
             for number, part in enumerate(parts):
@@ -77,7 +79,7 @@ class Splits:
         return _digest(named)
 
     def files(self, cache: Path) -> tuple[Mapping[str, Path], Mapping[str, Path]]:
-        """`.npy` files for the stages fit and smoke, by input name: of `train`, and of the stand-ins. Written once."""
+        """`.npy` files by input name for the stage fit (`train`) and for the stage smoke (the stand-ins). Written once."""
         tables = {"train": self.train, "example": self.stand_in[0], "inputs": self.stand_in[1]}
         folder = cache / f"own-{_digest(tables)[:32]}"
         if not folder.is_dir():
@@ -100,7 +102,7 @@ def _digest(tables: Mapping[str, Arrays]) -> str:
 
 
 def _write(folder: Path, tables: Mapping[str, Arrays]) -> None:
-    """All files at once, by rename: another process may be doing the same."""
+    """Write all files and rename the folder in one step: another process may be doing the same."""
     import numpy as np
 
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -152,6 +154,7 @@ def _parts(value: Any, where: str) -> Iterator[Part]:
 
 
 def _rows(inputs: Arrays, where: str) -> int:
+    """The number of rows. Raises TaskError if it differs between arrays, or is less than two."""
     counts = {len(values) for values in inputs.values()}
     if len(counts) != 1 or min(counts) < 2:
         raise TaskError(f"{where} must all have the same number of rows, at least two; they have {sorted(counts)}.")
@@ -159,7 +162,7 @@ def _rows(inputs: Arrays, where: str) -> int:
 
 
 def _noise(arrays: Arrays) -> dict[str, np.ndarray]:
-    """A few rows of the same types and shapes, drawn evenly between the least and the largest value of each array."""
+    """A few rows of the same types and shapes, drawn uniformly between the smallest and the largest value of each array."""
     import numpy as np
 
     rng = np.random.default_rng(0)

@@ -1,7 +1,7 @@
-"""A seed's own task, the trusted side: what is handed in, what is believed of what comes out, and the score.
+"""A seed's own task, the trusted side: what is handed in, what is believed of the results, and the score.
 
-Stages, each a fresh child: `smoke` (one step of `fit` on stand-in data, what the weights look like), `fit`, and `predict`
-of each part of the split as a whole and again of each half of it. The targets of validation and test stay here.
+Stages, each a fresh child: `smoke` (one step of `fit` on stand-in data, layout of the weights), `fit`, and `predict` of each
+part of the split as a whole and again of each half of it. The targets of validation and test stay on the trusted side.
 """
 
 from __future__ import annotations
@@ -10,86 +10,48 @@ import math
 import tempfile
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sandbox.data import Split
-from sandbox.job import Job, Measured, Progress, Stop, Stopped
-from sandbox.sandbox import Limits, Report, Sandbox, TaskError
-from sandbox.tasks import Task
+from sandbox.sandbox import CallLimits, Report, Sandbox, TaskError
+from sandbox.tasks.common.job import Job, Measured, Progress, StageFailed, StageFailure
+from sandbox.tasks.common.stages import SMOKE_RESULT, SMOKE_SECONDS, Smoke, Stages, rough
+from sandbox.tasks.common.task import Task, TaskTables
+from sandbox.tasks.common.weights import BadWeights, StateLayout, canonical
 from sandbox.tasks.own.facts import facts
-from sandbox.tasks.own.source import TaskFile
+from sandbox.tasks.own.settings import OwnTaskSettings
 from sandbox.tasks.own.splits import Part, Splits
-from sandbox.tasks.settings import SIZES, UNITS, quantity, refuse_unknown
-from sandbox.tasks.stages import SMOKE_RESULT, SMOKE_SECONDS, Smoke, Stages, rough
-from sandbox.tasks.weights import BadWeights, Layout, canonical
+from sandbox.tasks.own.task_file import TaskFile
 
 if TYPE_CHECKING:
     import numpy as np
 
 MAX_WEIGHTS = 512 << 20
-"""Bytes, where no bound on parameters says less."""
+"""Bytes, where no bound on parameters gives a smaller limit."""
 MAX_PREDICTIONS = 256 << 20
-"""Bytes of the predictions for one part."""
+"""Largest size in bytes of the predictions for one part."""
 PREDICT_SECONDS = 60.0
 CHANGED = 0.01
-"""A prediction has changed if it differs by this share of what it varies by over the rows."""
+"""A prediction has changed if it differs by this share of its spread over the rows."""
 TOLERANCE = 0.01
-"""Largest share of rows whose prediction may change with the company they are predicted in. The worse score counts."""
+"""Largest share of rows whose prediction may depend on the other rows of the call. The worse score counts."""
 MEASURED: Mapping[str, str] = {"parameters": "min", "memory": "min", "train_time": "min"}
-"""Counted and timed outside, whatever the task: a count, MiB and seconds of the training, both to two digits."""
+"""Measured outside for every task: a count, MiB, and seconds of the training, the latter two to two digits."""
 
 _INSIDE = "sandbox.tasks.own.inside"
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What `[task]` and `[budget]` say, checked."""
-
-    entry: str
-    """The file of the seed that `task.py` gets as `module`."""
-    seconds: float
-    memory: int
-    budget: Mapping[str, Any]
-    """What `fit` gets: all of `[budget]` but its limits."""
-    max_parameters: float | None
-
-    @classmethod
-    def read(
-        cls, task: Mapping[str, Any], budget: Mapping[str, Any], max_parameters: float | None, files: tuple[str, ...]
-    ) -> Settings:
-        refuse_unknown("task", task, ("name", "entry"))
-        entry = task.get("entry", files[0])
-        if entry not in files:
-            raise TaskError(f"task.entry: {entry} is not among the seed's files ({', '.join(files)}).")
-        if task["name"] in files:
-            raise TaskError(f"task.name: {task['name']} measures the seed's files and cannot be one of them.")
-        own = {key: value for key, value in budget.items() if key not in ("time_limit", "memory")}
-        for key, value in own.items():
-            if not key.isidentifier() or not isinstance(value, bool | int | float | str):
-                raise TaskError(f"budget.{key} = {value!r}: task.py gets numbers and texts under names.")
-        seconds = quantity(budget, "time_limit", "120s", UNITS)
-        return cls(entry, seconds, int(quantity(budget, "memory", "4GiB", SIZES)), own, max_parameters)
 
 
 class OwnTask(Task):
     """The task that a seed's `task.py` describes."""
 
     @classmethod
-    def open(
-        cls,
-        task: Mapping[str, Any],
-        budget: Mapping[str, Any],
-        max_parameters: float | None,
-        files: tuple[str, ...],
-        cache: Path,
-        folder: Path,
-    ) -> OwnTask:
-        return cls(folder, task["name"], Settings.read(task, budget, max_parameters, files), cache)
+    def open(cls, tables: TaskTables) -> OwnTask:
+        """Raises TaskError."""
+        return cls(tables.folder, tables.task["name"], OwnTaskSettings.read(tables), tables.cache)
 
-    def __init__(self, folder: Path, name: str, settings: Settings, cache: Path) -> None:
-        """Calls `data()` of the file of that name in the seed's folder, and writes what enters sandboxes into `cache`.
+    def __init__(self, folder: Path, name: str, settings: OwnTaskSettings, cache: Path) -> None:
+        """Call `data()` of the file `name` in the seed's folder, and write the arrays that enter sandboxes into `cache`.
 
         Raises TaskError.
         """
@@ -106,8 +68,8 @@ class OwnTask(Task):
         self.title = self.file.title
         self.directions = {**self.file.objectives, "parameters": "min"}
         self.objectives = (*self.file.objectives, *MEASURED)
-        self.calls = self.file.calls
-        self.basis = {f"seed/{name}": self.file.text, f"data of {name}": self.splits.digest}
+        self.entry_points = self.file.entry_points
+        self.provenance = {f"seed/{name}": self.file.text, f"data of {name}": self.splits.digest}
         self._facts = facts(self.file, self.splits, settings)
         self._fit_files, self._smoke_files = self.splits.files(cache)
         self._scoring = threading.Lock()
@@ -117,12 +79,12 @@ class OwnTask(Task):
 
     def evaluate(
         self, job: Job, sandbox: Sandbox, progress: Callable[[Progress], None] | None = None
-    ) -> Measured | Stopped:
-        """Raises SandboxUnavailable when the machine is at fault. Says nothing on the way."""
+    ) -> Measured | StageFailure:
+        """Raises SandboxUnavailable when the machine is at fault. `progress` is never called."""
         try:
             return self._evaluate(job, Stages(job, sandbox))
-        except Stop as stop:
-            return stop.stopped
+        except StageFailed as failed:
+            return failed.failure
 
     def _evaluate(self, job: Job, stages: Stages) -> Measured:
         smoke = self._smoke(job, stages)
@@ -138,24 +100,25 @@ class OwnTask(Task):
         )
 
     def _smoke(self, job: Job, stages: Stages) -> Smoke:
-        """The layout of its state, fixed before it sees any data."""
+        """The model's own report, with the layout of its state, before it sees any data."""
         s = self.settings
-        limits = Limits(min(SMOKE_SECONDS, s.seconds), s.memory, result=SMOKE_RESULT)
+        limits = CallLimits(min(SMOKE_SECONDS, s.seconds), s.memory, result=SMOKE_RESULT)
         report = stages.run("smoke", f"{_INSIDE}:smoke", limits, self._smoke_files, self._options(job, smoke=True))
         return Smoke.read(report, s.max_parameters)
 
-    def _fit(self, job: Job, stages: Stages, layout: Layout) -> tuple[Report, bytes]:
+    def _fit(self, job: Job, stages: Stages, layout: StateLayout) -> tuple[Report, bytes]:
+        """(report, canonical weights) of the training."""
         s = self.settings
         cap = MAX_WEIGHTS if s.max_parameters is None else min(MAX_WEIGHTS, int(16 * s.max_parameters) + (1 << 20))
-        limits = Limits(s.seconds, s.memory, result=cap)
+        limits = CallLimits(s.seconds, s.memory, result=cap)
         report = stages.run("fit", f"{_INSIDE}:fit", limits, self._fit_files, self._options(job))
         try:
             return report, canonical(report.result, layout)
         except BadWeights as error:
-            raise Stop("fit", f"What training returned cannot be used: {error}.", report.log) from None
+            raise StageFailed("fit", f"What training returned cannot be used: {error}.", report.log) from None
 
     def _predictions(self, job: Job, stages: Stages, weights: bytes) -> tuple[np.ndarray, np.ndarray]:
-        """Of all rows, twice: among all others of their part, and among half of them, in another order."""
+        """Predictions of all rows, twice: among all others of their part, and among half of them, in another order."""
         import numpy as np
 
         first, second = [], []
@@ -181,25 +144,25 @@ class OwnTask(Task):
             for number, (name, values) in enumerate(part.inputs.items()):
                 inputs[f"inputs/{name}"] = Path(folder) / f"{number}.npy"
                 np.save(inputs[f"inputs/{name}"], values[rows])
-            limits = Limits(max(PREDICT_SECONDS, s.seconds / 2), s.memory, result=4 * math.prod(shape))
+            limits = CallLimits(max(PREDICT_SECONDS, s.seconds / 2), s.memory, result=4 * math.prod(shape))
             report = stages.run("predict", f"{_INSIDE}:predict", limits, inputs, self._options(job))
         if len(report.result) != 4 * math.prod(shape):
-            raise Stop("predict", f"Prediction did not return an array of {shape}.", report.log)
+            raise StageFailed("predict", f"Prediction did not return an array of {shape}.", report.log)
         values = np.frombuffer(report.result, "<f4").reshape(shape)
         if not np.isfinite(values).all():
-            raise Stop("predict", "The trained model predicts NaN or infinite values.", report.log)
+            raise StageFailed("predict", "The trained model predicts NaN or infinite values.", report.log)
         return values
 
     def score(self, split: Split, first: np.ndarray, second: np.ndarray) -> dict[str, float]:
-        """The worse of both values for each objective. Raises Stop for predictions that depend on their company."""
+        """The worse of both values for each objective. Raises StageFailed for rows that depend on the other rows of a call."""
         import numpy as np
 
         targets = np.concatenate([part.targets for part in self.splits.parts[split]])
-        with self._scoring:  # the user's code need not be safe from several threads
+        with self._scoring:  # the user's code need not be thread-safe
             first, second = self._normalised(first), self._normalised(second)
             changed = _changed(first, second)
             if changed > TOLERANCE:
-                raise Stop(
+                raise StageFailed(
                     "integrity",
                     f"The predictions for {changed:.1%} of the rows change with the other rows of the batch or the call, or "
                     "with their order: every row must be predicted by itself.",
@@ -216,29 +179,29 @@ class OwnTask(Task):
         try:
             values = np.asarray(self.file.call("normalised", predictions))
         except TaskError as error:
-            raise Stop("score", str(error)) from None
+            raise StageFailed("score", str(error)) from None
         if values.shape[:1] != predictions.shape[:1] or not np.isfinite(values).all():
-            raise Stop("score", f"normalised() of {self.file.path.name} must return one finite entry for each row.")
+            raise StageFailed("score", f"normalised() of {self.file.path.name} must return one finite entry for each row.")
         return values
 
     def _scored(self, predictions: np.ndarray, targets: np.ndarray) -> dict[str, float]:
-        """Raises Stop: most often the predictions are to blame, and the seed's own evaluation finds what is not."""
+        """One score. Raises StageFailed: usually the predictions are to blame; other mistakes show up with the seed itself."""
         try:
-            told = self.file.call("score", predictions, targets)
+            scores = self.file.call("score", predictions, targets)
         except TaskError as error:
-            raise Stop("score", str(error)) from None
+            raise StageFailed("score", str(error)) from None
         name, wanted = self.file.path.name, sorted(self.file.objectives)
-        if not isinstance(told, dict) or sorted(map(str, told)) != wanted:
-            got = sorted(map(str, told)) if isinstance(told, dict) else type(told).__name__
-            raise Stop("score", f"score() of {name} returned {got}, and its objectives are {wanted}.")
+        if not isinstance(scores, dict) or sorted(map(str, scores)) != wanted:
+            got = sorted(map(str, scores)) if isinstance(scores, dict) else type(scores).__name__
+            raise StageFailed("score", f"score() of {name} returned {got}, and its objectives are {wanted}.")
         values = {}
-        for key, value in told.items():
+        for key, value in scores.items():
             try:
                 values[key] = float(value)
             except (TypeError, ValueError):
-                raise Stop("score", f"score() of {name} returned {value!r:.60} for {key}, which is no number.") from None
+                raise StageFailed("score", f"score() of {name} returned {value!r:.60} for {key}, which is no number.") from None
             if not math.isfinite(values[key]):
-                raise Stop("score", f"score() of {name} returned {values[key]} for {key}, which must be finite.")
+                raise StageFailed("score", f"score() of {name} returned {values[key]} for {key}, which must be finite.")
         return values
 
     def _options(self, job: Job, *, smoke: bool = False) -> dict[str, Any]:
@@ -255,7 +218,7 @@ class OwnTask(Task):
 
 
 def _sorted(part: Part) -> np.ndarray:
-    """The rows by the mean of their first array: the two halves then differ in every statistic."""
+    """The rows sorted by the mean of their first array, so that the two halves differ in every statistic."""
     import numpy as np
 
     values = next(iter(part.inputs.values()))
@@ -265,7 +228,7 @@ def _sorted(part: Part) -> np.ndarray:
 
 
 def _changed(first: np.ndarray, second: np.ndarray) -> float:
-    """Share of rows that differ, measured by what each output varies by over the rows: scale and offset do not matter."""
+    """Share of rows that differ, relative to each output's spread over the rows: scale and offset do not matter."""
     import numpy as np
 
     a, b = (values.reshape(len(values), -1).astype("f8") for values in (first, second))

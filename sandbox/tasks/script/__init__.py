@@ -1,4 +1,5 @@
-"""Anybody's script: a command in a private copy of its project, and the metrics that it prints.
+"""Any script: a command in a private copy of its project, and the metrics that it prints.
 
-`project` packs the folder, `command` says what may be run, `inside` runs it, `metrics` reads its words, `task` is the task.
+`settings` reads the tables, `project` packs the folder, `command` parses the command, `inside` runs it, `metrics` parses its
+output, `task` is the task.
 """

@@ -1,4 +1,4 @@
-"""The command of a script task: Python, and nothing else, because the sandbox starts no other program."""
+"""The command of a script task: Python and nothing else, because the sandbox starts no other program."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from sandbox.sandbox import TaskError
 
 _PYTHON = re.compile(r"python(3(\.\d+)?)?")
 _WITHOUT_EFFECT = ("-u", "-B", "-s", "-I", "-E")
-"""Flags of the interpreter that mean nothing in the sandbox."""
+"""Flags of the interpreter that have no effect in the sandbox."""
 
 
 @dataclass(frozen=True)
-class Command:
-    """`python FILE ARGUMENTS` or `python -m MODULE ARGUMENTS`."""
+class ScriptCommand:
+    """A command `python FILE ARGUMENTS` or `python -m MODULE ARGUMENTS`."""
 
     target: str
     """A file relative to the project's folder, or the name of a module."""
@@ -24,8 +24,8 @@ class Command:
     arguments: tuple[str, ...]
 
     @classmethod
-    def parse(cls, text: str) -> Command:
-        """Raises TaskError for anything that cannot be run in the sandbox."""
+    def parse(cls, text: str) -> ScriptCommand:
+        """Parse a command line. Raises TaskError for anything that cannot be run in the sandbox."""
         try:
             words = shlex.split(text)
         except ValueError as error:
@@ -47,13 +47,13 @@ class Command:
         return cls(str(Path(rest[0])), False, tuple(rest[1:]))
 
     def candidates(self) -> tuple[str, ...]:
-        """Where the code may stand, relative to the project's folder."""
+        """Where the code may be, relative to the project's folder."""
         if not self.is_module:
             return (self.target,)
         path = self.target.replace(".", "/")
         return (f"{path}.py", f"{path}/__main__.py")
 
-    def stands_in(self, folder: Path) -> bool:
-        """Is there what it runs? Nothing outside of the folder counts."""
+    def exists_in(self, folder: Path) -> bool:
+        """Whether the code exists in a folder. Nothing outside of the folder counts."""
         inside = [folder / c for c in self.candidates() if (folder / c).resolve().is_relative_to(folder.resolve())]
         return any(path.is_file() for path in inside)

@@ -1,6 +1,6 @@
-"""A script in the sandbox: a private copy of its project, the candidate's files over it, and the script run as `__main__`.
+"""A script inside the sandbox: a private copy of its project, overlaid with the candidate's files; it runs as `__main__`.
 
-There is no second process and no exec: the forked child becomes the script. All it says is a claim.
+There is no second process and no exec: the forked child becomes the script. Everything that it prints is a claim.
 """
 
 from __future__ import annotations
@@ -17,32 +17,32 @@ from typing import Any
 import numpy as np
 import torch
 
-from sandbox.child import Child
-from sandbox.tasks.stages import PROJECT
+from sandbox.inside.call import RunningCall
+from sandbox.tasks.common.stages import PROJECT
 
 _ENVIRONMENT = {
     "USER": "evolve", "LOGNAME": "evolve", "MPLBACKEND": "Agg", "WANDB_MODE": "disabled", "HF_HUB_OFFLINE": "1", "TERM": "dumb",
 }  # fmt: skip
-"""What scripts often look for; there is nobody at the screen and no network."""
+"""Variables that scripts often read; there is no display and no network."""
 
 
-def run(child: Child) -> bytes:
-    """Runs the script to its end; an error, or an exit code that is not 0, comes through."""
-    options = child.options
-    folder = child.scratch / PROJECT
-    _unpack(child, folder, options["links"])
+def run(call: RunningCall) -> bytes:
+    """Run the script to its end. Raises its errors, and SystemExit for an exit code other than 0."""
+    options = call.options
+    folder = call.scratch / PROJECT
+    _unpack(call, folder, options["links"])
     os.chdir(folder)
-    seed, threads = options["training_seed"], str(child.threads)
+    seed, threads = options["training_seed"], str(call.threads)
     os.environ.update(_ENVIRONMENT, EVOLVE_SEED=str(seed), OMP_NUM_THREADS=threads, MKL_NUM_THREADS=threads)
-    torch.set_num_threads(child.threads)
+    torch.set_num_threads(call.threads)
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
-    _without_workers()
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # what was said before a time limit is kept
+    _disable_workers()
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # output before a time limit is kept
     target, is_module = options["target"], options["is_module"]
     sys.argv = [target, *options["arguments"]]
-    _forget_ourselves(folder if is_module else (folder / target).parent)
+    _hide_sandbox(folder if is_module else (folder / target).parent)
     try:
         if is_module:
             runpy.run_module(target, run_name="__main__", alter_sys=True)
@@ -54,15 +54,15 @@ def run(child: Child) -> bytes:
     return b""
 
 
-def _unpack(child: Child, folder: Path, links: Mapping[str, str]) -> None:
-    """Written file by file: the sandbox refuses the change of times and rights that an extraction would ask for."""
+def _unpack(call: RunningCall, folder: Path, links: Mapping[str, str]) -> None:
+    """Write file by file: the sandbox refuses the changes of times and permissions that a tar extraction makes."""
     folder.mkdir()
-    with open(child.inputs["project"], "rb", closefd=False) as file, tarfile.open(fileobj=file) as tar:
+    with open(call.inputs["project"], "rb", closefd=False) as file, tarfile.open(fileobj=file) as tar:
         for entry in tar:
             content = tar.extractfile(entry)
             assert content is not None, "the archive holds plain files only"
             _write(folder / entry.name, content.read())
-    for path, text in child.sources.items():
+    for path, text in call.sources.items():
         _write(folder / path, text.encode("utf-8", "surrogatepass"))
     for name, target in links.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -74,21 +74,21 @@ def _write(path: Path, data: bytes) -> None:
     path.write_bytes(data)
 
 
-def _without_workers() -> None:
-    """A DataLoader's workers are processes, which no candidate may start: the loader works in this one."""
+def _disable_workers() -> None:
+    """Make every DataLoader work in this process: its workers are processes, which no candidate may start."""
     loader: Any = torch.utils.data.DataLoader
-    made = loader.__init__
+    original = loader.__init__
 
-    def alone(self: Any, *arguments: Any, **named: Any) -> None:
+    def without_workers(self: Any, *arguments: Any, **named: Any) -> None:
         for name in ("num_workers", "persistent_workers", "prefetch_factor", "timeout", "multiprocessing_context"):
             named.pop(name, None)
-        made(self, *arguments[:5], **named)  # the sixth is num_workers
+        original(self, *arguments[:5], **named)  # the sixth is num_workers
 
-    loader.__init__ = alone
+    loader.__init__ = without_workers
 
 
-def _forget_ourselves(first: Path) -> None:
-    """The script finds its own modules first, and one that is called `sandbox` too."""
+def _hide_sandbox(first: Path) -> None:
+    """Let the script find its own modules first, even one that is called `sandbox`."""
     ours = str(Path(__file__).resolve().parents[3])
     sys.path[:] = [str(first), *(path for path in sys.path if path != ours or path.endswith("-packages"))]
     for name in [n for n in sys.modules if n == "sandbox" or n.startswith("sandbox.")]:

@@ -1,4 +1,4 @@
-"""Metric lines in what a script printed: `name: value` or `name=value`, anywhere in a line. The last of each name counts."""
+"""Finds metrics in the output of a script: `name: value` or `name=value`, anywhere in a line. The last of each name counts."""
 
 from __future__ import annotations
 
@@ -6,22 +6,23 @@ import math
 import re
 from collections.abc import Sequence
 
-from sandbox.job import Stop
+from sandbox.tasks.common.job import StageFailed
 
 _NUMBER = r"(?i:[-+]?(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|[-+]?(?:nan|inf(?:inity)?))"
 
 
 def read(log: str, names: Sequence[str]) -> dict[str, float]:
-    """One finite value for each name. Raises Stop with what is missing; `log` is hostile text."""
+    """One finite value for each name. Raises StageFailed that says what is missing; `log` is hostile text."""
     found = {}
     for name in names:
         # One pass over the text for each name, without nested repetition: a hostile log costs no more than its length.
-        said = re.findall(rf"(?<![\w.]){re.escape(name)}\s*[:=]\s*({_NUMBER})(?!\w)", log)
-        if not said:
-            raise Stop("score", _missing(log, name), log)
-        value = float(said[-1].replace(",", ""))
+        values = re.findall(rf"(?<![\w.]){re.escape(name)}\s*[:=]\s*({_NUMBER})(?!\w)", log)
+        if not values:
+            raise StageFailed("score", _missing(log, name), log)
+        value = float(values[-1].replace(",", ""))
         if not math.isfinite(value):
-            raise Stop("score", f"The last value that it printed for {name} is {said[-1]}, which is no finite number.", log)
+            reason = f"The last value that it printed for {name} is {values[-1]}, which is no finite number."
+            raise StageFailed("score", reason, log)
         found[name] = value
     return found
 

@@ -1,4 +1,4 @@
-"""A project's folder as one file: what every run of its script gets a private copy of."""
+"""Packs a project's folder into one file, of which every run of its script gets a private copy."""
 
 from __future__ import annotations
 
@@ -15,21 +15,27 @@ from pathlib import Path
 from sandbox.sandbox import TaskError
 
 MAX_FILES = 2000
-"""As many as the scratch folder of any level can hold beside what the script writes."""
+"""As many as the scratch folder of any level can hold, with room for what the script writes."""
 MAX_BYTES = 64 << 20
 _LEFT_OUT = ("__pycache__", "node_modules", "runs", "wandb", "*.egg-info", "*.pyc", "*.pem", "*.key")
-"""Beside all names that begin with a dot, where keys and histories lie, and virtual environments."""
+"""Never copied; neither are names that begin with a dot (keys, histories) and virtual environments."""
 
 
 @dataclass(frozen=True)
 class Project:
+    """A packed project."""
+
     archive: Path
-    """A tar file of plain files and folders."""
+    """A tar file of plain files."""
     digest: str
+    """SHA-256 of the archive."""
 
     @classmethod
     def pack(cls, folder: Path, without: Collection[str], leave_out: Collection[str], most: int, cache: Path) -> Project:
-        """`without`: files that each candidate brings itself. `leave_out`: patterns. `most`: bytes. Raises TaskError."""
+        """Pack a folder. `without`: files that each candidate brings itself. `leave_out`: patterns. `most`: bytes.
+
+        Raises TaskError.
+        """
         files, total = [], 0
         for path in _walk(folder, "", (*_LEFT_OUT, *leave_out)):
             total += (folder / path).stat().st_size
@@ -38,11 +44,11 @@ class Project:
                 raise TaskError(_too_much(folder, (*_LEFT_OUT, *leave_out), most))
         data = _archive(folder, [path for path in sorted(files) if path not in without])
         digest = hashlib.sha256(data).hexdigest()
-        return cls(_kept(data, digest, cache), digest)
+        return cls(_store(data, digest, cache), digest)
 
     @classmethod
     def find(cls, digest: str, cache: Path) -> Project | None:
-        """The one that a run began with, if it is still there and whole."""
+        """The project with this digest, if it is in the cache and intact."""
         path = _place(digest, cache)
         if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == digest:
             return cls(path, digest)
@@ -50,7 +56,7 @@ class Project:
 
 
 def _walk(folder: Path, prefix: str, leave_out: Collection[str]) -> Iterator[str]:
-    """Relative paths of regular files. Links are left out: what they lead to may be anywhere."""
+    """Relative paths of regular files. Links are left out: they may lead anywhere."""
     try:
         entries = sorted(os.scandir(folder / prefix), key=lambda entry: entry.name)
     except OSError as error:
@@ -67,7 +73,7 @@ def _walk(folder: Path, prefix: str, leave_out: Collection[str]) -> Iterator[str
 
 
 def _archive(folder: Path, files: list[str]) -> bytes:
-    """The same bytes for the same contents: no times, owners or rights."""
+    """A tar file that depends on the contents alone: no times, owners or permissions."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for path in files:
@@ -85,8 +91,8 @@ def _place(digest: str, cache: Path) -> Path:
     return cache / f"project-{digest[:32]}.tar"
 
 
-def _kept(data: bytes, digest: str, cache: Path) -> Path:
-    """Written once, by rename."""
+def _store(data: bytes, digest: str, cache: Path) -> Path:
+    """Write the file if it does not exist, in one step by renaming."""
     path = _place(digest, cache)
     if not path.is_file():
         cache.mkdir(parents=True, exist_ok=True)
@@ -97,7 +103,7 @@ def _kept(data: bytes, digest: str, cache: Path) -> Path:
 
 
 def _too_much(folder: Path, leave_out: Collection[str], most: int) -> str:
-    """One sentence with what weighs most, from a look that ends early in a very large folder."""
+    """The message with the largest entries; in a very large folder only the first files are counted."""
     sizes: dict[str, int] = {}
     for path in islice(_walk(folder, "", leave_out), 20 * MAX_FILES):
         top = path.partition("/")[0]

@@ -3,9 +3,9 @@ import re
 import pytest
 
 from sandbox.isolation import landlock
-from sandbox.job import Job
+from sandbox.launch.client import ForkServerSandbox
 from sandbox.tasks import open_task
-from sandbox.warm import WarmSandbox
+from sandbox.tasks.common.job import Job
 
 LEVEL = "contained" if landlock.abi() else "none"
 
@@ -64,7 +64,7 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def warm():
-    sandbox = WarmSandbox(LEVEL)
+    sandbox = ForkServerSandbox(LEVEL)
     yield sandbox
     sandbox.close()
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from sandbox.job import Job
 from sandbox.tasks import open_task
+from sandbox.tasks.common.job import Job
 
 TASK = """\
 import numpy as np

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from sandbox.job import Measured, Stop, Stopped
+from sandbox.tasks.common.job import Measured, StageFailed, StageFailure
 from sandbox.tasks.own.task import OwnTask
 
 
@@ -61,7 +61,7 @@ def test_predictions_that_depend_on_their_company_stop_at_integrity(evaluate_own
         f"        y = self.linear(x).squeeze(1)\n        if torch.is_grad_enabled():\n            return y\n        {body}",
     )
     stopped = evaluate_own(cheat)
-    assert isinstance(stopped, Stopped)
+    assert isinstance(stopped, StageFailure)
     assert stopped.stage == "integrity"
     assert "every row must be predicted by itself" in stopped.reason
 
@@ -74,7 +74,7 @@ def test_weights_must_have_the_layout_of_the_smoke_stage(evaluate_own, model_tex
         "        super().load_state_dict({k: v for k, v in state.items() if k[0] != 'x'})\n"
     )
     stopped = evaluate_own(learned)
-    assert isinstance(stopped, Stopped)
+    assert isinstance(stopped, StageFailure)
     assert stopped.stage == "fit"
     assert "was not there in the model as first built" in stopped.reason
 
@@ -92,12 +92,12 @@ def test_statistics_of_a_batch_normalisation_are_folded_and_not_counted(evaluate
 
 def test_a_bound_on_parameters_stops_a_model_before_it_is_trained(evaluate_own, recorder):
     stopped = evaluate_own(bounds={"parameters": 4})
-    assert isinstance(stopped, Stopped)
+    assert isinstance(stopped, StageFailure)
     assert (stopped.stage, len(recorder.calls)) == ("smoke", 1)
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "stage", "told"),
+    ("old", "new", "stage", "message"),
     [
         ("float(np.abs(predictions - targets).mean())", "float('nan')", "score", "returned nan for error, which must be finite"),
         ('{"error": float', '{"err": float', "score", r"returned ['err'], and its objectives are ['error']"),
@@ -109,15 +109,15 @@ def test_a_bound_on_parameters_stops_a_model_before_it_is_trained(evaluate_own, 
     ],
     ids=["NaN", "another name", "a text", "an error", "another shape", "no weights", "a budget that is not there"],
 )
-def test_what_a_task_file_does_wrong_in_an_evaluation_is_named(evaluate_own, task_text, old, new, stage, told):
+def test_what_a_task_file_does_wrong_in_an_evaluation_is_named(evaluate_own, task_text, old, new, stage, message):
     assert old in task_text
     stopped = evaluate_own(text=task_text.replace(old, new))
-    assert isinstance(stopped, Stopped)
-    assert (stopped.stage, told in stopped.reason) == (stage, True), stopped
+    assert isinstance(stopped, StageFailure)
+    assert (stopped.stage, message in stopped.reason) == (stage, True), stopped
 
 
 @pytest.mark.parametrize(
-    ("source", "stage", "told"),
+    ("source", "stage", "message"),
     [
         ("raise RuntimeError('no')", "smoke", "RuntimeError: no"),
         ("Other = 3", "smoke", "has no attribute 'Model'"),
@@ -126,10 +126,10 @@ def test_what_a_task_file_does_wrong_in_an_evaluation_is_named(evaluate_own, tas
     ],
     ids=["crash", "nothing there", "hang", "NaN"],
 )
-def test_what_a_candidate_does_wrong_is_a_failure_with_its_stage(evaluate_own, model_text, source, stage, told):
+def test_what_a_candidate_does_wrong_is_a_failure_with_its_stage(evaluate_own, model_text, source, stage, message):
     stopped = evaluate_own(source.replace("MODEL", model_text), time_limit="3s" if "sleep(" in source else "60s")
-    assert isinstance(stopped, Stopped)
-    assert (stopped.stage, told in stopped.reason) == (stage, True), stopped
+    assert isinstance(stopped, StageFailure)
+    assert (stopped.stage, message in stopped.reason) == (stage, True), stopped
 
 
 def test_several_files_are_trained_together(evaluate_own, model_text):
@@ -162,23 +162,23 @@ def test_the_worse_of_two_passes_counts_and_few_rows_may_differ(open_own, task_t
     assert task.score("validation", right, right) == {"error": 0.0}
     assert task.score("validation", right, other) == task.score("validation", other, right) == {"error": pytest.approx(0.05)}
     other[8:10] += 10
-    with pytest.raises(Stop, match=r"1\.5% of the rows"):
+    with pytest.raises(StageFailed, match=r"1\.5% of the rows"):
         task.score("validation", right, other)
 
 
 def test_prompts_are_told_how_it_trains_and_what_the_author_says(open_own, task_text):
-    told = open_own().facts()
-    assert "for _ in range(budget.steps)" in told["Training"]
-    assert re.search(r"^  ```python$", told["Training"], re.MULTILINE)
-    assert told["Budget"] == "steps 30"
-    assert "validation has 50 rows" in told["Data"]
+    message = open_own().facts()
+    assert "for _ in range(budget.steps)" in message["Training"]
+    assert re.search(r"^  ```python$", message["Training"], re.MULTILINE)
+    assert message["Budget"] == "steps 30"
+    assert "validation has 50 rows" in message["Data"]
     words = 'def facts():\n    return {"Data": "Numbers,\\n  and their sums.", "Hint": "Be exact."}\n'
-    said = open_own(f"{task_text}\n\n{words}").facts()
-    assert (said["Data"], said["Hint"]) == ("Numbers, and their sums.", "Be exact.")
+    shown = open_own(f"{task_text}\n\n{words}").facts()
+    assert (shown["Data"], shown["Hint"]) == ("Numbers, and their sums.", "Be exact.")
 
 
 def test_names_that_a_task_file_calls_are_entry_points(open_own):
-    assert "Model" in open_own().calls
+    assert "Model" in open_own().entry_points
 
 
 def test_a_state_of_tensors_does_as_well_as_a_module(evaluate_own, task_text):

@@ -8,7 +8,7 @@ from sandbox.tasks.own.splits import Splits
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "message"),
     [
         ("def score(", "def scored(", r"task\.py has no function score\(predictions, targets\)"),
         ("def fit(module,", "def fit(", r"task\.py: fit is called as fit\(module, train, budget, seed\)"),
@@ -32,9 +32,9 @@ from sandbox.tasks.own.splits import Splits
         ("def score(", "def facts():\n    return []\n\n\ndef score(", r"facts\(\) of .* must return a dict of texts"),
     ],
 )
-def test_a_mistake_in_a_task_file_is_named(open_own, task_text, old, new, told):
+def test_a_mistake_in_a_task_file_is_named(open_own, task_text, old, new, message):
     assert old in task_text
-    with pytest.raises(TaskError, match=told):
+    with pytest.raises(TaskError, match=message):
         open_own(task_text.replace(old, new))
 
 
@@ -50,12 +50,12 @@ def test_a_task_file_that_is_not_there_or_that_is_to_evolve_is_refused(open_own,
 
 
 def test_a_run_rests_on_its_task_file_and_on_its_data(open_own, task_text):
-    began = open_own().basis
-    assert began["seed/task.py"] == task_text
-    assert open_own().basis == began
-    assert open_own(task_text + "\n# an innocent comment\n").basis.keys() == began.keys()
-    other = open_own(task_text.replace("default_rng(0)", "default_rng(1)")).basis
-    assert {name for name in began if other[name] != began[name]} == {"seed/task.py", "data of task.py"}
+    started = open_own().provenance
+    assert started["seed/task.py"] == task_text
+    assert open_own().provenance == started
+    assert open_own(task_text + "\n# an innocent comment\n").provenance.keys() == started.keys()
+    other = open_own(task_text.replace("default_rng(0)", "default_rng(1)")).provenance
+    assert {name for name in started if other[name] != started[name]} == {"seed/task.py", "data of task.py"}
 
 
 def test_stand_in_data_have_the_form_of_the_real_and_none_of_its_rows():

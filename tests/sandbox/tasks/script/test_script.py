@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from sandbox import TaskError
-from sandbox.job import Job, Measured, Stop, Stopped
-from sandbox.tasks import open_task, reported
+from sandbox.tasks import open_task, self_reported
+from sandbox.tasks.common.job import Job, Measured, StageFailed, StageFailure
 from sandbox.tasks.script import metrics
-from sandbox.tasks.script.command import Command
+from sandbox.tasks.script.command import ScriptCommand
 
 SCRIPT = "print('loss: 0.5')\n"
 
@@ -71,7 +71,7 @@ def test_metric_lines_are_read(line, value):
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [
         ("", "It printed no metric val_loss: a line such as `val_loss: 0.123` is expected"),
         ("val_loss: tensor(0.5)", "no number for the metric val_loss.*nearest line is `val_loss: tensor"),
@@ -82,8 +82,8 @@ def test_metric_lines_are_read(line, value):
         ("Val_Loss: 5", "no metric val_loss"),
     ],
 )
-def test_metrics_that_cannot_be_used_are_named(line, told):
-    with pytest.raises(Stop, match=told):
+def test_metrics_that_cannot_be_used_are_named(line, message):
+    with pytest.raises(StageFailed, match=message):
         metrics.read(line, ["val_loss"])
 
 
@@ -94,7 +94,7 @@ def test_a_metric_printed_a_hundred_thousand_times_costs_little_and_the_last_cou
 
 
 @pytest.mark.parametrize(
-    ("text", "stage", "told"),
+    ("text", "stage", "message"),
     [
         ("print('done')", "score", "It printed no metric loss"),
         ("print('loss: nan')", "score", "the last value that it printed for loss is nan"),
@@ -107,11 +107,11 @@ def test_a_metric_printed_a_hundred_thousand_times_costs_little_and_the_last_cou
     ],
     ids=["no metric", "NaN", "too long", "exit code", "error", "exec", "processes", "files of others"],
 )
-def test_a_script_that_does_not_do_its_work_is_a_failure_with_its_stage(run, text, stage, told):
+def test_a_script_that_does_not_do_its_work_is_a_failure_with_its_stage(run, text, stage, message):
     stopped = run(text, budget={"time_limit": "2s" if "while True" in text else "60s"})
-    assert isinstance(stopped, Stopped)
+    assert isinstance(stopped, StageFailure)
     assert stopped.stage == stage
-    assert told.lower() in stopped.reason.lower()
+    assert message.lower() in stopped.reason.lower()
     assert len(stopped.log) <= 16_000
 
 
@@ -182,7 +182,7 @@ except OSError:
 
 
 @pytest.mark.parametrize(
-    ("command", "told"),
+    ("command", "message"),
     [
         ("python nothere.py", "there is no nothere.py in "),
         ("python -m nothere", r"there is no nothere.py or nothere/__main__.py in "),
@@ -195,19 +195,19 @@ except OSError:
         ("python 'train.py", "cannot be read: No closing quotation"),
     ],
 )
-def test_a_command_that_cannot_be_run_is_refused(open_script, project, command, told):
+def test_a_command_that_cannot_be_run_is_refused(open_script, project, command, message):
     (project.parent / "other.py").write_text(SCRIPT)
-    with pytest.raises(TaskError, match=told):
+    with pytest.raises(TaskError, match=message):
         open_script(command)
 
 
 def test_commands_are_taken_apart():
-    assert Command.parse("python3.11 -u a/b.py --x 'two words'") == Command("a/b.py", False, ("--x", "two words"))
-    assert Command.parse("/usr/bin/python -m a.b -v") == Command("a.b", True, ("-v",))
+    assert ScriptCommand.parse("python3.11 -u a/b.py --x 'two words'") == ScriptCommand("a/b.py", False, ("--x", "two words"))
+    assert ScriptCommand.parse("/usr/bin/python -m a.b -v") == ScriptCommand("a.b", True, ("-v",))
 
 
 @pytest.mark.parametrize(
-    ("table", "told"),
+    ("table", "message"),
     [
         ({"metrics": {}}, "task.metrics is missing"),
         ({"metrics": {"loss": "less"}}, "task.metrics is missing"),
@@ -221,8 +221,8 @@ def test_commands_are_taken_apart():
         ({"readable": ["/"]}, "holds your home folder or the whole project"),
     ],
 )
-def test_a_table_that_cannot_be_used_is_refused(open_script, table, told):
-    with pytest.raises(TaskError, match=told):
+def test_a_table_that_cannot_be_used_is_refused(open_script, table, message):
+    with pytest.raises(TaskError, match=message):
         open_script(**table)
 
 
@@ -230,8 +230,8 @@ def test_a_folder_that_is_huge_is_refused_with_what_is_large_in_it(open_script, 
     (project / "data").mkdir()
     with open(project / "data/huge.bin", "wb") as file:
         file.truncate(200 << 20)  # a hole: it takes no room here
-    told = r"too large to be copied for every run: more than 64 MiB.*most in: data 200\.0 MiB.*leave_out"
-    with pytest.raises(TaskError, match=told):
+    message = r"too large to be copied for every run: more than 64 MiB.*most in: data 200\.0 MiB.*leave_out"
+    with pytest.raises(TaskError, match=message):
         open_script()
     assert open_script(leave_out=["data"]).pins
     for number in range(2100):
@@ -243,25 +243,24 @@ def test_a_folder_that_is_huge_is_refused_with_what_is_large_in_it(open_script, 
 
 def test_a_run_that_goes_on_finds_the_project_that_it_began_with(open_script, project, cache):
     (project / "note.txt").write_text("one")
-    began = open_script()
+    started = open_script()
     (project / "note.txt").write_text("two")
-    assert open_script(**began.pins).basis == began.basis
-    assert open_script().basis != began.basis
-    (cache / f"project-{began.pins['snapshot'][:32]}.tar").unlink()
-    assert open_script(**began.pins).basis != began.basis
+    assert open_script(**started.pins).provenance == started.provenance
+    assert open_script().provenance != started.provenance
+    (cache / f"project-{started.pins['snapshot'][:32]}.tar").unlink()
+    assert open_script(**started.pins).provenance != started.provenance
     (project / "note.txt").write_text("one")
-    assert open_script(**began.pins).basis == began.basis
+    assert open_script(**started.pins).provenance == started.provenance
 
 
 def test_a_metric_is_marked_as_the_scripts_own_word(open_script):
     table = {"name": "script", "metrics": {"loss": "min"}}
-    assert reported(table) == {"loss": "printed by the script itself, which evolves: nothing outside has checked it"}
-    assert reported({"name": "task.py"}) == reported({}) == {}
+    assert self_reported(table) == {"loss": "printed by the script itself, which evolves: nothing outside has checked it"}
+    assert self_reported({"name": "task.py"}) == self_reported({}) == {}
     task = open_script()
     assert task.directions == {"loss": "min", "train_time": "min"}
     assert open_script(names=("loss", "size")).directions == {"loss": "min", "size": "min"}
     assert "self-reported (printed by the script itself" in task.facts()["Metric"]
-    assert not task.sealed
 
 
 def test_links_and_hidden_names_stay_out_of_the_copy(run, project, tmp_path):

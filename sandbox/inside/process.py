@@ -1,0 +1,157 @@
+"""The process of one call, from its fork to its exit: it puts on the layers, waits for the call, and runs the entry function.
+
+Only the slot server calls `live`, which never returns. The descriptors are listed in `channel`.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sandbox.inside import layers
+from sandbox.inside.call import RunningCall
+from sandbox.inside.channel import (
+    CHANNEL,
+    FIRST_INPUT,
+    LENGTH,
+    MAX_DESCRIPTORS,
+    MAX_ORDER,
+    RESULT,
+    START,
+    STATUS,
+    TOO_LONG,
+    arrange_descriptors,
+)
+from sandbox.isolation import limits, linux, namespaces
+
+_FILE_SIZE = 64 << 20
+
+
+def live(profile: Mapping[str, Any], machine: Mapping[str, Any], channel: socket.socket, status: int, parent: int) -> None:
+    """Put on all layers, then wait on `channel` for the call: so the process is ready before there is one. Never returns.
+
+    `profile`, `machine`: see `layers`. `status`: the descriptor where the trusted init reports. `parent`: the slot server's pid.
+    A failure before the call has arrived is reported on the channel.
+    """
+    try:
+        channel = _detach(channel, status, parent)
+        try:
+            in_force = layers.put_on(profile, machine, channel)
+        except BaseException:  # a layer that this machine does not offer
+            channel.send(_traceback()[-4000:].encode())
+            raise
+        order, request = _receive(channel)
+        run(order, request, Path(machine["scratch"] or namespaces.SCRATCH), in_force)
+    except BaseException:  # the edge of the process: the error goes to the log, and nothing follows
+        os.write(2, _traceback().encode())
+    finally:
+        os._exit(70)
+
+
+def run(order: Mapping[str, Any], request: Mapping[str, Any], scratch: Path, in_force: tuple[str, ...]) -> None:
+    """Apply the limits of the call, then run the entry function and with it code that nobody has read. Never returns."""
+    code = 1
+    try:
+        in_force = (*in_force, *_apply_limits(order, request["threads"]))
+        os.environ["TMPDIR"] = os.environ["HOME"] = str(scratch)
+        if "tempfile" in sys.modules:  # it may have chosen a folder before
+            setattr(sys.modules["tempfile"], "tempdir", str(scratch))  # noqa: B010 (a module's own global)
+        sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115 (kept open)
+        os.write(1, f"{','.join(in_force)}\n".encode())
+        gc.enable()
+        if order["held"]:
+            os.read(START, 1)
+            os.close(START)
+        module, _, function = request["entry"].partition(":")
+        call = RunningCall(
+            sources=request["sources"],
+            inputs={name: FIRST_INPUT + i for i, name in enumerate(request["inputs"])},
+            options=request["options"],
+            device=request["device"],
+            threads=request["threads"],
+            scratch=scratch,
+        )
+        result = getattr(importlib.import_module(module), function)(call)
+        _write_result(result)
+        code = 0
+    except SystemExit as stop:
+        print(f"SystemExit: the program ended itself with {stop.code!r}", file=sys.stderr)
+    except BaseException:  # the candidate may raise anything; the trusted side reads it in the log
+        print(_traceback(), end="", file=sys.stderr)
+    finally:
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        finally:
+            os._exit(code)
+
+
+def _detach(channel: socket.socket, status: int, parent: int) -> socket.socket:
+    """Own session, own descriptors, clean environment, default signals; the process dies with the slot server."""
+    os.setsid()
+    linux.set_name("evolve-call")
+    linux.die_with_parent()
+    if os.getppid() != parent:
+        os._exit(71)
+    linux.set_dumpable(True)  # needed to write one's own uid_map; there is no secret in this process
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    null = os.open("/dev/null", os.O_RDWR)
+    arrange_descriptors({0: null, 1: null, 2: null, CHANNEL: channel.detach(), STATUS: status})
+    os.environ.clear()
+    os.environ.update({"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "OMP_WAIT_POLICY": "PASSIVE"})
+    return socket.socket(fileno=CHANNEL)
+
+
+def _receive(channel: socket.socket) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The call as (order, request). Moves its descriptors to their numbers and closes the channel."""
+    message, descriptors, _, _ = socket.recv_fds(channel, MAX_ORDER, MAX_DESCRIPTORS)
+    if not descriptors:  # the slot server has ended
+        os._exit(0)
+    request_file, log, result, *inputs = descriptors
+    order = dict(json.loads(message))
+    with open(request_file, "rb", closefd=False) as file:
+        request = dict(json.load(file))
+    channel.detach()
+    numbers = {0: os.open("/dev/null", os.O_RDWR), 1: log, 2: log, RESULT: result}
+    if order["held"]:
+        numbers[START] = inputs.pop(0)
+    arrange_descriptors(numbers | {FIRST_INPUT + i: source for i, source in enumerate(inputs)})
+    return order, request
+
+
+def _apply_limits(order: Mapping[str, Any], threads: int) -> tuple[str, ...]:
+    if not order["layers"]["rlimits"]:
+        return ()
+    limit = order["limits"]
+    data = None if order["gpu"] else limit["memory"] + order["baseline"] + (1 << 30)
+    limits.apply(data, max(_FILE_SIZE, limit["scratch"]), int(limit["seconds"] * max(threads, 1)) + 60)
+    return ("rlimits",)
+
+
+def _write_result(result: Any) -> None:
+    """To the memory file of fixed size; written, not mapped, so that too long a result is an error and not a crash."""
+    data = bytes(result)
+    room = os.fstat(RESULT).st_size - LENGTH.size
+    if len(data) > room:
+        os.pwrite(RESULT, LENGTH.pack(TOO_LONG), 0)
+        return
+    view, offset = memoryview(data), LENGTH.size
+    while view:
+        written = os.pwrite(RESULT, view, offset)
+        view, offset = view[written:], offset + written
+    os.pwrite(RESULT, LENGTH.pack(len(data) + 1), 0)
+
+
+def _traceback() -> str:
+    import traceback  # imported late: a tenth of a cold start
+
+    return traceback.format_exc()

@@ -1,0 +1,80 @@
+"""One evaluation: the self-contained job and its result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from sandbox.data import Split
+
+Stage = Literal["smoke", "fit", "predict", "integrity", "score"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that an evaluation depends on apart from its task."""
+
+    sources: Mapping[str, str]
+    """The candidate's files: relative path -> text."""
+    training_seed: int
+    device: str = "cpu"
+    threads: int = 1
+    split: Split = "validation"
+    """Only confirmation opens `test`."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a training reports of itself while it runs: a claim, never part of a fitness."""
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    loss: float
+    """Mean over the epoch so far."""
+    accuracy: float
+    """Share of the epoch's training images that were classified correctly."""
+
+    def __str__(self) -> str:
+        return f"epoch {self.epoch}/{self.epochs} loss {self.loss:.3g}"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the trusted side measured of a candidate that trained and predicted."""
+
+    values: Mapping[str, float]
+    """One finite value for each objective of the task."""
+    seconds: Mapping[str, float]
+    """Wall time of each stage."""
+    peak_memory: int
+    """Bytes, in the stage that needed most."""
+    level: str
+    """Level of isolation of the sandbox."""
+    layers: tuple[str, ...] = ()
+    curve: tuple[tuple[float, ...], ...] = ()
+    """What the training reported of itself, a row for each epoch: (loss, accuracy). Never part of a fitness."""
+    parameters_by_block: Mapping[str, int] = field(default_factory=dict)
+    """What the model reported of itself. Never part of a fitness."""
+    sizes_by_block: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """What the instances of each block return for one image, such as 12x16x16; also the model's own report."""
+
+
+@dataclass(frozen=True)
+class StageFailure:
+    """The candidate's fault: the stage at which its evaluation ended, and why."""
+
+    stage: Stage
+    reason: str
+    log: str = ""
+    """Output of the stage. Hostile text."""
+
+
+class StageFailed(Exception):
+    """Carries a `StageFailure` up to the end of the evaluation; never leaves a task."""
+
+    def __init__(self, stage: Stage, reason: str, log: str = "") -> None:
+        super().__init__(reason)
+        self.failure = StageFailure(stage, reason, log)

@@ -1,0 +1,143 @@
+"""What every task does on the trusted side: run a stage in a child, explain how it ended, parse the result of smoke."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sandbox.sandbox import Call, CallLimits, Report, Sandbox, Watch
+from sandbox.tasks.common.job import Job, Measured, Stage, StageFailed
+from sandbox.tasks.common.weights import StateLayout
+
+MAX_CODE = 200_000
+"""Characters of all sources together: it bounds what a program could have memorised."""
+SMOKE_SECONDS = 30.0
+PROJECT = "project"
+"""Folder in a call's scratch folder that holds the private copy of a script's project."""
+SMOKE_RESULT = 1 << 20
+"""Bytes: enough for the layout of the largest state that may be trained, as text."""
+
+
+class Stages:
+    """Takes one job through the stages and collects what is measured of it."""
+
+    def __init__(self, job: Job, sandbox: Sandbox) -> None:
+        """Raises StageFailed for a program that is too long."""
+        self._job, self._sandbox = job, sandbox
+        self.seconds: dict[str, float] = {}
+        """Wall time by stage."""
+        self.peak_memory = 0
+        self._layers: tuple[str, ...] = ()
+        size = sum(map(len, job.sources.values()))
+        if size > MAX_CODE:
+            raise StageFailed("smoke", f"The program has {size:,} characters; {MAX_CODE:,} is the limit.")
+
+    def run(
+        self,
+        stage: Stage,
+        entry: str,
+        limits: CallLimits,
+        inputs: Mapping[str, Path],
+        options: Mapping[str, Any],
+        watch: Watch | None = None,
+        readable: tuple[Path, ...] = (),
+    ) -> Report:
+        """Run a stage in a child and return its report.
+
+        Raises StageFailed if the child did not end well, SandboxUnavailable for the machine's fault.
+        """
+        job = self._job
+        call = Call(
+            entry=entry,
+            sources=job.sources,
+            limits=limits,
+            inputs=inputs,
+            options=options,
+            readable=readable,
+            device=job.device,
+            threads=job.threads,
+            slot=stage == "fit",
+        )
+        report = self._sandbox.run(call, watch)
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + report.seconds
+        self.peak_memory = max(self.peak_memory, report.peak_memory)
+        self._layers = report.layers
+        if not report.ok:
+            raise StageFailed(stage, explain(report, limits, tuple(job.sources)), report.log)
+        return report
+
+    def measured(self, values: Mapping[str, float], **claims: Any) -> Measured:
+        """The result of the evaluation. `claims`: what the candidate reported of itself, as fields of `Measured`."""
+        return Measured(
+            values=values,
+            seconds=self.seconds,
+            peak_memory=self.peak_memory,
+            level=self._sandbox.level,
+            layers=self._layers,
+            **claims,
+        )
+
+
+@dataclass(frozen=True)
+class Smoke:
+    """The result of the smoke stage: all of it is a claim; the layout is compared with what training returns."""
+
+    layout: StateLayout
+    parameters_by_block: Mapping[str, int]
+    sizes_by_block: Mapping[str, tuple[str, ...]]
+
+    @classmethod
+    def read(cls, report: Report, max_parameters: float | None) -> Smoke:
+        """Parse the lines that `state.smoke_result` writes; other lines are ignored. Raises StageFailed."""
+        lines = report.result.decode("utf-8", "replace").split("\n")
+        counts = (re.fullmatch(r"class (\d{1,15}) ([A-Za-z_]\w{0,63})", line, re.ASCII) for line in lines)
+        size = r"size ([A-Za-z_]\w{0,63})((?: \d{1,6}(?:x\d{1,6}){0,4}){1,12})"
+        shapes = (re.fullmatch(size, line, re.ASCII) for line in lines)
+        layout = StateLayout.read(lines)
+        if not layout.tensors:
+            raise StageFailed("smoke", "The program ended itself before its model was tried.", report.log)
+        if max_parameters is not None and layout.parameters > max_parameters:
+            raise StageFailed(
+                "smoke", f"The model has {layout.parameters:,} parameters; at most {max_parameters:,.0f} are allowed."
+            )
+        return cls(
+            layout,
+            {match[2]: int(match[1]) for match in counts if match},
+            {match[1]: tuple(match[2].split()) for match in [m for m in shapes if m][:500]},
+        )
+
+
+def explain(report: Report, limits: CallLimits, files: tuple[str, ...]) -> str:
+    """Why a child did not end well, in a sentence suitable for a prompt."""
+    if report.cause == "timeout":
+        return f"It ran longer than its limit of {limits.seconds:g} s."
+    if report.cause == "memory":
+        return f"It used more memory than its limit of {limits.memory / 2**30:.3g} GiB."
+    if report.cause == "disk":
+        return "It wrote more than its scratch folder may hold."
+    if report.cause == "processes":
+        return "It started processes, which is not allowed."
+    if report.cause == "stopped":
+        return "It was stopped before its end."
+    if report.cause == "result":
+        return "What it returned is larger than allowed: too many weights, or a forged result."
+    if report.cause == "signal":
+        return f"The process died of signal {-report.status}."
+    frames = re.findall(rf'File "(?:[^"\n]*/{PROJECT}/)?([^"\n]+)", line (\d+), in (\S+)', report.log)
+    own = [frame for frame in frames if frame[0] in files]
+    where = f" ({own[-1][0]}, line {own[-1][1]}, in {own[-1][2]})" if own else ""
+    errors = re.findall(r"^(?:\w+\.)*\w*(?:Error|Exception|Interrupt|Exit)\b.*$", report.log, re.MULTILINE)
+    _, traceback, tail = report.log.rpartition("Traceback (most recent call last):\n")
+    if traceback:  # an exception of any name stands in the first line that is not indented
+        errors += re.findall(r"^\S.*$", tail, re.MULTILINE)[:1]
+    if errors:
+        return f"{errors[-1].strip()[:300]}{where}."
+    return f"The process ended early with exit code {report.status}."
+
+
+def rough(value: float) -> float:
+    """Rounded to two digits: the rest of a measured time is chance, and every chance difference would join the front."""
+    return float(f"{value:.2g}")

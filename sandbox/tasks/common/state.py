@@ -1,0 +1,122 @@
+"""A model's state inside the sandbox: serialised, described before the model has seen data, counted and sized by block.
+
+All of this runs next to the candidate's code, so its results are claims; `weights` and `stages` check them outside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sandbox.inside.call import RunningCall, module_name
+from sandbox.tasks.common.weights import describe, fold
+
+MAX_SIZES = 12
+"""Most sizes that are listed for each class."""
+
+BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
+
+
+def serialise(state: Mapping[str, Tensor]) -> bytes:
+    """The state as safetensors; tensors that share memory are each written out."""
+    from safetensors.torch import save
+
+    return bytes(save({name: t.detach().cpu().contiguous().clone() for name, t in state.items()}))
+
+
+def smoke_result(
+    state: Mapping[str, Tensor],
+    norms: Mapping[str, BatchNorm],
+    shares: Mapping[str, int],
+    sizes: Mapping[str, list[str]],
+) -> bytes:
+    """The result of a smoke stage, a line for each fact: those of a `StateLayout`, `class COUNT NAME`, `size NAME 12x16x16 ...`.
+
+    `norms`: see `foldable`; `shares`: see `parameters_by_class`; `sizes`: see `recorded_sizes`.
+    """
+    lines = [*describe(serialise(state)), *(f"class {count} {name}" for name, count in shares.items())]
+    lines += [f"size {name} {' '.join(found)}" for name, found in sizes.items() if found]
+    lines += [f"norm {norm.eps!r} {name}" for name, norm in norms.items()]
+    return "\n".join(lines).encode()
+
+
+def foldable(model: nn.Module, outcome: Callable[[], Tensor]) -> dict[str, BatchNorm]:
+    """Fold the statistics of normalisations into weight and bias where that leaves the outcome unchanged; returns those.
+
+    `outcome`: computes the model's output for some inputs in its current state, in eval mode.
+    """
+    norms = {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, BatchNorm)
+        and all(module.state_dict().get(part) is not None for part in ("weight", "bias", "running_mean", "running_var"))
+    }
+    if not norms or _fold_all(outcome, norms.values()):
+        return norms
+    # Some models read a statistic, or share a weight: most normalisations can be folded all the same.
+    return {name: norm for name, norm in norms.items() if _fold_all(outcome, [norm])}
+
+
+@torch.no_grad()
+def _fold_all(outcome: Callable[[], Tensor], norms: Iterable[BatchNorm]) -> bool:
+    """Fold all of them. If that changes the outcome, undo it and return False."""
+    before = outcome()
+    kept = [(norm, {name: t.clone() for name, t in norm.state_dict().items()}) for norm in norms]
+    for norm, state in kept:
+        parts = (state[part].numpy() for part in ("weight", "bias", "running_mean", "running_var"))
+        weight, bias = fold(norm.eps, *parts)
+        new = {"weight": weight, "bias": bias, "running_mean": np.zeros_like(bias), "running_var": np.ones_like(bias)}
+        norm.load_state_dict({**state, **{name: torch.from_numpy(value) for name, value in new.items()}})
+    if bool((outcome() - before).abs().max() <= 1e-3 * before.std()):  # False for NaN
+        return True
+    for norm, state in kept:
+        norm.load_state_dict(state)
+    return False
+
+
+def parameters_by_class(model: nn.Module, call: RunningCall) -> dict[str, int]:
+    """Number of parameters by class of the candidate: each parameter belongs to the innermost such module that holds it."""
+    own = {module_name(path) for path in call.sources}
+    shares: dict[str, int] = {}
+    owner: dict[str, str] = {"": type(model).__name__}
+    counted: set[int] = set()
+    for name, module in model.named_modules():
+        parent = owner.get(name.rpartition(".")[0], type(model).__name__)
+        owner[name] = type(module).__name__ if type(module).__module__ in own else parent
+        for parameter in module.parameters(recurse=False):
+            if id(parameter) not in counted:
+                counted.add(id(parameter))
+                shares[owner[name]] = shares.get(owner[name], 0) + parameter.numel()
+    return shares
+
+
+@contextmanager
+def recorded_sizes(call: RunningCall) -> Iterator[dict[str, list[str]]]:
+    """While active, record for each class of the candidate the sizes that its instances return, without repeats in a row."""
+    own = {module_name(path) for path in call.sources}
+    sizes: dict[str, list[str]] = {}
+
+    def note(module: nn.Module, _: Any, output: Any) -> None:
+        if type(module).__module__ in own and isinstance(output, Tensor) and output.ndim > 1:
+            found = sizes.setdefault(type(module).__name__, [])
+            size = "x".join(map(str, output.shape[1:]))
+            if len(found) < MAX_SIZES and found[-1:] != [size]:
+                found.append(size)
+
+    hook = torch.nn.modules.module.register_module_forward_hook(note)
+    try:
+        yield sizes
+    finally:
+        hook.remove()
+
+
+def array(descriptor: int) -> np.ndarray:
+    """A private copy of a `.npy` file, so that changes to it cannot reach another process."""
+    with open(descriptor, "rb", closefd=False) as file:
+        file.seek(0)
+        return np.asarray(np.load(file, allow_pickle=False))

@@ -1,0 +1,59 @@
+"""The interface of a task, and what it is opened from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from sandbox.sandbox import Sandbox
+from sandbox.tasks.common.job import Job, Measured, Progress, StageFailure
+
+
+@dataclass(frozen=True)
+class TaskTables:
+    """Everything that a task is opened from."""
+
+    task: Mapping[str, Any]
+    """The table `[task]`."""
+    budget: Mapping[str, Any]
+    """The table `[budget]`, of one evaluation."""
+    bounds: Mapping[str, float]
+    """Upper bounds by objective, checked before training where possible."""
+    files: tuple[str, ...]
+    """The seed's files, relative to `folder`."""
+    cache: Path
+    """The folder for decoded data."""
+    wanted: Collection[str] = ()
+    """Names of all quantities to measure. Others may be left out, unless they cost nothing."""
+    folder: Path = Path()
+    """The seed's folder."""
+
+
+class Task(Protocol):
+    title: str
+    """One or two sentences: what the model is for."""
+    objectives: tuple[str, ...]
+    """Names of the quantities it measures."""
+    directions: Mapping[str, str] = {}
+    """`max` or `min` by objective, if the task itself defines it; these are a run's objectives if it names none."""
+    entry_points: frozenset[str] | None = None
+    """Names that it may call on the seed's program; None: `build_model` and the others of image classification."""
+    pins: Mapping[str, str] = {}
+    """Added to the table `[task]` of a run, so that a later process of the run opens the same task."""
+    provenance: Mapping[str, str] = {}
+    """What its measurements depend on apart from the code: name -> text or digest. Recorded, and compared on resume."""
+
+    def facts(self) -> Mapping[str, str]:
+        """What a researcher needs to know to choose a change, as label -> sentence; shown in every prompt."""
+        ...
+
+    def evaluate(
+        self, job: Job, sandbox: Sandbox, progress: Callable[[Progress], None] | None = None
+    ) -> Measured | StageFailure:
+        """Evaluate one candidate. `progress` may be called meanwhile, in this thread.
+
+        Raises SandboxUnavailable when the machine is at fault.
+        """
+        ...

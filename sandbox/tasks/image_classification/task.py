@@ -1,0 +1,43 @@
+"""The task `image-classification` as the trusted side opens it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from sandbox.data import load
+from sandbox.sandbox import Sandbox
+from sandbox.tasks.common.job import Job, Measured, Progress, StageFailed, StageFailure
+from sandbox.tasks.common.task import Task, TaskTables
+from sandbox.tasks.image_classification.evaluation import ImageEvaluation
+from sandbox.tasks.image_classification.facts import facts
+from sandbox.tasks.image_classification.settings import OBJECTIVES, ImageSettings
+
+
+class ImageClassification(Task):
+    """The task `image-classification`. Objectives: see `facts`."""
+
+    objectives: tuple[str, ...] = OBJECTIVES
+
+    @classmethod
+    def open(cls, tables: TaskTables) -> ImageClassification:
+        """Raises TaskError."""
+        return cls(ImageSettings.read(tables), tables.cache)
+
+    def __init__(self, settings: ImageSettings, cache: Path) -> None:
+        """Decodes the data set into `cache` if it is not there yet. Raises TaskError."""
+        self._settings = settings
+        self._data = load(settings.request, cache)
+        self.title = f"Classify images into {self._data.num_classes} classes."
+
+    def evaluate(
+        self, job: Job, sandbox: Sandbox, progress: Callable[[Progress], None] | None = None
+    ) -> Measured | StageFailure:
+        """Raises SandboxUnavailable when the machine is at fault. `progress` is called in this thread."""
+        try:
+            return ImageEvaluation(self._settings, self._data, job, sandbox, progress).run()
+        except StageFailed as failed:
+            return failed.failure
+
+    def facts(self) -> dict[str, str]:
+        return facts(self._settings, self._data)

@@ -1,0 +1,252 @@
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sandbox import data
+from sandbox.data import SPLITS, Dataset, load
+from sandbox.isolation import landlock, levels
+from sandbox.launch.client import ForkServerSandbox
+from sandbox.sandbox import TaskError
+from sandbox.tasks import open_task
+from sandbox.tasks.common.job import Job, Measured
+
+ROOT = Path(data.__file__).parents[2]
+
+# Every result ever measured stands on these: another number here means another data set, and `-v1` must become `-v2`.
+SPLIT_HASHES = {
+    "train": "fd062a6e98f38d28cc19074b441143d5",
+    "validation": "39879fe26bb79d5f48d9bd77324b6fd7",
+    "test": "e5ce0a7a08dd309eaa6695d6b445d42f",
+}
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def digits(cache):
+    return load("digits", cache)
+
+
+def rows(dataset: Dataset, split):
+    """Images with their labels, as a set of bytes."""
+    images, labels = np.load(dataset.images(split)), np.load(dataset.labels(split))
+    return [image.tobytes() + bytes([label]) for image, label in zip(images, labels, strict=True)]
+
+
+def test_the_facts_of_the_digits(digits):
+    assert (digits.num_classes, digits.channels, digits.height, digits.width) == (10, 1, 8, 8)
+    assert dict(digits.sizes) == {"train": 1087, "validation": 355, "test": 355}
+    images = np.load(digits.images("train"))
+    assert images.dtype == np.uint8
+    assert images.shape == (1087, 1, 8, 8)
+    assert images.max() == 255
+    assert digits.mean == pytest.approx(((images / 255).mean(),), abs=1e-4)
+    assert digits.std == pytest.approx(((images / 255).std(),), abs=1e-4)
+    assert digits.labels("train").name == "train.labels.npy"
+
+
+def test_splits_are_disjoint_and_make_up_the_whole(digits):
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    whole = (bunch.images * (255 / 16)).round().astype("uint8")
+    expected = sorted(image.tobytes() + bytes([label]) for image, label in zip(whole, bunch.target, strict=True))
+    assert len(set(expected)) == len(expected)  # no image is there twice, so that sets can tell the splits apart
+    found = {split: rows(digits, split) for split in SPLITS}
+    assert sorted(row for part in found.values() for row in part) == expected
+    assert not set(found["train"]) & set(found["validation"])
+    assert not set(found["train"]) & set(found["test"])
+    assert not set(found["validation"]) & set(found["test"])
+
+
+def test_splits_hold_a_fifth_of_every_class(digits):
+    counts = {split: np.bincount(digits.targets(split), minlength=10) for split in SPLITS}
+    total = sum(counts.values())
+    assert (counts["validation"] == total // 5).all()
+    assert (counts["test"] == total // 5).all()
+
+
+def test_splits_are_shuffled(digits):
+    labels = digits.targets("train")
+    assert (np.diff(labels) != 0).mean() > 0.8
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_splits_are_the_same_for_ever(digits, split):
+    digest = hashlib.sha256(np.load(digits.images(split)).tobytes() + digits.targets(split).astype("<i8").tobytes())
+    assert digest.hexdigest()[:32] == SPLIT_HASHES[split]
+
+
+def test_a_second_load_reads_what_is_there(digits, cache):
+    stamps = {path: path.stat().st_mtime_ns for path in cache.rglob("*")}
+    assert load("digits", cache) == digits
+    assert {path: path.stat().st_mtime_ns for path in cache.rglob("*")} == stamps
+
+
+def test_several_processes_may_fill_one_cache_at_once(tmp_path):
+    # All start to write before the first has finished: each waits for the others after its images are read.
+    program = """
+import sys, time
+from pathlib import Path
+from sandbox import data
+
+cache, me, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+from sandbox.data import embedded
+
+
+class Slow(embedded.Digits):
+    def images(self, part):
+        found = super().images(part)
+        (cache / f"ready{me}").touch()
+        while len(list(cache.glob("ready*"))) < count:
+            time.sleep(0.01)
+        return found
+
+    def sample(self):
+        return super().images("train")
+
+
+embedded.EMBEDDED = {"digits": Slow}
+print(data.load("digits", cache).sizes["test"])
+"""
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    running = [
+        subprocess.Popen([*command, str(i), "4"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for i in range(4)
+    ]
+    ended = [(process.communicate(timeout=120), process.returncode) for process in running]
+    assert [code for _, code in ended] == [0] * 4, ended
+    assert [out.strip() for (out, _), _ in ended] == ["355"] * 4
+    assert sorted(p.name for p in tmp_path.iterdir() if not p.name.startswith("ready")) == ["digits-v1"]
+    assert len(rows(load("digits", tmp_path), "test")) == 355
+
+
+def test_a_load_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
+    def broken(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "save", broken)
+    with pytest.raises(OSError, match="No space left"):
+        load("digits", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_data_set_is_the_users_mistake(tmp_path):
+    with pytest.raises(TaskError, match=r"there is no data set 'mnist'; known: digits; or a hub id"):
+        load("mnist", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../digits", "", "digits/..", "digits-v1"])
+def test_a_name_cannot_be_a_path(name, tmp_path):
+    with pytest.raises(TaskError):
+        load(name, tmp_path)
+
+
+def test_a_cache_that_cannot_be_written_is_an_os_error(tmp_path):
+    (tmp_path / "file").write_text("in the way")  # a mode would not stop root
+    with pytest.raises(OSError):
+        load("digits", tmp_path / "file" / "cache")
+
+
+class Spy:
+    """Passes calls on to a sandbox and keeps what it was given."""
+
+    def __init__(self, sandbox):
+        self.level, self.run_it = sandbox.level, sandbox.run
+        self.calls, self.bytes = [], []
+
+    def run(self, call, watch=None):
+        self.calls.append(call)
+        self.bytes.append(b"".join(path.read_bytes() for path in call.inputs.values()))
+        return self.run_it(call, watch)
+
+    def close(self):
+        """The fixture closes the sandbox."""
+
+
+@pytest.fixture(scope="module")
+def spied(cache):
+    sandbox = ForkServerSandbox("contained" if landlock.abi() else "none")
+    spy = Spy(sandbox)
+    source = (ROOT / "seeds/tiny_cnn/model.py").read_text()
+    task = open_task({"dataset": "digits"}, {"epochs": 1}, {}, ("model.py",), cache)
+    for split in ("validation", "test"):
+        assert isinstance(task.evaluate(Job({"model.py": source}, 0, split=split), spy), Measured)
+    sandbox.close()
+    return spy
+
+
+def test_the_only_labels_that_enter_a_sandbox_are_those_of_training(spied, digits):
+    given = [(call.entry.partition(":")[2], sorted(call.inputs)) for call in spied.calls]
+    assert given == 2 * [
+        ("smoke", []),
+        ("fit", ["images", "labels"]),
+        *(3 * [("predict", ["images", "weights"])]),
+    ]
+    files = {path for call in spied.calls for path in call.inputs.values() if path.is_relative_to(digits.folder)}
+    assert files == {digits.images("train"), digits.labels("train")}
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_no_input_holds_the_labels_in_any_usual_form(split, spied, digits):
+    labels = digits.targets(split)
+    shapes = [labels, np.eye(10)[labels]]
+    forms = [a.astype(kind)[50:90].tobytes() for a in shapes for kind in ("<i8", "<i4", "u1", "<f4", "<f8")]
+    train = np.load(digits.labels("train"))[50:90].tobytes()
+    assert any(train in given for given in spied.bytes)  # this way of looking does find labels
+    assert not [form for form in forms if any(form in given for given in spied.bytes)]
+
+
+def test_images_of_the_test_split_are_seen_by_nobody_who_is_measured_on_validation(spied, digits):
+    images = np.load(digits.images("test"))
+    half = len(spied.bytes) // 2
+    assert any(images[7].tobytes() in given for given in spied.bytes[half:])
+    assert not any(image.tobytes() in given for given in spied.bytes[:half] for image in images)
+
+
+def test_no_option_or_text_of_a_call_holds_labels(spied, digits):
+    for call in spied.calls:
+        assert all(not isinstance(v, list) or len(v) <= 3 for v in call.options.values())
+        assert call.sources.keys() == {"model.py"}
+
+
+def test_published_copies_of_the_data_lie_outside_of_what_a_sandbox_may_read():
+    import sklearn.datasets
+
+    copy = Path(sklearn.datasets.__path__[0], "data", "digits.csv.gz").resolve()
+    assert copy.is_file()
+    assert any(copy.is_relative_to(hidden) for hidden in levels.hidden_paths())
+    whole, listed = levels.readable_around()
+    assert not any(copy.is_relative_to(path) for path in whole)
+    assert not any(Path(path) in [Path(h) for h in levels.hidden_paths()] for path in listed)
+
+
+def test_data_that_lies_in_what_a_sandbox_may_read_is_closed_to_it(tmp_path, monkeypatch):
+    for name in ("libraries", "images"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr(levels, "readable_paths", lambda: [str(tmp_path)])
+    monkeypatch.setattr(levels, "_concealed", set())
+    with pytest.raises(TaskError):  # there is nothing in it; it is closed all the same
+        load(str(tmp_path / "images"), tmp_path / "cache")
+    assert str(tmp_path / "images") in levels.hidden_paths()
+    levels._around.cache_clear()
+    whole, _ = levels.readable_around()
+    assert whole == [str(tmp_path / "libraries")]
+    levels._around.cache_clear()
+
+
+def test_what_training_needs_is_readable_all_the_same():
+    import torch
+
+    whole, listed = levels.readable_around()
+    for module in (torch, np, hashlib):
+        path = Path(module.__file__).resolve()
+        assert any(path.is_relative_to(p) for p in whole)
+    assert set(map(str, Path(np.__file__).resolve().parents[1:2])) <= {*whole, *listed}  # imports list this folder
