@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sandbox.data.dataset import SPLITS, DataRequest, Dataset, Split, labels_name
 from sandbox.data.decoding import Corrupt, common_shape, decode, in_threads
+from sandbox.data.files import written_at_once
 from sandbox.data.sources import Source
 from sandbox.data.splits import Rows, assign_rows, number_classes
 from sandbox.sandbox import TaskError
@@ -34,7 +33,9 @@ def open_dataset(source: Source, request: DataRequest, cache: Path) -> Dataset:
     """Open the data set in its folder in `cache`; write the folder first if it does not exist."""
     folder = cache / _folder_name(source, request)
     if not folder.is_dir():
-        _write(folder, source, request)
+        with written_at_once(folder) as temporary:
+            (temporary / "labels").mkdir()
+            (temporary / "facts.json").write_text(json.dumps(_decode_all(temporary, source, request)))
     facts: dict[str, Any] = json.loads((folder / "facts.json").read_text())
     facts |= {key: tuple(facts.get(key, ())) for key in ("mean", "std", "class_names", "notes")}
     names = facts["class_names"]
@@ -51,23 +52,6 @@ def _folder_name(source: Source, request: DataRequest) -> str:
     content = json.dumps([FORMAT, source.key, changed], sort_keys=True)
     slug = re.sub(r"[^a-z0-9]+", "-", Path(request.dataset).name.lower()).strip("-")[:40] or "data"
     return f"{slug}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
-
-
-def _write(folder: Path, source: Source, request: DataRequest) -> None:
-    """Write all files and rename the folder in one step: another process may be doing the same."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        (temporary / "labels").mkdir()
-        facts = _decode_all(temporary, source, request)
-        (temporary / "facts.json").write_text(json.dumps(facts))
-        try:
-            os.replace(temporary, folder)
-        except OSError:
-            if not folder.is_dir():  # if it is, another process was first, with the same content
-                raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _decode_all(folder: Path, source: Source, request: DataRequest) -> dict[str, Any]:

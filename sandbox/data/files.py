@@ -6,8 +6,10 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,6 +73,22 @@ def fingerprint(folder: Path, paths: Sequence[str], cache: Path) -> str:
         file.write(whole.hexdigest())
     os.replace(temporary, saved)
     return whole.hexdigest()
+
+
+@contextmanager
+def written_at_once(folder: Path) -> Iterator[Path]:
+    """Yield a temporary folder, and rename it to `folder` when it is filled: another process may be filling the same one."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        yield temporary
+        try:
+            os.replace(temporary, folder)
+        except OSError:
+            if not folder.is_dir():  # if it is, another process was first, with the same content
+                raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _walk(folder: Path) -> Iterator[str]:

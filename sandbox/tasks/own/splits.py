@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sandbox.data import SPLITS, Split
+from sandbox.data.files import written_at_once
 from sandbox.sandbox import TaskError
 
 if TYPE_CHECKING:
@@ -102,22 +100,12 @@ def _digest(tables: Mapping[str, Arrays]) -> str:
 
 
 def _write(folder: Path, tables: Mapping[str, Arrays]) -> None:
-    """Write all files and rename the folder in one step: another process may be doing the same."""
     import numpy as np
 
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
+    with written_at_once(folder) as temporary:
         for table, arrays in tables.items():
             for i, values in enumerate(arrays.values()):
                 np.save(temporary / f"{table}.{i}.npy", values)
-        try:
-            os.replace(temporary, folder)
-        except OSError:
-            if not folder.is_dir():  # if it is, another process was first, with the same content
-                raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _arrays(value: Any, where: str) -> dict[str, np.ndarray]:
