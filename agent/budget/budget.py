@@ -12,8 +12,9 @@ from agent.budget.clock import HOUR, SYSTEM_CLOCK, Clock, RunTime
 from agent.budget.forecast import Forecast, compute_forecast
 from agent.budget.limits import LIMITS, AmountLimit, Need, RunLimits, TimeLimit, amount_text, reserve_text
 from agent.budget.spend import NO_GUESS, Guess, Spend
+from agent.journal.codec import Row
 from agent.journal.events import Event, RunEnded, RunStarted
-from agent.journal.tracker import Row, Tracker
+from agent.journal.tracker import Tracker
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Budget:
     def see(self, event: Event) -> None:
         """Each event of this process. The time of the run passes between RunStarted and RunEnded."""
         with self._lock:
-            self._update_time()
+            self._time()
             if isinstance(event, RunStarted) and self._began is None:
                 self._began = self._clock.seconds()
                 if self.spend.started is None or event.until_restarted:
@@ -118,30 +119,31 @@ class Budget:
     def seconds_left(self) -> float | None:
         """Until what is under way must end, the grace included. None: there is no such limit; 0: at once."""
         with self._lock:
-            time = self._update_time()
+            time = self._time()
             left = [limit.seconds_left(self.limits, time) for limit in self._time_limits()]
         return max(0.0, min(left) + self.limits.grace_seconds) if left else None
 
     def late(self) -> Refusal | None:
         """Is the time of the search over? What is under way may go on for the grace."""
         with self._lock:
-            time = self._update_time()
+            time = self._time()
             late = (limit for limit in self._time_limits() if limit.seconds_left(self.limits, time) <= 0)
             return next((_time_refusal(limit, self.limits, time) for limit in late), None)
 
     def forecast(self, planned: int | None = None) -> Forecast:
         """See `compute_forecast`. `planned`: candidates that the schedule proposes if nothing stops it."""
         with self._lock:
-            return compute_forecast(self.limits, self.spend, self._update_time(), self._slots, self._concurrency, planned=planned)
+            return compute_forecast(self.limits, self.spend, self._time(), self._slots, self._concurrency, planned=planned)
 
-    def _update_time(self) -> RunTime:
+    def _time(self) -> RunTime:
+        """As of now; `spend.seconds` follows."""
         if self._began is not None:
             self.spend.seconds = self._earlier_seconds + self._clock.seconds() - self._began
         return RunTime(self.spend.seconds, self.spend.started, self._clock.wall(), self._clock.zone)
 
     def _first_refusal(self, seconds: float, need_of: Callable[[AmountLimit], Need | None]) -> Refusal | None:
         """By the first limit that does not allow a step. `seconds`: that it needs; `need_of`: what it takes of an amount."""
-        time = self._update_time()
+        time = self._time()
         for limit in LIMITS:
             if getattr(self.limits, limit.key) is None:
                 continue

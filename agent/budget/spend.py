@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from agent.core.running_mean import RunningMean
+from agent.journal.codec import Row
 from agent.journal.events import Answered, Bred, Event, Proposed, SeedRepeated, Settled
-from agent.journal.tracker import Row, TrackedCandidate, Tracker
+from agent.journal.tracker import TrackedCandidate, Tracker
 from agent.population.candidate import SEED_ID, Individual
 
 _SOON = 1 / 50
@@ -188,7 +189,7 @@ class Spend:
         return True
 
     def _count_proposal(self, id: str) -> None:
-        if self._first_time("drawn", id):
+        if self._first_time("proposed", id):
             self.variants += 1
 
     def _count_answer(self, call: str, usd: float | None, tokens: int, seconds: float) -> None:

@@ -38,6 +38,9 @@ from agent.population.candidate import SEED_ID, Candidate, Duplicate, Evidence, 
 
 Json = dict[str, Any]
 
+Row = tuple[float, str, str, Json]
+"""Of a journal: (time in seconds since the epoch, kind, key, data)."""
+
 
 def write_event(event: Event) -> tuple[str, str, Json]:
     """(kind, key, data). Kind and key together identify an event: recorded twice, it is kept once."""

@@ -235,7 +235,7 @@ class StopRequested:
 
 @dataclass(frozen=True)
 class ForecastUpdated:
-    """How far the run will get, computed anew. Not in the journal, from which it can be computed at any time."""
+    """How far the run will get, as computed now. Not in the journal, from which it can be computed at any time."""
 
     text: str
     announce: bool

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from agent.core.errors import MachineError
-from agent.journal.codec import write_event
+from agent.journal.codec import Row, write_event
 from agent.journal.events import Event
 
 _SCHEMA = """
@@ -53,9 +53,6 @@ CREATE VIEW IF NOT EXISTS lessons AS
 
 _PARSED_AT_ONCE = 500
 """Rows of which the JSON is parsed together."""
-
-Row = tuple[float, str, str, dict[str, Any]]
-"""(time in seconds since the epoch, kind, key, data)"""
 
 
 class LlmTotals(NamedTuple):

@@ -9,15 +9,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from agent.journal.codec import read_candidate
+from agent.journal.codec import Row, read_candidate
 from agent.journal.events import Answered, Asked, Bred, Event, Proposed, Repaired, SeedRepeated, Settled
 from agent.llm import Completion
 from agent.population.candidate import Candidate, Variant
-
-Row = tuple[float, str, str, Mapping[str, Any]]
-"""Of the journal: time in seconds since the epoch, kind, key, data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +36,7 @@ class TrackedCandidate:
     candidate: Candidate | None = None
     """None where the journal was read for costs alone."""
     variant: Variant | None = None
-    """Its parsed program, once this process has seen it."""
+    """Its program. None before it has one, and where an earlier process of the run bred it."""
     asking: bool = False
     """A model call is out."""
     evaluating: bool = False
@@ -57,7 +53,7 @@ class TrackedCandidate:
     answer: str = ""
     """The last answer: what the candidate was made of, or failed by."""
     models: tuple[str, ...] = ()
-    """Those that answered, in the order of their first answers: another than the drawn one where one stood in."""
+    """Those that answered, in the order of their first answers: others than the proposed one where they stood in."""
     breeding_costs: CallCosts | None = None
     """What its calls had cost when it first had a program, or failed to get one; None before."""
 
@@ -71,9 +67,9 @@ class TrackedCandidate:
         """Of its model calls and its evaluation together."""
         return self.llm_seconds + self.evaluation_seconds
 
-    def model_for(self, drawn: str) -> str:
-        """The model that a recipe's result is credited to: the drawn one, unless only others answered."""
-        return drawn if drawn in self.models or not self.models else self.models[-1]
+    def model_for(self, proposed: str) -> str:
+        """The model that a recipe's result is credited to: the proposed one, unless only others answered."""
+        return proposed if proposed in self.models or not self.models else self.models[-1]
 
     def add_answer(self, model: str, usd: float | None, tokens: int, seconds: float, text: str) -> None:
         """One more model call was answered. `usd`: None for an unknown price."""
@@ -94,7 +90,10 @@ class TrackedCandidate:
 
 
 class Tracker:
-    """Safe from several threads. What it knows already changes nothing: events that a resume passes by, rows read twice."""
+    """All candidates of a run. Safe from several threads.
+
+    What it knows already changes nothing: an event that a resume passes by again, a row that is read twice.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -136,7 +135,7 @@ class Tracker:
             id, _, call = key.partition("/")
             match kind:
                 case "drawn":
-                    self._propose(id, read_candidate(dict(data)) if candidates else None)
+                    self._propose(id, read_candidate(data) if candidates else None)
                 case "asked":
                     self._ask(id, int(call))
                 case "answered":

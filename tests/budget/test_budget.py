@@ -1,216 +1,82 @@
 import dataclasses
-import heapq
 import itertools
-import math
 import queue
 import random
 import threading
 import time
-from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
-from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.budget import Budget, Clock, Guess, RunLimits, Spend, check_prices
-from agent.budget.clock import RunTime, next_time
-from agent.budget.forecast import compute_forecast
-from agent.core.errors import UserError
+from agent.budget import Budget, Guess, RunLimits, Spend
 from agent.core.objectives import Fitness
-from agent.genome import Genome
-from agent.journal.events import Answered, Asked, Bred, Proposed, RunEnded, RunStarted, SeedRepeated, Settled
+from agent.journal.events import Answered, Asked, Bred, Proposed, RunEnded, SeedRepeated, Settled
 from agent.journal.replay import read_replay
 from agent.journal.store import Journal
-from agent.llm import Completion, Usage
-from agent.population.candidate import SEED_ID, Candidate, Duplicate, Evidence, Failure, Individual, Variant
-from agent.run import config
+from agent.population.candidate import SEED_ID, Candidate, Failure, Individual, Variant
 from agent.run.context import RunContext
 from agent.run.evaluation import EvaluationPool, Evaluator, EvaluatorSettings
 from sandbox.pool.lanes import Lanes
 from sandbox.tasks.common.job import StageFailure
-
-BERLIN = ZoneInfo("Europe/Berlin")
-GENOME = Genome({"model.py": "class Net:\n    width = 8\n"})
-SEED = Individual(Candidate(SEED_ID, 0), GENOME, Fitness({"accuracy": 0.5}), Evidence({"fit": 40.0, "predict": 20.0}))
-START = RunStarted({}, "full", ())
-
-
-def at(text, zone=BERLIN):
-    """A moment from its local time; of two the first."""
-    return datetime.fromisoformat(text).replace(tzinfo=zone).timestamp()
-
-
-class Hands:
-    """A clock that is set by hand."""
-
-    def __init__(self, wall=None):
-        self.seconds, self.wall = 1000.0, at("2025-06-01 22:00") if wall is None else wall
-        self.clock = Clock(lambda: self.seconds, lambda: self.wall, BERLIN)
-
-    def pass_(self, seconds):
-        self.seconds += seconds
-        self.wall += seconds
-
-    def time(self, budget):
-        return RunTime(budget.spend.seconds, budget.spend.started, self.wall, BERLIN)
-
-
-@pytest.fixture
-def hands():
-    return Hands()
-
-
-def begun(hands, guess=None, slots=1, concurrency=1, **limits):
-    budget = Budget(RunLimits(**limits), slots=slots, concurrency=concurrency, clock=hands.clock, guess=guess or Guess())
-    budget.see(START)
-    return budget
-
-
-def answer(usd, tokens=(0, 0), seconds=1.0):
-    return Completion("code", "stop", Usage(*tokens), usd, seconds, "gpt-x")
-
-
-def draw(budget, *ids):
-    for id in ids:
-        budget.see(Proposed(Candidate(id, 0)))
-
-
-def ask(budget, id, call=0):
-    budget.see(Asked(id, call, "gpt-x", (), None, None))
-
-
-def breed(budget, id, usd=0.0, tokens=(0, 0), seconds=1.0):
-    """From being drawn to having its code, with one call."""
-    draw(budget, id)
-    ask(budget, id)
-    budget.see(Answered(id, 0, answer(usd, tokens, seconds)))
-    budget.see(Bred(Variant(Candidate(id, 0), GENOME)))
-
-
-def settle(budget, id, seconds=None, gpus=0.0):
-    """Trained if it was evaluated, else found to be there already."""
-    candidate = Candidate(id, 0)
-    trained = Individual(candidate, GENOME, Fitness({"accuracy": 0.5}))
-    budget.see(Settled(Duplicate(candidate, SEED_ID) if seconds is None else trained, seconds, gpus))
-
-
-def raise_child(budget, id, usd=0.0, tokens=(0, 0), seconds=None, gpus=0.0):
-    breed(budget, id, usd, tokens)
-    settle(budget, id, seconds, gpus)
-
-
-class TestLimits:
-    def test_without_limits_everything_is_admitted(self, hands):
-        budget = begun(hands)
-        raise_child(budget, "0001", usd=1e6, tokens=(10**9, 10**9), seconds=1e6, gpus=8)
-        hands.pass_(1e9)
-        assert budget.admits_breeding() is None
-        assert budget.admits_evaluation("0001") is None
-        assert budget.seconds_left() is None
-
-    @pytest.mark.parametrize(
-        ("key", "value"),
-        [
-            *(("hours", 0), ("usd", -1.0), ("tokens", 0), ("gpu_hours", math.nan), ("variants", 0), ("usd", math.inf)),
-            *(("reserve", 0.95), ("reserve", -0.1), ("grace_seconds", -1)),
-            *(("until", "25:00"), ("until", "7 o'clock"), ("until", "")),
-        ],
-    )
-    def test_a_limit_that_makes_no_sense_is_refused_by_its_name(self, key, value):
-        with pytest.raises(ValueError, match=f"^{key} "):
-            RunLimits(**{key: value})
-
-    def test_they_are_a_section_of_the_configuration_and_come_back_from_its_file(self, tmp_path):
-        (tmp_path / "model.py").write_text("class Net: ...\n")
-        flags = {"limits": {"hours": 8.0, "until": "7:30", "usd": 5.0, "tokens": 10**6, "gpu_hours": 2.5, "variants": 100}}
-        loaded = config.load(str(tmp_path / "model.py"), None, flags, ["limits.reserve=0.2"])
-        assert loaded.limits == RunLimits(8.0, "7:30", 5.0, 10**6, 2.5, 100, 0.2)
-        (tmp_path / "config.toml").write_text(loaded.to_toml())
-        assert config.read(tmp_path / "config.toml").limits == loaded.limits
-
-    @pytest.mark.parametrize(
-        ("text", "said"),
-        [
-            ("limits.usd=0", "limits: usd must be"),
-            ("limits.hour=3", "unknown key limits.hour"),
-            ("limits.until=late", "until must be"),
-        ],
-    )
-    def test_a_mistake_in_the_section_is_the_users(self, tmp_path, text, said):
-        (tmp_path / "model.py").write_text("class Net: ...\n")
-        with pytest.raises(UserError, match=said):
-            config.load(str(tmp_path / "model.py"), None, {}, [text])
-
-    @pytest.mark.parametrize(
-        ("flag", "value"),
-        [("--hours", "0"), ("--until", "24:00"), ("--usd", "0"), ("--tokens", "0"), ("--gpu-hours", "-1"), ("--variants", "0")],
-    )
-    def test_the_flags_reach_the_section(self, evolve, tmp_path, flag, value):
-        (tmp_path / "model.py").write_text("class Net: ...\n")
-        done = evolve("run", tmp_path / "model.py", "--llm", "offline", "--out", tmp_path / "run", flag, value)
-        assert done.returncode == 2
-        assert f"limits: {flag[2:].replace('-', '_')} must be" in done.stderr
-        assert not (tmp_path / "run").exists()
-
-
-class TestPrices:
-    PRICES = {"gpt-x": (1e-6, 2e-6)}
-
-    def test_dollars_cannot_be_limited_for_a_model_of_unknown_price(self):
-        with pytest.raises(UserError, match=r'price of local/lama is unknown: give llm\.prices\."local/lama"'):
-            check_prices(RunLimits(usd=5.0), ["gpt-x", "local/lama"], self.PRICES.get)
-
-    def test_other_limits_need_no_prices(self):
-        check_prices(RunLimits(hours=1, tokens=5), ["local/lama"], self.PRICES.get)
-
-    def test_known_prices_and_the_offline_model_pass(self):
-        check_prices(RunLimits(usd=5.0), ["gpt-x", "offline"], self.PRICES.get)
+from tests.budget.simulation import (
+    GENOME,
+    SEED,
+    START,
+    Hands,
+    Run,
+    answer,
+    ask,
+    breed,
+    draw,
+    run_candidate,
+    settle,
+    start_budget,
+)
 
 
 class TestCeilings:
     def test_dollars_are_spent_up_to_the_reserve(self, hands):
-        budget = begun(hands, usd=1.0, reserve=0.2)
-        raise_child(budget, "0001", usd=0.4)
+        budget = start_budget(hands, usd=1.0, reserve=0.2)
+        run_candidate(budget, "0001", usd=0.4)
         assert budget.admits_breeding() is None  # 0.4 + 0.4 of 0.8
-        raise_child(budget, "0002", usd=0.4)
+        run_candidate(budget, "0002", usd=0.4)
         refusal = budget.admits_breeding()
         assert refusal.limit == "usd"
         assert refusal.reason == "usd: 0.80 spent of 1.00, of which 0.20 are kept in reserve; what comes next needs 0.40"
 
     def test_what_is_kept_in_reserve_is_there_for_what_follows(self, hands):
-        budget = begun(hands, usd=1.0, hours=1.0, gpu_hours=1.0, reserve=0.5)
-        raise_child(budget, "0001", usd=0.5, seconds=1800, gpus=1)
+        budget = start_budget(hands, usd=1.0, hours=1.0, gpu_hours=1.0, reserve=0.5)
+        run_candidate(budget, "0001", usd=0.5, seconds=1800, gpus=1)
         hands.pass_(1800)
         assert budget.admits_breeding()
         assert budget.admits_evaluation("0001")
-        later = begun(hands, usd=1.0, hours=1.0, gpu_hours=1.0, reserve=0.0)
-        raise_child(later, "0001", usd=0.5, seconds=1800, gpus=1)
+        later = start_budget(hands, usd=1.0, hours=1.0, gpu_hours=1.0, reserve=0.0)
+        run_candidate(later, "0001", usd=0.5, seconds=1800, gpus=1)
         hands.pass_(1800)
         assert later.admits_breeding() is None
         assert later.admits_evaluation("0002") is None
 
     def test_children_in_flight_count_at_what_children_cost(self, hands):
-        budget = begun(hands, usd=1.0, reserve=0)
-        raise_child(budget, "0001", usd=0.25)
+        budget = start_budget(hands, usd=1.0, reserve=0)
+        run_candidate(budget, "0001", usd=0.25)
         draw(budget, "0002", "0003")
         assert budget.admits_breeding() is None
         draw(budget, "0004")
         assert budget.admits_breeding().reason == "usd: 0.25 spent and 0.75 in flight of 1.00; what comes next needs 0.25"
 
     def test_a_child_that_was_admitted_may_ask_though_no_other_is(self, hands):
-        budget = begun(hands, usd=1.0, reserve=0)
-        raise_child(budget, "0001", usd=0.4)
+        budget = start_budget(hands, usd=1.0, reserve=0)
+        run_candidate(budget, "0001", usd=0.4)
         draw(budget, "0002")
         assert budget.admits_breeding()
         assert budget.admits_call("0002") is None
         assert budget.admits_call("0002") is None  # asking again does not reserve twice
 
     def test_calls_that_are_out_count_and_a_child_that_may_not_ask_is_given_up(self, hands):
-        budget = begun(hands, usd=1.0, tokens=10_000, reserve=0)
-        raise_child(budget, "0001", usd=0.4, tokens=(10, 10))
+        budget = start_budget(hands, usd=1.0, tokens=10_000, reserve=0)
+        run_candidate(budget, "0001", usd=0.4, tokens=(10, 10))
         draw(budget, "0002", "0003")
         assert budget.admits_call("0002") is None
         said = "usd: 0.40 spent and 0.40 in flight of 1.00; what comes next needs 0.40"
@@ -218,7 +84,7 @@ class TestCeilings:
         assert budget.spend.in_flight == 1
 
     def test_no_call_is_paid_for_whose_child_could_not_be_evaluated_in_time(self, hands):
-        budget = begun(hands, hours=1.0, reserve=0, grace_seconds=0)
+        budget = start_budget(hands, hours=1.0, reserve=0, grace_seconds=0)
         budget.see(Settled(SEED, 600.0))
         draw(budget, "0001", "0002")
         hands.pass_(3000)
@@ -227,14 +93,14 @@ class TestCeilings:
         assert budget.admits_call("0002").limit == "hours"
 
     def test_a_call_over_the_tokens_is_refused(self, hands):
-        budget = begun(hands, tokens=100)
-        raise_child(budget, "0001", tokens=(50, 10))
+        budget = start_budget(hands, tokens=100)
+        run_candidate(budget, "0001", tokens=(50, 10))
         draw(budget, "0002")
         assert budget.admits_call("0002").limit == "tokens"
 
     def test_what_a_child_in_flight_has_paid_is_not_expected_again(self, hands):
-        budget = begun(hands, usd=1.0, reserve=0)
-        raise_child(budget, "0001", usd=0.3)
+        budget = start_budget(hands, usd=1.0, reserve=0)
+        run_candidate(budget, "0001", usd=0.3)
         draw(budget, "0002")
         ask(budget, "0002")
         budget.see(Answered("0002", 0, answer(0.3)))
@@ -248,8 +114,8 @@ class TestCeilings:
         assert budget.admits_breeding().limit == "usd"
 
     def test_a_refusal_is_lifted_when_what_was_in_flight_came_out_cheaper(self, hands):
-        budget = begun(hands, usd=1.0, reserve=0)
-        raise_child(budget, "0001", usd=0.4)
+        budget = start_budget(hands, usd=1.0, reserve=0)
+        run_candidate(budget, "0001", usd=0.4)
         draw(budget, "0002")
         assert budget.admits_breeding()
         ask(budget, "0002")
@@ -258,7 +124,7 @@ class TestCeilings:
         assert budget.admits_breeding() is None
 
     def test_a_guess_holds_until_the_first_child_told(self, hands):
-        budget = begun(hands, Guess(usd=0.6), usd=1.0, reserve=0)
+        budget = start_budget(hands, Guess(usd=0.6), usd=1.0, reserve=0)
         assert budget.admits_breeding() is None
         draw(budget, "0001")
         assert budget.admits_breeding().limit == "usd"
@@ -269,15 +135,15 @@ class TestCeilings:
         assert budget.admits_breeding(candidates=10).limit == "usd"
 
     def test_tokens_of_prompts_and_answers_have_no_reserve(self, hands):
-        budget = begun(hands, tokens=1000, reserve=0.5)
-        raise_child(budget, "0001", tokens=(300, 100))
+        budget = start_budget(hands, tokens=1000, reserve=0.5)
+        run_candidate(budget, "0001", tokens=(300, 100))
         draw(budget, "0002")
         assert budget.admits_breeding().reason == "tokens: 400 spent and 400 in flight of 1,000; what comes next needs 400"
         settle(budget, "0002")
         assert budget.admits_breeding() is None
 
     def test_children_are_counted_when_they_are_drawn_whatever_becomes_of_them(self, hands):
-        budget = begun(hands, variants=3)
+        budget = start_budget(hands, variants=3)
         draw(budget, "0001")
         settle(budget, "0002")
         draw(budget, "0002", "0003")
@@ -285,13 +151,13 @@ class TestCeilings:
         assert budget.admits_evaluation("0001") is None
 
     def test_a_generation_is_admitted_as_a_whole(self, hands):
-        budget = begun(hands, variants=10)
+        budget = start_budget(hands, variants=10)
         draw(budget, "0001", "0002", "0003")
         assert budget.admits_breeding(7) is None
         assert budget.admits_breeding(8).limit == "variants"
 
     def test_gpu_hours_count_failed_evaluations_and_those_that_run(self, hands):
-        budget = begun(hands, gpu_hours=1.0, reserve=0.0, slots=8)
+        budget = start_budget(hands, gpu_hours=1.0, reserve=0.0, slots=8)
         breed(budget, "0001")
         budget.see(Settled(Failure(Candidate("0001", 0), "fit", "it ran too long"), 600.0, 2.0))
         assert budget.spend.gpu_seconds == 1200
@@ -304,8 +170,8 @@ class TestCeilings:
         assert budget.admits_breeding().limit == "gpu_hours"
 
     def test_threads_that_ask_at_once_are_not_admitted_together_beyond_the_ceiling(self, hands):
-        budget = begun(hands, gpu_hours=1.0, reserve=0.0, slots=64)
-        raise_child(budget, "seen", seconds=360, gpus=1)
+        budget = start_budget(hands, gpu_hours=1.0, reserve=0.0, slots=64)
+        run_candidate(budget, "seen", seconds=360, gpus=1)
         admission = threading.Barrier(32)
 
         def ask(n):
@@ -317,8 +183,8 @@ class TestCeilings:
         assert answers.count(None) == 9
 
     def test_a_child_whose_evaluation_is_refused_is_in_flight_no_longer(self, hands):
-        budget = begun(hands, gpu_hours=1.0, reserve=0.0)
-        raise_child(budget, "0001", seconds=1800, gpus=1)
+        budget = start_budget(hands, gpu_hours=1.0, reserve=0.0)
+        run_candidate(budget, "0001", seconds=1800, gpus=1)
         for id in ("0002", "0003"):
             breed(budget, id)
         assert budget.admits_evaluation("0002") is None
@@ -326,7 +192,7 @@ class TestCeilings:
         assert budget.spend.in_flight == 1
 
     def test_the_seeds_evaluation_is_the_first_that_is_known(self, hands):
-        budget = begun(hands, hours=1.0, reserve=0.0, grace_seconds=0)
+        budget = start_budget(hands, hours=1.0, reserve=0.0, grace_seconds=0)
         budget.see(Settled(SEED))
         assert (budget.spend.evaluation_seconds, budget.spend.settled, budget.spend.variants) == (60, 0, 0)
         hands.pass_(3600 - 61)
@@ -335,16 +201,16 @@ class TestCeilings:
         assert budget.admits_evaluation("0001").limit == "hours"
 
     def test_answers_of_unknown_price_are_counted_and_teach_no_price(self, hands):
-        budget = begun(hands)
-        raise_child(budget, "0001", usd=None, tokens=(5, 5))
+        budget = start_budget(hands)
+        run_candidate(budget, "0001", usd=None, tokens=(5, 5))
         assert (budget.spend.unpriced_calls, budget.spend.tokens, budget.spend.usd) == (1, 10, 0)
         assert not budget.spend.candidate_usd.known
         assert not budget.spend.call_usd.known
 
     def test_events_that_a_resume_passes_by_again_count_once(self, hands):
-        budget = begun(hands)
+        budget = start_budget(hands)
         for _ in range(2):
-            raise_child(budget, "0001", usd=0.5, tokens=(1, 2), seconds=10, gpus=1)
+            run_candidate(budget, "0001", usd=0.5, tokens=(1, 2), seconds=10, gpus=1)
         s = budget.spend
         assert (s.usd, s.tokens, s.variants, s.settled) == (0.5, 3, 1, 1)
         assert (s.gpu_seconds, s.in_flight) == (10, 0)
@@ -352,7 +218,7 @@ class TestCeilings:
 
 class TestTime:
     def test_hours_end_at_the_reserve(self, hands):
-        budget = begun(hands, hours=8.0, reserve=0.25)
+        budget = start_budget(hands, hours=8.0, reserve=0.25)
         hands.pass_(6 * 3600 - 1)
         assert budget.admits_breeding() is None
         hands.pass_(1)
@@ -361,8 +227,8 @@ class TestTime:
         assert budget.admits_evaluation("0001").reason == said
 
     def test_nothing_begins_that_would_end_after_the_grace(self, hands):
-        budget = begun(hands, hours=1.0, reserve=0.0, grace_seconds=60)
-        raise_child(budget, "0001", seconds=600)
+        budget = start_budget(hands, hours=1.0, reserve=0.0, grace_seconds=60)
+        run_candidate(budget, "0001", seconds=600)
         breed(budget, "0002")
         hands.pass_(3600 - 540)
         assert budget.admits_evaluation("0002") is None
@@ -370,14 +236,14 @@ class TestTime:
         assert budget.admits_evaluation("0002").limit == "hours"
 
     def test_an_evaluation_whose_slot_gets_free_too_late_does_not_begin(self, hands):
-        budget = begun(hands, hours=1.0, reserve=0.0, grace_seconds=0, slots=2)
+        budget = start_budget(hands, hours=1.0, reserve=0.0, grace_seconds=0, slots=2)
         budget.see(Settled(SEED, 2000.0))
         assert [budget.admits_evaluation(id) for id in ("0001", "0002", "0003")] == [None, None, None]
         hands.pass_(2000)  # the third has waited for one of the first two
         assert budget.admits_evaluation("0003").limit == "hours"
 
     def test_what_is_under_way_keeps_its_slot_busy_first(self, hands):
-        budget = begun(hands, hours=1.0, reserve=0.0, grace_seconds=0, slots=2, concurrency=4)
+        budget = start_budget(hands, hours=1.0, reserve=0.0, grace_seconds=0, slots=2, concurrency=4)
         budget.see(Settled(SEED, 600.0))
         draw(budget, *(f"{n:04d}" for n in range(1, 12)))
         assert budget.admits_breeding() is None  # the twelfth: six rounds of ten minutes in two slots
@@ -385,14 +251,14 @@ class TestTime:
         assert budget.admits_breeding().limit == "hours"
 
     def test_slow_models_count_too(self, hands):
-        budget = begun(hands, hours=1.0, reserve=0.0, grace_seconds=0, slots=8, concurrency=2)
+        budget = start_budget(hands, hours=1.0, reserve=0.0, grace_seconds=0, slots=8, concurrency=2)
         breed(budget, "0001", seconds=600)
         settle(budget, "0001", seconds=60)
         assert budget.admits_breeding(10) is None  # five rounds of ten minutes, then one
         assert budget.admits_breeding(12).limit == "hours"
 
     def test_what_is_under_way_may_go_on_for_the_grace(self, hands):
-        budget = begun(hands, hours=1.0, reserve=0.5, grace_seconds=90)
+        budget = start_budget(hands, hours=1.0, reserve=0.5, grace_seconds=90)
         assert budget.seconds_left() == 1890
         hands.pass_(1800)
         assert budget.seconds_left() == 90
@@ -411,7 +277,7 @@ class TestTime:
         assert budget.spend.seconds == 1000
 
     def test_the_wall_clock_may_jump_without_touching_the_hours(self, hands):
-        budget = begun(hands, hours=1.0, reserve=0.0)
+        budget = start_budget(hands, hours=1.0, reserve=0.0)
         for jump in (-7200, 86_400, -1e9):
             hands.wall += jump
             hands.pass_(100)
@@ -419,21 +285,21 @@ class TestTime:
         assert budget.spend.seconds == 300
 
     def test_a_night_that_the_machine_slept_through_costs_no_hours_but_passes_until(self, hands):
-        hours, until = begun(hands, hours=2.0), begun(hands, until="07:00")
+        hours, until = start_budget(hands, hours=2.0), start_budget(hands, until="07:00")
         hands.pass_(60)
         hands.wall += 10 * 3600
         assert hours.admits_breeding() is None
         assert until.admits_breeding().limit == "until"
 
     def test_a_clock_set_back_gives_until_its_time_again(self, hands):
-        budget = begun(hands, until="23:00", reserve=0.0)
+        budget = start_budget(hands, until="23:00", reserve=0.0)
         hands.pass_(3601)
         assert budget.admits_breeding()
         hands.wall -= 7200
         assert budget.admits_breeding() is None
 
     def test_until_is_reached_over_midnight_less_its_reserve(self, hands):
-        budget = begun(hands, until="07:00", reserve=0.1)  # nine hours from 22:00
+        budget = start_budget(hands, until="07:00", reserve=0.1)  # nine hours from 22:00
         hands.pass_(8 * 3600)
         assert budget.admits_breeding() is None
         hands.pass_(6 * 60)
@@ -442,122 +308,9 @@ class TestTime:
         )
 
     def test_the_ceiling_that_comes_first_is_the_one_that_refuses(self, hands):
-        budget = begun(hands, hours=3.0, until="23:00", reserve=0.0)
+        budget = start_budget(hands, hours=3.0, until="23:00", reserve=0.0)
         hands.pass_(3600)
         assert budget.admits_breeding().limit == "until"
-
-
-class TestNextTime:
-    @pytest.mark.parametrize(
-        ("text", "now", "then"),
-        [
-            ("07:30", "2025-06-01 07:29:59", "2025-06-01 07:30"),
-            ("07:30", "2025-06-01 07:30", "2025-06-02 07:30"),
-            ("7:30", "2025-12-31 23:00", "2026-01-01 07:30"),
-            ("00:00", "2025-06-01 12:00", "2025-06-02 00:00"),
-            ("23:59", "2024-02-28 23:59:30", "2024-02-29 23:59"),
-        ],
-    )
-    def test_it_is_today_or_else_tomorrow(self, text, now, then):
-        assert next_time(text, at(now), BERLIN) == at(then)
-
-    def test_a_night_in_which_clocks_are_set_forward_is_an_hour_shorter(self):
-        now = at("2025-03-29 22:00")
-        assert next_time("07:00", now, BERLIN) - now == 8 * 3600
-
-    def test_a_night_in_which_clocks_are_set_back_is_an_hour_longer(self):
-        now = at("2025-10-25 22:00")
-        assert next_time("07:00", now, BERLIN) - now == 10 * 3600
-
-    def test_a_time_that_clocks_skip_is_when_it_would_have_come(self):
-        now = at("2025-03-30 01:30")
-        assert next_time("02:30", now, BERLIN) - now == 3600
-        assert next_time("02:30", now + 3600, BERLIN) == at("2025-03-31 02:30")
-
-    def test_a_time_that_comes_twice_is_the_next_of_both(self):
-        first = at("2025-10-26 02:30")
-        assert next_time("02:30", first - 60, BERLIN) == first
-        assert next_time("02:30", first, BERLIN) == first + 3600
-        assert next_time("02:30", first + 3600, BERLIN) == at("2025-10-27 02:30")
-
-    @given(st.integers(0, 2**31), st.integers(0, 23), st.integers(0, 59))
-    def test_it_is_always_ahead_and_within_a_day_or_so_and_shows_that_time(self, now, hour, minute):
-        moment = next_time(f"{hour}:{minute:02d}", now, BERLIN)
-        assert 0 < moment - now <= 25 * 3600
-        local = datetime.fromtimestamp(moment, BERLIN)
-        skipped = local.month == 3 and hour == 2
-        assert (local.hour, local.minute) == (3 if skipped and local.hour == 3 else hour, minute)
-
-    @pytest.mark.parametrize("now", ["2025-03-29 22:00", "2025-10-25 22:00", "2025-10-26 02:30", "2025-06-01 12:00"])
-    @pytest.mark.parametrize("text", ["02:30", "07:00"])
-    def test_the_systems_own_zone_gives_the_same(self, monkeypatch, now, text):
-        with monkeypatch.context() as patched:
-            patched.setenv("TZ", "Europe/Berlin")
-            time.tzset()
-            moment = next_time(text, at(now))
-        time.tzset()
-        assert moment == next_time(text, at(now), BERLIN)
-
-
-class Run:
-    """A steady run on a clock by hand: the product's loop in small, with chance for the models and the machine."""
-
-    def __init__(self, budget, hands, chance, *, slots, concurrency, ahead, cost, breed_seconds, evaluate_seconds, gpus=1.0):
-        self.budget, self.hands, self.chance = budget, hands, chance
-        self.slots, self.concurrency, self.ahead = slots, concurrency, ahead
-        self.cost, self.breed_seconds, self.evaluate_seconds, self.gpus = cost, breed_seconds, evaluate_seconds, gpus
-        self.record = budget.see
-        self.paid, self.costs, self.settled, self.refusal = [], {}, 0, None
-        self.last_out = []
-        self._ids = (f"{n:04d}" for n in itertools.count(1))
-        self._plan = itertools.count()
-
-    def go(self, stop=lambda run: False):
-        """Until nothing is under way, or `stop` says so."""
-        events, took = [], {}
-        drawn, breeding, ready, running = deque(), set(), deque(), set()
-        while not stop(self):
-            while not self.refusal and len(drawn) + len(breeding) + len(ready) < self.ahead:
-                self.refusal = self.budget.admits_breeding()
-                if not self.refusal:
-                    drawn.append(id := next(self._ids))
-                    self.costs[id] = self.cost(self.chance)
-                    self.record(Proposed(Candidate(id, 0)))
-            while drawn and len(breeding) < self.concurrency:
-                id = drawn.popleft()
-                if self.budget.admits_call(id):
-                    continue
-                breeding.add(id)
-                self.last_out = list(breeding)
-                self.record(Asked(id, 0, "gpt-x", (), None, None))
-                took[id] = self.breed_seconds(self.chance)
-                heapq.heappush(events, (self.hands.seconds + took[id], next(self._plan), id))
-            while ready and len(running) < self.slots:
-                id = ready.popleft()
-                if not self.budget.admits_evaluation(id):
-                    running.add(id)
-                    took[id] = self.evaluate_seconds(self.chance)
-                    heapq.heappush(events, (self.hands.seconds + took[id], next(self._plan), id))
-            if not events:
-                return self
-            moment, _, id = heapq.heappop(events)
-            self.hands.pass_(moment - self.hands.seconds)
-            candidate = Candidate(id, 0)
-            if id in breeding:
-                breeding.remove(id)
-                self.paid.append(self.costs[id])
-                self.record(Answered(id, 0, answer(self.costs[id], (100, 50), took[id])))
-                if self.chance.random() < 0.2:
-                    self.settled += 1
-                    self.record(Settled(Failure(candidate, "contract", "no code")))
-                else:
-                    self.record(Bred(Variant(candidate, GENOME)))
-                    ready.append(id)
-            else:
-                running.remove(id)
-                self.settled += 1
-                self.record(Settled(Individual(candidate, GENOME, Fitness({})), took[id], self.gpus))
-        return self
 
 
 @st.composite
@@ -573,7 +326,7 @@ def shapes(draw):
 @given(shapes(), st.integers(0, 2**32), st.floats(0.2, 5.0), st.floats(0.0, 0.9), st.floats(0.01, 0.5), st.floats(1.0, 4.0))
 def test_dollars_are_exceeded_by_no_more_than_what_was_in_flight(shape, seed, usd, reserve, most, shape_of_costs):
     hands = Hands()
-    budget = begun(hands, Guess(usd=most), shape["slots"], shape["concurrency"], usd=usd, reserve=reserve)
+    budget = start_budget(hands, Guess(usd=most), shape["slots"], shape["concurrency"], usd=usd, reserve=reserve)
     run = Run(
         budget,
         hands,
@@ -599,7 +352,7 @@ def test_children_that_cost_what_was_expected_leave_every_ceiling_whole(shape, s
     hands = Hands()
     guess = Guess(usd=each, tokens=150, breeding_seconds=10, evaluation_seconds=each * 3600, gpu_seconds=each * 3600)
     limits = {"usd": ceiling, "gpu_hours": ceiling, "hours": ceiling, "tokens": 10_000, "reserve": reserve, "grace_seconds": 0}
-    budget = begun(hands, guess, shape["slots"], shape["concurrency"], **limits)
+    budget = start_budget(hands, guess, shape["slots"], shape["concurrency"], **limits)
     run = Run(
         budget,
         hands,
@@ -621,7 +374,7 @@ def test_children_that_cost_what_was_expected_leave_every_ceiling_whole(shape, s
 @given(shapes(), st.integers(0, 2**32), st.integers(1, 60))
 def test_never_more_children_are_drawn_than_allowed_and_never_fewer(shape, seed, variants):
     hands = Hands()
-    budget = begun(hands, variants=variants, slots=shape["slots"])
+    budget = start_budget(hands, variants=variants, slots=shape["slots"])
     seconds = {"breed_seconds": lambda c: c.uniform(1, 9), "evaluate_seconds": lambda c: c.uniform(1, 9)}
     run = Run(budget, hands, random.Random(seed), **shape, cost=lambda _: 0.0, **seconds).go()
     assert len(run.costs) == variants
@@ -743,11 +496,11 @@ class TestResume:
         assert spend.seconds == 100
 
     def test_trainings_of_the_seed_and_for_the_noise_hold_a_gpu_too(self, hands, journal):
-        record = self.both(begun(hands), journal)
+        record = self.both(start_budget(hands), journal)
         record(Settled(Individual(Candidate(SEED_ID, 0), GENOME, Fitness({})), 30.0, 0.5))
         for number, fitness in ((1, Fitness({})), (2, None)):
             record(SeedRepeated(number, fitness, "", 20.0, 0.5))
-        seen = begun(hands, gpu_hours=40 / 3600, reserve=0.0)
+        seen = start_budget(hands, gpu_hours=40 / 3600, reserve=0.0)
         seen.recall(journal.cost_rows())
         for repeated in read_replay(journal, GENOME).repeats.values():
             seen.see(repeated)  # a resume passes them by again
@@ -755,7 +508,7 @@ class TestResume:
         assert seen.admits_breeding().limit == "gpu_hours"  # 35 and one more of 10
 
     def test_a_training_for_the_noise_is_under_way_until_it_ends(self, hands):
-        budget = begun(hands, guess=Guess(evaluation_seconds=10, gpu_seconds=10), gpu_hours=25 / 3600, reserve=0.0)
+        budget = start_budget(hands, guess=Guess(evaluation_seconds=10, gpu_seconds=10), gpu_hours=25 / 3600, reserve=0.0)
         one, two, three = map(SeedRepeated.id_of, (1, 2, 3))
         assert budget.admits_evaluation(one) is budget.admits_evaluation(two) is None
         assert budget.admits_evaluation(three).limit == "gpu_hours"
@@ -773,13 +526,13 @@ class TestResume:
         assert budget.admits_breeding().limit == "until"
 
     def test_what_was_in_flight_at_a_crash_is_in_flight_until_it_settles(self, hands, journal):
-        record = self.both(begun(hands), journal)
+        record = self.both(start_budget(hands), journal)
         record(Proposed(Candidate("0001", 0)))
         record(Asked("0001", 0, "gpt-x", (), None, None))
         budget = Budget(RunLimits(variants=2), clock=hands.clock)
         budget.recall(journal.cost_rows())
         assert (budget.spend.in_flight, budget.spend.variants) == (1, 1)
-        raise_child(budget, "0001", usd=0.1)
+        run_candidate(budget, "0001", usd=0.1)
         assert (budget.spend.in_flight, budget.spend.variants, budget.spend.usd) == (0, 1, 0.1)
 
     def test_a_run_that_is_broken_off_and_taken_up_keeps_the_ceiling(self, hands, journal):
@@ -797,105 +550,6 @@ class TestResume:
             hands.pass_(10_000)
         assert run.refusal.limit == "usd"
         assert 0.8 < spent <= 1.0 + 0.05 * 4
-
-
-class TestForecast:
-    def test_before_there_is_data_it_is_unknown(self, hands):
-        budget = begun(hands, usd=5.0, hours=8.0)
-        told = budget.forecast()
-        assert dataclasses.astuple(told) == (None,) * 6
-
-    def test_one_ceiling_of_unknown_cost_leaves_the_end_unknown(self, hands):
-        budget = begun(hands, usd=5.0, hours=8.0)
-        hands.pass_(10)
-        raise_child(budget, "0001", usd=None, seconds=10)
-        told = budget.forecast()
-        assert told.seconds_per_variant == pytest.approx(10)
-        assert (told.usd_per_variant, told.variants, told.limit, told.ends) == (None, None, None, None)
-
-    def test_without_limits_there_is_a_pace_and_no_end_but_that_of_the_plan(self, hands):
-        budget = begun(hands)
-        for n in range(5):
-            hands.pass_(20)
-            raise_child(budget, f"{n:04d}", usd=0.1, seconds=19.0, gpus=0.5)
-        assert budget.forecast().variants is None
-        told = budget.forecast(planned=105)
-        assert (told.variants, told.limit, told.ends) == (100, "planned", pytest.approx(hands.wall + 2000))
-        assert (told.usd_per_variant, told.gpu_seconds_per_variant) == (pytest.approx(0.1), 9.5)
-
-    def test_the_seed_and_one_answer_are_enough_for_a_first_pace(self, hands):
-        budget = begun(hands, slots=3, concurrency=2, hours=1.0, reserve=0.0)
-        budget.see(Settled(SEED, 60.0))
-        assert budget.forecast().variants is None
-        breed(budget, "0001", seconds=10)
-        assert budget.forecast().seconds_per_variant == pytest.approx(20)
-        assert budget.forecast().variants == 180
-
-    def test_what_the_first_answers_cost_is_taken_until_a_child_has_settled(self, hands):
-        budget = begun(hands, usd=1.0, reserve=0.0)
-        budget.see(Settled(SEED, 60.0))
-        breed(budget, "0001", usd=0.02)
-        assert (budget.forecast().usd_per_variant, budget.forecast().variants) == (0.02, 49)
-
-    def test_the_ceiling_that_is_reached_first_is_named(self, hands):
-        for limits, limit, variants in (
-            ({"usd": 1.0, "hours": 10.0}, "usd", 9),
-            ({"usd": 100.0, "hours": 1.0}, "hours", 59),
-            ({"tokens": 1000, "usd": 100.0}, "tokens", 4),
-            ({"gpu_hours": 0.5, "usd": 100.0}, "gpu_hours", 29),
-            ({"variants": 3, "usd": 100.0}, "variants", 2),
-            ({"until": "22:31", "usd": 100.0}, "until", 30),
-        ):
-            hands = Hands()
-            budget = begun(hands, **limits, reserve=0.0)
-            hands.pass_(60)
-            raise_child(budget, "0001", usd=0.1, tokens=(100, 100), seconds=60, gpus=1)
-            told = budget.forecast()
-            assert (told.limit, told.variants) == (limit, variants)
-            assert told.ends == pytest.approx(hands.wall + 60 * variants)
-
-    def test_a_ceiling_that_is_passed_leaves_no_child(self, hands):
-        budget = begun(hands, usd=1.0)
-        hands.pass_(60)
-        raise_child(budget, "0001", usd=1.5, seconds=60)
-        assert (budget.forecast().variants, budget.forecast().ends) == (0, hands.wall)
-
-    def test_one_hung_call_does_not_spoil_the_running_mean(self, hands):
-        budget = begun(hands)
-        for n in range(200):
-            raise_child(budget, f"{n:04d}", usd=1.0 if n != 150 else 20.0)
-        assert budget.spend.candidate_usd.value == pytest.approx(1.0, rel=0.2)
-
-    @pytest.mark.parametrize("limits", [{"usd": 4.0}, {"hours": 3.0}, {"gpu_hours": 4.0}, {"until": "02:00"}, {"tokens": 40_000}])
-    @pytest.mark.parametrize(("slots", "concurrency", "breeding"), [(1, 4, 20.0), (4, 2, 5.0), (3, 2, 90.0)])
-    @pytest.mark.parametrize("seed", [1, 2, 3])
-    def test_a_quarter_into_a_run_it_knows_the_end_within_a_sixth(self, limits, slots, concurrency, breeding, seed):
-        def run(stop):
-            hands = Hands()
-            budget = begun(hands, slots=slots, concurrency=concurrency, **limits)
-            simulated = Run(
-                budget,
-                hands,
-                random.Random(seed),
-                slots=slots,
-                concurrency=concurrency,
-                ahead=slots + concurrency,
-                cost=lambda chance: chance.lognormvariate(-4.5, 0.4),
-                breed_seconds=lambda chance: chance.lognormvariate(math.log(breeding), 0.3),
-                evaluate_seconds=lambda chance: chance.uniform(30, 90),
-            )
-            return simulated.go(stop)
-
-        whole = run(lambda _: False)
-        assert whole.refusal.limit == next(iter(limits))
-        quarter = run(lambda r: r.settled >= whole.settled / 4)
-        told = quarter.budget.forecast()
-        assert told == compute_forecast(
-            quarter.budget.limits, quarter.budget.spend, quarter.hands.time(quarter.budget), slots, concurrency
-        )
-        assert told.limit == next(iter(limits))
-        assert quarter.settled + told.variants == pytest.approx(whole.settled, rel=1 / 6)
-        assert told.ends == pytest.approx(whole.hands.wall, abs=(whole.hands.wall - whole.budget.spend.started) / 6)
 
 
 def test_a_failed_evaluation_tells_how_long_it_took():

@@ -1,3 +1,6 @@
+import dataclasses
+import math
+import random
 from dataclasses import fields
 from datetime import datetime
 
@@ -5,17 +8,16 @@ import pytest
 
 from agent.budget import Forecast, RunLimits
 from agent.budget.budget import forecast_from_journal
-from agent.budget.forecast import forecast_facts, forecast_text
+from agent.budget.forecast import compute_forecast, forecast_facts, forecast_text
 from agent.core.objectives import Fitness
-from agent.genome import Genome
 from agent.journal.events import Answered, Bred, Proposed, RunStarted, Settled
 from agent.journal.store import Journal
 from agent.llm import Completion, Usage
 from agent.population.candidate import SEED_ID, Candidate, Individual, Variant
 from agent.search.settings import SearchSettings
+from tests.budget.simulation import GENOME, SEED, Hands, Run, breed, run_candidate, start_budget
 
 MORNING = datetime(2026, 3, 3, 6, 12).timestamp()
-GENOME = Genome({"model.py": "x = 1\n"})
 
 
 def test_it_says_what_a_variant_takes_how_many_come_and_what_ends_it():
@@ -55,3 +57,102 @@ def test_another_process_foretells_the_same_from_the_journal(tmp_path):
     assert (found.seconds_per_variant, found.usd_per_variant) == (10.0, 0.25)  # two slots of 20 s each
     assert found.limit == "planned" and found.variants == SearchSettings().candidates
     assert found.ends == pytest.approx(last + 600 + SearchSettings().candidates * 10.0)
+
+
+class TestForecast:
+    def test_before_there_is_data_it_is_unknown(self, hands):
+        budget = start_budget(hands, usd=5.0, hours=8.0)
+        told = budget.forecast()
+        assert dataclasses.astuple(told) == (None,) * 6
+
+    def test_one_ceiling_of_unknown_cost_leaves_the_end_unknown(self, hands):
+        budget = start_budget(hands, usd=5.0, hours=8.0)
+        hands.pass_(10)
+        run_candidate(budget, "0001", usd=None, seconds=10)
+        told = budget.forecast()
+        assert told.seconds_per_variant == pytest.approx(10)
+        assert (told.usd_per_variant, told.variants, told.limit, told.ends) == (None, None, None, None)
+
+    def test_without_limits_there_is_a_pace_and_no_end_but_that_of_the_plan(self, hands):
+        budget = start_budget(hands)
+        for n in range(5):
+            hands.pass_(20)
+            run_candidate(budget, f"{n:04d}", usd=0.1, seconds=19.0, gpus=0.5)
+        assert budget.forecast().variants is None
+        told = budget.forecast(planned=105)
+        assert (told.variants, told.limit, told.ends) == (100, "planned", pytest.approx(hands.wall + 2000))
+        assert (told.usd_per_variant, told.gpu_seconds_per_variant) == (pytest.approx(0.1), 9.5)
+
+    def test_the_seed_and_one_answer_are_enough_for_a_first_pace(self, hands):
+        budget = start_budget(hands, slots=3, concurrency=2, hours=1.0, reserve=0.0)
+        budget.see(Settled(SEED, 60.0))
+        assert budget.forecast().variants is None
+        breed(budget, "0001", seconds=10)
+        assert budget.forecast().seconds_per_variant == pytest.approx(20)
+        assert budget.forecast().variants == 180
+
+    def test_what_the_first_answers_cost_is_taken_until_a_child_has_settled(self, hands):
+        budget = start_budget(hands, usd=1.0, reserve=0.0)
+        budget.see(Settled(SEED, 60.0))
+        breed(budget, "0001", usd=0.02)
+        assert (budget.forecast().usd_per_variant, budget.forecast().variants) == (0.02, 49)
+
+    def test_the_ceiling_that_is_reached_first_is_named(self, hands):
+        for limits, limit, variants in (
+            ({"usd": 1.0, "hours": 10.0}, "usd", 9),
+            ({"usd": 100.0, "hours": 1.0}, "hours", 59),
+            ({"tokens": 1000, "usd": 100.0}, "tokens", 4),
+            ({"gpu_hours": 0.5, "usd": 100.0}, "gpu_hours", 29),
+            ({"variants": 3, "usd": 100.0}, "variants", 2),
+            ({"until": "22:31", "usd": 100.0}, "until", 30),
+        ):
+            hands = Hands()
+            budget = start_budget(hands, **limits, reserve=0.0)
+            hands.pass_(60)
+            run_candidate(budget, "0001", usd=0.1, tokens=(100, 100), seconds=60, gpus=1)
+            told = budget.forecast()
+            assert (told.limit, told.variants) == (limit, variants)
+            assert told.ends == pytest.approx(hands.wall + 60 * variants)
+
+    def test_a_ceiling_that_is_passed_leaves_no_child(self, hands):
+        budget = start_budget(hands, usd=1.0)
+        hands.pass_(60)
+        run_candidate(budget, "0001", usd=1.5, seconds=60)
+        assert (budget.forecast().variants, budget.forecast().ends) == (0, hands.wall)
+
+    def test_one_hung_call_does_not_spoil_the_running_mean(self, hands):
+        budget = start_budget(hands)
+        for n in range(200):
+            run_candidate(budget, f"{n:04d}", usd=1.0 if n != 150 else 20.0)
+        assert budget.spend.candidate_usd.value == pytest.approx(1.0, rel=0.2)
+
+    @pytest.mark.parametrize("limits", [{"usd": 4.0}, {"hours": 3.0}, {"gpu_hours": 4.0}, {"until": "02:00"}, {"tokens": 40_000}])
+    @pytest.mark.parametrize(("slots", "concurrency", "breeding"), [(1, 4, 20.0), (4, 2, 5.0), (3, 2, 90.0)])
+    @pytest.mark.parametrize("seed", [1, 2, 3])
+    def test_a_quarter_into_a_run_it_knows_the_end_within_a_sixth(self, limits, slots, concurrency, breeding, seed):
+        def run(stop):
+            hands = Hands()
+            budget = start_budget(hands, slots=slots, concurrency=concurrency, **limits)
+            simulated = Run(
+                budget,
+                hands,
+                random.Random(seed),
+                slots=slots,
+                concurrency=concurrency,
+                ahead=slots + concurrency,
+                cost=lambda chance: chance.lognormvariate(-4.5, 0.4),
+                breed_seconds=lambda chance: chance.lognormvariate(math.log(breeding), 0.3),
+                evaluate_seconds=lambda chance: chance.uniform(30, 90),
+            )
+            return simulated.go(stop)
+
+        whole = run(lambda _: False)
+        assert whole.refusal.limit == next(iter(limits))
+        quarter = run(lambda r: r.settled >= whole.settled / 4)
+        told = quarter.budget.forecast()
+        assert told == compute_forecast(
+            quarter.budget.limits, quarter.budget.spend, quarter.hands.time(quarter.budget), slots, concurrency
+        )
+        assert told.limit == next(iter(limits))
+        assert quarter.settled + told.variants == pytest.approx(whole.settled, rel=1 / 6)
+        assert told.ends == pytest.approx(whole.hands.wall, abs=(whole.hands.wall - whole.budget.spend.started) / 6)
