@@ -85,8 +85,7 @@ class FreshSandbox:
 
     def _start(self, descriptors: list[int], own: str, log: int) -> subprocess.Popen[bytes]:
         around = seatbelt.command(own) if self._layers.get("seatbelt") else []
-        numbers = map(str, descriptors)
-        command = [*around, sys.executable, "-P", "-s", "-m", "sandbox.alone", *numbers]
+        command = [*around, *levels.python("sandbox.alone"), *map(str, descriptors)]
         try:
             self._process = subprocess.Popen(
                 command,

@@ -11,7 +11,6 @@ import select
 import signal
 import socket
 import subprocess
-import sys
 import threading
 from typing import Protocol
 
@@ -40,10 +39,10 @@ def spawn(channel: socket.socket, *flags: str, warm: bool = True) -> Process:
     Raises SandboxUnavailable.
     """
     how = ([], []) if warm else (["-S"], ["--cold"])  # without torch there is no need to look for packages either
-    command = [sys.executable, "-P", "-s", *how[0], "-m", "sandbox.zygote", str(channel.fileno()), *how[1], *flags]
+    python = levels.python("sandbox.zygote", *how[0])
     try:
         return subprocess.Popen(
-            command,
+            [*python, str(channel.fileno()), *how[1], *flags],
             env=levels.environment(),
             pass_fds=[channel.fileno()],
             stdin=subprocess.DEVNULL,

@@ -10,14 +10,13 @@ import selectors
 import signal
 import subprocess
 import sys
-from pathlib import Path
 from typing import IO
 
 from agent.core.errors import MachineError
+from agent.core.paths import start_command
 from agent.genome.answer import MAX_CHARACTERS, Violations
 from agent.genome.genome import Block, Genome
 
-_ROOT = Path(__file__).resolve().parents[2]
 _START = 120
 """Seconds in which the child has to be ready: it loads libcst first, and the machine may be busy."""
 _STARTS = 3
@@ -158,11 +157,12 @@ def _start() -> subprocess.Popen[bytes]:
 
 
 def _spawn() -> subprocess.Popen[bytes]:
-    environment = {"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(_ROOT), "LANG": "C.UTF-8"}
+    packages = os.pathsep.join(filter(os.path.isabs, sys.path))  # the child finds the packages that this process finds
+    environment = {"PATH": os.environ.get("PATH", ""), "PYTHONPATH": packages, "LANG": "C.UTF-8"}
     pipe = subprocess.PIPE
     try:
         return subprocess.Popen(
-            [sys.executable, "-m", "agent.genome.worker"],
+            start_command("agent.genome.worker"),
             stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env=environment, start_new_session=True,
         )  # fmt: skip
     except OSError as error:

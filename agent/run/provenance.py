@@ -32,7 +32,6 @@ def basis(seed_folder: Path, files: Iterable[str], prompts: Path) -> dict[str, s
         path.relative_to(_PACKAGES).as_posix(): _digest(path)
         for package in _CODE
         for path in sorted((_PACKAGES / package).rglob("*.py"))
-        if "_data" not in path.parts  # seeds and prompts, in a wheel
     }
     versions = {name: _version(name) for name in ("guided-evolution", *_MEASURING)}
     return found | {f"version of {name}": version for name, version in {**versions, "python": platform.python_version()}.items()}

@@ -12,7 +12,7 @@ from sandbox.data.dataset import SPLITS, Dataset, Request, Split
 
 __all__ = ["PUBLISHED", "SPLITS", "Dataset", "Request", "Split", "load"]
 
-PUBLISHED = ("sklearn/datasets", "agent/_data/seeds")
+PUBLISHED = ("sklearn/datasets", "guided_evolution/seeds")
 """Folders of installed packages with published copies of these data sets, labels and all: closed to every sandbox."""
 
 

@@ -90,6 +90,6 @@ def _without_workers() -> None:
 def _forget_ourselves(first: Path) -> None:
     """The script finds its own modules first, and one that is called `sandbox` too."""
     ours = str(Path(__file__).resolve().parents[3])
-    sys.path[:] = [str(first), *(path for path in sys.path if path != ours or path.endswith("-packages"))]
+    sys.path[:] = [str(first), *(path for path in sys.path if path != ours)]
     for name in [n for n in sys.modules if n == "sandbox" or n.startswith("sandbox.")]:
         del sys.modules[name]
