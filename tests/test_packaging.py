@@ -70,7 +70,8 @@ def test_an_editable_installation_runs_the_clone_and_offers_no_other_name(tmp_pa
         shutil.copy(ROOT / name, copy)
     commands = install(tmp_path / "v", "--editable", copy)
     assert "front" in run_tiny([commands / "evolve"], tmp_path)
-    assert "Usage" in subprocess.run([commands / "python", "-m", "agent.cli", "-h"], cwd=copy, capture_output=True, text=True).stdout
+    in_the_clone = [commands / "python", "-m", "agent.cli", "--help"]
+    assert "Usage" in subprocess.run(in_the_clone, cwd=copy, capture_output=True, text=True, check=True).stdout
     assert subprocess.run([commands / "python", "-c", "import agent.core"], cwd=tmp_path, capture_output=True).returncode
 
 
