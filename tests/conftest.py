@@ -43,7 +43,7 @@ def evolve(cache):
 
     def call(*arguments, cwd=ROOT, timeout=150, env=None, **options):
         environment = {**os.environ, "EVOLVE_CACHE": str(cache), "PYTHONPATH": str(ROOT), "COLUMNS": "200", **(env or {})}
-        command = [sys.executable, "-m", "agent.cli.main", *map(str, arguments)]
+        command = [sys.executable, "-m", "agent.cli", *map(str, arguments)]
         return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=timeout, **options)
 
     return call

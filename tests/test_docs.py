@@ -154,7 +154,7 @@ def test_every_command_works(page, commands, tmp_path, cache):
     if cloned.returncode:
         pytest.skip(f"not a git checkout: {cloned.stderr}")
     folder.mkdir()
-    (folder / "evolve").write_text(f'#!/bin/sh\nPYTHONPATH="{ROOT}" exec "{sys.executable}" -m agent.cli.main "$@"\n')
+    (folder / "evolve").write_text(f'#!/bin/sh\nPYTHONPATH="{ROOT}" exec "{sys.executable}" -m agent.cli "$@"\n')
     (folder / "evolve").chmod(0o755)
     environment = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}", "EVOLVE_CACHE": str(cache), "PAGER": "cat"}
     for line in filter(None, commands.splitlines()):

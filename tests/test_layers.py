@@ -121,7 +121,7 @@ def test_the_agent_never_imports_torch_and_models_are_imported_late():
 
 def test_help_imports_nothing_heavy():
     run = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "agent.cli.main", "--help"],
+        [sys.executable, "-X", "importtime", "-m", "agent.cli", "--help"],
         capture_output=True, text=True, cwd=ROOT, check=True,
     )  # fmt: skip
     heavy = ("torch", "litellm", "openai", "libcst", "numpy", "sklearn", "pydantic", "rich", "git", "deap", "sqlite3", "asyncio")

@@ -17,6 +17,7 @@ from agent.cli import tables as terminal
 from agent.cli.live import Live
 from agent.cli.notify import Notifications
 from agent.core.errors import MachineError, UserError
+from agent.core.paths import start_command
 from agent.journal.events import Event, Notice, Watch
 from agent.journal.store import Journal
 from agent.review import report as writing
@@ -65,7 +66,7 @@ def detach(folder: RunFolder, arguments: Sequence[str]) -> None:
     folder.root.parent.mkdir(parents=True, exist_ok=True)
     descriptor, log = tempfile.mkstemp(prefix=f".{folder.name}-", suffix=".log", dir=folder.root.parent)
     with open(descriptor, "r+") as file:
-        command = [sys.executable, "-m", "agent.cli.main", *arguments]
+        command = start_command("agent.cli.main", *arguments)
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True)
         click.echo("Waiting until it has checked the seed and works on the run ...", err=True)
         try:

@@ -392,6 +392,3 @@ def _print_json(facts: Any) -> None:
     else:
         click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
 
-
-if __name__ == "__main__":
-    main()

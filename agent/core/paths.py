@@ -1,23 +1,24 @@
-"""Where the shipped folders `prompts/` and `seeds/` lie: in a clone at its root, in a wheel in `agent/_data/`."""
+"""Where the files of this installation lie. A clone and an installed wheel have the same shape: `agent/`, `prompts/` and
+`seeds/` beside each other, in a wheel below `guided_evolution/`.
+"""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from agent.core.errors import UserError
 
-_PACKAGE = Path(__file__).resolve().parents[1]
+_ROOT = Path(__file__).resolve().parents[2]
+_STARTS = ("agent/cli/start/guided_evolution.py", "__init__.py")
+"""The file that starts our processes: in a clone, in a wheel."""
 
 
-def shipped(name: str, package: Path = _PACKAGE) -> Path:
-    """The folder `name` that came with this installation; raises UserError if the installation is incomplete.
-
-    The wheel's place is looked at first: beside an installed package a stranger's `prompts/` may lie.
-    """
-    for folder in (package / "_data" / name, package.parent / name):
-        if folder.is_dir():
-            return folder
-    raise UserError(f"The folder {name}/ is missing from {package}: install guided-evolution again.")
+def shipped(name: str, root: Path = _ROOT) -> Path:
+    """The folder `name` that came with this installation; raises UserError if the installation is incomplete."""
+    if not (root / name).is_dir():
+        raise UserError(f"The folder {name}/ is missing from {root}: install guided-evolution again.")
+    return root / name
 
 
 def prompts_folder() -> Path:
@@ -26,3 +27,12 @@ def prompts_folder() -> Path:
 
 def seeds_folder() -> Path:
     return shipped("seeds")
+
+
+def start_command(module: str, *arguments: str) -> list[str]:
+    """The command line of a new interpreter that calls `main` of one of our modules, whatever other `agent` lies around.
+
+    Without `-s`: packages that were installed with `pip install --user` have to be found.
+    """
+    start = next(path for path in map(_ROOT.joinpath, _STARTS) if path.is_file())
+    return [sys.executable, "-P", str(start), module, *arguments]

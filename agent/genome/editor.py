@@ -10,14 +10,13 @@ import selectors
 import signal
 import subprocess
 import sys
-from pathlib import Path
 from typing import IO, Any
 
 from agent.core.errors import MachineError
+from agent.core.paths import start_command
 from agent.genome.extraction import Violations, answer_too_long
 from agent.genome.genome import Block, Genome
 
-_ROOT = Path(__file__).resolve().parents[2]
 _START_SECONDS = 120
 """Within which a process must be ready. It loads libcst first, and the machine may be busy."""
 _START_ATTEMPTS = 3
@@ -175,11 +174,12 @@ def _start() -> subprocess.Popen[bytes]:
 
 def _spawn() -> subprocess.Popen[bytes]:
     """Start the interpreter with the child's module and a minimal environment."""
-    environment = {"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(_ROOT), "LANG": "C.UTF-8"}
+    packages = os.pathsep.join(filter(os.path.isabs, sys.path))  # the child finds the packages that this process finds
+    environment = {"PATH": os.environ.get("PATH", ""), "PYTHONPATH": packages, "LANG": "C.UTF-8"}
     pipe = subprocess.PIPE
     try:
         return subprocess.Popen(
-            [sys.executable, "-m", "agent.genome.editor_process"],
+            start_command("agent.genome.editor_process"),
             stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env=environment, start_new_session=True,
         )  # fmt: skip
     except OSError as error:

@@ -33,7 +33,6 @@ def provenance(seed_folder: Path, files: Iterable[str], prompts: Path) -> dict[s
         path.relative_to(_ROOT).as_posix(): _digest(path)
         for package in _CODE
         for path in sorted((_ROOT / package).rglob("*.py"))
-        if "_data" not in path.parts  # seeds and prompts, in a wheel
     }
     versions = {name: _version(name) for name in ("guided-evolution", *_MEASURING)}
     return found | {f"version of {name}": version for name, version in {**versions, "python": platform.python_version()}.items()}

@@ -39,7 +39,7 @@ def candidates() -> Sequence[tuple[Level, Mapping[str, bool]]]:
     return _ON_LINUX if linux.SUPPORTED else _ON_MACOS if sys.platform == "darwin" else _ELSEWHERE
 
 
-PUBLISHED = ("sklearn/datasets", "agent/_data/seeds")
+PUBLISHED = ("sklearn/datasets", "guided_evolution/seeds")
 """Folders of installed packages with published copies of the data sets, labels and all: closed to every sandbox."""
 _concealed: set[str] = set()
 """Folders given to `conceal`."""
@@ -48,13 +48,21 @@ _SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", "/etc/alternati
 _GPU = ("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools")
 
 
+def python(module: str, *flags: str) -> list[str]:
+    """The command line of a new interpreter that calls `main` of a module of this package; arguments may follow.
+
+    `flags`: of the interpreter.
+    """
+    return [sys.executable, "-P", "-s", *flags, str(_PACKAGE / "launch/entry.py"), module]
+
+
 def environment() -> dict[str, str]:
     """The environment of every process in which a candidate's code will run. It holds nothing of the trusted side's own."""
     return {
         **{name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ},  # some interpreters need it
         "PATH": "/usr/bin:/bin",
         "LANG": "C.UTF-8",
-        "PYTHONPATH": os.pathsep.join([str(_PACKAGE.parent), *package_folders()]),
+        "PYTHONPATH": os.pathsep.join(package_folders()),
         "OMP_WAIT_POLICY": "PASSIVE",
         "OPENBLAS_NUM_THREADS": "1",
         "OMP_NUM_THREADS": "1",

@@ -11,7 +11,6 @@ import select
 import signal
 import socket
 import subprocess
-import sys
 import threading
 from typing import Protocol
 
@@ -38,7 +37,7 @@ def command(channel: int, *, warm: bool, fork_server: bool) -> list[str]:
     """The command line of a fork server or, if `fork_server` is false, of a slot server. `channel`: its descriptor."""
     packages = [] if warm else ["-S"]  # without torch there is no need to look for packages
     flags = [*([] if warm else ["--cold"]), *(["--fork-server"] if fork_server else [])]
-    return [sys.executable, "-P", "-s", *packages, "-m", "sandbox.launch.fork_server", str(channel), *flags]
+    return [*levels.python("sandbox.launch.fork_server", *packages), str(channel), *flags]
 
 
 def start(channel: socket.socket, *, warm: bool = True, fork_server: bool = False) -> Process:

@@ -37,7 +37,7 @@ IMPORTS = 300 << 20
 
 def command(descriptors: Iterable[int]) -> list[str]:
     """The command line of the process of a call."""
-    return [sys.executable, "-P", "-s", "-m", "sandbox.inside.standalone", *map(str, descriptors)]
+    return [*levels.python("sandbox.inside.standalone"), *map(str, descriptors)]
 
 
 class SubprocessSandbox:

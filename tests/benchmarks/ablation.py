@@ -37,7 +37,7 @@ def run(folder, arm, seed, options):
     source = folder / f"seed-{out.name}"
     shutil.copytree(options.seed_folder, source, ignore=shutil.ignore_patterns("__pycache__"))
     first = max(2, options.variants // 4)
-    command = [sys.executable, "-m", "agent.cli.main", "run", str(source), "--llm", options.llm, "--out", str(out)]
+    command = [sys.executable, "-m", "agent.cli", "run", str(source), "--llm", options.llm, "--out", str(out)]
     command += ["--seed", str(seed), "--slots", "1", "--variants", str(options.variants), "--population", "4"]
     command += ["--generations", str(options.variants)]
     for setting in [f"search.first_population={first}", "noise.trainings=3", *ARMS[arm]]:

@@ -125,7 +125,7 @@ def play(variants: int, home: Path) -> dict[str, object]:
         "search.generations": -(-variants // 8), "limits.variants": variants,
     }  # fmt: skip
     flags = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
-    command = [sys.executable, "-m", "agent.cli.main", "run", "seed", "--llm", "openai/loopback", "--api-base", server.url]
+    command = [sys.executable, "-m", "agent.cli", "run", "seed", "--llm", "openai/loopback", "--api-base", server.url]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OPENAI_API_KEY": "loopback", "EVOLVE_CACHE": str(home / "cache")}
     done = subprocess.run([*command, "--out", "run", *flags], cwd=home, env=environment, capture_output=True, text=True)
     server.stop()

@@ -165,7 +165,7 @@ def timed(*command, cwd):
     times = []
     for _ in range(3):
         began = time.perf_counter()
-        call = [sys.executable, "-m", "agent.cli.main", *command]
+        call = [sys.executable, "-m", "agent.cli", *command]
         subprocess.run(call, cwd=cwd, env=environment, check=True, capture_output=True)
         times.append(time.perf_counter() - began)
     return round(min(times), 2)

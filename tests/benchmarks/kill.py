@@ -57,7 +57,7 @@ class Run:
 
     @property
     def command(self) -> list[str]:
-        python = [sys.executable, "-m", "agent.cli.main"]
+        python = [sys.executable, "-m", "agent.cli"]
         if (self.folder / "journal.db").is_file():
             return [*python, "resume", self.folder.name]
         generations = (self._variants - SETTINGS["search.first_population"]) // SETTINGS["search.population"]

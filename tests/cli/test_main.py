@@ -146,7 +146,7 @@ def test_an_unknown_variant_is_one_sentence(evolve, finished):
 def test_the_same_seed_gives_the_same_run_and_a_killed_one_ends_the_same(evolve, finished, project):
     """kill -9 in the middle, resume: every draw, answer and fitness as in the unbroken run, and no call made twice."""
     run = project.parent / "killed"
-    command = [sys.executable, "-m", "agent.cli.main", "run", "nets/tiny", "--llm", "offline", "--out", "../killed", *SMALL]
+    command = [sys.executable, "-m", "agent.cli", "run", "nets/tiny", "--llm", "offline", "--out", "../killed", *SMALL]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(command, cwd=project, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_until_settled(run, 3)
@@ -167,7 +167,7 @@ def test_the_same_seed_gives_the_same_run_and_a_killed_one_ends_the_same(evolve,
 def long_run(tmp_path):
     """A run of many generations in another process, once its seed is trained: (folder, process)."""
     copy_seed(tmp_path / "seed")
-    command = [sys.executable, "-m", "agent.cli.main", "run", "seed", "--llm", "offline", "--out", "run", "--generations", "50"]
+    command = [sys.executable, "-m", "agent.cli", "run", "seed", "--llm", "offline", "--out", "run", "--generations", "50"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
     process = subprocess.Popen(command, cwd=tmp_path, env=environment, **quiet)

@@ -451,18 +451,13 @@ def test_data_sets_are_kept_where_the_environment_says(monkeypatch, tmp_path):
 
 
 class TestShippedFolders:
-    def test_the_wheels_place_comes_before_one_beside_the_package(self, tmp_path):
-        for folder in (tmp_path / "prompts", tmp_path / "agent" / "_data" / "prompts"):
-            folder.mkdir(parents=True)
-        assert shipped("prompts", tmp_path / "agent") == tmp_path / "agent" / "_data" / "prompts"
-
-    def test_in_a_clone_they_lie_beside_the_package(self, tmp_path):
+    def test_they_lie_beside_the_package(self, tmp_path):
         (tmp_path / "seeds").mkdir()
-        assert shipped("seeds", tmp_path / "agent") == tmp_path / "seeds"
+        assert shipped("seeds", tmp_path) == tmp_path / "seeds"
 
     def test_an_incomplete_installation_is_told(self, tmp_path):
         with pytest.raises(UserError, match="seeds/ is missing"):
-            shipped("seeds", tmp_path / "agent")
+            shipped("seeds", tmp_path)
 
     def test_this_installation_is_complete(self):
         assert (prompts_folder() / "README.md").is_file()

@@ -80,7 +80,7 @@ def start(cache, tmp_path):
     def begin(*arguments, env=None, **options):
         environment = {**os.environ, "EVOLVE_CACHE": str(cache), "PYTHONPATH": str(ROOT), "OPENAI_API_KEY": "k", **(env or {})}
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options}
-        command = [sys.executable, "-m", "agent.cli.main", *map(str, arguments)]
+        command = [sys.executable, "-m", "agent.cli", *map(str, arguments)]
         process = subprocess.Popen(command, cwd=tmp_path, env=environment, **pipes)
         started.append(process)
         return process
@@ -258,7 +258,7 @@ def test_without_patience_a_provider_that_is_down_ends_the_run_which_can_be_resu
 def test_a_closed_terminal_ends_nothing(cache, tmp_path):
     copy_fast_seed(tmp_path)
     environment = {**os.environ, "EVOLVE_CACHE": str(cache), "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "agent.cli.main", "run", "seed", "--llm", "offline", "--out", "run", *settings()]
+    command = [sys.executable, "-m", "agent.cli", "run", "seed", "--llm", "offline", "--out", "run", *settings()]
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(tmp_path)

@@ -90,6 +90,6 @@ def _disable_workers() -> None:
 def _hide_sandbox(first: Path) -> None:
     """Let the script find its own modules first, even one that is called `sandbox`."""
     ours = str(Path(__file__).resolve().parents[3])
-    sys.path[:] = [str(first), *(path for path in sys.path if path != ours or path.endswith("-packages"))]
+    sys.path[:] = [str(first), *(path for path in sys.path if path != ours)]
     for name in [n for n in sys.modules if n == "sandbox" or n.startswith("sandbox.")]:
         del sys.modules[name]

@@ -383,7 +383,7 @@ def test_a_run_with_a_command_stops_clean_and_goes_on_to_its_end(evolve, tmp_pat
     options = ["--llm", name, "--out", "run", "--generations", "1", "--population", "2", "--slots", "2"]
     options += ["--set", "search.first_population=3", "--schedule", "generational", "--set", "noise.trainings=0"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "EVOLVE_CACHE": str(tmp_path / "cache")}
-    command = [sys.executable, "-m", "agent.cli.main", "run", "seed", *options]
+    command = [sys.executable, "-m", "agent.cli", "run", "seed", *options]
     process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
     request.addfinalizer(process.kill)
     wait_for(lambda: len(lines(tmp_path / "pids")) == 3 or process.poll() is not None, 60)

@@ -399,7 +399,7 @@ def test_a_run_waits_stops_takes_what_was_answered_meanwhile_and_ends(evolve, tm
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "EVOLVE_CACHE": str(tmp_path / "cache")}
 
     def begin(*arguments):
-        command = [sys.executable, "-m", "agent.cli.main", *arguments]
+        command = [sys.executable, "-m", "agent.cli", *arguments]
         process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
         request.addfinalizer(process.kill)
         return process

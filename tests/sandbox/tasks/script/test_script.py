@@ -142,6 +142,16 @@ print(sandbox.WORD, "loss:", double(Part.value))
     assert {path: data for path, data in before.items() if path.name != "train.py"} == after
 
 
+def test_a_script_finds_its_own_packages_called_as_ours(run, project):
+    for name in ("agent", "sandbox"):
+        (project / name).mkdir()
+        (project / name / "__init__.py").write_text(f"from {name}.part import VALUE\n")
+        (project / name / "part.py").write_text("VALUE = 2\n")
+    measured = run("import agent, sandbox.part\nprint('loss:', agent.VALUE + sandbox.part.VALUE)")
+    assert isinstance(measured, Measured), measured
+    assert measured.values["loss"] == 4
+
+
 def test_a_module_is_run_as_python_does(run, project):
     (project / "pkg").mkdir()
     (project / "pkg/go.py").write_text("from pkg import b\nprint(__name__, 'loss:', b.X)")
