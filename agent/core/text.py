@@ -30,3 +30,8 @@ def clean(text: str) -> str:
     plain = _ESCAPE_CODE.sub("", text)
     bad = "".join(c for c in set(plain) if c not in "\n\t" and unicodedata.category(c).startswith("C"))
     return plain.translate(str.maketrans("", "", bad))
+
+
+def format_number(value: float) -> str:
+    """`518,126`, `0.9944`, `12.5`: thousands with separators and without decimals, else four significant digits."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
