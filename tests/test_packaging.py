@@ -22,12 +22,13 @@ def wheel(tmp_path_factory):
     return path
 
 
-def test_a_wheel_carries_prompts_and_seeds_and_the_licence(wheel):
+def test_a_wheel_carries_prompts_seeds_templates_and_the_licence(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     every = [p for folder in ("prompts", "seeds") for p in (ROOT / folder).rglob("*")]
     shipped = [p for p in every if p.suffix in (".md", ".py", ".toml", ".txt")]
     assert len(shipped) > 20
     assert {f"agent/_data/{p.relative_to(ROOT).as_posix()}" for p in shipped} <= names
+    assert {f"agent/review/templates/report.{kind}.j2" for kind in ("html", "md")} <= names
     assert [n for n in names if n.endswith("licenses/LICENSE")]
     assert not [n for n in names if n.startswith("tests")]
 

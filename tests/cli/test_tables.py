@@ -3,7 +3,7 @@
 import io
 import os
 
-from agent.cli import tables as terminal
+from agent.cli import tables
 from agent.cli.live import Live
 from agent.cli.tables import print_status
 
@@ -27,17 +27,17 @@ def facts(members, failures=5, waiting=2):
 
 def test_a_status_fits_one_screen_however_large_the_front_and_long_the_reasons(capsys):
     print_status(facts(60))
-    told = capsys.readouterr().out
-    assert len(told.splitlines()) < terminal._SCREEN
-    assert "more: evolve show" in told
-    assert "(where it began)" in told  # what the others are compared with
+    shown = capsys.readouterr().out
+    assert len(shown.splitlines()) < tables._SCREEN
+    assert "more: evolve show" in shown
+    assert "(where it began)" in shown  # what the others are compared with
 
 
 def test_a_small_front_is_shown_whole(capsys):
     print_status(facts(3, failures=0, waiting=0))
-    told = capsys.readouterr().out
-    assert all(f"evolve/night/{n:04d}" in told for n in range(3))
-    assert "more: evolve show" not in told
+    shown = capsys.readouterr().out
+    assert all(f"evolve/night/{n:04d}" in shown for n in range(3))
+    assert "more: evolve show" not in shown
 
 
 def test_nobody_has_to_read_what_a_run_says(monkeypatch):
@@ -47,7 +47,7 @@ def test_nobody_has_to_read_what_a_run_says(monkeypatch):
     monkeypatch.setattr("sys.stderr", os.fdopen(write, "w", buffering=1))
     with Live("night") as live:
         for _ in range(3):
-            live.say("is anybody there?")
+            live.print_line("is anybody there?")
 
     class Broken(io.StringIO):
         def write(self, text):
@@ -55,4 +55,4 @@ def test_nobody_has_to_read_what_a_run_says(monkeypatch):
 
     monkeypatch.setattr("sys.stderr", Broken())
     with Live("night") as live:
-        live.say("is anybody there?")
+        live.print_line("is anybody there?")
