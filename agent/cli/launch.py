@@ -8,21 +8,19 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 
 import click
 
 from agent.cli.live import Live
 from agent.cli.notify import Notifications
+from agent.cli.reading import read_status, save_report
 from agent.cli.tables import print_status
 from agent.core.errors import MachineError, UserError
 from agent.journal.events import Event, Notice, Watch
-from agent.journal.store import Journal
 from agent.review.facts import Facts
-from agent.review.report import write_report
-from agent.review.status import status
 from agent.run import signals
-from agent.run.folder import RunFolder, is_locked, owner
+from agent.run.folder import RunFolder, owner
 
 _POLL_SECONDS = 0.05
 """Between two looks at whether the process in the background has begun."""
@@ -91,18 +89,6 @@ def detach(folder: RunFolder, arguments: Sequence[str]) -> None:
     os.replace(log, folder.log)
     click.echo(f"Working on {folder.root} in process {process.pid}.", err=True)
     click.echo(f"Watch with:  evolve status {folder.root} --watch\nStop with:   evolve stop {folder.root}", err=True)
-
-
-def read_status(folder: RunFolder) -> Facts:
-    """The status of a run, whether a process works on it or not. Raises MachineError if the journal cannot be read."""
-    with closing(Journal(folder.journal, read_only=True)) as journal:
-        return status(journal, folder.name, alive=is_locked(folder.lock))
-
-
-def save_report(folder: RunFolder) -> None:
-    """Writes the report's two files into the run folder. Raises OSError or MachineError."""
-    with closing(Journal(folder.journal, read_only=True)) as journal:
-        write_report(journal, folder.name, folder.report, folder.report_markdown, alive=is_locked(folder.lock))
 
 
 def _final_status(folder: RunFolder, live: Live) -> Facts | None:

@@ -7,7 +7,7 @@ import json
 import sys
 import traceback
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
@@ -19,8 +19,6 @@ from agent.run import signals
 if TYPE_CHECKING:
     from agent.cli.notify import Notifications
     from agent.journal.events import Watch
-    from agent.journal.store import Journal
-    from agent.run.folder import RunFolder
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -183,10 +181,11 @@ def resume(
     Limits hold for the run as a whole. What --set and they change is recorded.
     """
     from agent.cli import launch
+    from agent.cli.reading import find_run
     from agent.run import runner
     from agent.run.config import said
 
-    folder = _folder(run)
+    folder = find_run(run)
     changed = said(_given({f"limits.{name}": value for name, value in limits.items()}), assignments)
     if detach:
         launch.detach(folder, _arguments_without_detach())
@@ -207,9 +206,10 @@ def stop(run: Path, now: bool) -> None:
     import signal
     import time
 
+    from agent.cli.reading import find_run
     from agent.run.folder import owner
 
-    folder = _folder(run)
+    folder = find_run(run)
     pid = owner(folder.lock)
     if pid is None:
         raise UserError(f"No process is working on {run}.")
@@ -232,10 +232,10 @@ def status(run: Path, as_json: bool, watch: bool) -> None:
     """Counts, front, spend and isolation of a run."""
     import time
 
-    from agent.cli.launch import read_status
+    from agent.cli.reading import find_run, read_status
     from agent.cli.tables import print_status
 
-    folder = _folder(run)
+    folder = find_run(run)
     while True:
         facts = read_status(folder)
         if watch and not as_json:
@@ -255,13 +255,13 @@ def status(run: Path, as_json: bool, watch: bool) -> None:
 def show(run: Path, id: str | None, lessons: bool, arms: bool, as_json: bool) -> None:
     """The front of a run, or one candidate: metrics, lineage, diff, prompt, answer."""
     from agent.cli import tables
-    from agent.cli.launch import read_status
+    from agent.cli.reading import find_run, open_journal, read_status
     from agent.review import candidates, learning
 
-    folder = _folder(run)
+    folder = find_run(run)
     if id is not None and (lessons or arms):
         raise UserError("--lessons and --arms are of a whole run: leave the ID out.")
-    with _journal(folder) as journal:
+    with open_journal(folder) as journal:
         if lessons:
             learned = learning.lessons(journal)
             _print_json(learned) if as_json else tables.print_lessons(learned, read_status(folder))
@@ -282,10 +282,11 @@ def show(run: Path, id: str | None, lessons: bool, arms: bool, as_json: bool) ->
 @click.argument("id")
 def diff(run: Path, id: str) -> None:
     """The change of one candidate against the seed."""
+    from agent.cli.reading import find_run, open_journal
     from agent.cli.tables import print_diff
     from agent.review.candidates import candidate
 
-    with _journal(_folder(run)) as journal:
+    with open_journal(find_run(run)) as journal:
         print_diff(candidate(journal, id)["diff"])
 
 
@@ -293,9 +294,9 @@ def diff(run: Path, id: str) -> None:
 @_RUN
 def report(run: Path) -> None:
     """Write report.html and report.md into the run folder."""
-    from agent.cli.launch import save_report
+    from agent.cli.reading import find_run, save_report
 
-    folder = _folder(run)
+    folder = find_run(run)
     try:
         save_report(folder)
     except OSError as error:
@@ -310,11 +311,12 @@ def compare(runs: tuple[Path, ...], as_json: bool) -> None:
     """Runs side by side: hypervolume over trained variants and over dollars, with the noise."""
     from contextlib import ExitStack
 
+    from agent.cli.reading import find_run, open_journal
     from agent.cli.tables import print_comparison
     from agent.review import comparison
 
     with ExitStack() as stack:
-        journals = {str(run): stack.enter_context(_journal(_folder(run))) for run in runs}
+        journals = {str(run): stack.enter_context(open_journal(find_run(run))) for run in runs}
         facts = comparison.compare(journals)
     _print_json(facts) if as_json else print_comparison(facts)
 
@@ -374,26 +376,6 @@ def _arguments_without_detach() -> list[str]:
 def _print_to_stderr(line: str) -> None:
     with suppress(OSError):  # the terminal may be closed
         click.echo(line, err=True)
-
-
-def _folder(run: Path) -> RunFolder:
-    """Raises UserError if there is no run in it."""
-    from agent.run.folder import RunFolder
-
-    folder = RunFolder(run)
-    if not folder.journal.is_file():
-        raise UserError(f"{run} holds no run: there is no {folder.journal.name} in it.")
-    return folder
-
-
-def _journal(folder: RunFolder) -> closing[Journal]:
-    """The run's journal to read from, as a context manager."""
-    import gc
-
-    from agent.journal.store import Journal
-
-    gc.disable()  # everything that is read is shown before the process ends: collecting takes a quarter of the time
-    return closing(Journal(folder.journal, read_only=True))
 
 
 def _print_json(facts: Any) -> None:

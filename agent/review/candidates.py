@@ -9,7 +9,7 @@ from agent.core.errors import UserError
 from agent.genome import Genome, diff
 from agent.journal.codec import read_candidate
 from agent.journal.store import Journal
-from agent.journal.tracker import Tracker
+from agent.journal.tracker import Row, Tracker
 from agent.population.candidate import SEED_ID, Candidate, listed
 from agent.review.facts import Facts
 
@@ -26,8 +26,7 @@ def candidate_lines(journal: Journal) -> list[Facts]:
 def candidates(journal: Journal) -> list[Facts]:
     """The facts of each candidate without diff, prompt and answer, in the order of their proposal."""
     rows = list(journal.without_texts(*_KINDS))
-    found, tracker = _read(rows), Tracker()
-    tracker.recall(rows, candidates=False)
+    found, tracker = _read(rows), _costs(rows)
     return [_facts(found, tracker, candidate) for candidate in found.candidates.values()]
 
 
@@ -42,8 +41,7 @@ def candidate(journal: Journal, id: str) -> Facts:
         last = journal.last_key("drawn") or "none"
         raise UserError(f"There is no candidate {padded} in this run; the last one is {last}.")
     rows = list(journal.events(*_KINDS, key=known))
-    found, tracker = _read(rows), Tracker()
-    tracker.recall(rows, candidates=False)
+    found, tracker = _read(rows), _costs(rows)
     calls = _calls(journal, known)
     last_call = calls[-1] if calls else {"prompt": None, "answer": None}
     return {
@@ -101,6 +99,13 @@ def _read(rows: Iterable[tuple[float, str, str, Facts]]) -> _Rows:
         elif kind in by_kind:
             by_kind[kind][key] = data
     return found
+
+
+def _costs(rows: Iterable[Row]) -> Tracker:
+    """What each candidate has cost, and who answered."""
+    tracker = Tracker()
+    tracker.recall((row for row in rows if row[1] in ("drawn", "answered")), candidates=False)
+    return tracker
 
 
 def _line(rows: _Rows, candidate: Candidate) -> Facts:

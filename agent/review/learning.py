@@ -94,12 +94,13 @@ def arms(journal: Journal, front: Iterable[str]) -> Facts:
     rejected = {key.partition("/")[0] for _, _, key, _ in journal.events("rejected") if key.endswith("/0")}
     settled = {key: data for _, _, key, data in journal.events("settled")}
     verdicts = {key: data["verdict"] for _, _, key, data in journal.events("learned")}
+    rows = list(journal.without_texts("drawn", "answered"))
     members, tracker = set(front), Tracker()
-    tracker.recall(journal.without_texts("drawn", "answered"), candidates=False)
+    tracker.recall(rows, candidates=False)
     found = {kind: defaultdict[str, _Arm](_Arm) for kind in ARM_KINDS}
-    for _, _, id, data in journal.events("drawn"):
+    for id, candidate in ((key, read_candidate(data)) for _, kind, key, data in rows if kind == "drawn"):
         outcome, cost = settled.get(id, {}), tracker.get(id)
-        for recipe in read_candidate(data).recipes:
+        for recipe in candidate.recipes:
             for kind, name in _arms_of(recipe, cost.model_for(recipe.model)):
                 arm = found[kind][name]
                 arm.candidates += 1
