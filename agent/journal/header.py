@@ -1,4 +1,4 @@
-"""What the head of a run's journal says: its first start, with the configuration, and the seed's own fitness."""
+"""Look up what a journal says about its run as a whole: the first start, the configuration, the objectives, the seed."""
 
 from __future__ import annotations
 
@@ -9,22 +9,25 @@ from agent.journal.store import Journal
 from agent.population.candidate import SEED_ID
 
 
-def first_start(journal: Journal) -> dict[str, Any]:
-    """The data of the first `started` event; empty if the run has not started."""
-    return next((data for _, _, _, data in journal.events("started")), {})
+def first_start(journal: Journal) -> dict[str, Any] | None:
+    """The data of the first `started` row: `config`, `isolation`, `layers`, `devices`, ...; None before the first start."""
+    return next((data for _, _, _, data in journal.events("started")), None)
 
 
 def config_of(journal: Journal) -> dict[str, Any]:
-    """The configuration that the run started with; empty if it has not started."""
-    config: dict[str, Any] = first_start(journal).get("config", {})
-    return config
+    """The configuration the run was first started with, as nested tables; empty before the first start."""
+    start = first_start(journal)
+    return dict(start["config"]) if start else {}
 
 
 def objectives_of(journal: Journal) -> tuple[Objective, ...]:
-    """In the order of the configuration; empty if the run has not started."""
+    """The run's objectives in their configured order; empty before the first start.
+
+    `Objective.reported` is left empty: only the task knows which metrics are self-reported.
+    """
     return tuple(Objective(name, direction) for name, direction in config_of(journal).get("objectives", {}).items())
 
 
 def seed_fitness_of(journal: Journal) -> Fitness | None:
-    """None while the seed is not trained."""
+    """The seed's measured fitness; None while the seed is not trained."""
     return next((Fitness(data["fitness"]) for _, _, _, data in journal.events("settled", key=SEED_ID)), None)
