@@ -145,7 +145,8 @@ def _lesson_text(lesson: Facts) -> str:
     kinds = ", ".join(kind for kind in lesson["kinds"][:4] if kind not in lesson["blocks"])
     parts = (lesson["operator"], lesson["directive"], blocks and f"of {blocks}", kinds and f"about {kinds}")
     action = " ".join(filter(None, parts))
-    credit = f"credit {lesson['credit']:+.1f} from {lesson['told']} prompts" if lesson["told"] else "in no prompt yet"
+    prompts = f"{lesson['told']} prompt{'s' if lesson['told'] > 1 else ''}"
+    credit = f"credit {lesson['credit']:+.1f} from {prompts}" if lesson["told"] else "in no prompt yet"
     end = {"alive": "", "dead": ", dropped"}.get(lesson["fate"], f", now part of {lesson['fate']}")
     return f"{lesson['id']}  {lesson['verdict']}  {action}; {credit}{end}"
 

@@ -53,4 +53,4 @@ def format_price(spend: Mapping[str, Any], decimals: int) -> str:
     unpriced = spend["calls_without_a_known_price"]
     if unpriced and unpriced == spend["llm_calls"]:
         return "price unknown"
-    return f"{spend['usd']:.{decimals}f} USD" + (f" and {unpriced} calls of unknown price" if unpriced else "")
+    return f"{spend['usd']:.{decimals}f} USD" + (f" and {unpriced} call{'s' * (unpriced > 1)} of unknown price" if unpriced else "")

@@ -1,10 +1,6 @@
-"""What a person sees, where it has to fit."""
-
-import io
-import os
+"""Tables for a reader, where they have to fit."""
 
 from agent.cli import tables
-from agent.cli.live import Live
 from agent.cli.tables import print_status
 
 
@@ -38,21 +34,3 @@ def test_a_small_front_is_shown_whole(capsys):
     shown = capsys.readouterr().out
     assert all(f"evolve/night/{n:04d}" in shown for n in range(3))
     assert "more: evolve show" not in shown
-
-
-def test_nobody_has_to_read_what_a_run_says(monkeypatch):
-    """Neither a pipe whose reader has gone nor a line that a signal's handler broke into ends it."""
-    read, write = os.pipe()
-    os.close(read)
-    monkeypatch.setattr("sys.stderr", os.fdopen(write, "w", buffering=1))
-    with Live("night") as live:
-        for _ in range(3):
-            live.print_line("is anybody there?")
-
-    class Broken(io.StringIO):
-        def write(self, text):
-            raise RuntimeError("reentrant call")
-
-    monkeypatch.setattr("sys.stderr", Broken())
-    with Live("night") as live:
-        live.print_line("is anybody there?")
