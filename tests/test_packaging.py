@@ -37,12 +37,13 @@ def run_tiny(command, cwd):
     return done.stdout
 
 
-def test_a_wheel_carries_prompts_and_seeds_and_the_licence(wheel):
+def test_a_wheel_carries_prompts_seeds_templates_and_the_licence(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     every = [p for folder in ("prompts", "seeds") for p in (ROOT / folder).rglob("*")]
     shipped = [p for p in every if p.suffix in (".md", ".py", ".toml", ".txt")]
     assert len(shipped) > 20
     assert {f"guided_evolution/{p.relative_to(ROOT).as_posix()}" for p in shipped} <= names
+    assert {f"guided_evolution/agent/review/templates/report.{kind}.j2" for kind in ("html", "md")} <= names
     assert [n for n in names if n.endswith("licenses/LICENSE")]
     assert {n.split("/")[0] for n in names} == {"guided_evolution", "guided_evolution-0.1.0.dist-info"}
     assert not [n for n in names if "/tests/" in n or "__pycache__" in n]

@@ -1,4 +1,4 @@
-"""What this machine can do for a run, found by trying."""
+"""What this machine can do for a run: tried out, not assumed."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from agent.core.errors import MachineError, UserError
+from agent.review.facts import Facts
 from agent.run.config import cache_folder
-
-Facts = dict[str, Any]
 
 SAFE = ("full", "contained")
 """Levels of isolation at which generated code may run."""
 
 
 def examine(llm: str | None, api_base: str | None) -> Facts:
-    """One entry for each topic; nothing here raises for what is missing, it says so."""
+    """One entry for each topic. Raises nothing for what is missing: the entry says so.
+
+    `llm`: the name of a model to be asked one tiny question; None for none.
+    """
     return {
         "isolation": _isolation(),
         "devices": _devices(),
@@ -29,14 +31,14 @@ def examine(llm: str | None, api_base: str | None) -> Facts:
     }
 
 
-def healthy(facts: Facts) -> bool:
-    """Can a run be started here?"""
+def is_healthy(facts: Facts) -> bool:
+    """Whether a run can be started here."""
     isolated = facts["isolation"]["level"] in SAFE
     return bool(isolated and facts["git"]["found"] and facts["disk"]["enough"] and facts["llm"].get("reachable") is not False)
 
 
 def lines(facts: Facts) -> Iterator[str]:
-    """The facts for a reader: topics at the margin, what belongs to them indented."""
+    """The facts for a reader: each topic at the margin, its facts indented below."""
     isolation = facts["isolation"]
     yield f"isolation: {isolation['level']}"
     yield from (f"  {line}" for line in _proof(isolation))
@@ -72,17 +74,17 @@ def _flat(value: Any) -> str:
 
 
 def _isolation() -> Facts:
-    """The level with its proof, and the same attempts made without any layer: what is refused must otherwise succeed."""
+    """The level with its proof: what a sandbox refuses, and the same attempts without any layer, where they must succeed."""
     from sandbox import SandboxUnavailable
     from sandbox.inside.canary import TRIED
     from sandbox.launch.detect import detect, without_layers
 
-    began = time.monotonic()
+    start = time.monotonic()
     try:
         found = detect()
     except SandboxUnavailable as error:
         return {"level": "none", "layers": [], "canaries": {}, "hints": [f"not even a plain child process runs: {error}"]}
-    seconds = time.monotonic() - began
+    seconds = time.monotonic() - start
     return {
         "level": found.level,
         "layers": list(found.in_force),
@@ -103,14 +105,14 @@ def _devices() -> Facts:
     listed = [", ".join(part for part in (g.device, g.name, memory.get(g.uuid, g.memory)) if part) for g in found]
     facts: Facts = {"cpu_cores": cores(), "gpus": listed}
     if found:
-        facts["in_the_sandbox"] = {gpu.device: _in_the_sandbox(gpu.device, [g.device for g in found]) for gpu in found}
+        facts["in_the_sandbox"] = {gpu.device: _gpu_in_sandbox(gpu.device, [g.device for g in found]) for gpu in found}
     if found and not torch_has_cuda():
         facts["remedy"] = "the installed torch is built without CUDA, and trains on the CPU: install one with it"
     return facts
 
 
-def _in_the_sandbox(device: str, all_devices: Sequence[str]) -> Facts:
-    """Does CUDA start under the layers of a run, and are the other GPUs out of reach?"""
+def _gpu_in_sandbox(device: str, all_devices: Sequence[str]) -> Facts:
+    """Whether CUDA starts under the layers of a run, and whether the other GPUs are out of reach."""
     from sandbox import SandboxUnavailable
     from sandbox.launch.detect import detect, prove_gpu
 
@@ -151,11 +153,11 @@ def _llm(name: str | None, api_base: str | None) -> Facts:
 
 
 def _disk() -> Facts:
-    """Free space where runs go, and the data sets that are decoded."""
+    """Free space in the current folder, where runs go, and the decoded data sets with their sizes."""
     free = shutil.disk_usage(".").free
     cache = cache_folder()
-    kept = {path.parent.name: _size(path.parent) for path in sorted(cache.glob("*/facts.json"))}
-    return {"free_gib": round(free / 2**30, 1), "enough": free > 2**30, "cache": str(cache), "data_sets": kept}
+    data_sets = {path.parent.name: _size(path.parent) for path in sorted(cache.glob("*/facts.json"))}
+    return {"free_gib": round(free / 2**30, 1), "enough": free > 2**30, "cache": str(cache), "data_sets": data_sets}
 
 
 def _size(folder: Path) -> str:

@@ -1,4 +1,4 @@
-"""A run from the command's side: in front of a terminal or in the background, to its last words."""
+"""Starts or resumes a run for the command: in the foreground with the live view, or in the background."""
 
 from __future__ import annotations
 
@@ -8,28 +8,30 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
-from typing import Any
+from contextlib import suppress
 
 import click
 
-from agent.cli import tables as terminal
 from agent.cli.live import Live
 from agent.cli.notify import Notifications
+from agent.cli.reading import read_status, save_report
+from agent.cli.tables import print_status
 from agent.core.errors import MachineError, UserError
 from agent.core.paths import start_command
 from agent.journal.events import Event, Notice, Watch
-from agent.journal.store import Journal
-from agent.review import report as writing
-from agent.review import status as summary
+from agent.review.facts import Facts
 from agent.run import signals
-from agent.run.folder import RunFolder, is_locked, owner
+from agent.run.folder import RunFolder, owner
 
-Facts = dict[str, Any]
+_POLL_SECONDS = 0.05
+"""Between two looks at whether the process in the background has begun."""
 
 
-def drive(folder: RunFolder, work: Callable[[Watch], None], notifications: Notifications) -> None:
-    """Runs with the live view, then says what came of it and how to go on, here and to who is not there."""
+def run_in_foreground(folder: RunFolder, work: Callable[[Watch], None], notifications: Notifications) -> None:
+    """Calls `work` with the live view; then prints the status, writes the report, says how to go on and notifies.
+
+    Raises what `work` raises, after that.
+    """
     signals.outlive_the_terminal()
     fault: BaseException | None = None
     with Live(folder.name) as live:
@@ -42,27 +44,30 @@ def drive(folder: RunFolder, work: Callable[[Watch], None], notifications: Notif
             work(watch)
         except UserError:
             raise
-        except (Exception, KeyboardInterrupt) as error:  # whatever it is: told below, and raised again
+        except (Exception, KeyboardInterrupt) as error:  # whatever it is: reported below, and raised again
             fault = error
     if fault and not folder.journal.is_file():
-        live.say("StageFailure; nothing was begun.")
+        live.print_line("Stopped before the run has started.")
         raise fault
-    code = 0 if fault is None else signals.INTERRUPTED if isinstance(fault, KeyboardInterrupt) else 1
-    facts = None if signals.hurried() else _last_facts(folder, live)
+    exit_code = 0 if fault is None else signals.INTERRUPTED if isinstance(fault, KeyboardInterrupt) else 1
+    facts = None if signals.hurried() else _final_status(folder, live)
     if facts:
-        with suppress(OSError):  # nobody may be there any more
-            terminal.print_status(facts)
+        with suppress(OSError):  # the terminal may be closed
+            print_status(facts)
         with suppress(OSError, MachineError):  # a full disk must not hide how the run ended
-            report(folder)
-    live.say(_how_to_go_on(folder, code))
+            save_report(folder)
+    live.print_line(_next_step(folder, exit_code))
     if facts:
-        notifications.tell(folder.root, facts, code)
+        notifications.finish(folder.root, facts, exit_code)
     if fault:
         raise fault
 
 
 def detach(folder: RunFolder, arguments: Sequence[str]) -> None:
-    """The same command in a session of its own; returns when it works on the run, or with its words when it cannot."""
+    """Starts `evolve` with these arguments in a session of its own; returns once that process works on the run.
+
+    If it ends before that, prints its output and exits with its code.
+    """
     folder.root.parent.mkdir(parents=True, exist_ok=True)
     descriptor, log = tempfile.mkstemp(prefix=f".{folder.name}-", suffix=".log", dir=folder.root.parent)
     with open(descriptor, "r+") as file:
@@ -71,8 +76,8 @@ def detach(folder: RunFolder, arguments: Sequence[str]) -> None:
         click.echo("Waiting until it has checked the seed and works on the run ...", err=True)
         try:
             while process.poll() is None and owner(folder.lock) != process.pid:
-                time.sleep(0.05)
-        except KeyboardInterrupt:  # before the run has begun, what is stopped is this command
+                time.sleep(_POLL_SECONDS)
+        except KeyboardInterrupt:  # the run has not begun: the user stops this command and not the run
             process.terminate()
             process.wait()
             os.unlink(log)
@@ -87,30 +92,18 @@ def detach(folder: RunFolder, arguments: Sequence[str]) -> None:
     click.echo(f"Watch with:  evolve status {folder.root} --watch\nStop with:   evolve stop {folder.root}", err=True)
 
 
-def status(folder: RunFolder) -> Facts:
-    """Raises MachineError if the journal cannot be read."""
-    with closing(Journal(folder.journal, read_only=True)) as journal:
-        return dict(summary.status(journal, folder.name, alive=is_locked(folder.lock)))
-
-
-def report(folder: RunFolder) -> None:
-    """Writes the report's two files."""
-    with closing(Journal(folder.journal, read_only=True)) as journal:
-        writing.write(journal, folder.name, folder.report, folder.report_markdown, alive=is_locked(folder.lock))
-
-
-def _last_facts(folder: RunFolder, live: Live) -> Facts | None:
+def _final_status(folder: RunFolder, live: Live) -> Facts | None:
     """None if the journal cannot be read, which may be what broke the run."""
     try:
-        return status(folder)
+        return read_status(folder)
     except MachineError as error:
-        live.say(str(error))
+        live.print_line(str(error))
         return None
 
 
-def _how_to_go_on(folder: RunFolder, code: int) -> str:
-    if code == 0:
+def _next_step(folder: RunFolder, exit_code: int) -> str:
+    if exit_code == 0:
         return f"Look closer with:  evolve show {folder.root}, or open {folder.report}"
-    if code == signals.INTERRUPTED:
-        return f"StageFailure. Go on with:  evolve resume {folder.root}"
-    return f"When the cause is mended, go on with:  evolve resume {folder.root}"
+    if exit_code == signals.INTERRUPTED:
+        return f"Stopped. Go on with:  evolve resume {folder.root}"
+    return f"When the cause is repaired, go on with:  evolve resume {folder.root}"

@@ -1,4 +1,4 @@
-"""What a person sees of a run that is under way: a panel on a terminal, else a line for each child.
+"""Shows a run that is under way on stderr: a panel on a terminal, else a line for each candidate.
 
 Text of candidates and models (reasons, logs, answers) is hostile: it is shown as plain text, never as markup.
 """
@@ -8,19 +8,18 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import TracebackType
-from typing import IO, Any, cast
+from typing import IO, cast
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live as RichLive
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from agent.cli.tables import fitness_text, one_line, slots_text
+from agent.cli.console import LossyStream, fitness_text, one_line, slots_text
 from agent.journal.events import (
-    Bred,
     CallsRepeated,
     Event,
     ForecastUpdated,
@@ -33,126 +32,115 @@ from agent.journal.events import (
     Settled,
     StopRequested,
 )
+from agent.journal.tracker import Tracker
 from agent.llm import CoolDownEnded, CoolDownStarted
 from agent.population.candidate import INVALID_STAGES, SEED_ID, Duplicate, Failure, Individual, Outcome, listed
 from agent.search.settings import SearchSettings
 from sandbox.tasks import self_reported
 
-
-class _Unheard:
-    """A stream that nobody has to read: a run outlives its terminal, and the program that its output went to."""
-
-    def __init__(self, stream: IO[str]) -> None:
-        self._stream, self._gone = stream, False
-
-    def write(self, text: str) -> int:
-        if not self._gone:
-            self._trying(lambda: self._stream.write(text))
-        return len(text)
-
-    def flush(self) -> None:
-        if not self._gone:
-            self._trying(self._stream.flush)
-
-    def _trying(self, act: Callable[[], object]) -> None:
-        try:
-            act()
-        except OSError:
-            self._gone = True
-        except RuntimeError:  # a signal came in the middle of a write, and its handler writes too: one of them is lost
-            pass
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
+_LINES, _FRONT_ROWS, _PROGRESS_ROWS = 8, 8, 8
+"""Rows of the panel: the last lines, members of the front, trainings that report their progress."""
+_FRONT_IN_LINE = 6
+"""Members of the front that the line at the end of a generation names."""
+_REASON = 160
+"""Characters of a reason in a line."""
+_COUNTED = ("proposed", "trained", "invalid", "failed", "duplicate")
 
 
 class Live:
-    """Follows a run on stderr: a panel that redraws itself on a terminal, else a line for each child."""
+    """Follows the events of a run. Events come from several threads, one at a time; rich redraws from its own."""
 
     def __init__(self, run: str) -> None:
         self._run, self._began = run, time.monotonic()
-        self._console = Console(file=cast(IO[str], _Unheard(sys.stderr)))
+        self._console = Console(file=cast(IO[str], LossyStream(sys.stderr)))
+        self._tracker = Tracker()
         self._counts: Counter[str] = Counter()
-        self._breeding: set[str] = set()
-        self._training: set[str] = set()
-        self._heard: dict[str, str] = {}
-        """What each training said of itself last."""
+        self._progress: dict[str, str] = {}
+        """What each training last reported of itself."""
         self._generation, self._generations = 0, 0
         self._isolation, self._slots = "?", ""
-        self._hypervolume = 0.0
         self._front: list[str] = []
         self._fitness: dict[str, Mapping[str, float]] = {}
         self._lines: list[Text] = []
         self._forecast = ""
-        self._resting: dict[str, tuple[float, str]] = {}
-        """By model: until when, on the monotonic clock, and why."""
+        self._cooling_down: dict[str, float] = {}
+        """By model: until when, on the monotonic clock."""
         self._panel = RichLive(console=self._console, refresh_per_second=4, get_renderable=self._render, transient=True)
 
     def __enter__(self) -> Live:
         if self._console.is_terminal:
             self._panel.start()
         else:
-            self.say(f"{self._run}: checking the seed, then training it")
+            self.print_line(f"{self._run}: checking the seed, then training it")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._panel.stop()
 
-    def say(self, text: str) -> None:
+    def print_line(self, text: str) -> None:
+        """Above the panel, where it stays after the run."""
         self._console.print(Text(text), soft_wrap=True)
 
     def see(self, event: Event | Notice) -> None:
+        """Shows what an event changes."""
         match event:
             case StopRequested(reason):
-                self._tell(Text(f"{reason}: finishing what is under way; once more stops at once", "bold yellow"))
-            case ForecastUpdated(text, announce):
-                self._forecast = text
-                if announce:
-                    self._tell(Text(f"forecast: {text}", "bold"))
+                self._add_line(f"{reason}: finishing what is under way; once more stops at once", "bold yellow")
+            case ForecastUpdated(words, aloud):
+                self._forecast = words
+                if aloud:
+                    self._add_line(f"forecast: {words}", "bold")
             case CoolDownStarted(model, seconds, reason, alone):
-                self._resting[model] = time.monotonic() + seconds, reason
+                self._cooling_down[model] = time.monotonic() + seconds
                 what = "no model answers, the run waits" if alone else "the other models take over"
-                self._tell(Text(f"{one_line(reason)[:200]}: left alone for {seconds:,.0f} s; {what}", "bold yellow"))
+                self._add_line(f"{one_line(reason)[:200]}: cools down for {seconds:,.0f} s; {what}", "bold yellow")
             case CoolDownEnded(model):
-                self._resting.pop(model, None)
-                self._tell(Text(f"{model} answers again", "bold"))
+                self._cooling_down.pop(model, None)
+                self._add_line(f"{model} answers again", "bold")
             case ProgressReported(id, progress):
-                self._heard[id] = str(progress)
-            case RunStarted():
-                search = event.config["search"]
-                assert isinstance(search, dict)
-                self._isolation, self._generations = event.isolation, SearchSettings(**search).stages
-                self._slots = slots_text(event.devices)
-                for change in event.accepted:
-                    self._tell(Text(f"changed since the last start, and accepted: {change}", "yellow"))
-                task = event.config["task"]
-                assert isinstance(task, dict)
-                for name, reason in self_reported(task).items():
-                    self._tell(Text(f"{name} is self-reported: {reason}", "yellow"))
+                self._progress[id] = str(progress)
             case CallsRepeated(calls):
-                told = f"{calls} model calls were out when the last process ended: they are asked, and may be billed, again"
-                self._tell(Text(told, "yellow"))
+                line = f"{calls} model calls had no answer when the last process ended: they are made, and may be billed, again"
+                self._add_line(line, "yellow")
             case Restored(outcome):
                 self._counts["proposed"] += outcome.id != SEED_ID
                 self._count(outcome)
+            case RunStarted():
+                self._start(event)
+            case GenerationEnded():
+                self._end_generation(event)
+            case _:
+                self._follow(event)
+
+    def _start(self, event: RunStarted) -> None:
+        search, task = event.config["search"], event.config["task"]
+        assert isinstance(search, dict) and isinstance(task, dict)
+        self._isolation, self._generations = event.isolation, SearchSettings(**search).stages
+        self._slots = slots_text(event.devices)
+        for change in event.accepted:
+            self._add_line(f"changed since the last start, and accepted: {change}", "yellow")
+        for name, reason in self_reported(task).items():
+            self._add_line(f"{name} is self-reported: {reason}", "yellow")
+
+    def _end_generation(self, event: GenerationEnded) -> None:
+        self._front = list(event.front)
+        best = "; ".join(f"{id} {fitness_text(self._fitness.get(id))}" for id in self._front[:_FRONT_IN_LINE])
+        more = f"; and {len(self._front) - _FRONT_IN_LINE} more" if len(self._front) > _FRONT_IN_LINE else ""
+        head = f"generation {event.number} of {self._generations}: hypervolume {event.hypervolume:.4f}"
+        self._add_line(f"{head}, front: {best}{more}", "bold")
+
+    def _follow(self, event: Event) -> None:
+        """An event of one candidate."""
+        self._tracker.see(event)
+        match event:
             case Proposed(candidate):
                 self._counts["proposed"] += 1
                 self._generation = candidate.generation
-                self._breeding.add(candidate.id)
-            case Bred(variant):
-                self._breeding.discard(variant.id)
-                self._training.add(variant.id)
             case Settled(outcome):
-                self._breeding.discard(outcome.id)
-                self._training.discard(outcome.id)
-                self._heard.pop(outcome.id, None)
-                self._settle(outcome)
-            case GenerationEnded(number=n, front=front, hypervolume=hypervolume):
-                self._front, self._hypervolume = list(front), hypervolume
-                best = "; ".join(f"{id} {fitness_text(self._fitness.get(id))}" for id in front[:6])
-                more = f"; and {len(front) - 6} more" if len(front) > 6 else ""
-                told = f"generation {n} of {self._generations}: hypervolume {hypervolume:.4f}, front: {best}{more}"
-                self._tell(Text(told, "bold"))
+                self._tracker.close(outcome.id)
+                self._progress.pop(outcome.id, None)
+                self._count(outcome)
+                self._add_line(*_settled_line(outcome))
             case _:
                 pass
 
@@ -166,46 +154,54 @@ class Live:
             case Duplicate():
                 self._counts["duplicate"] += 1
 
-    def _settle(self, outcome: Outcome) -> None:
-        self._count(outcome)
-        candidate = outcome.candidate
-        blocks = listed(candidate.about(() if isinstance(outcome, Duplicate) else outcome.changed))
-        born = SEED_ID if outcome.id == SEED_ID else f"{outcome.id}  {candidate.operator} {blocks}".rstrip()
-        born += f" ({candidate.directive})" if candidate.directive else ""
-        match outcome:
-            case Individual(fitness=fitness, evidence=evidence):
-                seconds = sum(evidence.seconds.values())
-                self._tell(Text(f"{born}: {fitness_text(fitness.values)}  in {seconds:.1f} s"))
-            case Failure(stage=stage, reason=reason):
-                self._tell(Text(f"{born}: stopped at {stage}: {reason[:160]}", "yellow"))
-            case Duplicate(twin=twin):
-                self._tell(Text(f"{born}: same genome as {twin}", "dim"))
-
-    def _tell(self, line: Text) -> None:
-        self._lines = [*self._lines[-7:], line]
+    def _add_line(self, text: str, style: str = "") -> None:
+        line = Text(text, style)
+        self._lines = [*self._lines[1 - _LINES :], line]
         if not self._console.is_terminal:  # rich would take a millisecond to lay it out
             print(line.plain, file=self._console.file, flush=True)
 
     def _render(self) -> Panel:
         elapsed = int(time.monotonic() - self._began)
-        head = Text(
-            f"generation {self._generation}/{self._generations}   "
-            + "   ".join(f"{kind} {self._counts[kind]}" for kind in ("proposed", "trained", "invalid", "failed", "duplicate"))
-            + f"   breeding {len(self._breeding)}   in evaluation {len(self._training)}"
+        title = f"{self._run} - {elapsed // 60}:{elapsed % 60:02d} - {self._slots} - isolation {self._isolation}"
+        forecast = [Text(f"forecast: {self._forecast}", "dim")] if self._forecast else []
+        lines = self._lines or [Text("training the seed ...", "dim")]
+        training = [Text(f"{id}  {text}", "dim") for id, text in sorted(dict(self._progress).items())[:_PROGRESS_ROWS]]
+        rows: list[RenderableType] = [self._head(), *forecast, *self._waiting(), self._front_table(), *lines, *training]
+        return Panel(Group(*rows), title=title, title_align="left")
+
+    def _head(self) -> Text:
+        counts = "   ".join(f"{kind} {self._counts[kind]}" for kind in _COUNTED)
+        open_candidates = self._tracker.open()
+        evaluating = sum(one.bred for one in open_candidates)
+        breeding = len(open_candidates) - evaluating
+        return Text(
+            f"generation {self._generation}/{self._generations}   {counts}   breeding {breeding}   in evaluation {evaluating}"
         )
+
+    def _front_table(self) -> Table:
         table = Table(box=None, padding=(0, 2, 0, 0))
         table.add_column("front")
-        for id in [SEED_ID, *(i for i in self._front if i != SEED_ID)][:8]:
+        for id in [SEED_ID, *(one for one in self._front if one != SEED_ID)][:_FRONT_ROWS]:
             table.add_row(Text(f"{id:>5}  {fitness_text(self._fitness.get(id))}", "green" if id != SEED_ID else ""))
-        title = f"{self._run} - {elapsed // 60}:{elapsed % 60:02d} - {self._slots} - isolation {self._isolation}"
-        waiting = [] if self._lines else [Text("training the seed ...", "dim")]
-        forecast = [Text(f"forecast: {self._forecast}", "dim")] if self._forecast else []
-        heard = [Text(f"{id}  {told}", "dim") for id, told in sorted(dict(self._heard).items())[:8]]
-        words = [*waiting, *self._lines, *heard]
-        return Panel(Group(head, *forecast, *self._rests(), table, *words), title=title, title_align="left")
+        return table
 
-    def _rests(self) -> list[Text]:
-        """A line for each model that is left alone."""
+    def _waiting(self) -> list[Text]:
+        """A line for each model that cools down."""
         now = time.monotonic()
-        left = {model: max(0.0, until - now) for model, (until, _) in list(self._resting.items())}
+        left = {model: max(0.0, until - now) for model, until in list(self._cooling_down.items())}
         return [Text(f"{model} is asked again in {seconds:,.0f} s", "bold yellow") for model, seconds in left.items()]
+
+
+def _settled_line(outcome: Outcome) -> tuple[str, str]:
+    """(text, style) of a candidate's end."""
+    candidate = outcome.candidate
+    blocks = listed(candidate.about(() if isinstance(outcome, Duplicate) else outcome.changed))
+    name = SEED_ID if outcome.id == SEED_ID else f"{outcome.id}  {candidate.operator} {blocks}".rstrip()
+    name += f" ({candidate.directive})" if candidate.directive else ""
+    match outcome:
+        case Individual(fitness=fitness, evidence=evidence):
+            return f"{name}: {fitness_text(fitness.values)}  in {sum(evidence.seconds.values()):.1f} s", ""
+        case Failure(stage=stage, reason=reason):
+            return f"{name}: stopped at {stage}: {reason[:_REASON]}", "yellow"
+        case Duplicate(twin=twin):
+            return f"{name}: same genome as {twin}", "dim"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 import click
 
@@ -16,12 +17,19 @@ from agent.budget.limits import limits_in_order
 from agent.core.errors import MachineError, UserError
 from agent.run import signals
 
+if TYPE_CHECKING:
+    from agent.cli.notify import Notifications
+    from agent.journal.events import Watch
+
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 _AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 _RUN = click.argument("run", type=click.Path(path_type=Path))
 _DETACH = click.option("--detach", is_flag=True, help="Work in the background; output goes to run.log in the run folder.")
 _SET = click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="One setting, as in search.p_eot=0.5.")
+
+_WATCH_SECONDS = 2
+_STOP_POLL_SECONDS = 0.2
 
 
 def _limits(command: _Command) -> _Command:
@@ -33,17 +41,19 @@ def _limits(command: _Command) -> _Command:
 
 
 def _notification_options(command: _Command) -> _Command:
-    """The options of who is told of a run's end. They are kept nowhere: a resume names them again."""
-    for option in (
-        click.option(
-            "--notify", metavar="URL", envvar="EVOLVE_NOTIFY", help="Post a small JSON when the run ends or no model answers."
-        ),
-        click.option(
-            "--on-finish", metavar="COMMAND", envvar="EVOLVE_ON_FINISH", help="Start this at the end, without a shell."
-        ),
-    )[::-1]:
-        command = option(command)
-    return command
+    """Options for notifications; the command gets them as `notifications`. They are stored nowhere: a resume names them again."""
+
+    @click.option(
+        "--notify", metavar="URL", envvar="EVOLVE_NOTIFY", help="Post a small JSON when the run ends or waits for models."
+    )
+    @click.option("--on-finish", metavar="COMMAND", envvar="EVOLVE_ON_FINISH", help="Start this at the end, without a shell.")
+    @functools.wraps(command)
+    def with_notifications(*arguments: Any, notify: str | None, on_finish: str | None, **options: Any) -> Any:
+        from agent.cli.notify import Notifications
+
+        return command(*arguments, notifications=Notifications.of(notify, on_finish, _print_to_stderr), **options)
+
+    return cast(_Command, with_notifications)
 
 
 def main() -> NoReturn:
@@ -59,18 +69,18 @@ def _exit_code() -> int:
         error.show()
         return 2
     except UserError as error:
-        _mutter(f"Error: {error}")
+        _print_to_stderr(f"Error: {error}")
         return 2
     except MachineError as error:
-        _mutter(f"Failed: {error}")
+        _print_to_stderr(f"Failed: {error}")
         return 1
     except (KeyboardInterrupt, click.Abort):
         return signals.INTERRUPTED
-    except BrokenPipeError:  # the reader of our output has gone (`evolve show | head`)
+    except BrokenPipeError:  # the program that reads our output has ended (`evolve show | head`)
         return 0
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0
-    except Exception:  # the outermost edge: a fault of ours
+    except Exception:  # the outermost edge: a bug of this program
         traceback.print_exc()
         return 1
 
@@ -84,6 +94,19 @@ def cli() -> None:
     """
 
 
+_SETTING_OF_FLAG = {
+    "api_base": "llm.api_base",
+    "generations": "search.generations",
+    "population": "search.population",
+    "schedule": "search.schedule",
+    "slots": "sandbox.slots",
+    "unsafe_no_sandbox": "sandbox.unsafe_no_sandbox",
+    "chance": "run.seed",
+    "dataset": "task.dataset",
+}
+"""The flags of `run` that are settings under another name; the limits are those of `[limits]`."""
+
+
 @cli.command()
 @click.argument("seed")
 @click.option("--llm", multiple=True, help="MODEL[,MODEL...]: offline, openai/NAME, a litellm name, cmd:COMMAND, inbox:FOLDER.")
@@ -92,7 +115,7 @@ def cli() -> None:
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="TOML file over the seed's own.")
 @_SET
 @click.option("--generations", type=int, help="Generations after the first population.")
-@click.option("--population", type=int, help="Offspring of each generation.")
+@click.option("--population", type=int, help="Candidates of each generation.")
 @_limits
 @click.option("--schedule", help="steady (default): no slot waits; generational: the paper's loop, exactly repeatable.")
 @click.option("--slots", metavar="N|N/gpu|cpu:N", help="Trainings at once; with GPUs there, N of them share these.")
@@ -101,51 +124,41 @@ def cli() -> None:
 @click.option("--source", "sources", multiple=True, metavar="FILE", help="A file that evolves; several evolve together.")
 @click.option("--command", metavar="'python FILE'", help="Run this in a copy of the seed's folder; needs --metric.")
 @click.option("--metric", "metrics", multiple=True, metavar="NAME:min|max", help="A number that the command prints.")
-@click.option("--unsafe-no-sandbox", is_flag=True, help="Run generated code even if this machine cannot isolate it.")
+@click.option(
+    "--unsafe-no-sandbox", is_flag=True, default=None, help="Run generated code even if this machine cannot isolate it."
+)
 @_notification_options
 @_DETACH
 def run(
     seed: str,
-    llm: tuple[str, ...],
-    api_base: str | None,
     out: Path | None,
     config_file: Path | None,
-    assignments: tuple[str, ...],
-    generations: int | None,
-    population: int | None,
-    schedule: str | None,
-    slots: str | None,
-    chance: int | None,
-    dataset: str | None,
-    sources: tuple[str, ...],
+    llm: tuple[str, ...],
     command: str | None,
     metrics: tuple[str, ...],
-    unsafe_no_sandbox: bool,
-    notify: str | None,
-    on_finish: str | None,
+    sources: tuple[str, ...],
+    assignments: tuple[str, ...],
+    notifications: Notifications,
     detach: bool,
-    **limits: Any,
+    **flags: Any,
 ) -> None:
     """Start a run from SEED: a folder with a seed.toml, or a .py file."""
+    from agent.cli import launch
     from agent.llm import model_names
+    from agent.run import runner
     from agent.run.config import load, with_script
     from agent.run.folder import RunFolder
 
-    flags: dict[str, dict[str, Any]] = {
-        "llm": {"models": model_names(llm) if any(llm) else None, "api_base": api_base},
-        "limits": limits,
-        "search": {"generations": generations, "population": population, "schedule": schedule},
-        "sandbox": {"slots": slots, "unsafe_no_sandbox": unsafe_no_sandbox or None},
-        "run": {"seed": chance},
-        "task": {"dataset": dataset},
-    }
-    config = load(seed, config_file, with_script(_given(flags), command, metrics), assignments, sources)
-    folder = RunFolder(out) if out else _experiment().free_folder(config, Path(seed).resolve().stem)
-    notifications = _notifications(notify, on_finish)
+    settings = {setting: flags.pop(flag) for flag, setting in _SETTING_OF_FLAG.items()}
+    settings["llm.models"] = model_names(llm) if any(llm) else None
+    given = _given({**settings, **{f"limits.{name}": value for name, value in flags.items()}})
+    config = load(seed, config_file, with_script(given, command, metrics), assignments, sources)
+    folder = RunFolder(out) if out else runner.free_folder(config, Path(seed).resolve().stem)
     if detach:
-        _driving().detach(folder, [*(a for a in sys.argv[1:] if a != "--detach"), *([] if out else ["--out", str(folder.root)])])
+        named = [] if out else ["--out", str(folder.root)]
+        launch.detach(folder, [*_arguments_without_detach(), *named])
     else:
-        _driving().drive(folder, lambda watch: _experiment().start(config, folder, watch), notifications)
+        launch.run_in_foreground(folder, lambda watch: runner.start(config, folder, watch), notifications)
 
 
 @cli.command()
@@ -156,26 +169,27 @@ def run(
 @_notification_options
 @_DETACH
 def resume(
-    run: Path,
-    assignments: tuple[str, ...],
-    accept_changes: bool,
-    notify: str | None,
-    on_finish: str | None,
-    detach: bool,
-    **limits: Any,
+    run: Path, assignments: tuple[str, ...], accept_changes: bool, notifications: Notifications, detach: bool, **limits: Any
 ) -> None:
     """Go on with a run that stopped or crashed, or has reached a limit that is now raised.
 
     Limits hold for the run as a whole. What --set and they change is recorded.
     """
+    from agent.cli import launch
+    from agent.cli.reading import find_run
+    from agent.run import runner
     from agent.run.config import said
 
-    folder = _folder(run)
-    changed, notifications = said(_given({"limits": limits}), assignments), _notifications(notify, on_finish)
+    folder = find_run(run)
+    changed = said(_given({f"limits.{name}": value for name, value in limits.items()}), assignments)
     if detach:
-        _driving().detach(folder, [a for a in sys.argv[1:] if a != "--detach"])
+        launch.detach(folder, _arguments_without_detach())
     else:
-        _driving().drive(folder, lambda watch: _experiment().resume(folder, watch, changed, accept=accept_changes), notifications)
+
+        def work(watch: Watch) -> None:
+            runner.resume(folder, watch, changed, accept=accept_changes)
+
+        launch.run_in_foreground(folder, work, notifications)
 
 
 @cli.command()
@@ -187,21 +201,22 @@ def stop(run: Path, now: bool) -> None:
     import signal
     import time
 
+    from agent.cli.reading import find_run
     from agent.run.folder import owner
 
-    folder = _folder(run)
+    folder = find_run(run)
     pid = owner(folder.lock)
     if pid is None:
         raise UserError(f"No process is working on {run}.")
     for _ in range(2 if now else 1):
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
-        time.sleep(0.2)
+        time.sleep(_STOP_POLL_SECONDS)
     if not now:
         click.echo("Asked; it finishes what is under way ...", err=True)
     while owner(folder.lock) == pid:
-        time.sleep(0.2)
-    click.echo(f"StageFailure. Go on with:  evolve resume {run}", err=True)
+        time.sleep(_STOP_POLL_SECONDS)
+    click.echo(f"Stopped. Go on with:  evolve resume {run}", err=True)
 
 
 @cli.command()
@@ -212,70 +227,73 @@ def status(run: Path, as_json: bool, watch: bool) -> None:
     """Counts, front, spend and isolation of a run."""
     import time
 
-    from agent.cli import tables as terminal
+    from agent.cli.reading import find_run, read_status
+    from agent.cli.tables import print_status
 
-    folder = _folder(run)
+    folder = find_run(run)
     while True:
-        facts = _driving().status(folder)
+        facts = read_status(folder)
         if watch and not as_json:
             click.clear()
-        _print_json(facts) if as_json else terminal.print_status(facts)
+        _print_json(facts) if as_json else print_status(facts)
         if not watch or facts["state"] != "running":
             return
-        time.sleep(2)
+        time.sleep(_WATCH_SECONDS)
 
 
 @cli.command()
 @_RUN
 @click.argument("id", required=False)
-@click.option("--lessons", is_flag=True, help="What the run has learnt, with evidence and credit.")
+@click.option("--lessons", is_flag=True, help="What the run has learned, with evidence and credit.")
 @click.option("--arms", is_flag=True, help="How models, operators and prompts fared.")
 @_AS_JSON
 def show(run: Path, id: str | None, lessons: bool, arms: bool, as_json: bool) -> None:
-    """The front of a run, or one variant: metrics, lineage, diff, prompt, answer."""
-    from agent.cli import tables as terminal
-    from agent.review import learning as learned
-    from agent.review import status as summary
+    """The front of a run, or one candidate: metrics, lineage, diff, prompt, answer."""
+    from agent.cli import tables
+    from agent.cli.reading import find_run, open_journal, read_status
+    from agent.review import candidates, learning
 
-    folder = _folder(run)
+    folder = find_run(run)
     if id is not None and (lessons or arms):
         raise UserError("--lessons and --arms are of a whole run: leave the ID out.")
-    with _journal(folder) as journal:
+    with open_journal(folder) as journal:
         if lessons:
-            told = learned.lessons(journal)
-            _print_json(told) if as_json else terminal.print_lessons(told, _driving().status(folder))
+            learned = learning.lessons(journal)
+            _print_json(learned) if as_json else tables.print_lessons(learned, read_status(folder))
         elif arms:
-            ranked = learned.arms(journal, [member["id"] for member in _driving().status(folder)["front"]])
-            _print_json(ranked) if as_json else terminal.print_arms(ranked)
+            ranked = learning.arms(journal, [member["id"] for member in read_status(folder)["front"]])
+            _print_json(ranked) if as_json else tables.print_arms(ranked)
         elif id is not None:
-            facts = summary.variant(journal, id)
-            _print_json(facts) if as_json else terminal.print_variant(facts, _driving().status(folder))
+            facts = candidates.candidate(journal, id)
+            _print_json(facts) if as_json else tables.print_candidate(facts, read_status(folder))
+        elif as_json:
+            _print_json(candidates.candidates(journal))
         else:
-            if as_json:
-                _print_json(summary.variants(journal))
-            else:
-                terminal.print_run(summary.outlines(journal), _driving().status(folder))
+            tables.print_run(candidates.candidate_lines(journal), read_status(folder))
 
 
 @cli.command()
 @_RUN
 @click.argument("id")
 def diff(run: Path, id: str) -> None:
-    """The change of one variant against the seed."""
-    from agent.cli import tables as terminal
-    from agent.review import status as summary
+    """The change of one candidate against the seed."""
+    from agent.cli.reading import find_run, open_journal
+    from agent.cli.tables import print_diff
+    from agent.review.candidates import candidate
 
-    with _journal(_folder(run)) as journal:
-        terminal.print_diff(summary.variant(journal, id)["diff"])
+    with open_journal(find_run(run)) as journal:
+        print_diff(candidate(journal, id)["diff"])
 
 
 @cli.command()
 @_RUN
 def report(run: Path) -> None:
     """Write report.html and report.md into the run folder."""
-    folder = _folder(run)
+    from agent.cli.reading import find_run, save_report
+
+    folder = find_run(run)
     try:
-        _driving().report(folder)
+        save_report(folder)
     except OSError as error:
         raise MachineError(f"The report cannot be written: {error}.") from error
     click.echo(f"{folder.report}\n{folder.report_markdown}")
@@ -288,13 +306,14 @@ def compare(runs: tuple[Path, ...], as_json: bool) -> None:
     """Runs side by side: hypervolume over trained variants and over dollars, with the noise."""
     from contextlib import ExitStack
 
-    from agent.cli import tables as terminal
+    from agent.cli.reading import find_run, open_journal
+    from agent.cli.tables import print_comparison
     from agent.review import comparison
 
     with ExitStack() as stack:
-        journals = {str(run): stack.enter_context(_journal(_folder(run))) for run in runs}
+        journals = {str(run): stack.enter_context(open_journal(find_run(run))) for run in runs}
         facts = comparison.compare(journals)
-    _print_json(facts) if as_json else terminal.print_comparison(facts)
+    _print_json(facts) if as_json else print_comparison(facts)
 
 
 @cli.command()
@@ -303,12 +322,12 @@ def compare(runs: tuple[Path, ...], as_json: bool) -> None:
 @_AS_JSON
 def doctor(llm: str | None, api_base: str | None, as_json: bool) -> None:
     """Isolation, devices, git, disk and, with --llm, the model: what this machine can do."""
-    from agent.cli import doctor as examination
-    from agent.cli import tables as terminal
+    from agent.cli.doctor import examine, is_healthy, lines
+    from agent.cli.tables import print_doctor
 
-    facts = examination.examine(llm, api_base)
-    _print_json(facts) if as_json else terminal.print_doctor(examination.lines(facts))
-    if not examination.healthy(facts):
+    facts = examine(llm, api_base)
+    _print_json(facts) if as_json else print_doctor(lines(facts))
+    if not is_healthy(facts):
         sys.exit(1)
 
 
@@ -316,9 +335,9 @@ def doctor(llm: str | None, api_base: str | None, as_json: bool) -> None:
 @click.argument("folder", type=click.Path(path_type=Path))
 def new_task(folder: Path) -> None:
     """Write a seed with a task of its own into FOLDER: a small example that runs, to be changed."""
-    from agent.cli import new_task as authoring
+    from agent.cli.new_task import create
 
-    click.echo(authoring.new_task(folder))
+    click.echo(create(folder))
 
 
 @cli.command("check-task")
@@ -326,66 +345,36 @@ def new_task(folder: Path) -> None:
 @_AS_JSON
 def check_task(seed: str, as_json: bool) -> None:
     """Try the task.py of SEED: the contract that it has to keep, and one evaluation of the seed."""
-    from agent.cli import new_task as authoring
-    from agent.cli import tables as terminal
+    from agent.cli.new_task import check
+    from agent.cli.tables import print_checks
 
-    checks = authoring.check_task(seed)
-    _print_json(checks) if as_json else terminal.print_checks(checks)
-    if not all(check["passed"] for check in checks):
+    checks = check(seed)
+    _print_json(checks) if as_json else print_checks(checks)
+    if not all(one["passed"] for one in checks):
         sys.exit(2)
 
 
-def _experiment() -> Any:
-    from agent.run import runner as experiment
-
-    return experiment
-
-
-def _driving() -> Any:
-    from agent.cli import launch as driving
-
-    return driving
+def _given(settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The settings that the user named, from `table.key: value`, as tables."""
+    tables: dict[str, dict[str, Any]] = {}
+    for setting, value in settings.items():
+        if value is not None:
+            table, _, key = setting.partition(".")
+            tables.setdefault(table, {})[key] = value
+    return tables
 
 
-def _given(flags: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """What the user said, of all that could be said."""
-    given = {table: {key: value for key, value in keys.items() if value is not None} for table, keys in flags.items()}
-    return {table: keys for table, keys in given.items() if keys}
+def _arguments_without_detach() -> list[str]:
+    return [argument for argument in sys.argv[1:] if argument != "--detach"]
 
 
-def _mutter(line: str) -> None:
-    with suppress(OSError):  # the terminal may have gone
+def _print_to_stderr(line: str) -> None:
+    with suppress(OSError):  # the terminal may be closed
         click.echo(line, err=True)
 
 
-def _notifications(notify: str | None, on_finish: str | None) -> Any:
-    """Who is to be told of the end. Raises UserError for what cannot be an address or a program."""
-    from agent.cli.notify import Notifications
-
-    return Notifications.of(notify, on_finish, _mutter)
-
-
-def _folder(run: Path) -> Any:
-    from agent.run.folder import RunFolder
-
-    folder = RunFolder(run)
-    if not folder.journal.is_file():
-        raise UserError(f"{run} holds no run: there is no {folder.journal.name} in it.")
-    return folder
-
-
-def _journal(folder: Any) -> Any:
-    import gc
-    from contextlib import closing
-
-    from agent.journal.store import Journal
-
-    gc.disable()  # all that is read is shown, and the process ends: of ten thousand children that is a quarter of the time
-    return closing(Journal(folder.journal, read_only=True))
-
-
 def _print_json(facts: Any) -> None:
-    """A list has one line for each of its members: there may be ten thousand."""
+    """Prints a list with one line for each of its members: there may be ten thousand."""
     if isinstance(facts, list):
         lines = ",\n".join(json.dumps(one, ensure_ascii=False) for one in facts)
         click.echo(f"[\n{lines}\n]")

@@ -1,20 +1,19 @@
-"""Word to who is not there: a small JSON to a web address when a run ends or waits, and a command of the user's at its end.
+"""Notifications for people who are away: a small JSON to a webhook when a run ends or waits, and a command at its end.
 
-Neither is written down anywhere: the address of a webhook is a secret. Neither can change how the run ends.
+Neither is stored anywhere: the address of a webhook is a secret. Neither can change how the run ends.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shlex
 import shutil
 import signal
 import subprocess
 import threading
-import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,36 +25,31 @@ from agent.llm import CoolDownEnded, CoolDownStarted
 from agent.llm.text import environment_secrets, redact
 from agent.run.signals import asked_to_stop
 
-Say = Callable[[str], None]
-"""Tells the user one line."""
+PrintLine = Callable[[str], None]
+"""Shows the user one line."""
 
 _POST_SECONDS = 15.0
-"""Of one message, however slowly the other side takes it."""
+"""For one message as a whole, however slowly the other side takes it."""
 _COMMAND_SECONDS = 600.0
 _FRONT = 5
 """Members of the front that a message names."""
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A message goes where the user said or nowhere."""
-
-    def redirect_request(self, *arguments: Any) -> None:
-        return None
+_REASON = 400
+"""Characters of the reason in a message."""
 
 
 class Webhook:
-    """Posts to one address."""
+    """Posts JSON to one address. It follows no redirect: a message goes where the user said or nowhere."""
 
-    def __init__(self, url: str, say: Say) -> None:
-        """Raises UserError for what cannot be an address; nothing is sent."""
+    def __init__(self, url: str, print_line: PrintLine) -> None:
+        """Raises UserError if `url` cannot be an address; nothing is sent yet."""
         address = urllib.parse.urlsplit(url)
         if address.scheme not in ("http", "https") or not address.hostname:
             raise UserError("--notify takes the address of a webhook, which begins with http:// or https://.")
-        self._url, self._say = url, say
+        self._url, self._print_line = url, print_line
         self._waiting = False
 
     def see(self, run: str, event: object) -> None:
-        """Tells once when no model answers any more; in the background, for the run goes on."""
+        """Posts once when no model answers any more; in the background, because the run goes on."""
         if isinstance(event, CoolDownEnded):
             self._waiting = False
         elif isinstance(event, CoolDownStarted) and event.alone and not self._waiting:
@@ -64,41 +58,56 @@ class Webhook:
             threading.Thread(target=self.post, args=(message,), daemon=True).start()
 
     def post(self, message: Mapping[str, Any]) -> None:
-        """Says so if it fails, without the address."""
-        failure: list[str] = ["no answer in time"]
-        sender = threading.Thread(target=self._send, args=(json.dumps(message).encode(), failure), daemon=True)
+        """Sends one message; if that fails, prints why, without the address."""
+        problems = ["no answer in time"]
+        sender = threading.Thread(target=self._send, args=(message, problems), daemon=True)
         sender.start()
-        sender.join(_POST_SECONDS)
-        if failure:
-            self._say(f"The notification could not be delivered: {failure[0]}.")
+        sender.join(_POST_SECONDS)  # httpx limits each read and write, but not all of them together
+        if problems:
+            self._print_line(f"The notification could not be delivered: {problems[0]}.")
 
-    def _send(self, body: bytes, failure: list[str]) -> None:
+    def _send(self, message: Mapping[str, Any], problems: list[str]) -> None:
+        """Empties `problems` if the message was taken, else replaces the one in it."""
+        import httpx
+
+        logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every address as information
         headers = {"Content-Type": "application/json", "User-Agent": "guided-evolution"}
         try:
-            request = urllib.request.Request(self._url, body, headers, method="POST")
-            with urllib.request.build_opener(_NoRedirect).open(request, timeout=_POST_SECONDS):
-                failure.clear()
-        except urllib.error.HTTPError as error:
-            failure[0] = f"status {error.code}"
-        except Exception as error:  # whatever it is, it is not worth a run
-            failure[0] = type(getattr(error, "reason", None) or error).__name__
+            # Through the proxies of the environment, as calls to models go. The body of the reply is not read.
+            with (
+                httpx.Client(timeout=_POST_SECONDS, follow_redirects=False, headers=headers) as client,
+                client.stream("POST", self._url, content=json.dumps(message)) as response,
+            ):
+                if response.is_success:
+                    problems.clear()
+                else:
+                    problems[0] = f"status {response.status_code}"
+        except Exception as error:  # nothing that goes wrong here is worth a run
+            problems[0] = type(_first_cause(error)).__name__
 
 
-class Command:
+def _first_cause(error: BaseException) -> BaseException:
+    """The error that the HTTP libraries met first, such as ConnectionRefusedError, and wrapped in their own."""
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    return error
+
+
+class FinishCommand:
     """A program to be started when the run has ended, without a shell."""
 
-    def __init__(self, text: str, say: Say) -> None:
-        """Raises UserError for a command that cannot be read or found; nothing is run."""
+    def __init__(self, text: str, print_line: PrintLine) -> None:
+        """Raises UserError if the command cannot be split into words or its program is not found; nothing is run yet."""
         try:
             self._argv = shlex.split(text)
         except ValueError as error:
             raise UserError(f"--on-finish {text!r} cannot be split into words as a shell would: {error}.") from None
         if not self._argv or shutil.which(self._argv[0]) is None:
             raise UserError(f"--on-finish {text!r}: there is no such program (no shell is involved).")
-        self._say = say
+        self._print_line = print_line
 
     def run(self, folder: Path, message: Mapping[str, Any], seconds: float = _COMMAND_SECONDS) -> None:
-        """Gives it the message on its standard input; ends it, and what it started, after `seconds` or by a signal."""
+        """Passes the message on standard input. Kills the program and all that it started after `seconds` or on a signal."""
         facts = {"EVOLVE_RUN": str(folder.resolve()), "EVOLVE_STATE": message["state"], "EVOLVE_EXIT_CODE": message["exit_code"]}
         environment = {**os.environ, **{name: str(value) for name, value in facts.items()}}
         try:
@@ -106,59 +115,63 @@ class Command:
                 self._argv, stdin=subprocess.PIPE, stdout=2, env=environment, text=True, start_new_session=True
             )
         except OSError as error:
-            self._say(f"The command of --on-finish cannot be started: {error.strerror}.")
+            self._print_line(f"The command of --on-finish cannot be started: {error.strerror}.")
             return
 
-        def end(reason: str) -> None:
+        def kill(reason: str = "") -> None:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
 
-        with asked_to_stop(end):
+        with asked_to_stop(kill):
             try:
                 process.communicate(json.dumps(message), timeout=seconds)
             except subprocess.TimeoutExpired:
-                end("")
+                kill()
                 process.wait()
-                self._say(f"The command of --on-finish was ended after {seconds:g} s.")
+                self._print_line(f"The command of --on-finish was ended after {seconds:g} s.")
                 return
         if process.returncode:
-            self._say(f"The command of --on-finish failed with status {process.returncode}.")
+            self._print_line(f"The command of --on-finish failed with status {process.returncode}.")
 
 
 @dataclass(frozen=True)
 class Notifications:
-    """Those that the user asked for."""
+    """What the user asked for; nothing by default."""
 
     webhook: Webhook | None = None
-    command: Command | None = None
+    command: FinishCommand | None = None
 
     @classmethod
-    def of(cls, url: str | None, command: str | None, say: Say) -> Notifications:
-        """Raises UserError, see the two."""
-        return cls(Webhook(url, say) if url else None, Command(command, say) if command else None)
+    def of(cls, url: str | None, command: str | None, print_line: PrintLine) -> Notifications:
+        """Raises UserError for an address or a command that cannot be used."""
+        return cls(
+            Webhook(url, print_line) if url else None,
+            FinishCommand(command, print_line) if command else None,
+        )
 
     def see(self, run: str, event: object) -> None:
+        """An event of the run."""
         if self.webhook:
             self.webhook.see(run, event)
 
-    def tell(self, folder: Path, facts: Mapping[str, Any], code: int) -> None:
-        """The last words, of a run's `status` and its exit code."""
-        message = last_words(facts, code)
+    def finish(self, folder: Path, status: Mapping[str, Any], exit_code: int) -> None:
+        """The run has ended: posts the final message, then starts the command. Returns when both are done."""
+        message = final_message(status, exit_code)
         if self.webhook:
             self.webhook.post(message)
         if self.command:
             self.command.run(folder, message)
 
 
-def last_words(facts: Mapping[str, Any], code: int) -> dict[str, Any]:
-    """Of a run's `status`, what a message tells."""
-    front = [{"id": member["id"], "fitness": member["fitness"]} for member in facts["front"][:_FRONT]]
-    spend = {key: facts["spend"][key] for key in ("usd", "llm_calls", "seconds")}
+def final_message(status: Mapping[str, Any], exit_code: int) -> dict[str, Any]:
+    """What both are given, from the run's `status`."""
+    front = [{"id": member["id"], "fitness": member["fitness"]} for member in status["front"][:_FRONT]]
+    spend = {key: status["spend"][key] for key in ("usd", "llm_calls", "seconds")}
     return {
-        **_message(facts["run"], facts["state"], facts["reason"]),
-        "exit_code": code,
-        "counts": facts["counts"],
-        "hypervolume": facts["hypervolume"],
+        **_message(status["run"], status["state"], status["reason"]),
+        "exit_code": exit_code,
+        "counts": status["counts"],
+        "hypervolume": status["hypervolume"],
         "front": front,
         **spend,
     }
@@ -166,6 +179,6 @@ def last_words(facts: Mapping[str, Any], code: int) -> dict[str, Any]:
 
 def _message(run: str, state: str, reason: str) -> dict[str, Any]:
     """`text` and `content` are what chat programs show."""
-    told = redact(reason, environment_secrets())[:400]
-    line = f"evolve {run}: {state}" + (f" ({told})" if told else "")
-    return {"run": run, "state": state, "reason": told, "text": line, "content": line}
+    shown = redact(reason, environment_secrets())[:_REASON]
+    line = f"evolve {run}: {state}" + (f" ({shown})" if shown else "")
+    return {"run": run, "state": state, "reason": shown, "text": line, "content": line}

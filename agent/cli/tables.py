@@ -1,96 +1,75 @@
-"""What a person asks for: the facts of a journal, as text and tables.
+"""Prints the facts of runs as text and tables for a reader.
 
 Text of candidates and models (reasons, logs, answers) is hostile: it is shown as plain text, never as markup.
 """
 
 from __future__ import annotations
 
-import re
 import sys
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import IO, Any, cast
 
-from rich.console import Console
 from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from agent.core.objectives import change_text, effect_text, usual_of
-from agent.core.text import clean
+from agent.cli.console import fitness_text, one_line, slots_text, stdout_console
+from agent.core.text import clean, format_number
 from agent.population.candidate import SEED_ID
-
-Facts = Mapping[str, Any]
-
-_BLANKS = re.compile(r"[ \t]+$", re.MULTILINE)
-
-
-def number(value: float) -> str:
-    """Counts with thousands separators, shares with four digits."""
-    return f"{value:,.0f}" if abs(value) >= 1000 or (float(value).is_integer() and abs(value) > 1) else f"{value:.4f}"
-
-
-def fitness_text(fitness: Mapping[str, float] | None) -> str:
-    return "  ".join(f"{name} {number(value)}" for name, value in (fitness or {}).items())
-
-
-def slots_text(devices: Sequence[str]) -> str:
-    """`4 slots on cpu`, `2 slots on cuda:0, 2 slots on cuda:1`."""
-    told = (f"{count} slot{'s' if count > 1 else ''} on {device}" for device, count in Counter(devices).items())
-    return ", ".join(told)
-
-
-def one_line(text: str) -> str:
-    return " ".join(clean(text).split())
-
+from agent.review.facts import Facts, format_changes, format_distance, format_price, seed_value
+from agent.review.learning import ARM_KINDS
 
 _SCREEN = 24
 """Lines, where the height of the screen is not known."""
+_BELOW_LINES = 6
+"""Lines of a status beside its first ones: the front's title, head and caption, the hypervolume, and the prompt below."""
+_LOG = 2000
+"""Characters of a candidate's last output."""
+_VERDICT_STYLES = {"helped": "green", "hurt": "red", "failed": "yellow"}
 
 
-def print_status(facts: Facts) -> None:
+def print_status(status: Facts) -> None:
     """One screen: state, forecast, counts, spend, front."""
-    console = _stdout()
-    spend, counts = facts["spend"], facts["counts"]
-    minutes, seconds = divmod(int(spend["seconds"]), 60)
-    reason = f" ({one_line(facts['reason'])})" if facts["reason"] else ""
-    lines = [Text(f"{facts['run']}: {facts['state']}{reason}, {minutes}:{seconds:02d} min", "bold")]
-    if facts["forecast"]:
-        lines.append(Text(f"forecast: {facts['forecast']['words']}"))
-    for one in facts["waiting"]:
-        lines.append(Text(f"{one['model']} is left alone until {one['until']}: {one_line(one['reason'])}", "yellow"))
-    lines.append(Text("  ".join(f"{kind} {count}" for kind, count in counts.items())))
-    unknown = spend["calls_without_a_known_price"]
-    usd = f"{spend['usd']:.4f} USD" + (f" and {unknown} calls of unknown price" if unknown else "")
-    if unknown and unknown == spend["llm_calls"]:
-        usd = "price unknown"
-    tokens = f"{spend['tokens_in']:,} tokens in, {spend['tokens_out']:,} out"
-    place = f"{slots_text(facts['devices'])}, isolation {facts['isolation']}"
-    lines.append(Text(f"{spend['llm_calls']} model calls, {tokens}, {usd}; {place}"))
-    for reason, count in facts["failures"].items():
-        lines.append(Text(f"  {count} x {one_line(reason)[:150]}", "yellow"))
-    lines += _warnings(facts["self_reported"])
-    if noise := facts["noise"]:
-        told = ", ".join(f"{name} {number(sigma) if sigma else 'none'}" for name, sigma in noise["sigma"].items())
-        lines.append(Text(f"noise, one sigma of the seed over training seeds: {told}"))
+    console = stdout_console()
+    lines = _status_lines(status)
     for line in lines:
         console.print(line, no_wrap=True, overflow="ellipsis")
     height = console.height if console.is_terminal else _SCREEN
-    rest = 6  # the front's title and head, a line for what is left out, the hypervolume, and the words below
-    console.print(_front_table(facts, most=max(3, height - len(lines) - rest)))
-    console.print(Text(f"hypervolume {facts['hypervolume']:.4f} (the seed alone: 1)"))
+    console.print(_front_table(status, most=max(3, height - len(lines) - _BELOW_LINES)))
+    console.print(Text(f"hypervolume {status['hypervolume']:.4f} (the seed alone: 1)"))
 
 
-def print_run(listed: list[dict[str, Any]], facts: Facts) -> None:
-    """Every child in a line, those on the front marked, and the front with what each member was meant to do."""
-    console = _stdout()
-    on_front = {member["id"] for member in facts["front"]}
+def _status_lines(status: Facts) -> list[Text]:
+    spend = status["spend"]
+    minutes, seconds = divmod(int(spend["seconds"]), 60)
+    reason = f" ({one_line(status['reason'])})" if status["reason"] else ""
+    lines = [Text(f"{status['run']}: {status['state']}{reason}, {minutes}:{seconds:02d} min", "bold")]
+    if status["forecast"]:
+        lines.append(Text(f"forecast: {status['forecast']['words']}"))
+    for model in status["waiting"]:
+        lines.append(Text(f"{model['model']} cools down until {model['until']}: {one_line(model['reason'])}", "yellow"))
+    lines.append(Text("  ".join(f"{kind} {count}" for kind, count in status["counts"].items())))
+    tokens = f"{spend['tokens_in']:,} tokens in, {spend['tokens_out']:,} out"
+    place = f"{slots_text(status['devices'])}, isolation {status['isolation']}"
+    lines.append(Text(f"{spend['llm_calls']} model calls, {tokens}, {format_price(spend, 4)}; {place}"))
+    for reason, count in status["failures"].items():
+        lines.append(Text(f"  {count} x {one_line(reason)[:150]}", "yellow"))
+    lines += _warnings(status["self_reported"])
+    if noise := status["noise"]:
+        sigmas = (f"{name} {format_number(sigma) if sigma else 'none'}" for name, sigma in noise["sigma"].items())
+        lines.append(Text(f"noise, one sigma of the seed over training seeds: {', '.join(sigmas)}"))
+    return lines
+
+
+def print_run(candidates: Sequence[Facts], status: Facts) -> None:
+    """Every candidate in a line, those on the front marked, and the front with what each member was meant to do."""
+    console = stdout_console()
+    on_front = {member["id"] for member in status["front"]}
     rows = [("", "id", "gen", "parents", "operator", "block", "directive", "role", "outcome")]
-    for one in listed:
-        told = fitness_text(one["fitness"]) or ": ".join(filter(None, (one["outcome"], one["reason"])))[:120]
+    for one in candidates:
+        outcome = fitness_text(one["fitness"]) or ": ".join(filter(None, (one["outcome"], one["reason"])))[:120]
         mark, parents = "*" if one["id"] in on_front else "", ",".join(one["parents"])
-        asked = one["operator"], one["block"], one["directive"] or "", one["role"] or ""
-        rows.append((mark, one["id"], str(one["generation"]), parents, *asked, one_line(told)))
+        recipe = one["operator"], one["block"], one["directive"] or "", one["role"] or ""
+        rows.append((mark, one["id"], str(one["generation"]), parents, *recipe, one_line(outcome)))
     # By hand: a table of ten thousand rows would take rich many seconds.
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [(row[0], "  ".join(map(str.ljust, row, widths)).rstrip()) for row in rows]
@@ -98,169 +77,167 @@ def print_run(listed: list[dict[str, Any]], facts: Facts) -> None:
         width = console.width
         lines = [(mark, f"\x1b[32m{line[:width]}\x1b[0m" if mark else line[:width]) for mark, line in lines]
     print("\n".join(line for _, line in lines), file=console.file)
-    console.print(_front_table(facts))
-    for warning in _warnings(facts["self_reported"]):
+    console.print(_front_table(status))
+    for warning in _warnings(status["self_reported"]):
         console.print(warning)
 
 
-def print_variant(one: Facts, facts: Facts) -> None:
-    """Everything about one child: what was asked, answered, changed and measured."""
-    console = _stdout()
+def print_candidate(candidate: Facts, status: Facts) -> None:
+    """Everything about one candidate: what was asked, answered, changed and measured."""
+    console = stdout_console()
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    origin = ("branch", "parents", "operator", "block", "role", "directive", "elite", "model", "temperature")
-    for key in (*origin, "intention", "outcome", "reason"):
-        if one[key] not in (None, "", []):
-            value = ", ".join(one[key]) if isinstance(one[key], list) else str(one[key])
-            table.add_row(key, Text(clean(value)))
-    if one["fitness"]:
-        seed = facts["seed"]["fitness"]
-        for name, value in one["fitness"].items():
-            mark = f"; self-reported: {reason}" if (reason := facts["self_reported"].get(name)) else ""
-            usual = usual_of(facts, name)
-            mean = f", on average {number(usual)}" if usual != seed[name] else ""
-            told = f"{number(value)}  {change_text(facts, name, value)}, the seed {number(seed[name])}{mean}{mark}"
-            table.add_row(name, Text(told))
-        stages = ", ".join(f"{stage} {s:.2f} s" for stage, s in one["evidence"]["seconds"].items())
-        memory = one["evidence"]["peak_memory"] / 2**20
-        place = f"on {one['evidence']['device']}, {one['evidence']['waited']:.2f} s of waiting not counted"
-        table.add_row("measured", f"{stages}; {place}; peak {memory:.0f} MiB; isolation {one['evidence']['isolation']}")
-    console.print(Text(f"variant {one['id']}", "bold"))
+    recipe = ("branch", "parents", "operator", "block", "role", "directive", "elite", "model", "temperature")
+    for key in (*recipe, "intention", "outcome", "reason"):
+        value = candidate[key]
+        if value not in (None, "", []):
+            table.add_row(key, Text(clean(", ".join(value) if isinstance(value, list) else str(value))))
+    if candidate["fitness"]:
+        for name, value in candidate["fitness"].items():
+            table.add_row(name, Text(_measured_text(status, name, value)))
+        table.add_row("measured", _evidence_text(candidate["evidence"]))
+    console.print(Text(f"candidate {candidate['id']}", "bold"))
     console.print(table)
-    if one["log"]:
-        console.print(Text("last output", "bold"), Text(one["log"][-2000:]))
-    if one["diff"]:
+    if candidate["log"]:
+        console.print(Text("last output", "bold"), Text(candidate["log"][-_LOG:]))
+    if candidate["diff"]:
         console.print(Text("change against the seed", "bold"))
-        console.print(Syntax(one["diff"], "diff", background_color="default", word_wrap=True))
-    for call in one["calls"]:
+        console.print(Syntax(candidate["diff"], "diff", background_color="default", word_wrap=True))
+    for call in candidate["calls"]:
         console.print(Text(f"\nprompt to {call['model']}", "bold"), Text(call["prompt"]), sep="\n", soft_wrap=True)
         console.print(Text("\nanswer", "bold"), Text(call["answer"] or "(none)"), sep="\n", soft_wrap=True)
 
 
-def print_lessons(told: Sequence[Facts], facts: Facts) -> None:
-    """A few lines for each; changes in sigma of the noise where there is noise, else in percent of the seed's value.
+def _measured_text(status: Facts, name: str, value: float) -> str:
+    """A value with its distance from the seed's value, and that value."""
+    seed, mean = status["seed"]["fitness"][name], seed_value(status, name)
+    average = f", on average {format_number(mean)}" if mean != seed else ""
+    reason = status["self_reported"].get(name)
+    mark = f"; self-reported: {reason}" if reason else ""
+    return f"{format_number(value)}  {format_distance(status, name, value)}, the seed {format_number(seed)}{average}{mark}"
 
-    CreditSettings: how children that were shown the lesson fared against the usual child, in sigma, added up and fading.
+
+def _evidence_text(evidence: Facts) -> str:
+    stages = ", ".join(f"{stage} {seconds:.2f} s" for stage, seconds in evidence["seconds"].items())
+    place = f"on {evidence['device']}, {evidence['waited']:.2f} s of waiting not counted"
+    return f"{stages}; {place}; peak {evidence['peak_memory'] / 2**20:.0f} MiB; isolation {evidence['isolation']}"
+
+
+def print_lessons(lessons: Sequence[Facts], status: Facts) -> None:
+    """A few lines for each; changes in sigmas of the noise where there is noise, else in percent of the seed's value.
+
+    Credit: how candidates whose prompts showed the lesson fared against the average candidate, in sigmas, summed and fading.
     """
-    console = _stdout()
-    for one in told:
-        effects = ", ".join(f"{name} {effect_text(facts, name, change)}" for name, change in one["effects"].items())
-        style = {"helped": "green", "hurt": "red", "failed": "yellow"}.get(one["verdict"], "")
-        of, about = ", ".join(one["blocks"][:4]), ", ".join(kind for kind in one["kinds"][:4] if kind not in one["blocks"])
-        fate = "" if one["fate"] == "alive" else f", {one['fate'] if one['fate'] == 'dead' else 'now part of ' + one['fate']}"
-        readers = f"credit {one['credit']:+.1f} of {one['told']} readers" if one["told"] else "not told yet"
-        deed = " ".join(filter(None, (one["operator"], one["directive"], of and f"of {of}", about and f"about {about}")))
-        console.print(Text(f"{one['id']}  {one['verdict']}  {deed}; {readers}{fate}", style))
-        for label, text in (("measured", effects), ("reason", one["reason"]), ("said", one["insight"] or one["intention"])):
+    console = stdout_console()
+    for lesson in lessons:
+        console.print(Text(_lesson_text(lesson), _VERDICT_STYLES.get(lesson["verdict"], "")))
+        effects = format_changes(status, lesson["effects"])
+        details = (("measured", effects), ("reason", lesson["reason"]), ("explanation", lesson["insight"] or lesson["intention"]))
+        for label, text in details:
             if text:
                 console.print(Text(f"      {label}: {clean(text)}"), soft_wrap=True)
-    if not told:
+    if not lessons:
         console.print("No lessons yet.")
 
 
-def print_arms(facts: Facts) -> None:
-    console = _stdout()
-    for kind in ("models", "operators", "prompts"):
-        table = Table(box=None, padding=(0, 2, 0, 0), title=kind, title_justify="left")
-        columns = ("children", "valid first answers", "trained", "helped", "on the front", "USD", "hours of evaluation")
-        table.add_column("")
-        for column in columns:
-            table.add_column(column, justify="right")
-        for arm in facts[kind]:
+def _lesson_text(lesson: Facts) -> str:
+    """`0007  helped  mutate complex of Net about conv; credit +1.2 from 3 prompts`"""
+    blocks = ", ".join(lesson["blocks"][:4])
+    kinds = ", ".join(kind for kind in lesson["kinds"][:4] if kind not in lesson["blocks"])
+    parts = (lesson["operator"], lesson["directive"], blocks and f"of {blocks}", kinds and f"about {kinds}")
+    action = " ".join(filter(None, parts))
+    prompts = f"{lesson['told']} prompt{'s' if lesson['told'] > 1 else ''}"
+    credit = f"credit {lesson['credit']:+.1f} from {prompts}" if lesson["told"] else "in no prompt yet"
+    end = {"alive": "", "dead": ", dropped"}.get(lesson["fate"], f", now part of {lesson['fate']}")
+    return f"{lesson['id']}  {lesson['verdict']}  {action}; {credit}{end}"
+
+
+def print_arms(arms: Facts) -> None:
+    """A table for each kind of arm."""
+    console = stdout_console()
+    columns = ("candidates", "valid first answers", "trained", "helped", "on the front", "USD", "hours of evaluation")
+    for kind in ARM_KINDS:
+        table = _number_table("", columns, title=kind)
+        for arm in arms[kind]:
             share = f"{arm['valid'] / arm['children']:.0%}"
             values = (arm["children"], share, arm["trained"], arm["helped"], arm["front"])
             table.add_row(Text(arm["name"][:60]), *map(str, values), f"{arm['usd']:.3f}", f"{arm['seconds'] / 3600:.2f}")
         console.print(table)
-    for name, text in facts["written"].items():
+    for name, text in arms["written"].items():
         console.print(Text(f"{name}, written in this run: {clean(text)}"), soft_wrap=True)
 
 
-def print_comparison(facts: Facts) -> None:
-    """A line for each run, and how it grew, at a tenth of the way each."""
-    console = _stdout()
-    equal = facts["equal"]
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    table.add_column("run")
+def print_comparison(comparison: Facts) -> None:
+    """A line for each run, and how it grew in steps of a tenth."""
+    console = stdout_console()
+    equal = comparison["equal"]
     columns = ("trained", "USD", "hypervolume", f"after {equal['trained']} trained", f"after {equal['usd']:.3f} USD")
-    for column in columns:
-        table.add_column(column, justify="right")
+    table = _number_table("run", columns)
     table.add_column("noise (one sigma)")
-    for run in facts["runs"]:
-        noise = ", ".join(f"{name} {number(sigma)}" for name, sigma in (run["noise"] or {}).items() if sigma) or "not measured"
+    for run in comparison["runs"]:
+        sigmas = [f"{name} {format_number(sigma)}" for name, sigma in (run["noise"] or {}).items() if sigma]
         volumes = (f"{run[key]:.4f}" for key in ("hypervolume", "at_equal_trained", "at_equal_usd"))
-        table.add_row(Text(run["run"]), str(run["trained"]), f"{run['usd']:.3f}", *volumes, Text(noise))
+        noise = Text(", ".join(sigmas) or "not measured")
+        table.add_row(Text(run["run"]), str(run["trained"]), f"{run['usd']:.3f}", *volumes, noise)
     console.print(table)
     steps = sorted({round(equal["trained"] * tenth / 10) for tenth in range(11)})
-    growth = Table(box=None, padding=(0, 2, 0, 0), title="hypervolume after so many trained variants", title_justify="left")
-    growth.add_column("run")
-    for step in steps:
-        growth.add_column(str(step), justify="right")
-    for run in facts["runs"]:
+    growth = _number_table("run", map(str, steps), title="hypervolume after so many trained variants")
+    for run in comparison["runs"]:
         growth.add_row(Text(run["run"]), *(f"{run['points'][step]['hypervolume']:.4f}" for step in steps))
     console.print(growth)
 
 
 def print_diff(text: str) -> None:
+    """In colours on a terminal; else as it is, so that `git apply` reads it."""
     if sys.stdout.isatty():
-        _stdout().print(Syntax(text, "diff", background_color="default", word_wrap=True))
+        stdout_console().print(Syntax(text, "diff", background_color="default", word_wrap=True))
     else:
         sys.stdout.write(text)
 
 
 def print_doctor(lines: Iterable[str]) -> None:
-    """Topics stand at the margin."""
-    console = _stdout()
+    """Headings stand at the margin."""
+    console = stdout_console()
     for line in lines:
         console.print(Text(line, "" if line.startswith(" ") else "bold"), soft_wrap=True)
 
 
-def print_checks(checks: list[dict[str, Any]]) -> None:
-    """A line for each check; what it found is the author's or a candidate's text."""
-    console = _stdout()
+def print_checks(checks: Sequence[Facts]) -> None:
+    """A line for each check; what it found is the text of a task's author or of a candidate."""
+    console = stdout_console()
     for check in checks:
         word, style = ("ok    ", "green") if check["passed"] else ("FAILED", "bold red")
         console.print(Text(f"{word} {check['check']}: {clean(check['found'])}", style), soft_wrap=True)
 
 
-def _front_table(facts: Facts, most: int | None = None) -> Table:
-    """`most`: rows that there is room for."""
+def _front_table(status: Facts, most: int | None = None) -> Table:
+    """`most`: how many rows there is room for; None for any number."""
     table = Table(title="front", title_justify="left", box=None, padding=(0, 2, 0, 0), expand=True)
-    names = list(facts["objectives"])
+    names = list(status["objectives"])
     for column in ("id", *names, "branch"):
-        mark = " (self-reported)" if column in facts["self_reported"] else ""
+        mark = " (self-reported)" if column in status["self_reported"] else ""
         table.add_column(f"{column}{mark}", justify="right" if column in names else "left", no_wrap=True)
-    table.add_column("last intention", no_wrap=True, overflow="ellipsis", ratio=1)  # takes what the others leave
-    rows = [(member["id"], member["fitness"], member["branch"], member["intention"]) for member in facts["front"]]
-    if facts["seed"]["fitness"] and all(id != SEED_ID for id, *_ in rows):
-        rows.append((SEED_ID, facts["seed"]["fitness"], "(where it began)", ""))
-    room = len(rows) if most is None or len(rows) <= most else most
-    if room < len(rows):
-        table.caption, table.caption_justify = f"and {len(rows) - room} more: evolve show", "left"
-        rows = [*rows[: room - 1], rows[-1]]  # the seed, if it is not on the front, is what the others are compared with
+    table.add_column("last intention", no_wrap=True, overflow="ellipsis", ratio=1)  # takes the width that is left
+    rows = [(member["id"], member["fitness"], member["branch"], member["intention"]) for member in status["front"]]
+    if status["seed"]["fitness"] and all(id != SEED_ID for id, *_ in rows):
+        rows.append((SEED_ID, status["seed"]["fitness"], "(where it began)", ""))
+    if most is not None and len(rows) > most:
+        table.caption, table.caption_justify = f"and {len(rows) - most} more: evolve show", "left"
+        rows = [*rows[: most - 1], rows[-1]]  # the last is the seed, unless it is on the front: what others are compared with
     for id, fitness, branch, intention in rows:
-        values = (number(fitness[n]) + (f" {change_text(facts, n, fitness[n])}" if id != SEED_ID else "") for n in names)
+        distances = {name: f" {format_distance(status, name, fitness[name])}" if id != SEED_ID else "" for name in names}
+        values = (format_number(fitness[name]) + distance for name, distance in distances.items())
         table.add_row(id, *values, Text(branch or ""), Text(clean(intention)))
     return table
 
 
-def _warnings(reported: Mapping[str, str]) -> list[Text]:
-    return [Text(f"{name} is self-reported: {reason}.", "yellow") for name, reason in reported.items()]
+def _number_table(first: str, columns: Iterable[str], title: str | None = None) -> Table:
+    """A table whose columns after the first are numbers."""
+    table = Table(box=None, padding=(0, 2, 0, 0), title=title, title_justify="left")
+    table.add_column(first)
+    for column in columns:
+        table.add_column(column, justify="right")
+    return table
 
 
-def _stdout() -> Console:
-    """When piped, wide, so that no cell is cut for a reader that is a program, and without the blanks that fill a table."""
-    if sys.stdout.isatty():
-        return Console(highlight=False, soft_wrap=False)
-    return Console(width=200, highlight=False, soft_wrap=False, file=cast(IO[str], _Trimmed(sys.stdout)))
-
-
-class _Trimmed:
-    """A stream of whole lines without blanks at their ends."""
-
-    def __init__(self, stream: IO[str]) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> int:
-        return self._stream.write(_BLANKS.sub("", text))
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
+def _warnings(self_reported: Mapping[str, str]) -> list[Text]:
+    return [Text(f"{name} is self-reported: {reason}.", "yellow") for name, reason in self_reported.items()]

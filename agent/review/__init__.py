@@ -1,1 +1,1 @@
-"""What a journal tells of its run afterwards: status, learning, comparison, report."""
+"""What the journal of a run shows afterwards: its status, its candidates, what it learned, a comparison, a report."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.cli import new_task as authoring
+from agent.cli import new_task
 from agent.core.errors import UserError
 from agent.run.components import completed
 from agent.run.config import Config
@@ -40,12 +40,12 @@ def test_the_template_is_written_passes_its_check_and_is_left_alone(evolve, tmp_
     assert len(told) == 7
     assert all(check["passed"] for check in told)
     with pytest.raises(UserError, match="is there already"):
-        authoring.new_task(tmp_path / "mine")
+        new_task.create(tmp_path / "mine")
 
 
 def test_a_seed_without_a_task_file_has_nothing_to_check():
     with pytest.raises(UserError, match="has the task 'image-classification'; a task of its own is a file"):
-        authoring.check_task(str(ROOT / "seeds/tiny_cnn"))
+        new_task.check(str(ROOT / "seeds/tiny_cnn"))
 
 
 def test_objectives_are_those_of_the_task_file_unless_others_are_named(cache):

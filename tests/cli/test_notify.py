@@ -1,4 +1,4 @@
-"""Word of a run's end, to a server on loopback and to a program: what it says, and that it never gets in the way."""
+"""Notifications of a run's end, to a server on loopback and to a program: what they say, and that they never get in the way."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.cli.notify import Command, Notifications, Webhook, last_words
+from agent.cli.notify import FinishCommand, Notifications, Webhook, final_message
 from agent.core.errors import UserError
 from agent.llm import CoolDownEnded, CoolDownStarted
 
@@ -62,41 +62,47 @@ def hook():
 
 
 @pytest.fixture
-def said():
+def printed():
     return []
 
 
-def test_the_last_words_are_small_and_tell_no_secret(hook, said, monkeypatch):
+def test_the_final_message_is_small_and_tells_no_secret(hook, printed, monkeypatch):
     monkeypatch.setenv("SOME_API_KEY", "sk-very-secret-key-0123")
     server = hook()
-    Webhook(server.url, said.append).post(last_words(FACTS, 1))
+    Webhook(server.url, printed.append).post(final_message(FACTS, 1))
     (got,) = server.got
     assert (got["run"], got["state"], got["exit_code"], got["counts"]["trained"]) == ("night", "failed", 1, 2)
     assert got["text"] == got["content"] == "evolve night: failed (it does not answer: [key])"
     assert len(json.dumps(got)) < 2000
     assert "secret" not in json.dumps(got)
-    assert said == []
+    assert printed == []
 
 
 @pytest.mark.parametrize(("status", "headers"), [(500, {}), (404, {}), (302, {"Location": "http://127.0.0.1:9/elsewhere"})])
-def test_a_message_that_is_not_taken_is_said_without_the_address(hook, said, status, headers):
+def test_a_message_that_is_not_taken_is_said_without_the_address(hook, printed, status, headers):
     server = hook(status, **headers)
-    Webhook(server.url, said.append).post(last_words(FACTS, 1))
-    assert said == [f"The notification could not be delivered: status {status}."]
+    Webhook(server.url, printed.append).post(final_message(FACTS, 1))
+    assert printed == [f"The notification could not be delivered: status {status}."]
     assert len(server.got) == 1  # and nothing was sent elsewhere
 
 
-def test_nobody_there_is_said_too(hook, said):
+def test_the_address_is_not_logged(hook, printed, caplog):
+    caplog.set_level("INFO")
+    Webhook(hook().url, printed.append).post(final_message(FACTS, 1))
+    assert "secret" not in caplog.text
+
+
+def test_nobody_there_is_said_too(hook, printed):
     server = hook()
     server.shutdown()
     server.server_close()
-    Webhook(server.url, said.append).post(last_words(FACTS, 1))
-    assert said == ["The notification could not be delivered: ConnectionRefusedError."]
+    Webhook(server.url, printed.append).post(final_message(FACTS, 1))
+    assert printed == ["The notification could not be delivered: ConnectionRefusedError."]
 
 
-def test_a_run_that_waits_is_told_once_for_each_silence(hook, said):
+def test_a_run_that_waits_is_told_once_for_each_silence(hook, printed):
     server = hook()
-    webhook = Webhook(server.url, said.append)
+    webhook = Webhook(server.url, printed.append)
     alone, not_alone = CoolDownStarted("a", 1.0, "a is down", True), CoolDownStarted("b", 1.0, "b is down", False)
     for event in (not_alone, alone, alone, CoolDownEnded("a"), alone):
         webhook.see("night", event)
@@ -107,32 +113,32 @@ def test_a_run_that_waits_is_told_once_for_each_silence(hook, said):
 
 
 @pytest.mark.parametrize("url", ["ftp://a/b", "file:///etc/passwd", "nonsense", "http:///secret"])
-def test_what_is_no_address_is_the_users_mistake_and_not_repeated(said, url):
+def test_what_is_no_address_is_the_users_mistake_and_not_repeated(printed, url):
     with pytest.raises(UserError) as error:
-        Webhook(url, said.append)
+        Webhook(url, printed.append)
     assert url not in str(error.value)
 
 
-def test_the_command_gets_the_facts_and_no_shell_reads_it(tmp_path, said, monkeypatch):
+def test_the_command_gets_the_facts_and_no_shell_reads_it(tmp_path, printed, monkeypatch):
     facts = "json.load(sys.stdin)['state'], os.environ['EVOLVE_STATE'], sys.argv[1:]"
     script = f"import json, os, sys; print({facts}, file=open('out', 'w'))"
-    command = Command(f'{sys.executable} -c "{script}" $HOME;true', said.append)
+    command = FinishCommand(f'{sys.executable} -c "{script}" $HOME;true', printed.append)
     monkeypatch.chdir(tmp_path)
-    command.run(tmp_path, last_words(FACTS, 1))
+    command.run(tmp_path, final_message(FACTS, 1))
     assert (tmp_path / "out").read_text() == "failed failed ['$HOME;true']\n"
-    assert said == []
+    assert printed == []
 
 
-def test_a_command_that_fails_is_said(tmp_path, said):
-    Command("false", said.append).run(tmp_path, last_words(FACTS, 1))
-    assert said == ["The command of --on-finish failed with status 1."]
+def test_a_command_that_fails_is_said(tmp_path, printed):
+    FinishCommand("false", printed.append).run(tmp_path, final_message(FACTS, 1))
+    assert printed == ["The command of --on-finish failed with status 1."]
 
 
-def test_a_command_that_does_not_end_is_ended_with_what_it_started(tmp_path, said):
+def test_a_command_that_does_not_end_is_ended_with_what_it_started(tmp_path, printed):
     script = tmp_path / "hang.sh"
     script.write_text(f"sleep 77 & echo $! > {tmp_path}/pid; wait\n")
-    Command(f"sh {script}", said.append).run(tmp_path, last_words(FACTS, 1), seconds=0.5)
-    assert said == ["The command of --on-finish was ended after 0.5 s."]
+    FinishCommand(f"sh {script}", printed.append).run(tmp_path, final_message(FACTS, 1), seconds=0.5)
+    assert printed == ["The command of --on-finish was ended after 0.5 s."]
     pid = int((tmp_path / "pid").read_text())
     deadline = time.monotonic() + 5
     while Path(f"/proc/{pid}/status").exists() and "zombie" not in Path(f"/proc/{pid}/status").read_text():
@@ -142,9 +148,9 @@ def test_a_command_that_does_not_end_is_ended_with_what_it_started(tmp_path, sai
 
 def test_a_signal_ends_a_command_that_does_not_end(tmp_path):
     code = (
-        "import sys; from pathlib import Path; from agent.run import signals; from agent.cli.notify import Command\n"
+        "import sys; from pathlib import Path; from agent.run import signals; from agent.cli.notify import FinishCommand\n"
         "signals.begin()\n"
-        f"Command('sh {tmp_path}/hang.sh', print).run(Path('.'), {{'state': 'finished', 'exit_code': 0}})\n"
+        f"FinishCommand('sh {tmp_path}/hang.sh', print).run(Path('.'), {{'state': 'finished', 'exit_code': 0}})\n"
         "signals.end(0)\n"
     )
     (tmp_path / "hang.sh").write_text("echo started >&2; sleep 77\n")
@@ -157,6 +163,6 @@ def test_a_signal_ends_a_command_that_does_not_end(tmp_path):
 
 
 @pytest.mark.parametrize(("command", "told"), [("no-such-program-at-all x", "no such program"), ("'", "cannot be split")])
-def test_a_command_that_cannot_be_run_is_the_users_mistake(said, command, told):
+def test_a_command_that_cannot_be_run_is_the_users_mistake(printed, command, told):
     with pytest.raises(UserError, match=told):
-        Notifications.of(None, command, said.append)
+        Notifications.of(None, command, printed.append)

@@ -12,7 +12,7 @@ from agent.journal.store import Journal
 from agent.llm import Completion, Usage
 from agent.memory import lesson_of
 from agent.population.candidate import SEED_ID, Candidate, Failure, Individual, Recipe, Variant
-from agent.review.report import write
+from agent.review.report import write_report
 
 OBJECTIVES = (Objective("accuracy", "max"), Objective("parameters", "min"))
 NOISE = Noise({"accuracy": 0.01, "parameters": 0.0}, {"accuracy": 0.5, "parameters": 1000})
@@ -63,7 +63,7 @@ class Tags(HTMLParser):
 
 
 def test_it_says_what_came_of_the_run(journal, tmp_path):
-    write(journal, "night", tmp_path / "r.html", tmp_path / "r.md")
+    write_report(journal, "night", tmp_path / "r.html", tmp_path / "r.md")
     page, text = Tags((tmp_path / "r.html").read_text()), (tmp_path / "r.md").read_text()
     for told in (page.text, text):
         assert "evolve/r/0001" in told and "0.25 USD" in told and "1 trained" in told and "1 failed" in told
@@ -74,7 +74,7 @@ def test_it_says_what_came_of_the_run(journal, tmp_path):
 
 
 def test_hostile_text_is_text_on_the_page_and_a_code_span_in_markdown(journal, tmp_path):
-    write(journal, "night", tmp_path / "r.html", tmp_path / "r.md")
+    write_report(journal, "night", tmp_path / "r.html", tmp_path / "r.md")
     page = Tags((tmp_path / "r.html").read_text())
     assert not {"script", "img", "a"} & set(page.found) and not [a for a in page.attributes if a.startswith("on")]
     assert "<script>alert(1)</script>" in page.text and "\x1b" not in page.text
@@ -86,5 +86,5 @@ def test_hostile_text_is_text_on_the_page_and_a_code_span_in_markdown(journal, t
 
 def test_a_run_without_a_trained_seed_has_a_report_too(tmp_path):
     with closing(Journal(tmp_path / "journal.db")) as journal:
-        write(journal, "night", tmp_path / "r.html", tmp_path / "r.md")
+        write_report(journal, "night", tmp_path / "r.html", tmp_path / "r.md")
     assert "# night" in (tmp_path / "r.md").read_text()

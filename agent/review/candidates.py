@@ -1,0 +1,142 @@
+"""The candidates of a run as plain facts, read from its journal: what `evolve show` and `evolve diff` print."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from agent.core.errors import UserError
+from agent.genome import Genome, diff
+from agent.journal.codec import Row, read_candidate
+from agent.journal.store import Journal
+from agent.journal.tracker import Tracker
+from agent.population.candidate import SEED_ID, Candidate, listed
+from agent.review.facts import Facts
+
+_KINDS = ("drawn", "settled", "bred", "mended", "committed", "answered")
+"""Kinds of events about a candidate."""
+
+
+def candidate_lines(journal: Journal) -> list[Facts]:
+    """For each candidate what a table shows of it in one line, in the order of their proposal."""
+    rows = _read(journal.candidate_outlines())
+    return [_line(rows, candidate) for candidate in rows.candidates.values()]
+
+
+def candidates(journal: Journal) -> list[Facts]:
+    """The facts of each candidate without diff, prompt and answer, in the order of their proposal."""
+    rows = list(journal.events_without_texts(*_KINDS))
+    found, tracker = _read(rows), _costs(rows)
+    return [_facts(found, tracker, candidate) for candidate in found.candidates.values()]
+
+
+def candidate(journal: Journal, id: str) -> Facts:
+    """One candidate with diff, prompt and answer; leading zeros of its id may be left out.
+
+    Raises UserError for an unknown id.
+    """
+    padded = id.zfill(4)
+    known = next((one for one in (id, padded) if _is_proposed(journal, one)), None)
+    if known is None:
+        last = journal.last_key("drawn") or "none"
+        raise UserError(f"There is no candidate {padded} in this run; the last one is {last}.")
+    rows = list(journal.events(*_KINDS, key=known))
+    found, tracker = _read(rows), _costs(rows)
+    calls = _calls(journal, known)
+    last_call = calls[-1] if calls else {"prompt": None, "answer": None}
+    return {
+        **_facts(found, tracker, found.candidates[known]),
+        "diff": seed_diff(journal, known),
+        "prompt": last_call["prompt"],
+        "answer": last_call["answer"],
+        "calls": calls,
+    }
+
+
+def seed_diff(journal: Journal, id: str) -> str:
+    """The unified diff of a candidate against the seed; empty if the candidate never parsed."""
+    bred = [data["files"] for _, _, key, data in journal.events("bred", "mended", key=id) if key == id]
+    seed = next((data["files"] for _, _, _, data in journal.events("settled", key=SEED_ID)), None)
+    return diff(Genome(seed), Genome(bred[-1])) if seed is not None and bred else ""
+
+
+def _is_proposed(journal: Journal, id: str) -> bool:
+    return any(key == id for _, _, key, _ in journal.events("drawn", key=id))
+
+
+def _calls(journal: Journal, id: str) -> list[Facts]:
+    """The model calls for a candidate in order, with what came back."""
+    answers = {key: data for _, _, key, data in journal.events("answered", key=id)}
+    asked = [(key, data) for _, _, key, data in journal.events("asked", key=id)]
+    asked.sort(key=lambda call: int(call[0].partition("/")[2]))
+    return [
+        {
+            "prompt": "\n\n".join(f"# {message['role']}\n\n{message['text']}" for message in data["messages"]),
+            "answer": answers.get(key, {}).get("text"),
+            "model": answers.get(key, data)["model"],
+        }
+        for key, data in asked
+    ]
+
+
+@dataclass
+class _Rows:
+    """The journal's data by kind and candidate."""
+
+    candidates: dict[str, Candidate] = field(default_factory=dict)
+    bred: dict[str, Facts] = field(default_factory=dict)
+    """Of the last program: a repaired one takes the place of the one before."""
+    settled: dict[str, Facts] = field(default_factory=dict)
+    committed: dict[str, Facts] = field(default_factory=dict)
+
+
+def _read(rows: Iterable[tuple[float, str, str, Facts]]) -> _Rows:
+    found = _Rows()
+    by_kind = {"bred": found.bred, "mended": found.bred, "settled": found.settled, "committed": found.committed}
+    for _, kind, key, data in rows:
+        if kind == "drawn":
+            found.candidates[key] = read_candidate(data)
+        elif kind in by_kind:
+            by_kind[kind][key] = data
+    return found
+
+
+def _costs(rows: Iterable[Row]) -> Tracker:
+    """What each candidate has cost, and who answered."""
+    tracker = Tracker()
+    tracker.recall((row for row in rows if row[1] in ("drawn", "answered")), candidates=False)
+    return tracker
+
+
+def _line(rows: _Rows, candidate: Candidate) -> Facts:
+    settled = rows.settled.get(candidate.id, {"outcome": "in flight"})
+    changed = rows.bred.get(candidate.id, {}).get("changed", ())
+    return {
+        "id": candidate.id,
+        "parents": list(candidate.parents),
+        "generation": candidate.generation,
+        "operator": candidate.operator,
+        "block": listed(candidate.about(changed)),
+        "role": candidate.role,
+        "directive": candidate.directive,
+        "fitness": settled.get("fitness"),
+        "outcome": settled.get("stage", settled["outcome"]),
+        "reason": settled.get("reason") or (f"same genome as {settled['twin']}" if "twin" in settled else ""),
+    }
+
+
+def _facts(rows: _Rows, tracker: Tracker, candidate: Candidate) -> Facts:
+    settled, cost = rows.settled.get(candidate.id, {}), tracker.get(candidate.id)
+    last = candidate.recipes[-1]
+    return {
+        **_line(rows, candidate),
+        "branch": rows.committed.get(candidate.id, {}).get("branch"),
+        "elite": next((recipe.elite for recipe in candidate.recipes if recipe.elite), None),
+        "model": cost.model_for(last.model),
+        "temperature": last.temperature,
+        "intention": rows.bred.get(candidate.id, {}).get("intention", ""),
+        "evidence": settled.get("evidence"),
+        "log": settled.get("log", ""),
+        "seconds": sum(settled.get("evidence", {}).get("seconds", {}).values()),
+        "usd": cost.usd,
+    }

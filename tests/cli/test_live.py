@@ -1,0 +1,47 @@
+"""The live view of a run: what it counts, and that its output never ends the run."""
+
+import io
+import os
+
+from agent.cli.live import Live
+from agent.core.objectives import Fitness
+from agent.genome import Genome
+from agent.journal.events import Bred, Proposed, Repaired, Settled
+from agent.population.candidate import SEED_ID, Candidate, Failure, Individual, Recipe, Variant
+
+RECIPE = Recipe("mutate", (SEED_ID,), ("Net",), "m", 1)
+GENOME = Genome({"model.py": "x = 1\n"})
+
+
+def test_it_counts_what_is_bred_and_what_is_evaluated(monkeypatch, capsys):
+    first, second, third = (Candidate(f"000{n}", 2, (RECIPE,)) for n in (1, 2, 3))
+    with Live("night") as live:
+        for event in (Proposed(first), Proposed(second), Proposed(third), Bred(Variant(first, GENOME))):
+            live.see(event)
+        assert str(live._head()).startswith("generation 2/0   proposed 3   trained 0")
+        assert str(live._head()).endswith("breeding 2   in evaluation 1")
+        live.see(Repaired(Variant(first, GENOME), "it did not build"))
+        live.see(Settled(Individual(first, GENOME, Fitness({"accuracy": 0.5}))))
+        live.see(Settled(Failure(second, "answer", "no [bold]code[/bold]")))
+        assert str(live._head()).endswith("invalid 1   failed 0   duplicate 0   breeding 1   in evaluation 0")
+    shown = capsys.readouterr().err
+    assert "0001  mutate Net: accuracy 0.5" in shown
+    assert "0002  mutate Net: stopped at answer: no [bold]code[/bold]" in shown
+
+
+def test_nobody_has_to_read_what_a_run_says(monkeypatch):
+    """Neither a pipe whose reader has gone nor a line that a signal's handler broke into ends it."""
+    read, write = os.pipe()
+    os.close(read)
+    monkeypatch.setattr("sys.stderr", os.fdopen(write, "w", buffering=1))
+    with Live("night") as live:
+        for _ in range(3):
+            live.print_line("is anybody there?")
+
+    class Broken(io.StringIO):
+        def write(self, text):
+            raise RuntimeError("reentrant call")
+
+    monkeypatch.setattr("sys.stderr", Broken())
+    with Live("night") as live:
+        live.print_line("is anybody there?")

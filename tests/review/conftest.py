@@ -1,0 +1,18 @@
+import pytest
+
+from agent.journal.store import Journal
+from tests.review.night import EVENTS
+
+
+@pytest.fixture
+def journal(tmp_path):
+    journal = Journal(tmp_path / "journal.db")
+    yield journal
+    journal.close()
+
+
+@pytest.fixture
+def night(journal):
+    for event in EVENTS:
+        journal.record(event)
+    return journal
