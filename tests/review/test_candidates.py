@@ -8,6 +8,7 @@ import pytest
 
 from agent.core.errors import UserError
 from agent.journal.events import Bred, Proposed
+from agent.journal.replay import read_replay
 from agent.population.candidate import SEED_ID, Variant
 from agent.review.candidates import candidate, candidates
 from agent.review.learning import arms
