@@ -19,19 +19,24 @@ PACKAGES = ("agent", "agent/cli", "agent/genome", "sandbox", "sandbox/launch", "
 SMALL = ("--llm", "offline", "--set", "search.first_population=1", "--generations", "0")
 
 
+def lib_beside(work):
+    """A folder that the user's PYTHONPATH names; by its name candidates can see it too."""
+    return work.parent / "lib/site-packages"
+
+
 @pytest.fixture
 def work(tmp_path):
-    """A working folder and a seed with such files, and a folder `lib` with such packages. All write `entered` when imported."""
+    """A working folder and a seed with such files, and a folder of packages. All write `entered` when imported."""
     code = f"open({str(tmp_path / 'entered')!r}, 'a').write(__file__ + '\\n')\nraise RuntimeError('a file of the user')\n"
-    folder = tmp_path / "work"
+    folder, lib = tmp_path / "work", lib_beside(tmp_path / "work")
     shutil.copytree(ROOT / "seeds/tiny_cnn", folder / "seed")
     for name in MODULES:
         (folder / f"{name}.py").write_text(code)
         (folder / f"seed/{name}.py").write_text(code)
     for name in PACKAGES:
-        (tmp_path / "lib" / name).mkdir(parents=True)
-        (tmp_path / "lib" / name / "__init__.py").write_text(code)
-    (tmp_path / "lib/resource.py").write_text(code)
+        (lib / name).mkdir(parents=True)
+        (lib / name / "__init__.py").write_text(code)
+    (lib / "resource.py").write_text(code)
     return folder
 
 
@@ -42,8 +47,8 @@ def installed(tmp_path_factory):
 
 @pytest.fixture(params=["the wheel", "a clone"])
 def evolve(request, work, cache):
-    """Runs the command in `work`, with `lib` and the working folder on PYTHONPATH; it must succeed, and nothing may enter."""
-    lib, entered = str(work.parent / "lib"), work.parent / "entered"
+    """Runs the command in `work` with PYTHONPATH at both folders; it must succeed, and nothing of the user's may enter."""
+    lib, entered = str(lib_beside(work)), work.parent / "entered"
     if request.param == "the wheel":
         command, path = [request.getfixturevalue("installed") / "evolve"], [lib, "."]
     else:
@@ -85,8 +90,8 @@ def test_a_run_is_made_in_the_background(evolve, work):
 
 def test_answers_are_edited(work, monkeypatch):
     monkeypatch.chdir(work)
-    monkeypatch.setenv("PYTHONPATH", f"{work.parent / 'lib'}{os.pathsep}.")
-    monkeypatch.setattr(sys, "path", [str(work.parent / "lib"), str(work), *sys.path])
+    monkeypatch.setenv("PYTHONPATH", f"{lib_beside(work)}{os.pathsep}.")
+    monkeypatch.setattr(sys, "path", [str(lib_beside(work)), str(work), *sys.path])
     editor = Editor(processes=1)
     try:
         genome = Genome({"model.py": "def width():\n    return 1\n"})
