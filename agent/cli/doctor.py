@@ -59,10 +59,10 @@ def _proof(isolation: Facts) -> Iterator[str]:
         yield f"Layers: {', '.join(isolation['layers'])}."
     yield "Beside them a watchdog ends a call at its limits of time, memory, disk and processes."
     if isolation["hints"]:
-        yield "Why it is not more, and what would help:"
+        yield "Why the level is not higher, and what would help:"
         yield from (f"  {hint}" for hint in isolation["hints"])
     if isolation["level"] not in SAFE:
-        yield "A run refuses to start here, unless --unsafe-no-sandbox says that generated code may do what is allowed."
+        yield "A run refuses to start here without --unsafe-no-sandbox, which lets generated code do all that is allowed above."
 
 
 def _flat(value: Any) -> str:

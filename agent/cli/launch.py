@@ -24,7 +24,7 @@ from agent.run import signals
 from agent.run.folder import RunFolder, owner
 
 _POLL_SECONDS = 0.05
-"""Between two looks at whether the process in the background has begun."""
+"""Between two checks whether the process in the background works on the run."""
 
 
 def run_in_foreground(folder: RunFolder, work: Callable[[Watch], None], notifications: Notifications) -> None:
@@ -77,7 +77,7 @@ def detach(folder: RunFolder, arguments: Sequence[str]) -> None:
         try:
             while process.poll() is None and owner(folder.lock) != process.pid:
                 time.sleep(_POLL_SECONDS)
-        except KeyboardInterrupt:  # the run has not begun: the user stops this command and not the run
+        except KeyboardInterrupt:  # the run has not started yet: the user stops this command, and nothing is left behind
             process.terminate()
             process.wait()
             os.unlink(log)

@@ -38,7 +38,7 @@ _REASON = 400
 
 
 class Webhook:
-    """Posts JSON to one address. It follows no redirect: a message goes where the user said or nowhere."""
+    """Posts JSON to one address and follows no redirect: a message goes to the address that the user named or nowhere."""
 
     def __init__(self, url: str, print_line: PrintLine) -> None:
         """Raises UserError if `url` cannot be an address; nothing is sent yet."""
@@ -87,7 +87,7 @@ class Webhook:
 
 
 def _first_cause(error: BaseException) -> BaseException:
-    """The error that the HTTP libraries met first, such as ConnectionRefusedError, and wrapped in their own."""
+    """The original error, such as ConnectionRefusedError, that the HTTP libraries wrapped in their own."""
     while (cause := error.__cause__ or error.__context__) is not None:
         error = cause
     return error

@@ -51,7 +51,9 @@ def _in_units(status: Mapping[str, Any], objective: str, change: float) -> str:
 def format_price(spend: Mapping[str, Any], decimals: int) -> str:
     """The dollars of `status["spend"]`, and how many calls had no known price."""
     unpriced = spend["calls_without_a_known_price"]
-    if unpriced and unpriced == spend["llm_calls"]:
-        return "price unknown"
     usd = f"{spend['usd']:.{decimals}f} USD"
-    return f"{usd} and {unpriced} call{'s' * (unpriced > 1)} of unknown price" if unpriced else usd
+    if not unpriced:
+        return usd
+    if unpriced == spend["llm_calls"]:
+        return "price unknown"
+    return f"{usd} and {unpriced} call{'s' if unpriced > 1 else ''} of unknown price"
