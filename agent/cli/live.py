@@ -24,6 +24,7 @@ from agent.journal.events import (
     Event,
     ForecastUpdated,
     GenerationEnded,
+    NoiseMeasured,
     Notice,
     ProgressReported,
     Proposed,
@@ -35,6 +36,7 @@ from agent.journal.events import (
 from agent.journal.tracker import Tracker
 from agent.llm import CoolDownEnded, CoolDownStarted
 from agent.population.candidate import INVALID_STAGES, SEED_ID, Duplicate, Failure, Individual, Outcome, listed
+from agent.review.facts import noise_lines
 from agent.search.settings import SearchSettings
 from sandbox.tasks import self_reported
 
@@ -97,6 +99,9 @@ class Live:
             case CoolDownEnded(model):
                 self._cooling_down.pop(model, None)
                 self._add_line(f"{model} answers again", "bold")
+            case NoiseMeasured(noise):
+                for line in noise_lines(noise):
+                    self._add_line(line)
             case ProgressReported(id, progress):
                 self._progress[id] = str(progress)
             case CallsRepeated(calls):
@@ -126,7 +131,7 @@ class Live:
         self._front = list(event.front)
         best = "; ".join(f"{id} {fitness_text(self._fitness.get(id))}" for id in self._front[:_FRONT_IN_LINE])
         more = f"; and {len(self._front) - _FRONT_IN_LINE} more" if len(self._front) > _FRONT_IN_LINE else ""
-        head = f"generation {event.number} of {self._generations}: hypervolume {event.hypervolume:.4f}"
+        head = f"generation {event.number} of {self._generations}: worth {event.hypervolume:.2f}"
         self._add_line(f"{head}, front: {best}{more}", "bold")
 
     def _follow(self, event: Event) -> None:

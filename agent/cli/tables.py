@@ -15,13 +15,13 @@ from rich.text import Text
 from agent.cli.console import fitness_text, one_line, slots_text, stdout_console
 from agent.core.text import clean, format_number
 from agent.population.candidate import SEED_ID
-from agent.review.facts import Facts, format_changes, format_distance, format_price, seed_value
+from agent.review.facts import Facts, format_changes, format_distance, format_price, luck_lines, seed_value
 from agent.review.learning import ARM_KINDS
 
 _SCREEN = 24
 """Lines, where the height of the screen is not known."""
-_BELOW_LINES = 6
-"""Lines of a status beside its first ones: the front's title, head and caption, the hypervolume, and the prompt below."""
+_BELOW_LINES = 7
+"""Lines of a status beside its first ones: the front's title, head and caption, worth, luck, and the prompt below."""
 _LOG = 2000
 """Characters of a candidate's last output."""
 _VERDICT_STYLES = {"helped": "green", "hurt": "red", "failed": "yellow"}
@@ -35,7 +35,9 @@ def print_status(status: Facts) -> None:
         console.print(line, no_wrap=True, overflow="ellipsis")
     height = console.height if console.is_terminal else _SCREEN
     console.print(_front_table(status, most=max(3, height - len(lines) - _BELOW_LINES)))
-    console.print(Text(f"hypervolume {status['hypervolume']:.4f} (the seed alone: 1)"))
+    console.print(Text(f"worth {status['worth']:.2f} (the seed alone: 1)"))
+    for luck in luck_lines(status):
+        console.print(Text(luck, "dim"), no_wrap=True, overflow="ellipsis")
 
 
 def _status_lines(status: Facts) -> list[Text]:
@@ -56,7 +58,7 @@ def _status_lines(status: Facts) -> list[Text]:
     lines += _warnings(status["self_reported"])
     if noise := status["noise"]:
         sigmas = (f"{name} {format_number(sigma) if sigma else 'none'}" for name, sigma in noise["sigma"].items())
-        lines.append(Text(f"noise, one sigma of the seed over training seeds: {', '.join(sigmas)}"))
+        lines.append(Text(f"noise, one sigma over training seeds, from {noise['trainings']} of the seed: {', '.join(sigmas)}"))
     return lines
 
 
@@ -170,19 +172,19 @@ def print_comparison(comparison: Facts) -> None:
     """A line for each run, and how it grew in steps of a tenth."""
     console = stdout_console()
     equal = comparison["equal"]
-    columns = ("trained", "USD", "hypervolume", f"after {equal['trained']} trained", f"after {equal['usd']:.3f} USD")
+    columns = ("trained", "USD", "worth", f"after {equal['trained']} trained", f"after {equal['usd']:.3f} USD")
     table = _number_table("run", columns)
     table.add_column("noise (one sigma)")
     for run in comparison["runs"]:
         sigmas = [f"{name} {format_number(sigma)}" for name, sigma in (run["noise"] or {}).items() if sigma]
-        volumes = (f"{run[key]:.4f}" for key in ("hypervolume", "at_equal_trained", "at_equal_usd"))
+        volumes = (f"{run[key]:.4f}" for key in ("worth", "at_equal_trained", "at_equal_usd"))
         noise = Text(", ".join(sigmas) or "not measured")
         table.add_row(Text(run["run"]), str(run["trained"]), f"{run['usd']:.3f}", *volumes, noise)
     console.print(table)
     steps = sorted({round(equal["trained"] * tenth / 10) for tenth in range(11)})
-    growth = _number_table("run", map(str, steps), title="hypervolume after so many trained variants")
+    growth = _number_table("run", map(str, steps), title="worth after so many trained variants")
     for run in comparison["runs"]:
-        growth.add_row(Text(run["run"]), *(f"{run['points'][step]['hypervolume']:.4f}" for step in steps))
+        growth.add_row(Text(run["run"]), *(f"{run['points'][step]['worth']:.4f}" for step in steps))
     console.print(growth)
 
 

@@ -1,25 +1,16 @@
-"""What a run optimises: quantities with a direction, bounds on them, measured values, and the noise they are judged by."""
+"""What a run optimises: quantities with a direction, bounds on them, and measured values."""
 
 from __future__ import annotations
 
 import operator
-import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from math import trunc
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
 Direction = Literal["max", "min"]
 
 RELATIONS = {"<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt}
-
-NOISE_BAND = 2.0
-"""In sigmas: a smaller change says nothing."""
-EXACT_UNIT = 0.1
-"""Quantities without noise: this share of the seed's value weighs as much as one sigma of a noisy quantity."""
-EXACT_CAP = 5.0
-"""And more than this many such units weigh no more: half the parameters is as good as a tenth, twice as bad as tenfold."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +35,8 @@ class Constraint:
     relation: str
     """One of `RELATIONS`."""
     bound: float
+    note: str = ""
+    """Why, to be appended to the refusal."""
 
     def holds(self, value: float) -> bool:
         return bool(RELATIONS[self.relation](value, self.bound))
@@ -82,64 +75,3 @@ class Fitness:
     def broken(self, constraints: Iterable[Constraint]) -> list[Constraint]:
         """The constraints that these values violate (a constraint on a quantity not measured is not judged)."""
         return [c for c in constraints if c.name in self.values and not c.holds(self[c.name])]
-
-
-@dataclass(frozen=True)
-class Noise:
-    """The noise floor: how far trainings of the same source, the seed, lie apart. The unit in which changes are weighed."""
-
-    sigma: Mapping[str, float] = field(hash=False)
-    """Spread of each objective over training seeds, in the objective's own unit; 0 for a quantity that does not vary."""
-    reference: Mapping[str, float] = field(hash=False)
-    """The seed's mean value of each objective, in the same unit: changes without noise are weighed as shares of it."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "sigma", MappingProxyType(dict(self.sigma)))
-        object.__setattr__(self, "reference", MappingProxyType(dict(self.reference)))
-
-    @classmethod
-    def of(cls, fitnesses: Sequence[Fitness], objectives: Sequence[Objective]) -> Noise:
-        """From trainings of the seed with fresh training seeds. Raises ValueError for fewer than two: no spread is known."""
-        if len(fitnesses) < 2:
-            raise ValueError("the noise floor needs at least two trainings of the seed")
-        values = {o.name: [fitness[o.name] for fitness in fitnesses] for o in objectives}
-        return cls(
-            {name: statistics.stdev(each) for name, each in values.items()},
-            {name: statistics.fmean(each) for name, each in values.items()},
-        )
-
-    def usual(self, seed: Fitness) -> Fitness:
-        """What the seed measures on average, to count changes from: its one training of a run may have been lucky or not."""
-        return Fitness({name: self.reference[name] if self.sigma.get(name) else value for name, value in seed.values.items()})
-
-    def gain(self, objective: Objective, change: float) -> float:
-        """The change in units of the noise, positive where it is for the better.
-
-        One unit is one sigma. Without noise it is `EXACT_UNIT` of the seed's value, at most `EXACT_CAP` units count, and
-        where the seed's value is 0 any change is one unit.
-        """
-        better = change if objective.direction == "max" else -change
-        if sigma := self.sigma[objective.name]:
-            return better / sigma
-        if reference := abs(self.reference[objective.name]):
-            return max(-EXACT_CAP, min(EXACT_CAP, better / (EXACT_UNIT * reference)))
-        return float((better > 0) - (better < 0))
-
-    def within(self, objective: Objective, change: float) -> bool:
-        """May the change be nothing but noise? Without noise: only if there is none."""
-        return abs(change) <= NOISE_BAND * self.sigma[objective.name]
-
-
-def amount(objective: Objective, change: float, noise: Noise) -> str:
-    """A change as it is, up or down: `+2.1 sigma`; `-12.4%` where there is no noise; a count where that says nothing."""
-    if not change:
-        return "same"
-    if sigma := noise.sigma[objective.name]:
-        sigmas = change / sigma
-        if noise.within(objective, change):  # 1.96 must not look like the 2.0 that counts
-            sigmas = trunc(sigmas * 10) / 10
-        return f"{sigmas:+.1f} sigma" if abs(sigmas) < 100 else f"{sigmas:+.0g} sigma"
-    reference = abs(noise.reference[objective.name])
-    if reference and abs(change / reference) >= 0.0005:
-        return f"{change / reference:+.1%}" if abs(change / reference) < 10 else f"{change / reference:+.0g} times"
-    return f"{change:+.4g}"

@@ -12,6 +12,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 CONFIDENCE = 0.95
 """Two-sided, of every band and interval."""
@@ -88,20 +89,17 @@ def best_by_luck(candidates: int, df: int, m: int, share: float = 0.5) -> float:
     Sigma and the mean are the same for all candidates, so their errors do not average out: both are integrated over.
     """
     import numpy as np
-    from scipy.optimize import brentq
-    from scipy.special import ndtr, ndtri
-    from scipy.stats import chi2
+    from scipy.special import gammaincinv, ndtr, ndtri
 
     if candidates < 1:
         raise ValueError("at least one candidate is needed")
-    places = (np.arange(400) + 0.5) / 400
-    sigmas = np.sqrt(chi2.ppf(places, df) / df)[:, None]
-    means = ndtri(places)[None, :] / math.sqrt(m)
-
-    def below(x: float) -> float:
-        return float(np.mean(ndtr(x * sigmas + means) ** candidates)) - share
-
-    return float(brentq(below, -50.0, 1e4))
+    sigmas = np.sqrt(2 * gammaincinv(df / 2, _places(400)) / df)[:, None]  # quantiles of the estimated sigma over the true one
+    means = ndtri(_places(60))[None, :] / math.sqrt(m)
+    low, high = -50.0, 1e3
+    while high - low > 1e-3:
+        middle = (low + high) / 2
+        low, high = (middle, high) if np.mean(ndtr(middle * sigmas + means) ** candidates) < share else (low, middle)
+    return (low + high) / 2
 
 
 @dataclass(frozen=True)
@@ -153,6 +151,13 @@ def holm(p_values: Sequence[float]) -> list[float]:
         running = max(running, min(1.0, (len(p_values) - rank) * p_values[index]))
         adjusted[index] = running
     return adjusted
+
+
+def _places(count: int) -> Any:
+    """The middles of so many equal parts of 0 to 1: quantiles to integrate over."""
+    import numpy as np
+
+    return (np.arange(count) + 0.5) / count
 
 
 def _t(probability: float, df: int) -> float:

@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any
 
+from agent.core.noise import Noise
 from agent.core.objectives import Fitness
+from agent.core.worth import WorthScale
 from agent.genome import Genome
 from agent.journal.events import (
     Answered,
@@ -22,6 +24,7 @@ from agent.journal.events import (
     Generalised,
     GenerationEnded,
     Learned,
+    NoiseMeasured,
     PlateauLevelChanged,
     Proposed,
     Rejected,
@@ -64,6 +67,8 @@ def write_event(event: Event) -> tuple[str, str, Json]:
             return "settled", outcome.id, {**write_outcome(outcome), **held}
         case SeedRepeated():
             return "repeated", str(event.training_seed), _write_seed_repeated(event)
+        case NoiseMeasured(noise, scale):
+            return "units", "run", {"noise": noise and _write_noise(noise), "scale": scale.to_json()}
         case _:
             return _write_remark(event)
 
@@ -141,6 +146,15 @@ def _write_seed_repeated(repeated: SeedRepeated) -> Json:
         "seconds": repeated.seconds,
         "gpus": repeated.gpus,
     }
+
+
+def _write_noise(noise: Noise) -> Json:
+    return {**vars(noise), "sigma": dict(noise.sigma), "reference": dict(noise.reference)}
+
+
+def read_units(data: Json) -> NoiseMeasured:
+    noise = Noise(**data["noise"]) if data["noise"] else None
+    return NoiseMeasured(noise, WorthScale.from_json(data["scale"]))
 
 
 def read_seed_repeated(key: str, data: Json) -> SeedRepeated:

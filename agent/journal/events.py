@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from agent.core.noise import Noise
 from agent.core.objectives import Fitness
+from agent.core.worth import WorthScale
 from agent.llm import Completion, CoolDownEnded, CoolDownStarted, Message
 from agent.memory import Lesson
 from agent.population.candidate import SEED_ID, Candidate, Failure, Individual, Outcome, Variant
@@ -172,6 +174,18 @@ class SteeringChanged:
 
 
 @dataclass(frozen=True)
+class NoiseMeasured:
+    """The units of the run are known: how far trainings of the seed lie apart, and by which scale progress is measured.
+
+    Recorded once, before the search begins, so that values stay comparable although sigma gets better known later.
+    """
+
+    noise: Noise | None
+    """None if it was not to be measured."""
+    scale: WorthScale
+
+
+@dataclass(frozen=True)
 class GenerationEnded:
     """A generation of the generational schedule is complete. Ids of its members."""
 
@@ -212,6 +226,7 @@ Event = (
     | Repaired
     | Settled
     | SeedRepeated
+    | NoiseMeasured
     | Learned
     | Generalised
     | DirectiveWritten

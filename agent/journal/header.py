@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from agent.core.noise import Noise
 from agent.core.objectives import Fitness, Objective
+from agent.core.worth import WorthScale
+from agent.journal.codec import read_units
+from agent.journal.events import NoiseMeasured
 from agent.journal.store import Journal
 from agent.population.candidate import SEED_ID
 
@@ -26,6 +30,28 @@ def objectives_of(journal: Journal) -> tuple[Objective, ...]:
     `Objective.reported` is left empty: only the task knows which metrics are self-reported.
     """
     return tuple(Objective(name, direction) for name, direction in config_of(journal).get("objectives", {}).items())
+
+
+def recorded_units(journal: Journal) -> NoiseMeasured | None:
+    """The noise and the scale of worth that the search goes by; None before they are fixed."""
+    return next((read_units(data) for _, _, _, data in journal.events("units")), None)
+
+
+def units_of(journal: Journal) -> NoiseMeasured | None:
+    """The same, worked out from the seed's trainings where it was not recorded; None before the seed is trained.
+
+    Earlier versions of this program did not record it.
+    """
+    if recorded := recorded_units(journal):
+        return recorded
+    seed, objectives = seed_fitness_of(journal), objectives_of(journal)
+    if seed is None:
+        return None
+    repeats = [Fitness(data["fitness"]) for _, _, _, data in journal.events("repeated") if data["fitness"]]
+    noise = Noise.of([seed, *repeats], objectives) if repeats else None
+    reference = config_of(journal).get("reference", {})
+    scale = WorthScale.of(objectives, noise or Noise.unmeasured(seed, objectives), reference=reference)
+    return NoiseMeasured(noise, scale)
 
 
 def seed_fitness_of(journal: Journal) -> Fitness | None:

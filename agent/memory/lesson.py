@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
-from agent.core.objectives import Noise, Objective
+from agent.core.noise import Noise
+from agent.core.objectives import Objective
 from agent.core.text import clean, one_line
 from agent.genome import Genome, diff, extract_code
 from agent.memory.intention import read_intention
@@ -57,6 +58,8 @@ class Lesson:
     """Why a change works, in general terms, as a model stated it when Evolution of Thought asked for it."""
     shown: tuple[str, ...] = ()
     """Ids of the lessons that the candidate's prompt showed."""
+    against: int = 1
+    """How many trainings the value is the mean of that the effects are counted from: several where the parent is the seed."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "effects", MappingProxyType(dict(self.effects)))
@@ -82,11 +85,11 @@ def lesson_of(
         intention = intention or outcome.intention  # a candidate that no model made has an intention without an answer
     change, kinds = _change(outcome, parent.genome, answer)
     effects: dict[str, float] = {}
-    reason = ""
+    against, reason = noise.trainings if parent.id == SEED_ID else 1, ""
     if isinstance(outcome, Failure):
         reason = f"{outcome.stage}: {one_line(outcome.reason, REASON_LIMIT)}"
     else:
-        reference = noise.usual(parent.fitness) if parent.id == SEED_ID else parent.fitness
+        reference = noise.seed_mean(parent.fitness) if parent.id == SEED_ID else parent.fitness
         effects = {o.name: outcome.fitness[o.name] - reference[o.name] for o in objectives}
     return Lesson(
         id=outcome.id,
@@ -100,17 +103,20 @@ def lesson_of(
         intention=intention,
         expected=expected,
         effects=effects,
-        gains={o.name: noise.gain(o, effects[o.name]) for o in objectives if effects},
-        verdict="failed" if isinstance(outcome, Failure) else verdict(effects, objectives, noise),
+        gains={o.name: noise.gain(o, effects[o.name], parent.fitness[o.name]) for o in objectives if effects},
+        verdict="failed" if isinstance(outcome, Failure) else verdict(effects, objectives, noise, against),
         reason=reason,
         insight=intention if last and last.operator == "eot" else "",
         shown=tuple(dict.fromkeys(shown)),
+        against=against,
     )
 
 
-def verdict(effects: Mapping[str, float], objectives: Sequence[Objective], noise: Noise) -> Verdict:
-    """The verdict on a measured change."""
-    certain = [o for o in objectives if not noise.within(o, effects[o.name])]
+def verdict(
+    effects: Mapping[str, float], objectives: Sequence[Objective], noise: Noise, against: int = 1, trainings: int = 1
+) -> Verdict:
+    """The verdict on a change. `trainings`, `against`: how many the values after and before the change are means of."""
+    certain = [o for o in objectives if noise.is_real(o, effects[o.name], trainings=trainings, against=against)]
     better = [o for o in certain if o.better(effects[o.name], 0)]
     if not certain:
         return "neutral"

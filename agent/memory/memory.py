@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import exp2, log2
 
-from agent.core.objectives import Noise, Objective
+from agent.core.noise import Noise
+from agent.core.objectives import Objective
 from agent.core.text import one_line
 from agent.memory.credit import STRONG, CreditLedger, LessonCredit, clip
 from agent.memory.lesson import Lesson, verdict
@@ -164,7 +165,7 @@ class Memory:
             expected="",
             effects=effects,
             gains={o.name: self._noise.gain(o, effects[o.name]) for o in self._objectives if effects},
-            verdict=verdict(effects, self._objectives, self._noise) if effects else "neutral",
+            verdict=verdict(effects, self._objectives, self._noise, trainings=len(measured)) if effects else "neutral",
             insight=insight,
         )
 
@@ -200,7 +201,8 @@ class Memory:
             return NEUTRAL_EVIDENCE
         if not lesson.effects:
             return FAILED_EVIDENCE if lesson.verdict == "failed" else NEUTRAL_EVIDENCE
-        certain = [o.name for o in self._objectives if not self._noise.within(o, lesson.effects[o.name])]
+        judged = [(o.name, self._noise.is_real(o, lesson.effects[o.name], against=lesson.against)) for o in self._objectives]
+        certain = [name for name, real in judged if real]
         return clip(NEUTRAL_EVIDENCE + sum(abs(lesson.gains[name]) for name in certain), MAX_EVIDENCE)
 
     def _merit(self, entry: Entry) -> float:

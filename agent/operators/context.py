@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from agent.core.objectives import Constraint, Noise, Objective
+from agent.core.noise import Noise
+from agent.core.objectives import Constraint, Objective
 from agent.operators.templates import Prompts
 from agent.population.archive import KnownPrograms
 from agent.population.candidate import Candidate, Failure, Individual, Variant

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from agent.core.objectives import Fitness, Objective, amount
+from agent.core.noise import amount
+from agent.core.objectives import Fitness, Objective
 from agent.core.text import format_number
 from agent.operators.context import Context
 from agent.population.candidate import SEED_ID, Individual
@@ -18,7 +19,7 @@ def describe_fitness(individual: Individual, context: Context) -> str:
     fitness, noise, seed = individual.fitness, context.brief.noise, context.seed.fitness
     if individual.id == SEED_ID:
         return ", ".join(f"{o.name} {format_number(fitness[o.name])}" for o in context.brief.objectives)
-    reference = noise.usual(seed) if noise else seed
+    reference = noise.seed_mean(seed) if noise else seed
     return ", ".join(
         f"{o.name} {format_number(fitness[o.name])} "
         f"({_change(fitness[o.name], reference[o.name])}{_in_sigmas(o, fitness, reference, context)})"

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from agent.core.noise import Noise
 from agent.core.objectives import Fitness, Objective
+from agent.core.worth import WorthScale
 from agent.genome import Genome
 from agent.population import selection
 from agent.population.candidate import Failure, Individual, Outcome, Variant
@@ -15,8 +17,10 @@ from agent.population.novelty import Novelty
 class Archive:
     """Holds every trained genome once. The seed is its first member."""
 
-    def __init__(self, seed: Individual, objectives: Sequence[Objective]) -> None:
+    def __init__(self, seed: Individual, objectives: Sequence[Objective], scale: WorthScale | None = None) -> None:
+        """`scale`: what the worth is measured by; by default that of a run without measured noise."""
         self.seed = seed
+        self.scale = scale or WorthScale.of(objectives, Noise.unmeasured(seed.fitness, objectives))
         self.objectives = tuple(objectives)
         self.individuals: dict[str, Individual] = {seed.id: seed}
         self.everyone = [seed]
@@ -25,13 +29,11 @@ class Archive:
         self._measured: list[Individual | Failure] = []
         self._front: selection.Front[Individual] = selection.Front(objectives)
         self._front.add(seed)
-        self._volume: float | None = None
+        self._worth: float | None = None
 
     def claim(self, variant: Variant) -> str | None:
         """Reserve the variant's genome. Returns the id of the candidate that had this genome before, or None if it is new."""
-        recipes = variant.candidate.recipes
-        parent = self.individuals.get(recipes[0].parents[0]) if recipes else None
-        return self._novelty.claim(variant.id, variant.genome, parent.genome if parent else None)
+        return self._novelty.claim(variant.id, variant.genome)
 
     def known_programs(self) -> KnownPrograms:
         """The genomes that have been claimed until now; genomes that are claimed later are not among them."""
@@ -41,9 +43,9 @@ class Archive:
         if isinstance(outcome, Individual):
             self.individuals[outcome.id] = outcome
             self.everyone.append(outcome)
-            self._novelty.claim(outcome.id, outcome.genome, None)  # a repair may have changed the genome since it was claimed
+            self._novelty.claim(outcome.id, outcome.genome)  # a repair may have changed the genome since it was claimed
             if self._front.add(outcome):
-                self._volume = None
+                self._worth = None
         if isinstance(outcome, Individual | Failure):
             self._measured.append(outcome)
 
@@ -54,12 +56,15 @@ class Archive:
     def front(self) -> list[Individual]:
         return list(self._front.members)
 
-    def hypervolume(self) -> float:
-        """The hypervolume of the front, in units of the seed's (see `selection.hypervolume`)."""
-        if self._volume is None:
-            fitnesses = [i.fitness for i in self._front.members]
-            self._volume = selection.hypervolume(fitnesses, self.objectives, self.seed.fitness)
-        return self._volume
+    def measure_by(self, scale: WorthScale) -> None:
+        """The scale of the run, once its noise is known."""
+        self.scale, self._worth = scale, None
+
+    def worth(self) -> float:
+        """Of the front; the seed alone has 1."""
+        if self._worth is None:
+            self._worth = self.scale.worth(one.fitness for one in self._front.members)
+        return self._worth
 
 
 @dataclass(frozen=True)
@@ -70,16 +75,10 @@ class KnownPrograms:
     _novelty: Novelty
     _before: int
 
-    def describe(self, genome: Genome, parent: Genome) -> str:
-        """Text for a prompt if this genome or nearly the same one is known: `the same program as `0007`, which measured ...`.
-
-        Empty if it is new. `parent`: the genome that this one was made from.
-        """
-        if twin := self._novelty.twin(genome, self._before):
-            return f"the same program as `{twin}`, {self._result(twin)}"
-        if near := self._novelty.near(genome, parent, self._before):
-            return f"nearly the same program as `{near}`, {self._result(near)}"
-        return ""
+    def describe(self, genome: Genome) -> str:
+        """Text for a prompt if this genome is known: `the same program as `0007`, which measured ...`. Empty if it is new."""
+        twin = self._novelty.twin(genome, self._before)
+        return f"the same program as `{twin}`, {self._result(twin)}" if twin else ""
 
     def _result(self, id: str) -> str:
         one = self._archive.individuals.get(id)

@@ -1,4 +1,4 @@
-"""Selection by several objectives: SPEA-2 elites, NSGA-II parents, the front, exact hypervolume (from moocore)."""
+"""Selection by several objectives: SPEA-2 elites, NSGA-II parents, the front."""
 
 from __future__ import annotations
 
@@ -66,36 +66,6 @@ def front(population: Iterable[_Measured], objectives: Sequence[Objective]) -> l
 
 def _nowhere_worse(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
     return all(map(le, a, b))
-
-
-def hypervolume(fitnesses: Sequence[Fitness], objectives: Sequence[Objective], seed: Fitness) -> float:
-    """The volume that a set dominates, in units of the seed: the seed alone has 1.0.
-
-    Each cost is measured from the seed's in multiples of the seed's magnitude; the reference point lies one magnitude
-    beyond the seed (twice its parameters, none of its accuracy).
-    """
-    if not fitnesses:
-        return 0.0
-    if len(objectives) == 2:
-        return _area([f.minimised(objectives) for f in fitnesses], seed.minimised(objectives))
-    import moocore
-    import numpy as np
-
-    origin = np.array(seed.minimised(objectives), dtype=float)
-    scale = np.where(origin == 0.0, 1.0, np.abs(origin))
-    points = (np.array([f.minimised(objectives) for f in fitnesses], dtype=float) - origin) / scale
-    return float(moocore.hypervolume(points, ref=np.ones(len(objectives))))
-
-
-def _area(points: Sequence[tuple[float, ...]], seed: tuple[float, ...]) -> float:
-    """The same of two objectives, where no library is worth its import: the steps under the points, from left to right."""
-    scaled = [[(value - origin) / (abs(origin) or 1.0) for value, origin in zip(p, seed, strict=True)] for p in points]
-    area, floor = 0.0, 1.0
-    for x, y in sorted(scaled):
-        if x < 1.0 and y < floor:
-            area += (1.0 - x) * (floor - y)
-            floor = y
-    return area
 
 
 def _select(

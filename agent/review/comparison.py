@@ -1,4 +1,4 @@
-"""Runs side by side: how their hypervolume grew over trained variants and over dollars, at equal budgets."""
+"""Runs side by side: how their worth grew over trained variants and over dollars, at equal budgets."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from agent.core.errors import UserError
 from agent.core.objectives import Fitness, Objective
-from agent.journal.header import config_of, objectives_of
+from agent.core.worth import WorthScale
+from agent.journal.header import config_of, objectives_of, units_of
 from agent.journal.store import Journal
 from agent.population import selection
 from agent.population.candidate import SEED_ID
@@ -39,28 +40,25 @@ def trained(journal: Journal) -> list[Trained]:
     return found
 
 
-def growth(trained: Sequence[Trained], objectives: Sequence[Objective], reference: Fitness) -> list[Facts]:
-    """How the hypervolume of a run grew: a point for the seed, then one for each trained variant.
-
-    `reference`: the fitness that alone has hypervolume 1.
-    """
+def growth(trained: Sequence[Trained], objectives: Sequence[Objective], scale: WorthScale) -> list[Facts]:
+    """How the worth of a run's front grew: a point for the seed, then one for each trained variant."""
     front: list[Trained] = []
     points = []
     for number, one in enumerate(trained):
         front = selection.front([*front, one], objectives)
-        volume = selection.hypervolume([member.fitness for member in front], objectives, reference)
-        points.append({"trained": number, "usd": round(one.usd, 6), "hypervolume": round(volume, 6)})
+        worth = round(scale.worth(member.fitness for member in front), 6)
+        points.append({"trained": number, "usd": round(one.usd, 6), "worth": worth, "hypervolume": worth})
     return points
 
 
 def compare(journals: Mapping[str, Journal]) -> Facts:
-    """`journals`: by name of the run. Hypervolumes are in units of the first run's seed: that seed alone has 1.
+    """`journals`: by name of the run. Worth is measured by the first run's scale: its seed alone has 1.
 
     Raises UserError for a run without a trained seed, or with other objectives than the first one's.
     """
     first = next(iter(journals))
     objectives = objectives_of(journals[first])
-    reference: Fitness | None = None
+    scale: WorthScale | None = None
     runs = []
     for name, journal in journals.items():
         individuals = trained(journal)
@@ -68,9 +66,11 @@ def compare(journals: Mapping[str, Journal]) -> Facts:
         if seed is None:
             raise UserError(f"{name} has no trained seed yet: there is nothing to compare.")
         if objectives_of(journal) != objectives:
-            raise UserError(f"{name} has other objectives than {first}: hypervolumes cannot be compared.")
-        reference = reference or seed
-        runs.append(_run_facts(name, journal, seed, growth(individuals, objectives, reference)))
+            raise UserError(f"{name} has other objectives than {first}: their worth cannot be compared.")
+        units = units_of(journal)
+        assert units is not None, "a run with a trained seed has units"
+        scale = scale or units.scale
+        runs.append(_run_facts(name, journal, seed, growth(individuals, objectives, scale)))
     equal = {
         "trained": min(len(run["points"]) - 1 for run in runs),
         "usd": min(run["points"][-1]["usd"] for run in runs),
@@ -98,7 +98,8 @@ def _at_equal_budgets(points: Sequence[Facts], trained: int, usd: float) -> Fact
     return {
         "trained": len(points) - 1,
         "usd": points[-1]["usd"],
-        "hypervolume": points[-1]["hypervolume"],
-        "at_equal_trained": points[trained]["hypervolume"],
-        "at_equal_usd": affordable[-1]["hypervolume"],
+        "worth": points[-1]["worth"],
+        "hypervolume": points[-1]["worth"],
+        "at_equal_trained": points[trained]["worth"],
+        "at_equal_usd": affordable[-1]["worth"],
     }

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from agent.core.noise import Judgement, Noise
+from agent.core.objectives import Objective
+from agent.core.statistics import smallest_gain
+from agent.core.text import format_number
 
 Facts = dict[str, Any]
 """What `--json` prints: docs/json.md lists the keys."""
@@ -21,9 +26,22 @@ def seed_value(status: Mapping[str, Any], objective: str) -> float:
 
 
 def format_distance(status: Mapping[str, Any], objective: str, value: float) -> str:
-    """How far a value is from the seed's: `(+9.1 sigma)`, `(-12.1%)`, `(same)`."""
+    """How far one training's value is from the seed's, and what that means: `(+9.1 sigma, likely real)`, `(-12.1%)`, `(same)`."""
     change = value - seed_value(status, objective)
-    return _in_units(status, objective, change) if change else "(same)"
+    if not change:
+        return "(same)"
+    judgement = judge_distance(status, objective, change)
+    return f"{_in_units(status, objective, change)[:-1]}, {judgement})" if judgement else _in_units(status, objective, change)
+
+
+def judge_distance(status: Mapping[str, Any], objective: str, change: float) -> Judgement | None:
+    """Of one training against the seed's mean; None for a quantity without noise."""
+    known = status["noise"]
+    if not known or not known["sigma"].get(objective):
+        return None
+    noise = Noise(known["sigma"], known["mean"], known["df"], known["trainings"])
+    direction = status["objectives"].get(objective, "max")
+    return noise.judge(Objective(objective, direction), change, against=noise.trainings)
 
 
 def format_change(status: Mapping[str, Any], objective: str, change: float) -> str:
@@ -37,6 +55,22 @@ def format_change(status: Mapping[str, Any], objective: str, change: float) -> s
 def format_changes(status: Mapping[str, Any], changes: Mapping[str, float]) -> str:
     """The same for a change of each objective: `accuracy +0.065 (+4.2 sigma), parameters same`."""
     return ", ".join(f"{objective} {format_change(status, objective, change)}" for objective, change in changes.items())
+
+
+def judgements(
+    fitness: Mapping[str, float], noise: Noise | None, objectives: Sequence[Objective]
+) -> dict[str, str] | None:
+    """Of one training against the seed, by objective: `likely real`, `within noise`, `undecided (needs 3 more trainings)`.
+
+    None where the noise was not measured: nothing can be said then.
+    """
+    if noise is None:
+        return None
+    return {
+        o.name: str(noise.judge(o, fitness[o.name] - noise.reference[o.name], against=noise.trainings))
+        for o in objectives
+        if noise.sigma.get(o.name)
+    }
 
 
 def _in_units(status: Mapping[str, Any], objective: str, change: float) -> str:
@@ -57,3 +91,27 @@ def format_price(spend: Mapping[str, Any], decimals: int) -> str:
     if unpriced == spend["llm_calls"]:
         return "price unknown"
     return f"{usd} and {unpriced} call{'s' if unpriced > 1 else ''} of unknown price"
+
+
+def luck_lines(status: Mapping[str, Any]) -> list[str]:
+    """What chance alone does among so many candidates: one line, or none where nothing is known of the noise."""
+    luck, trained = status.get("luck"), status["counts"]["trained"]
+    if luck is None:
+        return []
+    names = " and ".join(name for name, sigma in status["noise"]["sigma"].items() if sigma)
+    best = f"best of {trained}: {luck:+.1f} sigma of {names} is expected by luck alone"
+    return [f"{best}; `evolve confirm` trains the best ones again"]
+
+
+def noise_lines(noise: Noise | None) -> list[str]:
+    """What a run can tell apart, before its search begins."""
+    if noise is None:
+        return ["noise: not measured, so nothing tells a gain from luck (noise.trainings is 0)"]
+    lines = []
+    for name, sigma in noise.sigma.items():
+        if sigma:
+            found = smallest_gain(noise.spread(name), noise.trainings)
+            known = f"one sigma of {name} is {format_number(sigma)}, from {noise.trainings} trainings of the seed"
+            gain = f"a true gain of {format_number(found)} ({found / sigma:.1f} sigma)"
+            lines.append(f"noise: {known}; {gain} shows in 4 of 5 trainings")
+    return lines or ["noise: the seed measures the same each time"]

@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from agent.core.objectives import Fitness, Noise
+from agent.core.noise import Noise
 from agent.journal.codec import read_candidate, read_lesson
-from agent.journal.header import objectives_of, seed_fitness_of
+from agent.journal.header import objectives_of, seed_fitness_of, units_of
 from agent.journal.store import Journal
 from agent.journal.tracker import Tracker
 from agent.memory import LessonStanding, Memory
@@ -19,10 +19,9 @@ ARM_KINDS = ("models", "operators", "prompts")
 
 
 def measured_noise(journal: Journal) -> Noise | None:
-    """The noise floor; None if it was not measured, or if its measurement was broken off before the first repeat."""
-    repeats = [Fitness(data["fitness"]) for _, _, _, data in journal.events("repeated") if data["fitness"]]
-    seed = seed_fitness_of(journal)
-    return Noise.of([seed, *repeats], objectives_of(journal)) if seed and repeats else None
+    """None if it was not measured, or not to its end."""
+    units = units_of(journal)
+    return units.noise if units else None
 
 
 def lessons(journal: Journal) -> list[Facts]:
@@ -30,8 +29,7 @@ def lessons(journal: Journal) -> list[Facts]:
     seed, objectives = seed_fitness_of(journal), objectives_of(journal)
     if seed is None:
         return []
-    without_noise = Noise({o.name: 0.0 for o in objectives}, {o.name: seed[o.name] for o in objectives})
-    memory = Memory(objectives, measured_noise(journal) or without_noise)
+    memory = Memory(objectives, measured_noise(journal) or Noise.unmeasured(seed, objectives))
     for _, kind, _, data in journal.events("learned", "generalised"):
         if kind == "learned":
             memory.learn(read_lesson(data))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.core.text import clean, format_number, quote
-from agent.journal.header import objectives_of, seed_fitness_of
+from agent.journal.header import objectives_of, units_of
 from agent.journal.store import Journal
 from agent.population.candidate import SEED_ID
 from agent.review.candidates import seed_diff
@@ -67,7 +67,7 @@ def _content(journal: Journal, run: str, alive: bool) -> dict[str, Any]:
         "summary": _summary(facts),
         "counts": ", ".join(f"{count} {kind}" for kind, count in facts["counts"].items()),
         "noise": _noise(facts),
-        "hypervolume": f"{facts['hypervolume']:.4f}",
+        "worth": f"{facts['worth']:.2f}",
         "columns": [f"{name} (self-reported)" if name in facts["self_reported"] else name for name in facts["objectives"]],
         "rows": _rows(facts),
         "warning": " ".join(f"{name} is self-reported: {reason}." for name, reason in facts["self_reported"].items()),
@@ -134,11 +134,11 @@ def _action(lesson: Facts) -> str:
 
 
 def _growth(journal: Journal, individuals: list[Trained]) -> Chart | None:
-    """Hypervolume over trained variants; None while nothing but the seed is trained."""
-    seed = seed_fitness_of(journal)
-    points = growth(individuals, objectives_of(journal), seed) if seed else []
-    values = [(float(point["trained"]), float(point["hypervolume"])) for point in points]
-    return step_chart(values, "trained variants", "hypervolume") if len(values) >= 2 else None
+    """Worth over trained variants; None while nothing but the seed is trained."""
+    units = units_of(journal)
+    points = growth(individuals, objectives_of(journal), units.scale) if units else []
+    values = [(float(point["trained"]), float(point["worth"])) for point in points]
+    return step_chart(values, "trained variants", "worth") if len(values) >= 2 else None
 
 
 def _scatter(facts: Facts, individuals: list[Trained]) -> Chart | None:

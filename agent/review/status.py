@@ -10,12 +10,15 @@ from datetime import datetime
 
 from agent.budget.budget import forecast_from_journal
 from agent.budget.forecast import forecast_facts, forecast_text
+from agent.core.noise import Noise
 from agent.core.objectives import Fitness, Objective
+from agent.core.statistics import best_by_luck
+from agent.journal.events import NoiseMeasured
+from agent.journal.header import objectives_of, units_of
 from agent.journal.store import Journal
 from agent.population import selection
 from agent.population.candidate import INVALID_STAGES, SEED_ID
-from agent.review.facts import Facts
-from agent.review.learning import measured_noise
+from agent.review.facts import Facts, judgements
 from agent.search.settings import SearchSettings
 from sandbox.tasks import self_reported
 
@@ -49,8 +52,9 @@ def status(journal: Journal, run: str, *, alive: bool) -> Facts:
     end = starts[-1][3] if starts and starts[-1][1] == "ended" else {}
     config = started[-1]["config"] if started else {}
     outcomes = _outcomes(journal)
-    seed, front, hypervolume = _front(outcomes.trained, config)
-    noise = measured_noise(journal)
+    units = units_of(journal)
+    seed, front, worth = _front(outcomes.trained, config, units)
+    noise = units.noise if units else None
     return {
         "run": run,
         "state": "running" if alive else end.get("state", "stopped"),
@@ -63,10 +67,12 @@ def status(journal: Journal, run: str, *, alive: bool) -> Facts:
         "objectives": config.get("objectives", {}),
         "self_reported": self_reported(config.get("task", {})),
         "seed": {"fitness": dict(seed.values) if seed else None},
-        "noise": {"sigma": dict(noise.sigma), "mean": dict(noise.reference)} if noise else None,
+        "noise": _noise(noise) if noise else None,
+        "luck": _luck(noise, outcomes.counts["trained"]),
         "plateau": next((data["level"] for _, _, _, data in reversed(list(journal.events("adapted")))), 0),
-        "front": [_member(journal, one) for one in front],
-        "hypervolume": hypervolume,
+        "front": [_member(journal, one, noise, objectives_of(journal)) for one in front],
+        "worth": worth,
+        "hypervolume": worth,
         "spend": _spend(journal),
         "forecast": _forecast(journal, config) if alive and config else None,
         "waiting": _cooling_down(journal) if alive else [],
@@ -87,19 +93,41 @@ def _outcomes(journal: Journal) -> _Outcomes:
     return found
 
 
-def _front(trained: Sequence[_Trained], config: Facts) -> tuple[Fitness | None, list[_Trained], float]:
-    """The seed's fitness, what nothing else dominates, and the hypervolume of that in units of the seed's."""
+def _noise(noise: Noise) -> Facts:
+    """What is known of the noise, and which differences chance alone explains."""
+    varying = [name for name, sigma in noise.sigma.items() if sigma]
+    return {
+        "sigma": dict(noise.sigma),
+        "mean": dict(noise.reference),
+        "df": noise.df,
+        "trainings": noise.trainings,
+        "band": {name: noise.band(name, against=noise.trainings) for name in varying},
+    }
+
+
+def _luck(noise: Noise | None, trained: int) -> float | None:
+    """In sigmas above the seed's mean: what the best of so many candidates that change nothing reaches half of the time."""
+    if noise is None or not trained or not any(noise.sigma.values()):
+        return None
+    return round(best_by_luck(trained, noise.df, noise.trainings), 2)
+
+
+def _front(
+    trained: Sequence[_Trained], config: Facts, units: NoiseMeasured | None
+) -> tuple[Fitness | None, list[_Trained], float]:
+    """The seed's fitness, what nothing else dominates, and the worth of that (the seed alone: 1)."""
     objectives = [Objective(name, direction) for name, direction in config.get("objectives", {}).items()]
     seed = next((one.fitness for one in trained if one.id == SEED_ID), None)
-    if seed is None:
+    if seed is None or units is None:
         return None, [], 0.0
     front = selection.front(trained, objectives)
-    return seed, front, selection.hypervolume([one.fitness for one in front], objectives, seed)
+    return seed, front, units.scale.worth(one.fitness for one in front)
 
 
-def _member(journal: Journal, one: _Trained) -> Facts:
-    """A member of the front: its fitness, its branch, and what it was meant to do."""
+def _member(journal: Journal, one: _Trained, noise: Noise | None, objectives: Sequence[Objective]) -> Facts:
+    """A member of the front: its fitness, what may be said of it against the seed, its branch, and what it was meant to do."""
     facts: Facts = {"id": one.id, "fitness": dict(one.fitness.values), "branch": None, "intention": ""}
+    facts["judgements"] = judgements(one.fitness.values, noise, objectives)
     for _, kind, _, data in journal.events("bred", "mended", "committed", key=one.id):
         facts |= {"branch": data["branch"]} if kind == "committed" else {"intention": data.get("intention", "")}
     return facts

@@ -30,7 +30,7 @@ class BreedingPool:
     """Each candidate is bred by one thread, call after call.
 
     `llm.repairs` says how often an answer that breaks the contract, or a program that fails the smoke stage, is sent
-    back; `llm.redraws` how often a program that is known, or nearly, is asked to be another one.
+    back; `llm.redraws` how often a program that is known already is asked to be another one.
     """
 
     def __init__(self, run: RunContext, prompts: Prompts, models: Mapping[str, LanguageModel], editor: Editor) -> None:
@@ -112,7 +112,7 @@ class BreedingPool:
         for _ in range(self._settings.redraws):
             if isinstance(edited, Violations) or context.known_programs is None:
                 break
-            if not (found := context.known_programs.describe(edited, conversation.base)):
+            if not (found := context.known_programs.describe(edited)):
                 break
             reply = self._prompts.parts["again"].fill(found=found)
             messages = follow_up(conversation.messages, conversation.answer, reply)

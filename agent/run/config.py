@@ -89,7 +89,7 @@ class LlmSection(_Section):
     repairs: int = Field(default=1, ge=0)
     """How often an answer that breaks a rule, or a program that fails the smoke stage, is sent back with the reason."""
     redraws: int = Field(default=1, ge=0)
-    """How often a model is asked for another program when its answer gives one that is known already, or nearly."""
+    """How often a model is asked for another program when its answer gives one that is known already."""
     prices: dict[str, tuple[float, float]] = {}
     """US dollars per million tokens, `[in, out]`, by model. They come before the bundled table of prices."""
 
@@ -148,6 +148,9 @@ class Config(_Section):
     """Length and limits of one evaluation; the task reads this table."""
     objectives: dict[str, Direction] = {"accuracy": "max", "parameters": "min"}
     """Two or more quantities that the task measures, each with its direction. Left out: those that the task itself names."""
+    reference: dict[str, float] = {}
+    """The worst acceptable value of an objective, in its own unit: the reference point of the worth. Left out: ten units below
+    the seed, or the objective's constraint where that is nearer."""
     constraints: dict[str, str] = {}
     """Bounds by quantity, such as `parameters = "<= 500000"`. A candidate outside is a failure, if possible before training."""
     search: SearchSettings = SearchSettings()

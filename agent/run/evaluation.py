@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -61,7 +61,13 @@ class Evaluator:
         """`report`: called with a candidate's id and what its training prints of its progress, in that evaluation's thread."""
         self.devices = lanes.slots.devices
         """The device of each slot."""
+        self.constraints = tuple(settings.constraints)
+        """What a fitness must keep."""
         self._task, self._lanes, self._settings, self._report = task, lanes, settings, report
+
+    def require(self, constraints: Sequence[Constraint]) -> None:
+        """More constraints, from now on."""
+        self.constraints = (*self.constraints, *constraints)
 
     def measure(self, candidate: Candidate, genome: Genome) -> Individual | Failure:
         """Waits for a free slot, trains and scores. Raises MachineError if the sandbox is at fault."""
@@ -106,8 +112,8 @@ class Evaluator:
         if isinstance(result, StageFailure):
             return Failure(candidate, result.stage, result.reason, result.log, genome)
         fitness = Fitness({o.name: result.values[o.name] for o in self._settings.objectives})
-        if broken := Fitness(result.values).broken(self._settings.constraints):
-            values = ", ".join(f"{c.name} is {result.values[c.name]:g}, must be {c.relation} {c.bound:g}" for c in broken)
+        if broken := Fitness(result.values).broken(self.constraints):
+            values = ", ".join(f"{c.name} is {result.values[c.name]:g}, must be {c.relation} {c.bound:g}{c.note}" for c in broken)
             return Failure(candidate, "score", f"It trained, but breaks a constraint: {values}.", "", genome)
         evidence = Evidence(
             seconds=result.seconds,
@@ -121,6 +127,16 @@ class Evaluator:
             waited=seat.waited,
         )
         return Individual(candidate, genome, fitness, evidence)
+
+
+def floors_of(task: Task, seed: Fitness, objectives: Collection[str]) -> list[Constraint]:
+    """Values that a program reaches without having learned anything, such as always answering one class.
+
+    A seed that does no better itself has no floor: its candidates may be no better at first.
+    """
+    note = ", which is what always answering one class may reach"
+    passed = {name: floor for name, floor in task.floors.items() if name in objectives and seed[name] > floor}
+    return [Constraint(name, ">", floor, note) for name, floor in passed.items()]
 
 
 class Repairer(Protocol):

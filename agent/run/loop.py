@@ -132,7 +132,7 @@ class SearchLoop(ABC):
     def _end_generation(self, number: int, population: Sequence[Individual], elites: Sequence[Individual]) -> None:
         archive = self._search.archive
         members, kept, front = (tuple(one.id for one in group) for group in (population, elites, archive.front()))
-        self._run.record(GenerationEnded(number, members, kept, front, archive.hypervolume()))
+        self._run.record(GenerationEnded(number, members, kept, front, archive.worth()))
 
 
 class GenerationalLoop(SearchLoop):

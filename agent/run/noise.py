@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from agent.core.errors import UserError
-from agent.core.objectives import Noise, Objective
+from agent.core.noise import Noise
+from agent.core.objectives import Objective
 from agent.journal.events import SeedRepeated
 from agent.population.candidate import Failure, Individual
 from agent.run.context import RunContext
@@ -48,8 +49,3 @@ def measure(run: RunContext, seed: Individual, evaluator: Evaluator, objectives:
                 f"{repeated.reason} Mend it first, or leave the noise unmeasured with --set noise.trainings=0."
             )
     return Noise.of([seed.fitness, *(r.fitness for r in repeats if r.fitness)], objectives)
-
-
-def unmeasured(seed: Individual, objectives: Sequence[Objective]) -> Noise:
-    """Where the noise was not measured, every change counts as one."""
-    return Noise({o.name: 0.0 for o in objectives}, {o.name: seed.fitness[o.name] for o in objectives})

@@ -16,9 +16,11 @@ from typing import Any
 from agent.budget import Budget, Guess
 from agent.core.errors import Halted, MachineError, UserError
 from agent.core.files import write_whole
-from agent.core.objectives import Noise
+from agent.core.noise import Noise
+from agent.core.worth import WorthScale
 from agent.journal.codec import read_seed
-from agent.journal.events import CallsRepeated, RunEnded, RunStarted, Settled, Watch
+from agent.journal.events import CallsRepeated, NoiseMeasured, RunEnded, RunStarted, Settled, Watch
+from agent.journal.header import recorded_units
 from agent.journal.replay import Replay, read_replay
 from agent.journal.store import Journal
 from agent.journal.tracker import TrackedCandidate, Tracker
@@ -34,7 +36,7 @@ from agent.run.breeding import BreedingPool
 from agent.run.components import Components, open_components, pinned_level
 from agent.run.config import Config, LlmSection
 from agent.run.context import RunContext
-from agent.run.evaluation import EvaluationPool, Evaluator
+from agent.run.evaluation import EvaluationPool, Evaluator, floors_of
 from agent.run.event_bus import EventBus
 from agent.run.folder import RunFolder, locked
 from agent.run.loop import GenerationalLoop, SearchLoop, SearchState, SteadyLoop
@@ -164,6 +166,7 @@ class Process:
         record = self._event_bus(seed, replay, tracker, budget, supervisor)
         run = RunContext(record, config, replay, supervisor.admission, tracker)
         record(started)
+        evaluator.require(floors_of(self.components.task, seed.fitness, config.objectives))
         # Journaled already in a resumed run; a branch that the stop prevented is made up for.
         record(Settled(seed, guess.evaluation_seconds, evaluator.gpus(seed.evidence.device)))
         for outcome in replay.outcomes.values():
@@ -192,6 +195,9 @@ class Process:
             with supervisor.supervised():
                 record.flush()  # before anything is spent: can git write here?
                 floor = noise.measure(run, seed, components.evaluator, archive.objectives)
+                units = self._units(run, archive, floor)
+                record(units)
+                archive.measure_by(units.scale)
                 self._loop(run, archive, floor, breeding, evaluation).work()
                 record.flush()
         except Halted:
@@ -208,6 +214,13 @@ class Process:
             evaluation.close()
             record.close()
         _conclude(record, admission, archive)
+
+    def _units(self, run: RunContext, archive: Archive, floor: Noise | None) -> NoiseMeasured:
+        """As they were fixed at the start of the run."""
+        if known := recorded_units(self.journal):
+            return known
+        noise, bounds = floor or Noise.unmeasured(archive.seed.fitness, archive.objectives), self.components.evaluator.constraints
+        return NoiseMeasured(floor, WorthScale.of(archive.objectives, noise, bounds=bounds, reference=run.config.reference))
 
     def _loop(
         self,
@@ -226,7 +239,7 @@ class Process:
         credit = config.credit if steady else replace(config.credit, usd_per_hour=0.0)
         feedback = Feedback(
             archive,
-            floor or noise.unmeasured(seed, objectives),
+            floor or Noise.unmeasured(seed.fitness, objectives),
             sampler,
             run.tracker,
             FeedbackSettings(config.memory, credit),

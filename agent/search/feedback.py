@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from agent.core.objectives import Noise
+from agent.core.noise import Noise
 from agent.journal.events import DirectiveWritten, Event, Generalised, Learned, PlateauLevelChanged
 from agent.journal.tracker import TrackedCandidate, Tracker
 from agent.memory import Lesson, Memory, kinds_in, lesson_of
@@ -20,6 +20,8 @@ from agent.population.candidate import Candidate, Duplicate, Failure, Individual
 from agent.search.recipes import RecipeSampler
 from agent.search.reflection import Question, Reflector
 
+LEAST_GROWTH = 0.01
+"""Of the worth: less is no progress. A tenth of a sigma in one objective is about as much."""
 _LEAST_COST = 1e-6
 """Dollars: something that costs nothing would be worth infinitely much."""
 
@@ -44,9 +46,9 @@ class MemorySettings:
 class CreditSettings:
     """How success and cost are counted for `contest`."""
 
-    gain: Literal["hypervolume", "parent"] = "hypervolume"
-    """What counts as success of an operator, a prompt or a model: `hypervolume`, its growth; `parent`, the gain over the
-    first parent in units of the noise."""
+    gain: Literal["worth", "hypervolume", "parent"] = "worth"
+    """What counts as success of an operator, a prompt or a model: `worth`, the growth of the front's worth (`hypervolume` is
+    its former name); `parent`, the gain over the first parent in units of the noise."""
     usd_per_hour: float = 1.0
     """Dollars that an hour of evaluation or of waiting for an answer counts as, on top of what was paid. 0: every candidate costs
     the same."""
@@ -89,7 +91,7 @@ class Feedback:
         self._archive, self._noise, self._tracker = archive, noise, tracker
         self._bandits, self._plateau = sampler.bandits, sampler.plateau
         self._settings, self._reflector, self._known = settings, reflector, known or {}
-        self._volume = archive.hypervolume()
+        self._worth = archive.worth()
         self._level_changes = 0
 
     def lessons_for(self, recipes: Sequence[Recipe], parent: Individual) -> tuple[str, ...]:
@@ -157,9 +159,9 @@ class Feedback:
         """Learns from a candidate's end, which the archive holds already; returns what is to be journaled."""
         tracked = self._tracker.close(outcome.id)
         lesson = self._lesson(outcome, tracked)
-        volume = self._archive.hypervolume()
-        growth, self._volume = volume - self._volume, volume
-        reward = max(0.0, growth) if self._settings.credit.gain == "hypervolume" else _gain_over_parent(lesson)
+        worth = self._archive.worth()
+        growth, self._worth = worth - self._worth, worth
+        reward = _gain_over_parent(lesson) if self._settings.credit.gain == "parent" else max(0.0, growth)
         for recipe in outcome.candidate.recipes:
             self._bandits.settled(recipe, reward, self._cost(tracked), tracked.model_for(recipe.model))
         events: list[Event] = []
@@ -168,7 +170,7 @@ class Feedback:
             events.append(Learned(lesson))
             if self._reflector:
                 self._reflector.see(lesson)
-        if reason := self._plateau.see(growth > 0):
+        if reason := self._plateau.see(growth > LEAST_GROWTH):
             self._level_changes += 1
             events.append(PlateauLevelChanged(self._level_changes, self._plateau.level, reason))
         return events

@@ -1,6 +1,6 @@
 """What a search does when it stagnates: bolder prompts, higher temperatures, parents from beside the front, step by step.
 
-A search stagnates when its hypervolume has not grown while `plateau.children` candidates settled. Each further such number
+A search stagnates when its worth has not grown while `plateau.children` candidates settled. Each further such number
 raises the level by one; any growth brings it back to 0. The level depends on the results in their order alone.
 """
 
@@ -26,10 +26,10 @@ _USUAL_TEMPERATURE, _HOTTEST = 1.0, 1.6
 
 @dataclass(frozen=True)
 class PlateauSettings:
-    """What happens when the hypervolume does not grow any more."""
+    """What happens when the worth of the front does not grow any more."""
 
     children: int = 24
-    """The search becomes bolder after this many candidates without growth of the hypervolume. 0: never."""
+    """The search becomes bolder after this many candidates without growth of the worth. 0: never."""
     levels: int = 3
     """How many times it may become bolder still, after as many candidates again."""
 
@@ -53,9 +53,9 @@ class Plateau:
         if self._patience.children:
             self.level = min(self._still // self._patience.children, self._patience.levels)
         if self.level > before:
-            return f"the hypervolume has not grown over {self._still} children: bolder prompts, other parents"
+            return f"the worth of the front has not grown over {self._still} candidates: bolder prompts, other parents"
         if self.level < before:
-            return "the hypervolume grew: back to the usual draws"
+            return "the worth of the front grew: back to the usual draws"
         return None
 
     def turns(self, rng: random.Random) -> bool:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from agent.core.objectives import Fitness, Noise, Objective
+from agent.core.noise import Noise
+from agent.core.objectives import Fitness, Objective
 from agent.core.paths import seeds_folder
 from agent.genome import read_genome
 from agent.memory import Memory, kinds_in, lesson_of

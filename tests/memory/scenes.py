@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from agent.core.objectives import Fitness, Noise, Objective
+from agent.core.noise import Noise
+from agent.core.objectives import Fitness, Objective
 from agent.genome import Genome
 from agent.memory import Lesson, Memory, lesson_of
 from agent.population.candidate import SEED_ID, Candidate, Individual, Recipe
@@ -52,11 +53,11 @@ def lesson(id="0001", **changed):
     return replace(taught(child()), id=id, **changed)
 
 
-def made(number, verdict="helped", *, blocks=("Stage",), kinds=(), directive=None, gain=3.0, change=None, **rest):
+def made(number, verdict="helped", *, blocks=("Stage",), kinds=(), directive=None, gain=5.0, change=None, **rest):
     """A lesson with a change of its own."""
     gain = {"helped": gain, "hurt": -gain, "mixed": gain, "neutral": 0.5, "failed": 0}[verdict]
     measured = verdict != "failed"
-    effects = {"accuracy": gain / 100, "parameters": 10.0 if verdict == "mixed" else 0.0} if measured else {}
+    effects = {"accuracy": gain / 100, "parameters": 30.0 if verdict == "mixed" else 0.0} if measured else {}
     return Lesson(
         id=f"{number:04d}",
         operator="mutate",

@@ -26,7 +26,7 @@ def test_a_lesson_of_the_block_outweighs_all_farther_kinship():
 
 
 def test_the_larger_effect_comes_first():
-    memory = memory_of(made(1, gain=2.5), made(2, gain=4.5), made(3, "neutral"))
+    memory = memory_of(made(1, gain=4.6), made(2, gain=5.5), made(3, "neutral"))
     assert ids(memory.recall(["Stage"], [], None, 5000)) == [2, 1, 3]
 
 
@@ -43,7 +43,7 @@ def test_children_that_agree_speak_louder_than_one_and_contradiction_silences():
     agreeing = [made(n, change=SILU, blocks=("Stage", f"B{n}")) for n in (1, 2, 3)]
     assert ids(memory_of(made(9), *agreeing).recall(["Stage"], [], None, 5000)) == [3, 9]
     torn = [made(1, change=SILU), made(2, "hurt", change=SILU), made(3, "hurt", change=SILU)]
-    good = [i for i in ids(memory_of(*torn, made(9, gain=2.5)).recall(["Stage"], [], None, 5000)) if i in (1, 9)]
+    good = [i for i in ids(memory_of(*torn, made(9, gain=4.6)).recall(["Stage"], [], None, 5000)) if i in (1, 9)]
     assert good[0] == 9
 
 

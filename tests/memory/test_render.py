@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from agent.core.objectives import Noise
+from agent.core.noise import Noise
 from agent.memory import render
 from agent.population.candidate import Failure
 from tests.memory.scenes import NOISE, OBJECTIVES, candidate, child, lesson, taught
@@ -31,7 +31,7 @@ def test_an_insight_stands_in_the_place_of_the_intention():
     ("accuracy", "parameters", "said"),
     [
         (0.8, 1000, "accuracy same, parameters same"),
-        (0.8197, 1000, "neutral: accuracy +0.02 (+1.9 sigma)"),
+        (0.8197, 1000, "undecided: accuracy +0.02 (+2.0 sigma)"),
         (0.795, 1250, "accuracy -0.005 (-0.5 sigma), parameters +25.0%"),
         (0.85, 20_000, "accuracy +0.05 (+5.0 sigma), parameters +2e+01 times"),
     ],

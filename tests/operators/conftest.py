@@ -4,7 +4,8 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from agent.core.objectives import Fitness, Noise
+from agent.core.noise import Noise
+from agent.core.objectives import Fitness
 from agent.core.paths import prompts_folder, seeds_folder
 from agent.genome import Genome, read_genome
 from agent.memory import Memory, lesson_of

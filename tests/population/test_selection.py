@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from agent.core.objectives import Fitness, Objective
 from agent.genome import Genome
 from agent.population.candidate import Candidate, Individual
-from agent.population.selection import elites, front, hypervolume, nsga2, parents, spea2
+from agent.population.selection import elites, front, nsga2, parents, spea2
 
 every = settings(deadline=None)
 
@@ -100,25 +100,3 @@ def test_spea2_keeps_variety_in_both_objectives():
     assert "1" not in {i.id for i in elites(people, OBJECTIVES, 3)} or "2" not in {i.id for i in elites(people, OBJECTIVES, 3)}
     assert "0" in {i.id for i in elites(people, OBJECTIVES, 3)}
 
-
-def test_hypervolume_of_the_seed_alone_is_one():
-    seed = Fitness({"accuracy": 0.8, "parameters": 500})
-    assert hypervolume([seed], OBJECTIVES, seed) == 1.0
-    assert hypervolume([], OBJECTIVES, seed) == 0.0
-
-
-def test_hypervolume_in_numbers():
-    seed = Fitness({"accuracy": 0.5, "parameters": 100})
-    half_size = Fitness({"accuracy": 0.5, "parameters": 50})
-    perfect = Fitness({"accuracy": 1.0, "parameters": 100})
-    assert hypervolume([half_size], OBJECTIVES, seed) == 1.5
-    assert hypervolume([perfect], OBJECTIVES, seed) == 2.0
-    assert hypervolume([half_size, perfect], OBJECTIVES, seed) == 2.5
-
-
-@every
-@given(populations)
-def test_a_larger_set_never_has_less_hypervolume(people):
-    seed = Fitness({"accuracy": 0.5, "parameters": 15})
-    fitnesses = [i.fitness for i in people]
-    assert hypervolume(fitnesses, OBJECTIVES, seed) >= hypervolume(fitnesses[:-1], OBJECTIVES, seed) - 1e-12

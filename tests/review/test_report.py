@@ -5,7 +5,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from agent.core.objectives import Fitness, Noise, Objective
+from agent.core.noise import Noise
+from agent.core.objectives import Fitness, Objective
 from agent.genome import Genome
 from agent.journal.events import Answered, Bred, Committed, Learned, Proposed, RunEnded, RunStarted, SeedRepeated, Settled
 from agent.journal.store import Journal

@@ -6,7 +6,8 @@ from concurrent.futures import Future
 
 import pytest
 
-from agent.core.objectives import Fitness, Noise, Objective
+from agent.core.noise import Noise
+from agent.core.objectives import Fitness, Objective
 from agent.core.paths import prompts_folder
 from agent.genome import Genome
 from agent.journal.events import GenerationEnded, Proposed, Settled

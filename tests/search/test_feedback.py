@@ -4,7 +4,8 @@ import random
 
 import pytest
 
-from agent.core.objectives import Fitness, Noise, Objective
+from agent.core.noise import Noise
+from agent.core.objectives import Fitness, Objective
 from agent.core.paths import prompts_folder
 from agent.genome import Genome
 from agent.journal.events import Answered, DirectiveWritten, Generalised, Learned, PlateauLevelChanged, Proposed, Settled
@@ -167,7 +168,7 @@ def test_standing_still_raises_the_level_step_by_step_and_growth_ends_it():
     for _ in range(7):
         school.settle(0.4)
     assert [event.level for event in school.of(PlateauLevelChanged)] == [1, 2]
-    assert "not grown over 3 children" in school.of(PlateauLevelChanged)[0].reason
+    assert "not grown over 3 candidates" in school.of(PlateauLevelChanged)[0].reason
     hot = [school.sampler.mutation(SEED) for _ in range(200)]
     assert {recipe.temperature for recipe in hot} == {1.5}
     assert sum(recipe.directive.startswith(BOLD) for recipe in hot) > 100  # about a third of them by chance, at the usual level

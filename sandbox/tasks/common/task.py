@@ -45,6 +45,9 @@ class Task(Protocol):
     provenance: Mapping[str, str] = {}
     """What its measurements depend on apart from the code: name -> text or digest. Recorded, and compared on resume."""
 
+    floors: Mapping[str, float] = {}
+    """By objective, the value that a program may reach without having learned anything, chance included."""
+
     def facts(self) -> Mapping[str, str]:
         """What a researcher needs to know to choose a change, as label -> sentence; shown in every prompt."""
         ...

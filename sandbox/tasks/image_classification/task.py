@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
+
+import numpy as np
 
 from sandbox.data import load
 from sandbox.sandbox import Sandbox
@@ -29,6 +32,7 @@ class ImageClassification(Task):
         self._settings = settings
         self._data = load(settings.request, cache)
         self.title = f"Classify images into {self._data.num_classes} classes."
+        self.floors = {"accuracy": _majority_share(self._data.targets("validation"))}
 
     def evaluate(
         self, job: Job, sandbox: Sandbox, progress: Callable[[Progress], None] | None = None
@@ -41,3 +45,9 @@ class ImageClassification(Task):
 
     def facts(self) -> dict[str, str]:
         return facts(self._settings, self._data)
+
+
+def _majority_share(labels: np.ndarray) -> float:
+    """What always answering the most frequent class reaches, and two standard errors of chance more."""
+    share = float(np.bincount(labels).max()) / len(labels)
+    return share + 2 * math.sqrt(share * (1 - share) / len(labels))
