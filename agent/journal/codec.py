@@ -235,6 +235,8 @@ def read_seed(data: Json, like: Genome) -> Individual:
 
 def write_lesson(lesson: Lesson) -> Json:
     data = {f.name: getattr(lesson, f.name) for f in fields(lesson)}
+    if lesson.against == 1:  # as before there was more than one training of a parent
+        del data["against"]
     return {**data, "effects": dict(lesson.effects), "gains": dict(lesson.gains)}
 
 

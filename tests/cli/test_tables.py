@@ -10,11 +10,11 @@ def facts(members, failures=5, waiting=2):
         "forecast": {"words": "41 s and 0.0087 USD a variant"}, "devices": ["cpu", "cpu"], "isolation": "full",
         "waiting": [{"model": f"m{n}", "until": "03:12:00", "reason": "down\n" * 50} for n in range(waiting)],
         "failures": {f"fit: it\nfailed{n} " * 40: 3 for n in range(failures)}, "self_reported": {}, "noise": None,
-        "objectives": {"accuracy": "max", "parameters": "min"}, "hypervolume": 2.0,
+        "objectives": {"accuracy": "max", "parameters": "min"}, "worth": 2.0, "luck": None,
         "seed": {"fitness": {"accuracy": 0.1, "parameters": 9.0}},
         "front": [
             {"id": f"{n:04d}", "fitness": {"accuracy": 0.5, "parameters": 8.0}, "branch": f"evolve/night/{n:04d}",
-             "intention": "make it wider " * 20}
+             "intention": "make it wider " * 20, "judgements": None}
             for n in range(members)
         ],
         "spend": {"usd": 7.5, "calls_without_a_known_price": 0, "tokens_in": 1, "tokens_out": 2, "llm_calls": 3, "seconds": 9.0},

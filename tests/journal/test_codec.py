@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from agent.budget import Budget, RunLimits
+from agent.core.noise import Noise
 from agent.core.objectives import Fitness, Objective
+from agent.core.worth import WorthScale
 from agent.genome import Genome
 from agent.journal import events as journal_events
 from agent.journal.codec import read_seed, write_event
@@ -20,6 +22,7 @@ from agent.journal.events import (
     Generalised,
     GenerationEnded,
     Learned,
+    NoiseMeasured,
     PlateauLevelChanged,
     Proposed,
     Rejected,
@@ -57,6 +60,7 @@ LESSON = Lesson(
     "0001", "mutate", ("Net",), ("Conv2d",), "expert", "complex", "gpt-x", "- x = 0\n+ x = 1", "wider", "more",
     {"accuracy": 0.1}, {"accuracy": 2.0}, "helped", "", "Width helps.", ("0000",),
 )  # fmt: skip
+NOISE = Noise({"accuracy": 0.01, "parameters": 0.0}, {"accuracy": 0.5, "parameters": 100.0}, 3, 4)
 EVENTS = (
     RunStarted(
         {"limits": {"usd": 5.0}}, "full", ("seccomp",), ("cpu",), {"seed/model.py": "6ac7"}, ("limits.usd: 4.0 -> 5.0",), True
@@ -73,6 +77,7 @@ EVENTS = (
     Settled(Duplicate(Candidate("0003", 2, (RECIPE,)), "0001")),
     SeedRepeated(1, FITNESS, "", 2.0, 0.5),
     SeedRepeated(2, None, "NaN", 2.0),
+    NoiseMeasured(NOISE, WorthScale.of([Objective("accuracy", "max"), Objective("parameters", "min")], NOISE)),
     Learned(LESSON),
     Generalised("insight-1", ("0000", "0001"), "Width helps."),
     DirectiveWritten("complex-1", "Be bold.", "complex"),

@@ -6,14 +6,18 @@ from agent.review.facts import format_change, format_distance, format_price, see
 
 STATUS = {
     "seed": {"fitness": {"accuracy": 0.5, "parameters": 1000.0, "zero": 0.0}},
-    "noise": {"sigma": {"accuracy": 0.01, "parameters": 0.0}, "mean": {"accuracy": 0.52, "parameters": 1000.0}},
+    "noise": {"sigma": {"accuracy": 0.01, "parameters": 0.0}, "mean": {"accuracy": 0.52, "parameters": 1000.0},
+              "df": 3, "trainings": 4},
+    "objectives": {"accuracy": "max", "parameters": "min"},
 }
 
 
 @pytest.mark.parametrize(
     ("objective", "value", "words"),
     [
-        ("accuracy", 0.55, "(+3.0 sigma)"),
+        ("accuracy", 0.55, "(+3.0 sigma, undecided (needs 1 more training))"),
+        ("accuracy", 0.62, "(+10.0 sigma, likely real)"),
+        ("accuracy", 0.525, "(+0.5 sigma, within noise)"),
         ("accuracy", 0.52, "(same)"),
         ("parameters", 900.0, "(-10.0%)"),
         ("zero", 0.25, "(+0.25)"),

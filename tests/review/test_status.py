@@ -31,8 +31,9 @@ class TestStatus:
     def test_the_front_holds_what_nothing_dominates_with_branches(self, night):
         assert facts_of(night)["front"] == [
             {"id": "0001", "branch": "evolve/night/0001", "fitness": {"accuracy": 0.9, "parameters": 100.0},
-             "intention": "try 0001"},
-            {"id": "0002", "branch": None, "fitness": {"accuracy": 0.6, "parameters": 50.0}, "intention": "try 0002"},
+             "intention": "try 0001", "judgements": None},
+            {"id": "0002", "branch": None, "fitness": {"accuracy": 0.6, "parameters": 50.0},
+             "intention": "try 0002", "judgements": None},
         ]
 
     def test_the_seed_is_on_the_front_until_it_is_beaten(self, journal):
