@@ -44,10 +44,15 @@ result is stored as `config.toml` in the run folder and in the journal.
 A resumed run may be given other values by flags and `--set`. They are recorded. A key whose default is "none" is off or
 unlimited when it is left out.
 
-These options have keys of their own name: `--generations`, `--population` and `--schedule` in `[search]`; `--hours`, `--until`,
-`--usd`, `--tokens`, `--gpu-hours` and `--variants` in `[limits]`; `--slots` and `--unsafe-no-sandbox` in `[sandbox]`;
-`--api-base` in `[llm]`. The others are `--llm` (`llm.models`), `--seed` (`run.seed`), `--dataset` (`task.dataset`), `--source`
-(`seed.files`), `--command` (`task.command`) and `--metric` (`task.metrics` and `objectives`).
+These options have keys of their own name:
+
+- `--generations`, `--population` and `--schedule` in `[search]`
+- $limits in `[limits]`
+- `--slots` and `--unsafe-no-sandbox` in `[sandbox]`
+- `--api-base` in `[llm]`
+
+The others are `--llm` (`llm.models`), `--seed` (`run.seed`), `--dataset` (`task.dataset`), `--source` (`seed.files`), `--command`
+(`task.command`) and `--metric` (`task.metrics` and `objectives`).
 """
 
 TASKS = """\
@@ -108,10 +113,13 @@ def main() -> None:
 
 def page() -> str:
     """The whole page as Markdown."""
+    from agent.budget.limits import LIMITS
     from agent.run.config import PRESETS, Config
 
     recipe, data = find_class("TrainingRecipe", "Recipe"), find_class("DataRequest", "Request")
-    parts = [INTRODUCTION, *config_sections(Config), presets(PRESETS), TASKS]
+    *flags, last = (f"`--{limit.key.replace('_', '-')}`" for limit in LIMITS)
+    introduction = INTRODUCTION.replace("$limits", f"{', '.join(flags)} and {last}")
+    parts = [introduction, *config_sections(Config), presets(PRESETS), TASKS]
     for title, text, rows in (
         ("`[task]` of image classification", "", [*IMAGE_TASK, *rows_of(data, required={"dataset": ""})]),
         ("`[task.training]` of image classification", recipe_text(), rows_of(recipe)),

@@ -1,8 +1,10 @@
+import json
 import os
 import shutil
 import socket
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -54,31 +56,43 @@ class ScratchCopy:
 
     def __init__(self, root, evolve):
         self.root, self._evolve = root, evolve
+        self.added = {}
+        """Path -> number of lines that `write` and `insert` put there."""
+        self.messages = ""
+        """What the last command wrote to stderr."""
         for folder in ("agent", "prompts", "sandbox", "seeds"):
             shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
 
     def write(self, path, text):
         """A new file."""
         assert not (self.root / path).exists()
+        (self.root / path).parent.mkdir(exist_ok=True)
         (self.root / path).write_text(text)
+        self.added[path] = len(text.splitlines())
 
-    def insert(self, path, before, line):
-        """Add a line in front of the one line that begins with `before`, indented as that one."""
+    def insert(self, path, before, text):
+        """Add lines in front of the one line that begins with `before`, indented as that one."""
         lines = (self.root / path).read_text().splitlines()
         (at,) = [number for number, one in enumerate(lines) if one.strip().startswith(before)]
-        lines.insert(at, lines[at][: len(lines[at]) - len(lines[at].lstrip())] + line)
+        lines.insert(at, textwrap.indent(text, lines[at][: len(lines[at]) - len(lines[at].lstrip())]))
         (self.root / path).write_text("\n".join(lines) + "\n")
+        self.added[path] = len(text.splitlines())
 
     def evolve(self, *arguments):
         """Run the command of the copy in its root. Returns its stdout; fails the test if the command does."""
         done = self._evolve(*arguments, cwd=self.root, env={"PYTHONPATH": str(self.root)})
         assert done.returncode == 0, done.stderr
+        self.messages = done.stderr
         return done.stdout
+
+    def ask(self, *arguments):
+        """What the command prints with `--json`."""
+        return json.loads(self.evolve(*arguments, "--json"))
 
 
 @pytest.fixture
 def scratch_copy(evolve, tmp_path):
-    """For tests that extend the project as a contributor would: `scratch_copy.write`, `.insert`, `.evolve`."""
+    """For tests that extend the project as a contributor would: `scratch_copy.write`, `.insert`, `.evolve`, `.ask`."""
     return ScratchCopy(tmp_path / "scratch", evolve)
 
 

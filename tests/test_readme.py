@@ -27,7 +27,7 @@ def environment(tmp_path_factory, cache):
     """`evolve` on the path, whether this checkout is installed or not; it runs the code of this checkout."""
     folder = tmp_path_factory.mktemp("bin")
     command = folder / "evolve"
-    command.write_text(f'#!/bin/sh\nPYTHONPATH="{ROOT}" exec "{sys.executable}" -m agent.cli.main "$@"\n')
+    command.write_text(f'#!/bin/sh\nPYTHONPATH="{ROOT}" exec "{sys.executable}" -m agent.cli "$@"\n')
     command.chmod(0o755)
     return {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}", "EVOLVE_CACHE": str(cache), "PAGER": "cat"}
 

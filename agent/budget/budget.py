@@ -10,7 +10,7 @@ from typing import Any
 
 from agent.budget.clock import HOUR, SYSTEM_CLOCK, Clock, RunTime
 from agent.budget.forecast import Forecast, compute_forecast
-from agent.budget.limits import LIMITS, AmountLimit, Need, RunLimits, TimeLimit, amount_text, reserve_text
+from agent.budget.limits import CHECKS, LIMITS, AmountLimit, Need, RunLimits, TimeLimit, amount_text, reserve_text
 from agent.budget.spend import NO_GUESS, Guess, Spend
 from agent.journal.codec import Row
 from agent.journal.events import Event, RunEnded, RunStarted
@@ -53,6 +53,12 @@ class Budget:
         """When this process began, by `Clock.seconds`; None while no process works."""
         # Held while the tracker's own lock is taken, never the other way round.
         self._lock = threading.Lock()
+
+    @property
+    def counts_calls(self) -> bool:
+        """Is there a limit of which model calls take something?"""
+        amounts = (limit for limit in LIMITS if isinstance(limit, AmountLimit) and limit.call)
+        return any(getattr(self.limits, limit.key) is not None for limit in amounts)
 
     def recall(self, rows: Iterable[Row]) -> None:
         """What earlier processes spent: the rows of `Journal.cost_rows`, before the first event of this process.
@@ -144,7 +150,7 @@ class Budget:
     def _first_refusal(self, seconds: float, need_of: Callable[[AmountLimit], Need | None]) -> Refusal | None:
         """By the first limit that does not allow a step. `seconds`: that it needs; `need_of`: what it takes of an amount."""
         time = self._time()
-        for limit in LIMITS:
+        for limit in CHECKS:
             if getattr(self.limits, limit.key) is None:
                 continue
             match limit:

@@ -1,7 +1,7 @@
-"""What the user allows a run to spend. A new limit is an entry in the table `LIMITS` and its field in `RunLimits`.
+"""What the user allows a run to spend. A new limit is one entry: a field of `RunLimits`.
 
-Everything else is made from the two: the options of the command line, the section `[limits]` of the configuration, the
-checks before each step, the sentences of refusals and forecasts.
+Everything else is made from it: the options of the command line, the section `[limits]` of the configuration, the checks
+before each step, the sentences of refusals and forecasts.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from agent.budget.clock import HOUR, RunTime, next_time
 from agent.core.errors import UserError
@@ -19,60 +19,22 @@ if TYPE_CHECKING:
     from agent.budget.spend import Spend
 
 
-@dataclass(frozen=True)
-class RunLimits:
-    """What a run may spend at most, all its processes together. None: no limit."""
-
-    hours: float | None = None
-    """Wall time during which some process works on the run and the machine is awake."""
-    until: str | None = None
-    """A local time, HH:MM: the next one after the run's first start. A resume keeps that moment, unless it names a new one."""
-    usd: float | None = None
-    """Cost of all model calls."""
-    tokens: int | None = None
-    """Of all prompts and answers."""
-    gpu_hours: float | None = None
-    """GPUs times hours of all evaluations."""
-    variants: int | None = None
-    """Candidates that are proposed, whatever becomes of them."""
-    reserve: float = 0.1
-    """Share of hours, until, usd and gpu_hours that is kept for what follows the search."""
-    grace_seconds: float = 60.0
-    """How long what is under way may go on when the time of the search is over."""
-
-    __pydantic_config__ = {"extra": "forbid"}
-
-    def __post_init__(self) -> None:
-        for limit in limits_in_order():
-            value = getattr(self, limit.key)
-            if limit.value_type is not str and value is not None and not 0 < value < math.inf:
-                raise ValueError(f"{limit.key} must be a number above 0; leave it out for no limit")
-        if self.until is not None and not re.fullmatch(r"([01]?\d|2[0-3]):[0-5]\d", self.until, re.ASCII):
-            raise ValueError(f"until must be a local time such as 07:30, not {self.until!r}")
-        if not 0 <= self.reserve <= 0.9:
-            raise ValueError("reserve is a share, from 0 to 0.9")
-        if not 0 <= self.grace_seconds < math.inf:
-            raise ValueError("grace_seconds cannot be negative or without end")
-
-    @property
-    def share(self) -> float:
-        """The part of reserved limits that the search may use, from 0.1 to 1."""
-        return 1 - self.reserve
-
-
 @dataclass(frozen=True, kw_only=True)
 class Limit:
     """One key of `[limits]` that can end the search."""
 
-    key: str
-    """Its field in `RunLimits`; the flag is the same with dashes."""
-    value_type: type[float] | type[int] | type[str]
+    key: str = ""
+    """The name of its field in `RunLimits`, which fills it in; the flag is the same with dashes."""
+    value_type: type[float] | type[int] | type[str] = float
+    """The type of its field, which fills it in."""
     help: str
     """Of the flag."""
     ending: str
     """The last words of a forecast in which this limit ends the search."""
     metavar: str | None = None
     """How the help shows the flag's value; None: by its type."""
+    checked_first: bool = False
+    """Does a refusal name this limit even if others are exceeded too?"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +82,11 @@ class AmountLimit(Limit):
         return limits.share if self.reserved else 1.0
 
 
+def _entry(limit: TimeLimit | AmountLimit) -> Any:
+    """A field of `RunLimits` with its limit; None unless the user sets it."""
+    return field(default=None, metadata={"limit": limit})
+
+
 def _seconds_to_hours(limits: RunLimits, time: RunTime) -> float:
     return (limits.hours or 0.0) * limits.share * HOUR - time.used
 
@@ -140,77 +107,116 @@ def _until_state(limits: RunLimits, time: RunTime) -> str:
     return f"it is {time.local()} and the search ends at {time.local(_seconds_to_until(limits, time))}{kept}"
 
 
-LIMITS: tuple[TimeLimit | AmountLimit, ...] = (
-    AmountLimit(
-        key="variants",
-        value_type=int,
-        help="Children that are drawn at most, whatever becomes of them.",
-        ending="when as many as were allowed are done",
-        reserved=False,
-        spent=lambda spend: spend.variants,
-        candidates=lambda spend, count: Need(0, count),
-        per_candidate=lambda spend: 1.0,
-        spent_by_settled=lambda spend: spend.settled,
-    ),
-    TimeLimit(
-        key="hours",
-        value_type=float,
-        help="Wall time that the run may take.",
-        ending="when the hours are used up",
-        seconds_left=_seconds_to_hours,
-        state=_hours_state,
-    ),
-    TimeLimit(
-        key="until",
-        value_type=str,
-        metavar="HH:MM",
-        help="Local time by which the run ends, such as 07:30.",
-        ending="when the time is up",
-        seconds_left=_seconds_to_until,
-        state=_until_state,
-    ),
-    AmountLimit(
-        key="usd",
-        value_type=float,
-        help="Dollars that all models together may cost.",
-        ending="when the dollars are used up",
-        reserved=True,
-        spent=lambda spend: spend.usd,
-        candidates=lambda spend, count: Need(spend.usd_in_flight, count * spend.usd_per_candidate),
-        call=lambda spend, id: Need(spend.calls_out(id) * spend.call_usd.value, spend.call_usd.value),
-        per_candidate=lambda spend: spend.usd_per_variant,
-    ),
-    AmountLimit(
-        key="tokens",
-        value_type=int,
-        help="Tokens of all prompts and answers together.",
-        ending="when the tokens are used up",
-        reserved=False,
-        spent=lambda spend: spend.tokens,
-        candidates=lambda spend, count: Need(round(spend.tokens_in_flight), round(count * spend.candidate_tokens.value)),
-        call=lambda spend, id: Need(round(spend.calls_out(id) * spend.call_tokens.value), round(spend.call_tokens.value)),
-        per_candidate=lambda spend: spend.tokens_per_variant,
-    ),
-    AmountLimit(
-        key="gpu_hours",
-        value_type=float,
-        help="GPU time of all evaluations together.",
-        ending="when the GPU hours are used up",
-        reserved=True,
-        unit=HOUR,
-        spent=lambda spend: spend.gpu_seconds,
-        candidates=lambda spend, count: Need(spend.in_flight * spend.gpu.value, count * spend.gpu.value),
-        evaluation=lambda spend, id: Need(spend.evaluations(beside=id) * spend.gpu.value, spend.gpu.value),
-        per_candidate=lambda spend: spend.gpu_seconds_per_variant,
-    ),
-)
-"""In the order in which they are checked: the first that is exceeded is the one that a refusal names."""
+@dataclass(frozen=True)
+class RunLimits:
+    """What a run may spend at most, all its processes together. None: no limit. The order is that of the command line's help."""
+
+    hours: float | None = _entry(
+        TimeLimit(
+            help="Wall time that the run may take.",
+            ending="when the hours are used up",
+            seconds_left=_seconds_to_hours,
+            state=_hours_state,
+        )
+    )
+    """Wall time during which some process works on the run and the machine is awake."""
+    until: str | None = _entry(
+        TimeLimit(
+            metavar="HH:MM",
+            help="Local time by which the run ends, such as 07:30.",
+            ending="when the time is up",
+            seconds_left=_seconds_to_until,
+            state=_until_state,
+        )
+    )
+    """A local time, HH:MM: the next one after the run's first start. A resume keeps that moment, unless it names a new one."""
+    usd: float | None = _entry(
+        AmountLimit(
+            help="Dollars that all models together may cost.",
+            ending="when the dollars are used up",
+            reserved=True,
+            spent=lambda spend: spend.usd,
+            candidates=lambda spend, count: Need(spend.usd_in_flight, count * spend.usd_per_candidate),
+            call=lambda spend, id: Need(spend.calls_out(id) * spend.call_usd.value, spend.call_usd.value),
+            per_candidate=lambda spend: spend.usd_per_variant,
+        )
+    )
+    """Cost of all model calls."""
+    tokens: int | None = _entry(
+        AmountLimit(
+            help="Tokens of all prompts and answers together.",
+            ending="when the tokens are used up",
+            reserved=False,
+            spent=lambda spend: spend.tokens,
+            candidates=lambda spend, count: Need(round(spend.tokens_in_flight), round(count * spend.candidate_tokens.value)),
+            call=lambda spend, id: Need(round(spend.calls_out(id) * spend.call_tokens.value), round(spend.call_tokens.value)),
+            per_candidate=lambda spend: spend.tokens_per_variant,
+        )
+    )
+    """Of all prompts and answers."""
+    gpu_hours: float | None = _entry(
+        AmountLimit(
+            help="GPU time of all evaluations together.",
+            ending="when the GPU hours are used up",
+            reserved=True,
+            unit=HOUR,
+            spent=lambda spend: spend.gpu_seconds,
+            candidates=lambda spend, count: Need(spend.in_flight * spend.gpu.value, count * spend.gpu.value),
+            evaluation=lambda spend, id: Need(spend.evaluations(beside=id) * spend.gpu.value, spend.gpu.value),
+            per_candidate=lambda spend: spend.gpu_seconds_per_variant,
+        )
+    )
+    """GPUs times hours of all evaluations."""
+    variants: int | None = _entry(
+        AmountLimit(
+            help="Children that are drawn at most, whatever becomes of them.",
+            ending="when as many as were allowed are done",
+            checked_first=True,
+            reserved=False,
+            spent=lambda spend: spend.variants,
+            candidates=lambda spend, count: Need(0, count),
+            per_candidate=lambda spend: 1.0,
+            spent_by_settled=lambda spend: spend.settled,
+        )
+    )
+    """Candidates that are proposed, whatever becomes of them."""
+    reserve: float = 0.1
+    """Share of hours, until, usd and gpu_hours that is kept for what follows the search."""
+    grace_seconds: float = 60.0
+    """How long what is under way may go on when the time of the search is over."""
+
+    __pydantic_config__ = {"extra": "forbid"}
+
+    def __post_init__(self) -> None:
+        for limit in LIMITS:
+            value = getattr(self, limit.key)
+            if limit.value_type is not str and value is not None and not 0 < value < math.inf:
+                raise ValueError(f"{limit.key} must be a number above 0; leave it out for no limit")
+        if self.until is not None and not re.fullmatch(r"([01]?\d|2[0-3]):[0-5]\d", self.until, re.ASCII):
+            raise ValueError(f"until must be a local time such as 07:30, not {self.until!r}")
+        if not 0 <= self.reserve <= 0.9:
+            raise ValueError("reserve is a share, from 0 to 0.9")
+        if not 0 <= self.grace_seconds < math.inf:
+            raise ValueError("grace_seconds cannot be negative or without end")
+
+    @property
+    def share(self) -> float:
+        """The part of reserved limits that the search may use, from 0.1 to 1."""
+        return 1 - self.reserve
 
 
-def limits_in_order() -> Iterator[TimeLimit | AmountLimit]:
-    """The limits in the order of the fields of `RunLimits`, which is that of the command line's help."""
-    by_key = {limit.key: limit for limit in LIMITS}
-    return (by_key[field.name] for field in fields(RunLimits) if field.name in by_key)
+def _entries() -> Iterator[TimeLimit | AmountLimit]:
+    """The limits of the fields of `RunLimits`, each with the name and the type of its field."""
+    types = get_type_hints(RunLimits)
+    for one in fields(RunLimits):
+        if limit := one.metadata.get("limit"):
+            yield replace(limit, key=one.name, value_type=get_args(types[one.name])[0])
+
+
+LIMITS = tuple(_entries())
+"""All limits, in the order of the command line's help."""
+CHECKS = tuple(sorted(LIMITS, key=lambda limit: not limit.checked_first))
+"""The same in the order in which they are checked: the first that is exceeded is the one that a refusal names."""
 
 
 def reserve_text(ceiling: float, share: float) -> str:

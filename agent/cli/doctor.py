@@ -140,7 +140,7 @@ def _llm(name: str | None, api_base: str | None) -> Facts:
         model = open_model(name, LlmSettings(api_base=api_base, deadline_seconds=60.0))
     except UserError as error:
         return {"model": name, "reachable": False, "reason": str(error)}
-    if name.startswith("inbox:"):
+    if model.waits_for_person:
         model.close()
         return {"model": name, "checked": "no: an answer comes when somebody writes it"}
     try:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 import click
 
-from agent.budget.limits import limits_in_order
+from agent.budget.limits import LIMITS
 from agent.core.errors import MachineError, UserError
 from agent.run import signals
 
@@ -34,7 +34,7 @@ _STOP_POLL_SECONDS = 0.2
 
 def _limits(command: _Command) -> _Command:
     """Adds an option for each limit of what a run may spend, all its processes together."""
-    for limit in reversed(tuple(limits_in_order())):
+    for limit in reversed(LIMITS):
         flag = f"--{limit.key.replace('_', '-')}"
         command = click.option(flag, type=limit.value_type, metavar=limit.metavar, help=limit.help)(command)
     return command

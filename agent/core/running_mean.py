@@ -14,12 +14,13 @@ class RunningMean:
         self.value = start
         self._weight = weight
         self._deviation = 0.0
-        self._count = 0
+        self.count = 0
+        """How many values were added."""
 
     @property
     def known(self) -> bool:
         """Was any value added?"""
-        return self._count > 0
+        return self.count > 0
 
     @property
     def upper(self) -> float:
@@ -27,10 +28,10 @@ class RunningMean:
         return self.value + 2 * self._deviation
 
     def add(self, value: float) -> None:
-        self._count += 1
-        if self._count == 1:
+        self.count += 1
+        if self.count == 1:
             self.value = value
             return
-        weight = max(self._weight, 1 / self._count)
+        weight = max(self._weight, 1 / self.count)
         self._deviation += weight * (abs(value - self.value) - self._deviation)
         self.value += weight * (value - self.value)

@@ -6,7 +6,8 @@ and a line below.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from importlib import import_module
 from types import MappingProxyType
 
 from agent.operators.context import Brief, Context
@@ -15,8 +16,6 @@ from agent.operators.mate import Mate
 from agent.operators.mutate import Mutate
 from agent.operators.operator import DrawContext, ModelFreeOperator, PromptOperator, Sampling
 from agent.operators.repair import repair
-from agent.operators.rewrite import Rewrite
-from agent.operators.splice import Splice
 
 __all__ = [
     "OPERATORS",
@@ -33,15 +32,24 @@ __all__ = [
     "repair",
 ]
 
-_REGISTERED: tuple[PromptOperator | ModelFreeOperator, ...] = (
-    Mutate(),
-    Rewrite(),
-    EvolutionOfThought(),
-    Mate(),
-    Splice(),
+_REGISTERED = (
+    "mutate:Mutate",
+    "rewrite:Rewrite",
+    "eot:EvolutionOfThought",
+    "mate:Mate",
+    "splice:Splice",
 )
-OPERATORS: Mapping[str, PromptOperator | ModelFreeOperator] = MappingProxyType({one.name: one for one in _REGISTERED})
-"""Every operator by its name. Random draws depend on the order."""
+"""Modules here, each with its class. Random draws depend on the order."""
+
+
+def _operators() -> Iterator[PromptOperator | ModelFreeOperator]:
+    for place in _REGISTERED:
+        module, _, kind = place.partition(":")
+        yield getattr(import_module(f"agent.operators.{module}"), kind)()
+
+
+OPERATORS: Mapping[str, PromptOperator | ModelFreeOperator] = MappingProxyType({one.name: one for one in _operators()})
+"""Every operator by its name, in the order of the registry."""
 
 
 def noun(name: str) -> str:

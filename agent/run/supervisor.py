@@ -37,9 +37,8 @@ class Supervisor:
         # A person who answers is shown all prompts at once.
         first = None if replay.candidates or any(model.waits_for_person for model in models) else FirstCandidate()
         self._first_candidate = first
-        # Only where money is counted do the others wait for it: slots stand still meanwhile.
-        counted = budget.limits.usd is not None or budget.limits.tokens is not None
-        self.admission = Admission(budget, first if counted else None)
+        # Only where model calls are limited do the others wait for it: slots stand still meanwhile.
+        self.admission = Admission(budget, first if budget.counts_calls else None)
 
     def see(self, event: Event) -> None:
         """Each event, after it was journaled and after the budget has seen it."""

@@ -34,7 +34,3 @@ class Digits:
         from sklearn.datasets import load_digits
 
         return load_digits()
-
-
-EMBEDDED: Mapping[str, type[Digits]] = {"digits": Digits}
-"""Sources by the name of their data set."""

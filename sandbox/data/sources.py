@@ -1,18 +1,23 @@
-"""Where images come from: an embedded set, a folder, or the hub. To add a kind, write a `Source` and a line in `find`."""
+"""Where images come from: an embedded set, a folder, or the hub."""
 
 from __future__ import annotations
 
 import importlib.util
 import re
 from collections.abc import Hashable, Iterator, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 from sandbox.data.dataset import DataRequest, Split
 from sandbox.data.decoding import Raw
 from sandbox.sandbox import TaskError
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+EMBEDDED: Mapping[str, str] = {
+    "digits": "sandbox.data.embedded:Digits",
+}
+"""Data sets that have a name of their own: name -> the class, a `Source` without arguments. To add one, add a line."""
 EXAMPLES = "a hub id such as uoft-cs/cifar10, or a folder of parquet files or of class folders of images"
 
 
@@ -41,13 +46,12 @@ class Source(Protocol):
 
 def find(request: DataRequest, cache: Path) -> Source:
     """The source of a requested data set. Raises TaskError if there is no such data."""
-    from sandbox.data.embedded import EMBEDDED
-
     name = request.dataset
     if name in EMBEDDED:
         if request.image_size or request.channels:
             _need("PIL")
-        return EMBEDDED[name]()
+        module, _, kind = EMBEDDED[name].partition(":")
+        return cast(Source, getattr(import_module(module), kind)())
     folder = Path(name).expanduser()
     if name and folder.is_dir():
         return open_folder(folder, request, cache, f"images from the folder {folder.name}")

@@ -1,4 +1,4 @@
-"""The table of limits: one entry and its field are all that a limit needs."""
+"""The table of limits: one entry is all that a limit needs."""
 
 import math
 from dataclasses import fields
@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from agent.budget import Budget, RunLimits, check_prices
-from agent.budget.limits import LIMITS, limits_in_order
+from agent.budget.limits import CHECKS, LIMITS
 from agent.cli.main import cli
 from agent.core.errors import UserError
 from agent.journal.events import RunStarted
@@ -20,21 +20,21 @@ NO_LIMITS = ("reserve", "grace_seconds")
 
 def test_every_field_has_an_entry_and_every_entry_a_field():
     names = [field.name for field in fields(RunLimits) if field.name not in NO_LIMITS]
-    assert [limit.key for limit in limits_in_order()] == names
-    assert sorted(limit.key for limit in LIMITS) == sorted(names)
+    assert [limit.key for limit in LIMITS] == names
+    assert sorted(limit.key for limit in CHECKS) == sorted(names)
 
 
 @pytest.mark.parametrize("command", ["run", "resume"])
 def test_every_entry_is_a_flag_with_its_help_in_the_order_of_the_fields(command):
     shown = " ".join(CliRunner().invoke(cli, [command, "--help"]).output.split())
-    places = [shown.index(f"--{limit.key.replace('_', '-')} {limit.metavar or ''}") for limit in limits_in_order()]
+    places = [shown.index(f"--{limit.key.replace('_', '-')} {limit.metavar or ''}") for limit in LIMITS]
     assert places == sorted(places)
     assert all(limit.help in shown for limit in LIMITS)
 
 
 def test_limits_that_are_exceeded_together_are_named_in_the_order_of_the_table():
     exceeded = {"variants": 1, "hours": 1e-9, "usd": 1e-9, "tokens": 1, "gpu_hours": 1e-9}
-    order = [limit.key for limit in LIMITS if limit.key in exceeded]
+    order = [limit.key for limit in CHECKS if limit.key in exceeded]
     while exceeded:
         budget = Budget(RunLimits(**exceeded, grace_seconds=0.0))
         budget.see(RunStarted({}, "full", ()))

@@ -113,7 +113,7 @@ class Slow(embedded.Digits):
         return super().images("train")
 
 
-embedded.EMBEDDED = {"digits": Slow}
+embedded.Digits = Slow
 print(data.load("digits", cache).sizes["test"])
 """
     command = [sys.executable, "-c", program, str(tmp_path)]
