@@ -108,7 +108,8 @@ def main() -> None:
 
 def page() -> str:
     """The whole page as Markdown."""
-    from agent.run.config import PRESETS, Config
+    from agent.run.config import Config
+    from agent.run.config_sources import PRESETS
 
     recipe, data = find_class("TrainingRecipe", "Recipe"), find_class("DataRequest", "Request")
     parts = [INTRODUCTION, *config_sections(Config), presets(PRESETS), TASKS]

@@ -146,8 +146,9 @@ def run(
     from agent.cli import launch
     from agent.llm import model_names
     from agent.run import runner
-    from agent.run.config import load, with_script
+    from agent.run.config_sources import load
     from agent.run.folder import RunFolder
+    from agent.run.script_flags import with_script
 
     settings = {setting: flags.pop(flag) for flag, setting in _SETTING_OF_FLAG.items()}
     settings["llm.models"] = model_names(llm) if any(llm) else None
@@ -178,10 +179,10 @@ def resume(
     from agent.cli import launch
     from agent.cli.reading import find_run
     from agent.run import runner
-    from agent.run.config import said
+    from agent.run.config_sources import command_line_table
 
     folder = find_run(run)
-    changed = said(_given({f"limits.{name}": value for name, value in limits.items()}), assignments)
+    changed = command_line_table(_given({f"limits.{name}": value for name, value in limits.items()}), assignments)
     if detach:
         launch.detach(folder, _arguments_without_detach())
     else:

@@ -9,7 +9,8 @@ from agent.core.errors import MachineError, UserError
 from agent.core.paths import seeds_folder
 from agent.genome import read_genome
 from agent.review.facts import Facts
-from agent.run.config import cache_folder, load
+from agent.run.config import cache_folder
+from agent.run.config_sources import load
 from sandbox import SandboxUnavailable
 
 TEMPLATE = "own_task"

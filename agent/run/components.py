@@ -17,8 +17,7 @@ from agent.journal.events import ProgressReported, RunStarted, Watch
 from agent.journal.store import Journal
 from agent.llm import LanguageModel, LlmSettings, open_model, price
 from agent.operators.templates import Prompts
-from agent.run import config as configuration
-from agent.run.config import Config
+from agent.run.config import Config, cache_folder
 from agent.run.evaluation import Evaluator, EvaluatorSettings
 from agent.run.provenance import provenance
 from sandbox import LEVELS, Level, SandboxUnavailable
@@ -113,7 +112,7 @@ def _open_task(config: Config) -> Task:
     folder = Path(config.seed.folder)
     try:
         return open_task(
-            config.task, config.budget, bounds, config.seed.files, configuration.cache_folder(), measured, folder
+            config.task, config.budget, bounds, config.seed.files, cache_folder(), measured, folder
         )
     except TaskError as error:
         raise UserError(str(error)) from error

@@ -27,12 +27,12 @@ from agent.llm import Failover, FailoverPolicy
 from agent.operators import Brief, Sampling
 from agent.population.archive import Archive
 from agent.population.candidate import SEED_ID, Candidate, Failure, Individual
-from agent.run import config as configuration
 from agent.run import noise
 from agent.run.admission import Admission
 from agent.run.breeding import BreedingPool
 from agent.run.components import Components, open_components, pinned_level
 from agent.run.config import Config, LlmSection
+from agent.run.config_sources import read, with_changes
 from agent.run.context import RunContext
 from agent.run.evaluation import EvaluationPool, Evaluator
 from agent.run.event_bus import EventBus
@@ -81,7 +81,7 @@ def resume(folder: RunFolder, watch: Watch, changes: Mapping[str, Any] | None = 
     """
     if not folder.journal.is_file():
         raise UserError(f"{folder.root} holds no run: there is no {folder.journal.name} in it.")
-    config = configuration.over(configuration.read(folder.config), changes or {})
+    config = with_changes(read(folder.config), changes or {})
     with ExitStack() as stack:
         stack.enter_context(locked(folder.lock))
         journal = stack.enter_context(closing(Journal(folder.journal)))
