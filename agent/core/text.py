@@ -1,4 +1,4 @@
-"""Text that nobody has read, made fit for prompts, terminals and pages; and numbers as text."""
+"""Make hostile text safe for prompts, terminals and pages; format numbers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def one_line(text: str, limit: int | None = None) -> str:
     """Hostile text as one line without control characters, of at most `limit` characters; a line that was cut ends with dots."""
     if limit is None:
         return " ".join(clean(text).split())
-    return _shortened(one_line(text[: 8 * limit]), limit)  # the text may be endless: what is far beyond the limit is not read
+    return _shortened(one_line(text[: 8 * limit]), limit)  # the text may be very long: cut it first
 
 
 def format_number(value: float) -> str:

@@ -1,4 +1,4 @@
-"""Operators: each draws a recipe from parents, and turns it into a prompt, or without a model into the answer itself.
+"""Operators: each draws a recipe from parents, and turns it into a prompt, or into the answer itself if it needs no model.
 
 To add one, write a file here with a small frozen dataclass (see `operator.py` for what it needs), a template in `prompts/`,
 and a line below.
@@ -41,9 +41,9 @@ _REGISTERED: tuple[PromptOperator | ModelFreeOperator, ...] = (
     Splice(),
 )
 OPERATORS: Mapping[str, PromptOperator | ModelFreeOperator] = MappingProxyType({one.name: one for one in _REGISTERED})
-"""Every operator by its name. Random draws depend on the order."""
+"""Every operator by its name. The order matters: random choices depend on it."""
 
 
 def noun(name: str) -> str:
-    """What an operator does, as prompts call it; the name itself where it is no operator's."""
+    """What prompts call the work of an operator, such as `mutation`; an unknown name is returned as it is."""
     return OPERATORS[name].noun if name in OPERATORS else name

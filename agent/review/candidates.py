@@ -18,7 +18,7 @@ _KINDS = ("drawn", "settled", "bred", "mended", "committed", "answered")
 
 
 def candidate_lines(journal: Journal) -> list[Facts]:
-    """For each candidate what a table shows of it in one line, in the order of their proposal."""
+    """The facts of each candidate that fit in one line of a table, in the order of their proposal."""
     rows = _read(journal.candidate_outlines())
     return [_line(rows, candidate) for candidate in rows.candidates.values()]
 
@@ -65,7 +65,7 @@ def _is_proposed(journal: Journal, id: str) -> bool:
 
 
 def _calls(journal: Journal, id: str) -> list[Facts]:
-    """The model calls for a candidate in order, with what came back."""
+    """The model calls for a candidate in order, with the answers."""
     answers = {key: data for _, _, key, data in journal.events("answered", key=id)}
     asked = [(key, data) for _, _, key, data in journal.events("asked", key=id)]
     asked.sort(key=lambda call: int(call[0].partition("/")[2]))
@@ -85,7 +85,7 @@ class _Rows:
 
     candidates: dict[str, Candidate] = field(default_factory=dict)
     bred: dict[str, Facts] = field(default_factory=dict)
-    """Of the last program: a repaired one takes the place of the one before."""
+    """The data of the last program: a repaired one replaces the one before."""
     settled: dict[str, Facts] = field(default_factory=dict)
     committed: dict[str, Facts] = field(default_factory=dict)
 
@@ -102,7 +102,7 @@ def _read(rows: Iterable[tuple[float, str, str, Facts]]) -> _Rows:
 
 
 def _costs(rows: Iterable[Row]) -> Tracker:
-    """What each candidate has cost, and who answered."""
+    """What each candidate has cost, and which models answered."""
     tracker = Tracker()
     tracker.recall((row for row in rows if row[1] in ("drawn", "answered")), candidates=False)
     return tracker

@@ -71,9 +71,9 @@ class LlmSection(_Section):
     repairs: int = Field(default=1, ge=0)
     """How often an answer that breaks a rule, or a program that fails the smoke stage, is sent back with the reason."""
     redraws: int = Field(default=1, ge=0)
-    """How often a model is asked for another program when its answer gives one that is known already, or nearly."""
+    """How often a model is asked for another program because its own is known already, or nearly."""
     prices: dict[str, tuple[float, float]] = {}
-    """US dollars per million tokens, `[in, out]`, by model. They come before the bundled table of prices."""
+    """US dollars per million tokens, `[in, out]`, by model. They take precedence over the bundled table of prices."""
 
     @field_validator("temperature", "max_tokens")
     @classmethod
@@ -102,7 +102,7 @@ class SandboxSection(_Section):
 
 
 class RunSection(_Section):
-    """Seeds of all chance."""
+    """Seeds of all randomness."""
 
     seed: int = 0
     """Seed of the random generator that the search draws from."""
@@ -119,13 +119,13 @@ class NoiseSection(_Section):
 
 
 class Config(_Section):
-    """Everything that a run depends on beside the seed's sources and the prompts."""
+    """Everything that a run depends on besides the seed's sources and the prompts."""
 
     preset: Literal["paper"] | None = None
-    """A named set of settings, laid under everything else that is given. `paper`: the paper's loop, rates and sampling."""
+    """A named set of settings; all other sources but the seed take precedence. `paper`: the paper's loop, rates and sampling."""
     seed: SeedSection = SeedSection()
     task: dict[str, Any] = {"name": DEFAULT_TASK}
-    """What candidates are measured by; the task reads the rest of this table."""
+    """The task that measures candidates; it reads the rest of this table."""
     budget: dict[str, Any] = {}
     """Length and limits of one evaluation; the task reads this table."""
     objectives: dict[str, Direction] = {"accuracy": "max", "parameters": "min"}
@@ -153,8 +153,8 @@ class Config(_Section):
         return value
 
     def objective_list(self) -> tuple[Objective, ...]:
-        marks = self_reported(self.task)
-        return tuple(Objective(name, direction, marks.get(name, "")) for name, direction in self.objectives.items())
+        reasons = self_reported(self.task)
+        return tuple(Objective(name, direction, reasons.get(name, "")) for name, direction in self.objectives.items())
 
     def constraint_list(self) -> tuple[Constraint, ...]:
         """Raises UserError for a bound that cannot be read."""

@@ -28,8 +28,8 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "noise": {"trainings": 0},
     },
 }
-"""Named sets of settings. `paper`: its schedule, operators and rates, the sampling that its authors used for models of their
-time, and nothing that it does not have."""
+"""Named sets of settings. `paper`: its schedule, operators and rates, the sampling that its authors used for the models of
+their time, and none of the features that the paper does not have."""
 
 
 def load(
@@ -39,9 +39,9 @@ def load(
     assignments: Sequence[str],
     sources: Sequence[str] = (),
 ) -> Config:
-    """The configuration of a new run. `overrides` are nested tables from flags, `assignments` texts `key.key=value`.
+    """Read the configuration of a new run. `overrides`: nested tables from flags; `assignments`: texts `key.key=value`.
 
-    `sources`: files that evolve, beside `seed` if that is one, instead of those that a `seed.toml` names.
+    `sources`: files that evolve, together with `seed` if that is a file, instead of those that a `seed.toml` names.
     Raises UserError with the file and the key.
     """
     layers: list[tuple[str, Mapping[str, Any]]] = []
@@ -65,7 +65,7 @@ def load(
     merged: dict[str, Any] = {}
     for source, table in layers:
         _merge(merged, table)
-        _validate(merged, source)  # after each source, so that a mistake is blamed on the file it stands in
+        _validate(merged, source)  # after each source, so that the message names the source of the mistake
     merged.setdefault("seed", {})["folder"] = str(folder.resolve())
     _resolve_dataset(merged.get("task", {}), folder)
     return _validate(merged, seed)

@@ -97,7 +97,7 @@ def edited(genome, block, source, above=""):
     old = genome.block(block)
     text = genome.files[old.file]
     assert text.count(old.source) == 1
-    return genome.with_files({old.file: text.replace(old.source, above + source)})
+    return genome.with_same_rules({**genome.files, old.file: text.replace(old.source, above + source)})
 
 
 def candidate_of(id, generation, *recipes):
