@@ -200,7 +200,7 @@ LIMITS: tuple[TimeLimit | AmountLimit, ...] = (
         unit=HOUR,
         spent=lambda spend: spend.gpu_seconds,
         candidates=lambda spend, count: Need(spend.in_flight * spend.gpu.value, count * spend.gpu.value),
-        evaluation=lambda spend, id: Need(spend.evaluations(beside=id) * spend.gpu.value, spend.gpu.value),
+        evaluation=lambda spend, id: Need(spend.evaluations(without=id) * spend.gpu.value, spend.gpu.value),
         per_candidate=lambda spend: spend.gpu_seconds_per_variant,
     ),
 )

@@ -108,13 +108,13 @@ class Spend:
         """GPUs times seconds of one settled candidate; None while unknown."""
         return _first_known(self.variant_gpu, self.gpu)
 
-    def calls_out(self, beside: str) -> int:
+    def calls_out(self, without: str) -> int:
         """How many model calls are not answered yet, except those of one candidate."""
-        return sum(one.asking for one in self._tracker.open() if one.id != beside)
+        return sum(one.asking for one in self._tracker.open() if one.id != without)
 
-    def evaluations(self, beside: str = "") -> int:
+    def evaluations(self, without: str = "") -> int:
         """How many evaluations were admitted and have not ended, except that of one candidate."""
-        return self._tracker.evaluations(beside)
+        return self._tracker.evaluations(without)
 
     def mark_asking(self, id: str) -> None:
         """Note that a model call for this candidate has started."""

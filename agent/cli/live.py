@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from agent.cli.console import LossyStream, fitness_text, slots_text
-from agent.core.text import one_line
+from agent.core.text import list_names, one_line
 from agent.journal.events import (
     CallsRepeated,
     Event,
@@ -35,7 +35,7 @@ from agent.journal.events import (
 )
 from agent.journal.tracker import Tracker
 from agent.llm import CoolDownEnded, CoolDownStarted
-from agent.population.candidate import INVALID_STAGES, SEED_ID, Duplicate, Failure, Individual, Outcome, listed
+from agent.population.candidate import INVALID_STAGES, SEED_ID, Duplicate, Failure, Individual, Outcome
 from agent.search.settings import SearchSettings
 from sandbox.tasks import self_reported
 
@@ -196,7 +196,7 @@ class Live:
 def _settled_line(outcome: Outcome) -> tuple[str, str]:
     """(text, style) of the line for a candidate that has settled."""
     candidate = outcome.candidate
-    blocks = listed(candidate.about(() if isinstance(outcome, Duplicate) else outcome.changed))
+    blocks = list_names(candidate.about(() if isinstance(outcome, Duplicate) else outcome.changed))
     name = SEED_ID if outcome.id == SEED_ID else f"{outcome.id}  {candidate.operator} {blocks}".rstrip()
     name += f" ({candidate.directive})" if candidate.directive else ""
     match outcome:

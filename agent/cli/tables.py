@@ -123,7 +123,7 @@ def _evidence_text(evidence: Facts) -> str:
 
 
 def print_lessons(lessons: Sequence[Facts], status: Facts) -> None:
-    """Print a few lines for each lesson; changes in sigmas of the noise where there is noise, else in percent of the seed's value.
+    """Print a few lines for each lesson; changes in sigmas of the noise, or without noise in percent of the seed's value.
 
     Credit: how candidates whose prompts showed the lesson did against the average, in sigmas, summed and fading.
     """

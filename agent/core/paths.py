@@ -12,7 +12,7 @@ from pathlib import Path
 from agent.core.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
-"""The folder that holds `agent/` and the folders beside it."""
+"""The folder that holds `agent/`, `prompts/` and `seeds/`."""
 _STARTS = ("agent/cli/start/guided_evolution.py", "__init__.py")
 """The file that starts our processes: its path in a clone, and in a wheel."""
 

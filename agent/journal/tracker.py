@@ -167,20 +167,20 @@ class Tracker:
         with self._lock:
             return tuple(self._open.values())
 
-    def under_way(self, beside: str) -> tuple[Candidate | Variant, ...]:
-        """The open candidates except `beside`, oldest first: each as a variant if it has a program."""
+    def under_way(self, without: str) -> tuple[Candidate | Variant, ...]:
+        """The open candidates except `without`, oldest first: each as a variant if it has a program."""
         return tuple(
-            known for one in self.open() if one.id != beside and (known := one.variant or one.candidate) is not None
+            known for one in self.open() if one.id != without and (known := one.variant or one.candidate) is not None
         )
 
     def attach(self, variant: Variant) -> None:
         """Set the program of an open candidate that an earlier process has bred."""
         self._breed(variant.id, variant)
 
-    def evaluations(self, beside: str = "") -> int:
-        """How many evaluations were admitted and have not ended, except that of `beside`; noise trainings of the seed count."""
+    def evaluations(self, without: str = "") -> int:
+        """How many evaluations were admitted and have not ended, except that of `without`; noise trainings count too."""
         with self._lock:
-            return len(self._evaluating - {beside})
+            return len(self._evaluating - {without})
 
     def mark_asking(self, id: str) -> None:
         """Note that a model call for this candidate has started."""

@@ -6,8 +6,8 @@ import textwrap
 from collections.abc import Sequence
 
 from agent.core.objectives import Objective
-from agent.core.text import clean, format_number, one_line
-from agent.population.candidate import SEED_ID, Failure, Individual, listed
+from agent.core.text import clean, format_number, list_names, one_line
+from agent.population.candidate import SEED_ID, Failure, Individual
 
 _REASON = 4000
 """Characters of a failure's reason in a commit message."""
@@ -27,7 +27,7 @@ def commit_message(
     `usd`: what the model calls have cost; `models`: the models that answered, if these are not those of the recipes.
     """
     candidate = outcome.candidate
-    blocks = listed(candidate.about(outcome.changed))
+    blocks = list_names(candidate.about(outcome.changed))
     what = "" if candidate.id == SEED_ID else f" {candidate.operator} {blocks}".rstrip() + ":"
     if isinstance(outcome, Failure):
         subject = f"{outcome.id}:{what} failed at {outcome.stage}"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from agent.core.text import fence
+from agent.core.text import fence, list_names
 from agent.genome import ENTRY_POINTS, Genome, bare_name, block_signature, call_sites, signatures
 from agent.llm import Message
 from agent.operators.templates import Prompts
-from agent.population.candidate import Recipe, listed
+from agent.population.candidate import Recipe
 
 WHOLE_PROGRAM_LIMIT = 12_000
 """Characters of a program up to which a prompt shows all of it."""
@@ -87,7 +87,7 @@ def code_names(names: Iterable[str]) -> str:
 
 def short_code_names(names: Sequence[str]) -> str:
     """A few names for a sentence, and how many more there are: `A`, `B`, `C`, `D` and 3 more."""
-    return listed([f"`{name}`" for name in names])
+    return list_names([f"`{name}`" for name in names])
 
 
 def _length_limit(recipe: Recipe) -> str:

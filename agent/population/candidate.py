@@ -141,8 +141,18 @@ class Conversation:
     """How often a variant was sent back to the model because it failed its smoke stage."""
 
 
+class _OfCandidate:
+    """Gives the later stages of a candidate its id."""
+
+    candidate: Candidate
+
+    @property
+    def id(self) -> str:
+        return self.candidate.id
+
+
 @dataclass(frozen=True)
-class Variant:
+class Variant(_OfCandidate):
     """A candidate with a program that parsed and kept its contract, not yet trained."""
 
     candidate: Candidate
@@ -153,13 +163,9 @@ class Variant:
     changed: tuple[str, ...] = ()
     """The blocks that behave differently from its first parent's, or are new."""
 
-    @property
-    def id(self) -> str:
-        return self.candidate.id
-
 
 @dataclass(frozen=True)
-class Individual:
+class Individual(_OfCandidate):
     """A trained variant with its fitness. Populations, archive and elites hold nothing else."""
 
     candidate: Candidate
@@ -171,13 +177,9 @@ class Individual:
     changed: tuple[str, ...] = ()
     """The blocks that behave differently from its first parent's, or are new."""
 
-    @property
-    def id(self) -> str:
-        return self.candidate.id
-
 
 @dataclass(frozen=True)
-class Failure:
+class Failure(_OfCandidate):
     """A candidate that failed: the stage where it stopped, and why. A failure is never expressed as a fitness."""
 
     candidate: Candidate
@@ -193,30 +195,14 @@ class Failure:
     changed: tuple[str, ...] = ()
     """The blocks that behave differently from its first parent's, or are new."""
 
-    @property
-    def id(self) -> str:
-        return self.candidate.id
-
 
 @dataclass(frozen=True)
-class Duplicate:
+class Duplicate(_OfCandidate):
     """A variant whose genome is known already: it is not trained again."""
 
     candidate: Candidate
     twin: str
     """The id of the candidate that had the genome first."""
 
-    @property
-    def id(self) -> str:
-        return self.candidate.id
-
 
 Outcome = Individual | Failure | Duplicate
-
-MOST_NAMES = 4
-
-
-def listed(names: Sequence[str]) -> str:
-    """The names in a line that stays short: `A, B, C, D and 3 more`."""
-    more = len(names) - MOST_NAMES
-    return ", ".join(names[:MOST_NAMES]) + (f" and {more} more" if more > 0 else "")

@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from agent.core.errors import UserError
+from agent.core.text import list_names
 from agent.genome import Genome, diff
 from agent.journal.codec import Row, read_candidate
 from agent.journal.store import Journal
 from agent.journal.tracker import Tracker
-from agent.population.candidate import SEED_ID, Candidate, listed
+from agent.population.candidate import SEED_ID, Candidate
 from agent.review.facts import Facts
 
 _KINDS = ("drawn", "settled", "bred", "mended", "committed", "answered")
@@ -116,7 +117,7 @@ def _line(rows: _Rows, candidate: Candidate) -> Facts:
         "parents": list(candidate.parents),
         "generation": candidate.generation,
         "operator": candidate.operator,
-        "block": listed(candidate.about(changed)),
+        "block": list_names(candidate.about(changed)),
         "role": candidate.role,
         "directive": candidate.directive,
         "fitness": settled.get("fitness"),

@@ -208,7 +208,7 @@ class SteadyLoop(SearchLoop):
         candidates = self._candidates()
         while True:
             while self._prefetch.wants_more(len(self._bred), len(self._trained)) and (one := next(candidates, None)):
-                context = self._context(one, self._run.tracker.under_way(beside=one.id))
+                context = self._context(one, self._run.tracker.under_way(without=one.id))
                 self._bred[self._breeding.submit(one, context)] = time.monotonic()
             for question in () if self._halted else self._search.feedback.questions():
                 self._asked[self._breeding.ask(question)] = question
