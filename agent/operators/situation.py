@@ -75,8 +75,10 @@ def _objective(objective: Objective) -> str:
 
 
 def _individual(part: str, one: Individual, context: Context) -> str:
-    """`Parent `0004`, on the front (mutation of `A`): accuracy 0.9 (+0.1). Intention: `...`.`, and what else differs
-    from the seed."""
+    """One individual: `Parent `0004`, on the front (mutation of `A`): accuracy 0.9 (+0.1). Intention: `...`.`
+
+    Names the blocks that differ from the seed if its own change does not cover them all.
+    """
     front = ", on the front" if one.id in context.front_ids else ""
     if one.id == SEED_ID:
         return f"{part}{front}: {describe_fitness(one, context)}"

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from agent.budget import Refusal
 from agent.core.errors import Halted
 
 _TICK = 0.2
@@ -40,14 +41,8 @@ class FirstCandidate:
         return self._done.is_set()
 
     def done(self) -> None:
+        """Let the other candidates go on."""
         self._done.set()
-
-
-class Refusal(Protocol):
-    """Why a budget refuses a step."""
-
-    @property
-    def reason(self) -> str: ...
 
 
 class Spending(Protocol):
