@@ -1,4 +1,4 @@
-"""What a run optimises: quantities with a direction, bounds on them, measured values, and the noise they are judged by."""
+"""What a run optimises: quantities with a direction, their bounds, measured values, and the noise of measurements."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ Direction = Literal["max", "min"]
 RELATIONS = {"<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt}
 
 NOISE_BAND = 2.0
-"""In sigmas: a smaller change says nothing."""
+"""In sigmas: a smaller change may be nothing but noise."""
 EXACT_UNIT = 0.1
-"""Quantities without noise: this share of the seed's value weighs as much as one sigma of a noisy quantity."""
+"""For quantities without noise: a change by this share of the seed's value counts as much as one sigma of a noisy one."""
 EXACT_CAP = 5.0
-"""And more than this many such units weigh no more: half the parameters is as good as a tenth, twice as bad as tenfold."""
+"""For quantities without noise: the most such units that count. Half the parameters is as good as a tenth, twice as many
+as bad as ten times as many."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +30,10 @@ class Objective:
     name: str
     direction: Direction
     reported: str = ""
-    """Why its values are only the candidate's own word; empty for what is measured outside."""
+    """Why the values are only what the candidate itself reports; empty if they are measured outside of its code."""
 
     def better(self, a: float, b: float) -> bool:
-        """Is value `a` strictly better than value `b`?"""
+        """Whether value `a` is strictly better than value `b`."""
         return a > b if self.direction == "max" else a < b
 
 
@@ -71,7 +72,7 @@ class Fitness:
         return hash(tuple(sorted(self.values.items())))
 
     def minimised(self, objectives: Sequence[Objective]) -> tuple[float, ...]:
-        """The values as costs: every component is to be made small."""
+        """The values as costs, in the order of the objectives: smaller is better in every component."""
         return tuple(-self[o.name] if o.direction == "max" else self[o.name] for o in objectives)
 
     def dominates(self, other: Fitness, objectives: Sequence[Objective]) -> bool:
@@ -86,12 +87,12 @@ class Fitness:
 
 @dataclass(frozen=True)
 class Noise:
-    """The noise floor: how far trainings of the same source, the seed, lie apart. The unit in which changes are weighed."""
+    """The noise floor: how far several trainings of the seed lie apart. Its sigma is the unit in which changes are measured."""
 
     sigma: Mapping[str, float] = field(hash=False)
     """Spread of each objective over training seeds, in the objective's own unit; 0 for a quantity that does not vary."""
     reference: Mapping[str, float] = field(hash=False)
-    """The seed's mean value of each objective, in the same unit: changes without noise are weighed as shares of it."""
+    """The seed's mean of each objective, in the same unit: changes of a quantity without noise are measured as shares of it."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sigma", MappingProxyType(dict(self.sigma)))
@@ -99,7 +100,7 @@ class Noise:
 
     @classmethod
     def of(cls, fitnesses: Sequence[Fitness], objectives: Sequence[Objective]) -> Noise:
-        """From trainings of the seed with fresh training seeds. Raises ValueError for fewer than two: no spread is known."""
+        """Compute the noise from trainings of the seed with different training seeds. Raises ValueError for fewer than two."""
         if len(fitnesses) < 2:
             raise ValueError("the noise floor needs at least two trainings of the seed")
         values = {o.name: [fitness[o.name] for fitness in fitnesses] for o in objectives}
@@ -108,12 +109,20 @@ class Noise:
             {name: statistics.fmean(each) for name, each in values.items()},
         )
 
-    def usual(self, seed: Fitness) -> Fitness:
-        """What the seed measures on average, to count changes from: its one training of a run may have been lucky or not."""
+    @classmethod
+    def unmeasured(cls, seed: Fitness, objectives: Sequence[Objective]) -> Noise:
+        """Noise of size 0, where it was not measured: then no change is within the noise."""
+        return cls({o.name: 0.0 for o in objectives}, {o.name: seed[o.name] for o in objectives})
+
+    def mean_of_seed(self, seed: Fitness) -> Fitness:
+        """The seed's mean over training seeds, from which changes are counted: its one training in a run may be lucky.
+
+        A quantity that does not vary keeps the value of `seed`, that one training.
+        """
         return Fitness({name: self.reference[name] if self.sigma.get(name) else value for name, value in seed.values.items()})
 
     def gain(self, objective: Objective, change: float) -> float:
-        """The change in units of the noise, positive where it is for the better.
+        """The change in units of the noise, positive for an improvement.
 
         One unit is one sigma. Without noise it is `EXACT_UNIT` of the seed's value, at most `EXACT_CAP` units count, and
         where the seed's value is 0 any change is one unit.
@@ -126,12 +135,12 @@ class Noise:
         return float((better > 0) - (better < 0))
 
     def within(self, objective: Objective, change: float) -> bool:
-        """May the change be nothing but noise? Without noise: only if there is none."""
+        """Whether the change may be nothing but noise. For a quantity without noise: only if there is no change."""
         return abs(change) <= NOISE_BAND * self.sigma[objective.name]
 
 
 def amount(objective: Objective, change: float, noise: Noise) -> str:
-    """A change as it is, up or down: `+2.1 sigma`; `-12.4%` where there is no noise; a count where that says nothing."""
+    """A change as text: `+2.1 sigma`; `-12.4%` of the seed's value without noise; the plain difference if that rounds to 0%."""
     if not change:
         return "same"
     if sigma := noise.sigma[objective.name]:

@@ -39,11 +39,11 @@ class _Outcomes:
     reasons: Counter[str]
     """Of failures, as `stage: reason`."""
     trained: list[_Trained]
-    """With the seed."""
+    """The seed and the trained variants."""
 
 
 def status(journal: Journal, run: str, *, alive: bool) -> Facts:
-    """The whole run in numbers. `alive`: a process holds the run's lock."""
+    """The facts of the whole run. `alive`: whether a process holds the run's lock."""
     starts = list(journal.events("started", "ended"))
     started = [data for _, kind, _, data in starts if kind == "started"]
     end = starts[-1][3] if starts and starts[-1][1] == "ended" else {}
@@ -88,7 +88,7 @@ def _outcomes(journal: Journal) -> _Outcomes:
 
 
 def _front(trained: Sequence[_Trained], config: Facts) -> tuple[Fitness | None, list[_Trained], float]:
-    """The seed's fitness, what nothing else dominates, and the hypervolume of that in units of the seed's."""
+    """The seed's fitness, the front, and the hypervolume of the front in units of the seed's."""
     objectives = [Objective(name, direction) for name, direction in config.get("objectives", {}).items()]
     seed = next((one.fitness for one in trained if one.id == SEED_ID), None)
     if seed is None:
@@ -97,10 +97,10 @@ def _front(trained: Sequence[_Trained], config: Facts) -> tuple[Fitness | None, 
     return seed, front, selection.hypervolume([one.fitness for one in front], objectives, seed)
 
 
-def _member(journal: Journal, one: _Trained) -> Facts:
-    """A member of the front: its fitness, its branch, and what it was meant to do."""
-    facts: Facts = {"id": one.id, "fitness": dict(one.fitness.values), "branch": None, "intention": ""}
-    for _, kind, _, data in journal.events("bred", "mended", "committed", key=one.id):
+def _member(journal: Journal, trained: _Trained) -> Facts:
+    """The facts of a member of the front: fitness, branch and intention."""
+    facts: Facts = {"id": trained.id, "fitness": dict(trained.fitness.values), "branch": None, "intention": ""}
+    for _, kind, _, data in journal.events("bred", "mended", "committed", key=trained.id):
         facts |= {"branch": data["branch"]} if kind == "committed" else {"intention": data.get("intention", "")}
     return facts
 
@@ -112,7 +112,7 @@ def _forecast(journal: Journal, config: Facts) -> Facts:
 
 
 def _cooling_down(journal: Journal) -> list[Facts]:
-    """The models that the process at work does not ask for a while, and until when by the local clock."""
+    """The models that cool down in the process at work, and until when by the local clock."""
     models: dict[str, Facts] = {}
     for moment, kind, _, data in journal.events("started", "rests", "returned"):
         if kind == "started":

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from agent.memory.credit import DEAD, STRONG
 from agent.memory.memory import LESSONS_PER_TOPIC
+from agent.memory.recall import SEPARATOR
 from tests.memory.scenes import ids, made, memory_of, story
 
 
@@ -112,7 +113,7 @@ def test_the_budget_is_kept_and_nothing_is_told_twice(lessons, question, budget)
     block, kinds, directive = question
     memory = memory_of(*lessons)
     recalled = memory.recall([block], kinds, directive, budget)
-    assert len(memory.render_all(recalled)) <= budget
+    assert len(SEPARATOR.join(map(memory.render, recalled))) <= budget
     assert len({one.id for one in recalled}) == len(recalled)
     with_code = [one.change for one in recalled if one.change]
     assert len(set(with_code)) == len(with_code)
@@ -170,7 +171,7 @@ def test_a_general_insight_takes_the_place_and_the_credit_of_its_sources():
     recalled = [one.id for one in memory.recall(["Stage"], [], None, 20_000)]
     assert general.id in recalled and not {"0001", "0002"} & set(recalled)
     assert memory.strong_insights() == ()
-    assert f"Insight: `{general.insight[:10]}" in memory.render_all([general])
+    assert f"Insight: `{general.insight[:10]}" in memory.render(general)
 
 
 def test_children_that_were_told_a_source_credit_its_heir():

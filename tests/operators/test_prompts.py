@@ -321,7 +321,7 @@ def test_a_repair_never_sends_an_empty_message(first, prompts):
 def test_a_recipe_without_what_its_operator_needs_is_refused(half_way):
     with pytest.raises(ValueError, match="directive"):
         half_way.prompt("mutate", "seed", blocks=("DW",))
-    with pytest.raises(ValueError, match="any blocks"):
+    with pytest.raises(ValueError, match="names no blocks"):
         half_way.prompt("rewrite", "seed", blocks=("DW",))
     with pytest.raises(ValueError, match="elite"):
         half_way.prompt("eot", "seed", blocks=())

@@ -69,7 +69,7 @@ class School:
             outcome = Individual(candidate, genome(a=self.born + 1), Fitness({"accuracy": accuracy, "parameters": parameters}))
         self.tracker.see(Settled(outcome, seconds))
         self.archive.add(outcome)
-        self.events += self.learning.settled(outcome)
+        self.events += self.learning.learn(outcome)
         return id
 
     def of(self, kind):
@@ -196,7 +196,7 @@ def test_insights_that_prove_themselves_become_one_and_it_is_told_in_their_place
     question, _ = school.learning.questions()
     assert question.kind == "insight" and question.about == (a,) and "gates need the spread" in question.messages[-1].text
     assert list(school.learning.questions()) == []  # one at a time
-    school.events += school.learning.answered(question, "Thinking...\nInsight: **show a gate more than the mean**")
+    school.events += school.learning.take_answer(question, "Thinking...\nInsight: **show a gate more than the mean**")
     event = school.of(Generalised)[0]
     assert (event.sources, event.text) == ((a,), "show a gate more than the mean")
     ids = school.learning.lessons_for([Recipe("mutate", (SEED_ID,), ("a",), "m", 1, None, "complex")], SEED)
@@ -211,7 +211,7 @@ def test_a_rewritten_directive_competes_in_every_role_and_lives_in_the_run_only(
     assert question.about == ("complex",) and PROMPTS.directives["complex"] in question.messages[-1].text
     assert "hurt: accuracy -0.1 (-10.0 sigma)" in question.messages[-1].text
     arms = len(school.bandits.prompts.arms)
-    school.events += school.learning.answered(question, "Directive: Add one gate, and only where maps are large.")
+    school.events += school.learning.take_answer(question, "Directive: Add one gate, and only where maps are large.")
     name = school.of(DirectiveWritten)[0].name
     assert school.learning.written == {name: "Add one gate, and only where maps are large."}
     assert len(school.bandits.prompts.arms) == arms + 1 + len(PROMPTS.roles)
@@ -226,7 +226,7 @@ def test_an_answer_without_the_line_that_was_asked_for_changes_nothing(answer):
         school.settle(0.4)
     question = next(q for q in school.learning.questions() if q.kind == "directive")
     arms = school.bandits.prompts.arms
-    school.events += school.learning.answered(question, answer)
+    school.events += school.learning.take_answer(question, answer)
     assert school.of(DirectiveWritten)[0].text == "" and school.bandits.prompts.arms == arms
 
 
@@ -245,7 +245,7 @@ def test_what_was_drawn_settled_and_written_rebuilds_the_same_state():
         first.settle(0.5 + 0.001 * number if number % 3 == 0 else 0.4, recipe=recipe)
         history.append((recipe, first.of(Learned)[birth_at].lesson))
         for question in first.learning.questions():
-            first.events += first.learning.answered(question, "Directive: do it gently.\nInsight: less is more.")
+            first.events += first.learning.take_answer(question, "Directive: do it gently.\nInsight: less is more.")
             history.append(first.events[-1])
     second = School(thoughts=True, patience=3)
     for entry in history:

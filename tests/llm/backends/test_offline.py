@@ -19,7 +19,7 @@ from agent.llm import LlmSettings, Request, open_model
 from agent.operators import OPERATORS, Brief, Context, DrawContext, EvolutionOfThought, Sampling, repair
 from agent.operators.templates import Prompts
 from agent.population.candidate import SEED_ID, Candidate, Individual, Recipe
-from agent.run import config
+from agent.run import config_sources
 from sandbox.tasks import open_task
 
 ROOT = Path(__file__).parents[3]
@@ -36,7 +36,7 @@ class Lab:
     """One seed, its prompts as a run writes them, and what became of the answers."""
 
     def __init__(self, name, editor, cache):
-        self.config = config.load(name, None, {}, [])
+        self.config = config_sources.load(name, None, {}, [])
         seed = self.config.seed
         self.genome = read_genome(Path(seed.folder), seed.files, seed.frozen)
         task = open_task(self.config.task, self.config.budget, {}, seed.files, cache)
@@ -258,7 +258,7 @@ def test_the_same_request_gets_the_same_answer_in_every_process(lab):
     ids=["comment like a heading", "docstring with a fence", "docstring with a fence at the margin"],
 )
 def test_a_block_that_looks_like_markdown_is_read_and_written_whole(editor, old, new):
-    seed = config.load("tiny_cnn", None, {}, []).seed
+    seed = config_sources.load("tiny_cnn", None, {}, []).seed
     text = read_genome(Path(seed.folder), seed.files).files["model.py"]
     assert old in text
     genome = Genome({"model.py": text.replace(old, new, 1)})
