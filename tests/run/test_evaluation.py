@@ -1,6 +1,5 @@
 """The pool over the evaluator: what holds a slot, what does not, and how both come to an end. Lanes and task are played."""
 
-import subprocess
 import threading
 import time
 from concurrent.futures import wait
@@ -223,31 +222,3 @@ def test_while_models_mend_programs_others_train(open_pool):
     assert isinstance(futures[3].result(20), Individual)
     answered.set()
     assert {future.result(20).stage for future in futures[:3]} == {"smoke"}
-
-
-class TestCommand:
-    """Slots as the user says them."""
-
-    @pytest.fixture
-    def begin(self, evolve, tmp_path):
-        def run(slots):
-            environment = {"CUDA_VISIBLE_DEVICES": ""}  # on a machine with GPUs there are none either
-            options = ["--llm", "offline", "--out", tmp_path / "run", "--slots", slots]
-            return evolve("run", "seeds/tiny_cnn", *options, env=environment)
-
-        return run
-
-    @pytest.mark.parametrize(
-        ("slots", "said"),
-        [
-            ("2/gpu", "Error: sandbox.slots: 2/gpu was asked for, and there is no GPU here; give cpu:N.\n"),
-            ("many", "not 'many'.\n"),
-            ("0", "not '0'.\n"),
-        ],
-    )
-    def test_what_cannot_be_is_one_sentence_before_anything_is_begun(self, begin, tmp_path, slots, said):
-        done: subprocess.CompletedProcess = begin(slots)
-        assert done.returncode == 2
-        assert done.stderr.endswith(said)
-        assert "Traceback" not in done.stderr
-        assert not (tmp_path / "run").exists()
