@@ -17,7 +17,7 @@ from tests.review.small_run import BETTER, EVENTS, SOURCE, asked, genome
 
 
 class TestCandidates:
-    def test_every_child_is_listed_in_order_of_birth_with_its_end(self, small_run):
+    def test_every_candidate_is_listed_in_order_of_proposal_with_its_outcome(self, small_run):
         listed = candidates(small_run)
         assert [(v["id"], v["outcome"], v["reason"]) for v in listed] == [
             ("0001", "trained", ""),
@@ -30,7 +30,7 @@ class TestCandidates:
         ]
         assert not any({"diff", "prompt", "answer"} & set(v) for v in listed)
 
-    def test_a_child_is_told_with_what_was_drawn_measured_and_paid(self, small_run):
+    def test_a_candidate_has_its_recipe_measurements_and_cost(self, small_run):
         facts = candidates(small_run)[0]
         assert {k: v for k, v in facts.items() if k not in ("evidence", "reason", "outcome")} == {
             "id": "0001", "branch": "evolve/night/0001", "parents": [SEED_ID], "generation": 0, "operator": "mutate",
@@ -39,13 +39,13 @@ class TestCandidates:
             "fitness": {"accuracy": 0.9, "parameters": 100.0}, "log": "", "seconds": 1.25, "usd": 0.25,
         }  # fmt: skip
 
-    def test_a_child_of_two_operators_tells_both(self, small_run):
+    def test_a_candidate_of_two_operators_names_both(self, small_run):
         facts = candidates(small_run)[-1]
         assert (facts["operator"], facts["block"], facts["parents"]) == ("mate+eot", "Net, rate", ["0001", "0002"])
         assert (facts["elite"], facts["model"], facts["temperature"]) == ("0002", "other", 0.9)
         assert facts["fitness"] is None
 
-    def test_of_a_rewrite_the_blocks_that_it_changed_are_told(self, journal):
+    def test_of_a_rewrite_the_changed_blocks_are_listed(self, journal):
         free = events.candidate("0001", operator="rewrite", blocks=())
         for event in (*EVENTS[:3], Proposed(free)):
             journal.record(event)
@@ -55,16 +55,16 @@ class TestCandidates:
         assert candidates(journal)[0]["block"] == "Net, rate, a, b and 2 more"
         assert read_replay(journal, genome(0, 0)).variants["0001"].changed == changed
 
-    def test_a_model_that_stood_in_for_the_drawn_one_is_told(self, small_run):
+    def test_a_model_that_answered_in_place_of_the_chosen_one_is_named(self, small_run):
         assert candidate(small_run, "0006")["model"] == "gpt-x"
         assert "free" not in [arm["name"] for arm in arms(small_run, ())["models"]]
 
-    def test_the_money_of_all_its_calls_is_a_childs(self, small_run):
+    def test_the_cost_of_a_candidate_is_that_of_all_its_calls(self, small_run):
         assert {v["id"]: v["usd"] for v in candidates(small_run)}["0006"] == 0.125
 
 
 class TestOneCandidate:
-    def test_its_calls_are_told_in_order_and_the_last_is_its_prompt_and_answer(self, small_run):
+    def test_its_calls_are_listed_in_order_and_the_last_is_its_prompt_and_answer(self, small_run):
         facts = candidate(small_run, "0006")
         assert facts["calls"] == [
             {"prompt": "# system\n\nYou are.\n\n# user\n\nImprove it.", "answer": "no", "model": "gpt-x"},
@@ -85,7 +85,7 @@ class TestOneCandidate:
         assert facts["answer"] is None
         assert facts["diff"] == ""
 
-    def test_a_child_that_was_only_drawn_has_neither_prompt_nor_diff(self, journal):
+    def test_a_candidate_that_was_only_proposed_has_neither_prompt_nor_diff(self, journal):
         journal.record(Proposed(BETTER))
         facts = candidate(journal, "0001")
         assert (facts["prompt"], facts["answer"], facts["calls"], facts["diff"]) == (None, None, [], "")
@@ -110,7 +110,7 @@ class TestOneCandidate:
         with pytest.raises(UserError, match=r"no candidate .* the last one is 0007"):
             candidate(small_run, id)
 
-    def test_the_last_one_is_the_last_one_born_and_not_the_last_in_the_alphabet(self, journal):
+    def test_the_last_one_is_the_last_one_proposed_and_not_the_last_in_the_alphabet(self, journal):
         for id in ("9999", "10000"):
             journal.record(Proposed(events.candidate(id)))
         with pytest.raises(UserError, match="the last one is 10000"):

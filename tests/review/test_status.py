@@ -16,7 +16,7 @@ def facts_of(journal, alive=False):
 
 
 class TestStatus:
-    def test_each_child_is_counted_once_by_its_end(self, small_run):
+    def test_each_candidate_is_counted_once_by_its_outcome(self, small_run):
         counts = facts_of(small_run)["counts"]
         assert counts == {"proposed": 7, "invalid": 1, "duplicate": 1, "failed": 1, "trained": 3}
         assert sum(counts.values()) - counts["proposed"] == 6  # one is in flight
@@ -72,7 +72,7 @@ class TestStatus:
         assert (facts["run"], facts["generation"], facts["generations"]) == ("night", 2, 2)
         assert (facts["isolation"], facts["objectives"]) == ("full", CONFIG["objectives"])
 
-    def test_a_run_is_running_while_its_lock_is_held_and_stopped_if_it_ended_without_a_word(self, small_run):
+    def test_a_run_is_running_while_its_lock_is_held_and_stopped_if_it_ended_without_an_event(self, small_run):
         assert facts_of(small_run, alive=True)["state"] == "running"
         assert facts_of(small_run)["state"] == "stopped"
 
@@ -81,7 +81,7 @@ class TestStatus:
         small_run.record(RunEnded(state, "because"))
         assert (facts_of(small_run)["state"], facts_of(small_run)["reason"]) == (state, "because")
 
-    def test_a_run_that_was_taken_up_again_and_killed_is_stopped_and_not_what_it_was_before(self, small_run):
+    def test_a_resumed_and_killed_run_is_stopped_whatever_its_earlier_state(self, small_run):
         small_run.record(RunEnded("failed", "the provider was down"))
         small_run.record(RunStarted(CONFIG, "contained", ()))
         assert (facts_of(small_run)["state"], facts_of(small_run)["reason"]) == ("stopped", "")

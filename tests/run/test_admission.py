@@ -10,7 +10,7 @@ from agent.core.errors import Halted
 from agent.run.admission import Admission, FirstCandidate
 
 
-def test_others_wait_until_the_first_is_done():
+def test_other_candidates_wait_until_the_first_is_done():
     first_candidate, passed = FirstCandidate(), threading.Event()
     admission = Admission(first_candidate=first_candidate)
     admission.before_call("0001")
@@ -31,7 +31,7 @@ def test_they_do_not_wait_for_ever():
     assert time.monotonic() - began >= 0.05
 
 
-def test_who_waits_is_let_go_when_the_run_is_stopped():
+def test_waiting_candidates_are_released_when_the_run_is_stopped():
     admission = Admission(first_candidate=FirstCandidate())
     admission.before_call("0001")
     with ThreadPoolExecutor(1) as threads:

@@ -142,7 +142,7 @@ class TestMistakesAreBlamedOnTheirSource:
         with pytest.raises(UserError, match=r"the command line: search.*population must be at least 1"):
             load(str(seed), None, {"search": {"population": 0}}, [])
 
-    def test_a_mistake_that_a_later_source_would_mend_is_told_all_the_same(self, seed, written):
+    def test_a_mistake_is_reported_even_if_a_later_source_would_correct_it(self, seed, written):
         with pytest.raises(UserError, match=r"mine\.toml"):
             load(str(seed), written("[run]\nseed = 'x'\n"), {}, ["run.seed=1"])
 
@@ -213,7 +213,7 @@ class TestMistakesAreBlamedOnTheirSource:
     @pytest.mark.parametrize(
         "text", ["5", "<=5", "== 5", "<= five", "<= ", "", "<= 1 2", "at most 5", "<= nan", "<= inf"]
     )
-    def test_a_constraint_that_cannot_be_read_is_told_with_its_name(self, text):
+    def test_a_constraint_that_cannot_be_parsed_is_reported_with_its_name(self, text):
         config = Config(constraints={"parameters": text})
         with pytest.raises(UserError, match=r"constraints\.parameters"):
             config.constraint_list()
@@ -312,7 +312,7 @@ class TestAssignments:
         assert config.llm.prices == {"openai/gpt-4.1": (2.0, 8.0)}
 
     @pytest.mark.parametrize("text", ["", "search.generations", "=5", " =5", "search.generations 5"])
-    def test_without_a_key_or_an_equals_sign_the_form_is_told(self, seed, text):
+    def test_without_a_key_or_an_equals_sign_the_error_shows_the_form(self, seed, text):
         with pytest.raises(UserError, match="key=value"):
             load(str(seed), None, {}, [text])
 
@@ -395,7 +395,7 @@ configs = st.builds(
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(config=configs)
-def test_a_configuration_comes_back_from_its_file_as_it_was(tmp_path, config):
+def test_a_configuration_is_read_from_its_file_unchanged(tmp_path, config):
     folder = RunFolder(tmp_path)
     folder.config.write_text(config.to_toml(), encoding="utf-8")
     assert read(folder.config) == config
@@ -425,7 +425,7 @@ def test_a_loaded_configuration_comes_back_and_cannot_be_changed(seed, tmp_path)
         config.run = RunSection(seed=1)
 
 
-def test_a_runs_file_that_was_damaged_is_told_with_its_path(tmp_path):
+def test_a_damaged_file_of_a_run_is_reported_with_its_path(tmp_path):
     (tmp_path / "config.toml").write_text("[search]\nxyz = 1\n")
     with pytest.raises(UserError, match=r"config\.toml: unknown key search\.xyz"):
         read(tmp_path / "config.toml")
@@ -439,7 +439,7 @@ def test_a_run_is_named_after_its_folder_however_it_is_written(tmp_path, monkeyp
     }
 
 
-def test_data_sets_are_kept_where_the_environment_says(monkeypatch, tmp_path):
+def test_data_sets_are_kept_in_the_folder_that_the_environment_names(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("EVOLVE_CACHE", raising=False)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
@@ -455,7 +455,7 @@ class TestShippedFolders:
         (tmp_path / "seeds").mkdir()
         assert shipped("seeds", tmp_path) == tmp_path / "seeds"
 
-    def test_an_incomplete_installation_is_told(self, tmp_path):
+    def test_an_incomplete_installation_is_reported(self, tmp_path):
         with pytest.raises(UserError, match="seeds/ is missing"):
             shipped("seeds", tmp_path)
 

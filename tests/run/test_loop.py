@@ -155,13 +155,13 @@ def test_a_population_is_elites_and_trained_offspring_once_each():
     assert all(isinstance(outcome, Duplicate) for outcome in settled)
 
 
-def test_a_genome_met_before_is_not_trained_again():
+def test_a_known_genome_is_not_trained_again():
     archive, _ = run(generations=20)
     prints = [i.genome.fingerprint for i in archive.individuals.values()]
     assert len(set(prints)) == len(prints)
 
 
-def test_a_run_in_which_all_fail_goes_on_from_the_seed():
+def test_a_run_in_which_all_fail_continues_from_the_seed():
     class Barren(Breeder):
         def submit(self, candidate, context):
             return done(Failure(candidate, "answer", "no code"))
@@ -183,7 +183,7 @@ def test_of_the_last_evaluations_as_many_are_shown_as_were_asked_for():
     assert archive.recent(0) == ()
 
 
-def test_steady_bears_as_many_children_and_improves():
+def test_steady_breeds_as_many_candidates_and_improves():
     _, events = run(schedule="steady")
     assert [b.id for b in candidates(events)] == [f"{n:04d}" for n in range(1, 12 + 6 * 8 + 1)]
     volumes = [e.hypervolume for e in events if isinstance(e, GenerationEnded)]
@@ -193,14 +193,14 @@ def test_steady_bears_as_many_children_and_improves():
     assert {r.operator for b in candidates(events) for r in b.recipes} == {"mutate", "mate", "eot"}
 
 
-def test_steady_never_breeds_from_somebody_unmeasured():
+def test_steady_never_breeds_from_an_unmeasured_candidate():
     archive, events = run(schedule="steady", generations=12)
     for candidate in candidates(events):
         assert set(candidate.parents) <= set(archive.individuals)
         assert all(int(parent) < int(candidate.id) for parent in candidate.parents if parent != SEED_ID)
 
 
-def test_steady_takes_up_what_an_earlier_process_left():
+def test_steady_continues_what_an_earlier_process_left():
     """Two were settled, one bred, one only drawn: none is born twice, none is lost, numbers go on."""
     _, whole = run(schedule="steady")
     first = candidates(whole)[:4]

@@ -21,7 +21,7 @@ def test_it_is_a_candidate_for_each_slot_until_something_is_measured():
     assert prefetch.wants_more(breeding=3, evaluating=4)
 
 
-def test_it_is_what_the_slots_use_up_while_one_child_is_bred_and_tried():
+def test_it_is_what_the_slots_use_up_while_one_candidate_is_bred_and_tried():
     prefetch = Prefetch(slots=4, limit=20)
     for _ in range(50):
         prefetch.add_bred(2.5)
@@ -52,7 +52,7 @@ def test_where_some_take_much_longer_than_others_there_is_a_margin():
     assert 4 * 3.5 / 2 + 1 <= uneven.ahead <= 4 * 4.5 / 2 + 1
 
 
-def test_children_that_never_train_are_made_up_for():
+def test_candidates_that_never_train_are_made_up_for():
     prefetch = Prefetch(slots=4, limit=99)
     for n in range(400):
         prefetch.add_bred(1.0)

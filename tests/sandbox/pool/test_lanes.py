@@ -119,7 +119,7 @@ class TestRealSandboxes:
             assert following is None or not following.started.is_set()
             training.stop()
 
-    def test_waiting_for_a_slot_is_told_apart_from_training(self, lanes_of, call):
+    def test_waiting_for_a_slot_is_reported_apart_from_training(self, lanes_of, call):
         lanes = lanes_of(1)
         first = Training(lanes, call)
         assert first.started.wait(30)
@@ -198,7 +198,7 @@ class TestRealSandboxes:
             lanes.run(call(source, slot=True), kill(2))
         assert lanes.run(call(source, slot=True)).result == b"done"  # and its slot came back each time
 
-    def test_many_threads_lose_nothing_and_starve_nobody(self, lanes_of, call):
+    def test_many_threads_lose_nothing_and_none_starves(self, lanes_of, call):
         lanes = lanes_of(2, beside=2)
         source = "import time\ndef main(child): time.sleep(0.005); return repr(child.options['n']).encode()"
         found: dict[int, list[bytes]] = {}
@@ -279,7 +279,7 @@ class TestGpus:
         assert [on for _, on, _ in device.log] == ["cpu", GPU, GPU]
         assert lease.device == GPU
 
-    def test_a_call_that_the_device_failed_is_repeated_with_nobody_else_on_it(self):
+    def test_a_call_that_the_device_failed_is_repeated_alone_on_it(self):
         device = Device(fails=["x:fit"])
         lanes = Lanes("none", lambda: PlayedLane(device), [GPU] * 2)
         other = threading.Thread(target=lambda: lanes.run(replace(FIT, entry="x:other")))
@@ -295,7 +295,7 @@ class TestGpus:
         assert found[0].ok
         assert device.log == [("x:other", GPU, 1), ("x:fit", GPU, 2), ("x:fit", GPU, 1)]
 
-    def test_a_second_failure_stands(self):
+    def test_a_second_failure_is_final(self):
         device = Device(fails=["x:fit", "x:fit", "x:predict", "x:predict"])
         device.holds.set()
         lanes = Lanes("none", lambda: PlayedLane(device), [GPU])

@@ -201,7 +201,7 @@ STOPS = {
 
 
 @pytest.mark.parametrize("name", STOPS)
-def test_a_candidate_at_fault_is_stopped_where_it_fails_and_told_why(name, evaluate):
+def test_a_candidate_at_fault_is_stopped_where_it_fails_with_the_reason(name, evaluate):
     source, stage, reason = STOPS[name]
     stopped = evaluate(source, time_limit="20s")
     assert isinstance(stopped, StageFailure)
@@ -279,7 +279,7 @@ def test_a_mistake_in_the_settings_is_one_sentence(task, budget, words, cache):
     assert "\n" not in str(error.value)
 
 
-def test_the_facts_say_what_holds(open_digits):
+def test_the_facts_are_true(open_digits):
     facts = open_digits(at_most=9000, time_limit="2min", memory="3GiB").facts()
     assert "8 x 8 pixels; 1,087 to train on, 106 to 111 of each class, and 355 others (validation)" in facts["Data"]
     assert "3 epochs of shuffled batches of 64, which is 51 optimizer steps" in facts["Training"]
