@@ -146,7 +146,7 @@ def journal(tmp_path):
 
 
 @pytest.mark.parametrize("whole", [True, False])
-def test_the_rows_of_a_journal_say_the_same_as_its_events(journal, whole):
+def test_the_rows_of_a_journal_give_the_same_as_its_events(journal, whole):
     tracker = Tracker()
     tracker.recall(journal.events() if whole else journal.cost_rows(), candidates=whole)
     assert state(tracker) == state(saw(*EVENTS))

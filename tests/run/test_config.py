@@ -14,7 +14,7 @@ class TestConstraints:
     @pytest.mark.parametrize(
         "text", ["5", "<=5", "== 5", "<= five", "<= ", "", "<= 1 2", "at most 5", "<= nan", "<= inf"]
     )
-    def test_a_constraint_that_cannot_be_read_is_told_with_its_name(self, text):
+    def test_a_constraint_that_cannot_be_parsed_is_reported_with_its_name(self, text):
         config = Config(constraints={"parameters": text})
         with pytest.raises(UserError, match=r"constraints\.parameters"):
             config.constraint_list()
@@ -89,7 +89,7 @@ configs = st.builds(
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(config=configs)
-def test_a_configuration_comes_back_from_its_file_as_it_was(tmp_path, config):
+def test_a_configuration_is_read_from_its_file_unchanged(tmp_path, config):
     folder = RunFolder(tmp_path)
     folder.config.write_text(config.to_toml(), encoding="utf-8")
     assert read(folder.config) == config

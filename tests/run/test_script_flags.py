@@ -115,7 +115,7 @@ def test_a_script_that_measures_nothing_is_refused_before_anything_is_spent(evol
         ("python train.py", [":min"], "--metric ':min' must have the form"),
     ],
 )
-def test_flags_that_say_too_little_are_refused(command, metrics, told):
+def test_incomplete_flags_are_refused(command, metrics, told):
     with pytest.raises(UserError, match=told):
         with_script({}, command, metrics)
 

@@ -63,7 +63,7 @@ def test_among_all_prompts_the_best_is_found_within_a_run(policy):
 
 @LEARNING
 @pytest.mark.parametrize("seed", SEEDS)
-def test_of_two_that_gain_alike_the_cheaper_wins_and_a_dear_one_wins_that_is_worth_it(policy, seed):
+def test_of_two_with_equal_gain_the_cheaper_wins_and_an_expensive_one_wins_if_it_is_worth_it(policy, seed):
     def alike(arm, _time, chance):
         return float(chance.random() < 0.4), {"cheap": 1.0, "dear": 4.0}[arm] * chance.uniform(0.5, 1.5)
 

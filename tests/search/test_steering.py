@@ -22,7 +22,7 @@ def steering(tmp_path):
     return steering
 
 
-def test_without_files_nothing_is_said(steering):
+def test_without_files_there_is_no_guidance(steering):
     steering.events += steering.poll()
     assert (steering.guidance, steering.frozen, steering.events) == ("", {"b"}, [])
     assert steering.apply(SEED) is SEED
@@ -42,7 +42,7 @@ def test_guidance_is_read_again_when_it_changes_and_journaled_then_only(steering
 
 
 @pytest.mark.parametrize("data", [b"\xff\xfe\x00\x01binary", "é".encode("latin-1")])
-def test_a_binary_file_is_left_out_and_said(steering, data):
+def test_a_binary_file_is_left_out_and_reported(steering, data):
     (steering.folder / "guidance.md").write_bytes(data)
     steering.events += steering.poll()
     assert steering.guidance == "" and "not UTF-8" in steering.events[0].text

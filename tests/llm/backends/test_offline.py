@@ -168,7 +168,7 @@ def test_several_blocks_at_once_can_be_rewritten_and_most_run(lab, drawn):
     assert all("in `" in answer.splitlines()[0] for _, (answer, _) in children)
 
 
-def test_frozen_blocks_are_left_alone_and_several_files_are_told_apart(editor):
+def test_frozen_blocks_are_not_changed_and_several_files_are_distinguished(editor):
     files = {
         "model.py": "from parts.net import Net\n\n\ndef build_model(n, c):\n    return Net(n)\n\n\ndef loss(a, b):\n"
         "    return F.relu(a, b)\n",
@@ -204,7 +204,7 @@ def test_a_repaired_answer_is_another_one_that_can_be_applied(lab):
     assert share(first != second for first, second, _ in pairs) >= 0.6
 
 
-def test_an_answer_says_what_it_does_in_the_form_of_the_rules(lab):
+def test_an_answer_states_its_change_in_the_form_of_the_rules(lab):
     recipe = next(iter(lab.mutations))
     text, _ = lab.answer(recipe)
     first, second, *_ = text.splitlines()
