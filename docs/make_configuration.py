@@ -114,7 +114,8 @@ def main() -> None:
 def page() -> str:
     """The whole page as Markdown."""
     from agent.budget.limits import LIMITS
-    from agent.run.config import PRESETS, Config
+    from agent.run.config import Config
+    from agent.run.config_sources import PRESETS
 
     recipe, data = find_class("TrainingRecipe", "Recipe"), find_class("DataRequest", "Request")
     *flags, last = (f"`--{limit.key.replace('_', '-')}`" for limit in LIMITS)

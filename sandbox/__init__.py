@@ -1,4 +1,4 @@
-"""Runs code that nobody has read, isolated from the machine. Imports nothing from `agent`.
+"""Runs unreviewed code, isolated from the machine. Imports nothing from `agent`.
 
 `sandbox.py` is the interface. `launch/` starts the processes, `isolation/` holds the layers that confine them, `inside/` is what
 runs in them; `pool/` shares devices among several sandboxes, `data/` holds the data sets, `tasks/` measures candidates.
@@ -16,7 +16,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """Import the interface late: the sandbox's own processes import this package too, do not need it, and must start fast."""
+    """Import the interface on first use: the sandbox's own processes import this package, do not need it, and must start fast."""
     if name not in __all__:
         raise AttributeError(f"module 'sandbox' has no attribute {name!r}")
     return getattr(import_module("sandbox.sandbox"), name)

@@ -1,4 +1,4 @@
-"""The interface of every sandbox: one call runs one trusted function next to one candidate's code, in a child process."""
+"""The interface of every sandbox: one call runs one trusted function next to one candidate's code, in a process of its own."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ LEVELS: tuple[Level, ...] = ("full", "contained", "reduced", "none")
 """Levels of isolation, best first."""
 
 Cause = Literal["exit", "signal", "timeout", "memory", "disk", "processes", "result", "stopped", "device"]
-"""Why the child ended, as the trusted side observed it: by itself (`exit`, `signal`), at a limit, `stopped` by a `Watch`, or
+"""Why the process ended, as the trusted side observed it: by itself (`exit`, `signal`), at a limit, `stopped` by a `Watch`, or
 because its `device`, a GPU, ran out of memory or failed."""
 
 Turn = AbstractContextManager[object]
-"""A call enters it before the candidate's code starts, waiting if necessary, and leaves it when that code has ended."""
+"""A context that a call enters before the candidate's code starts, waiting if necessary, and leaves when that code has ended."""
 
 Watch = Callable[[str], bool]
-"""Receives a line of a call's output; returns False to end the call. See `Sandbox.run`."""
+"""A function that receives a line of a call's output and returns False to end the call. See `Sandbox.run`."""
 
 
 class SandboxUnavailable(Exception):
@@ -29,12 +29,12 @@ class SandboxUnavailable(Exception):
 
 
 class TaskError(Exception):
-    """The user asked a task for something impossible. The message is one sentence; it is raised before anything is spent."""
+    """The user asked a task for something impossible. The message is one sentence. It is raised before anything is spent."""
 
 
 @dataclass(frozen=True)
 class CallLimits:
-    """What one call may use. Bytes and seconds."""
+    """What one call may use, in bytes and seconds."""
 
     seconds: float
     memory: int
@@ -42,14 +42,14 @@ class CallLimits:
     result: int
     """Largest size of the result."""
     scratch: int = 256 << 20
-    """How much may be written to the scratch folder."""
+    """Bytes that may be written to the scratch folder."""
     log: int = 64 << 10
-    """How much of stdout and stderr is kept (head and tail); the rest is read and dropped."""
+    """Bytes of stdout and stderr that are kept (head and tail); everything between is read and dropped."""
 
 
 @dataclass(frozen=True)
 class Call:
-    """One child process: the trusted function `entry` runs with the candidate's sources and read-only inputs."""
+    """What one process does: run the trusted function `entry` with the candidate's sources and read-only inputs."""
 
     entry: str
     """`package.module:function`; the function takes a `sandbox.inside.call.RunningCall` and returns the result as bytes."""
@@ -57,7 +57,7 @@ class Call:
     """The candidate's files: relative path -> text. They become importable, `model.py` as `model`."""
     limits: CallLimits
     inputs: Mapping[str, Path] = field(default_factory=dict)
-    """Files that the child may read, by name: the trusted side opens them and hands over descriptors."""
+    """Files that the process may read, by name: the trusted side opens them and hands over descriptors."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Small JSON values from the trusted side."""
     device: str = "cpu"
@@ -66,12 +66,12 @@ class Call:
     slot: bool = False
     """True for a training: where several sandboxes share devices it needs a slot for itself. See `pool.lanes`."""
     readable: tuple[Path, ...] = ()
-    """Real paths of files and folders that the child may read in place, in addition to what every child may read."""
+    """Real paths of files and folders that the process may read in place, in addition to what every call may read."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What the trusted side measured of one call. The candidate can influence only `result` and `log`."""
+    """What the trusted side measured of one call. A candidate can influence only `result` and `log`."""
 
     cause: Cause
     status: int

@@ -34,7 +34,7 @@ from dataclasses import dataclass
 from agent.core.text import fence
 from agent.genome import Genome
 from agent.llm import Message
-from agent.operators.compare import bare_name
+from agent.genome import bare_name
 from agent.operators.context import Context
 from agent.operators.operator import DrawContext
 from agent.operators.prompt_parts import conversation, rules_for_block, surroundings

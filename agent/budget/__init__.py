@@ -1,6 +1,6 @@
 """The limits of a run: hours, dollars, tokens, GPU hours, candidates. Asked before anything is spent; no I/O.
 
-`RunLimits` is what the user allows, `Spend` what the run's events say of its costs, `Budget` compares the two:
+`RunLimits` is what the user allows, `Spend` what the run has cost according to its events; `Budget` compares the two:
 
     budget = Budget(limits, slots=..., concurrency=..., tracker=tracker)
     budget.recall(journal.cost_rows())        # a resumed run: what earlier processes spent
@@ -9,7 +9,7 @@
     budget.admits_call(id)                    # before each model call of a proposed candidate
     budget.admits_evaluation(id)              # before its evaluation begins, and when it has its slot
 
-What follows the search may use the reserve: it asks a budget whose limits have `reserve=0`.
+Work after the search may use the reserve: for it, make a budget whose limits have `reserve=0`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Imports what is asked for: `evolve --help` needs the table of limits and none of the rest."""
+    """Import a name on first use: `evolve --help` needs only the table of limits."""
     if name in _MODULES:
         return getattr(import_module(f"agent.budget.{_MODULES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""Says before each step of a run whether the user's limits allow it."""
+"""Decide before each step of a run whether the user's limits allow it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from agent.journal.tracker import Tracker
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why a step may not begin now. It may later, if what is under way turns out cheaper than expected."""
+    """Why a step may not start now. It may start later if work under way turns out cheaper than expected."""
 
     limit: str
     """The key in `[limits]`."""
@@ -28,7 +28,7 @@ class Refusal:
 
 
 class Budget:
-    """Compares `RunLimits` with `Spend`. Safe from several threads."""
+    """Compares `RunLimits` with `Spend`. Thread-safe."""
 
     def __init__(
         self,
@@ -42,16 +42,16 @@ class Budget:
     ) -> None:
         """`slots`: evaluations at once; `concurrency`: candidates that are bred at once.
 
-        `tracker`: the run's. The budget passes every event and row on to it; what the tracker has seen already changes
-        nothing, so whoever shares it may feed it too. None: the budget makes its own.
+        `tracker`: the run's tracker. The budget passes every event and row on to it; others may pass them too, since a
+        repeated event changes nothing. None: the budget makes its own.
         """
         self.limits, self.spend = limits, Spend(guess, tracker)
         self._slots, self._concurrency, self._clock = slots, concurrency, clock
         self._earlier_seconds = 0.0
-        """Of earlier processes of the run."""
-        self._began: float | None = None
-        """When this process began, by `Clock.seconds`; None while no process works."""
-        # Held while the tracker's own lock is taken, never the other way round.
+        """Wall time of earlier processes of the run."""
+        self._started_at: float | None = None
+        """When this process started, by `Clock.seconds`; None before the start and after the end."""
+        # Lock order: this lock first, then the tracker's.
         self._lock = threading.Lock()
 
     @property
@@ -61,31 +61,31 @@ class Budget:
         return any(getattr(self.limits, limit.key) is not None for limit in amounts)
 
     def recall(self, rows: Iterable[Row]) -> None:
-        """What earlier processes spent: the rows of `Journal.cost_rows`, before the first event of this process.
+        """Count what earlier processes spent: the rows of `Journal.cost_rows`, before the first event of this process.
 
-        They leave out what the search wants from a shared tracker, candidates and answers: recall whole rows there first.
+        These rows hold no candidates and answers. If the search shares the tracker, pass it the complete rows before.
         """
         with self._lock:
             self.spend.recall(rows)
             self._earlier_seconds = self.spend.seconds
 
     def see(self, event: Event) -> None:
-        """Each event of this process. The time of the run passes between RunStarted and RunEnded."""
+        """Count an event of this process. The run's time passes between RunStarted and RunEnded."""
         with self._lock:
             self._time()
-            if isinstance(event, RunStarted) and self._began is None:
-                self._began = self._clock.seconds()
+            if isinstance(event, RunStarted) and self._started_at is None:
+                self._started_at = self._clock.seconds()
                 if self.spend.started is None or event.until_restarted:
                     self.spend.started = self._clock.wall()
             elif isinstance(event, RunEnded):
-                self._earlier_seconds, self._began = self.spend.seconds, None
+                self._earlier_seconds, self._started_at = self.spend.seconds, None
             self.spend.see(event)
 
     def admits_breeding(self, candidates: int = 1) -> Refusal | None:
-        """May so many more candidates be proposed? They and what is under way count at their expected costs.
+        """Return why no more candidates may be proposed; None if they may.
 
-        To be asked by the thread that proposes, so that a yes is followed by their `Proposed`. Candidates that an earlier
-        process proposed were admitted then.
+        They and the work under way count at their expected costs. Call it in the thread that proposes, so that `Proposed`
+        events follow at once. Do not call it for candidates that an earlier process proposed: it has admitted them.
         """
         with self._lock:
             return self._first_refusal(
@@ -93,10 +93,10 @@ class Budget:
             )
 
     def admits_call(self, id: str) -> Refusal | None:
-        """May a model be asked for this candidate? After a yes the call counts as out; a no gives the candidate up.
+        """Return why no model may be asked for this candidate; None if one may, and the call counts as under way.
 
-        Only what was spent and the calls that are out count here, so that a candidate that was admitted is not refused
-        for the sake of those behind it.
+        A refused candidate is given up. Only what was spent and the calls under way count here, so that a candidate that
+        was admitted is not refused because of later ones.
         """
         with self._lock:
             seconds = self.spend.call_seconds.value + self.spend.evaluation.value
@@ -108,9 +108,9 @@ class Budget:
             return refusal
 
     def admits_evaluation(self, id: str) -> Refusal | None:
-        """May this candidate's evaluation begin, in a free slot? After a yes it counts as running; a no gives it up.
+        """Return why this candidate's evaluation may not start; None if it may, and it counts as running.
 
-        It may be asked again until its training begins: a slot can take long to get free.
+        A refused candidate is given up. May be called again until the training starts, since waiting for a slot can take long.
         """
         with self._lock:
             refusal = self._first_refusal(
@@ -123,32 +123,35 @@ class Budget:
             return refusal
 
     def seconds_left(self) -> float | None:
-        """Until what is under way must end, the grace included. None: there is no such limit; 0: at once."""
+        """Seconds until all work must end, grace included; 0 if it must end at once, None without such a limit."""
         with self._lock:
             time = self._time()
             left = [limit.seconds_left(self.limits, time) for limit in self._time_limits()]
         return max(0.0, min(left) + self.limits.grace_seconds) if left else None
 
     def late(self) -> Refusal | None:
-        """Is the time of the search over? What is under way may go on for the grace."""
+        """Return the time limit that has passed, None if none has. Work under way may go on during the grace."""
         with self._lock:
             time = self._time()
             late = (limit for limit in self._time_limits() if limit.seconds_left(self.limits, time) <= 0)
             return next((_time_refusal(limit, self.limits, time) for limit in late), None)
 
     def forecast(self, planned: int | None = None) -> Forecast:
-        """See `compute_forecast`. `planned`: candidates that the schedule proposes if nothing stops it."""
+        """Compute the forecast, see `compute_forecast`. `planned`: candidates that the schedule proposes if nothing stops it."""
         with self._lock:
             return compute_forecast(self.limits, self.spend, self._time(), self._slots, self._concurrency, planned=planned)
 
     def _time(self) -> RunTime:
-        """As of now; `spend.seconds` follows."""
-        if self._began is not None:
-            self.spend.seconds = self._earlier_seconds + self._clock.seconds() - self._began
+        """The run's time now. Updates `spend.seconds`."""
+        if self._started_at is not None:
+            self.spend.seconds = self._earlier_seconds + self._clock.seconds() - self._started_at
         return RunTime(self.spend.seconds, self.spend.started, self._clock.wall(), self._clock.zone)
 
     def _first_refusal(self, seconds: float, need_of: Callable[[AmountLimit], Need | None]) -> Refusal | None:
-        """By the first limit that does not allow a step. `seconds`: that it needs; `need_of`: what it takes of an amount."""
+        """The refusal by the first limit that a step would exceed; None if there is none.
+
+        `seconds`: how long the step takes; `need_of`: how much it takes of an amount, None for nothing.
+        """
         time = self._time()
         for limit in CHECKS:
             if getattr(self.limits, limit.key) is None:
@@ -164,15 +167,15 @@ class Budget:
         return None
 
     def _seconds_until_settled(self, candidates: int) -> float:
-        """Until the last of so many more candidates has settled, behind those that are under way."""
-        s = self.spend
-        bred = math.ceil((s.breeding + candidates) / self._concurrency) * s.candidate_seconds.value
-        evaluated = math.ceil((s.in_flight + candidates) / self._slots) * s.evaluation.value
-        return max(bred + s.evaluation.value, s.candidate_seconds.value + evaluated)
+        """Expected seconds until the last of so many more candidates has settled, after those that are under way."""
+        spend = self.spend
+        bred = math.ceil((spend.breeding + candidates) / self._concurrency) * spend.candidate_seconds.value
+        evaluated = math.ceil((spend.in_flight + candidates) / self._slots) * spend.evaluation.value
+        return max(bred + spend.evaluation.value, spend.candidate_seconds.value + evaluated)
 
     def _time_limits(self) -> list[TimeLimit]:
-        """Those that are set."""
-        return [one for one in LIMITS if isinstance(one, TimeLimit) and getattr(self.limits, one.key) is not None]
+        """The time limits that are set."""
+        return [limit for limit in LIMITS if isinstance(limit, TimeLimit) and getattr(self.limits, limit.key) is not None]
 
 
 def _time_refusal(limit: TimeLimit, limits: RunLimits, time: RunTime, seconds: float = 0.0) -> Refusal:
@@ -181,7 +184,7 @@ def _time_refusal(limit: TimeLimit, limits: RunLimits, time: RunTime, seconds: f
 
 
 def _amount_refusal(limit: AmountLimit, limits: RunLimits, spend: Spend, need: Need) -> Refusal | None:
-    """None if the search's share of the limit has room for the need."""
+    """The refusal by one limit; None if the search's share of it has room for the need."""
 
     def in_unit(value: float) -> float:
         return value / limit.unit if limit.unit != 1 else value  # a count stays an int
@@ -198,8 +201,8 @@ def _amount_refusal(limit: AmountLimit, limits: RunLimits, spend: Spend, need: N
 def forecast_from_journal(rows: Iterable[Row], config: Mapping[str, Any], planned: int, now: float) -> Forecast:
     """The forecast of a run that another process works on.
 
-    `rows`: of `Journal.cost_rows`; `config`: the run's; `planned`: candidates that its schedule proposes; `now`: seconds
-    since the epoch.
+    `rows`: those of `Journal.cost_rows`; `config`: the run's configuration; `planned`: candidates that its schedule proposes;
+    `now`: seconds since the epoch.
     """
     rows = list(rows)
     slots, concurrency = config.get("sandbox", {}).get("slots", 1), config.get("llm", {}).get("concurrency", 1)

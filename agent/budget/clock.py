@@ -1,4 +1,4 @@
-"""Time in a run: where it is read, how much of it is used, and when a local time such as 07:30 comes next."""
+"""Time in a run: the clock, how much time is used, and when a local time such as 07:30 comes next."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ HOUR = 3600.0
 
 @dataclass(frozen=True)
 class Clock:
-    """Where time is read, so that a test can set it."""
+    """The functions that read the time. A test can replace them."""
 
     seconds: Callable[[], float] = time.monotonic
-    """For durations: never jumps, and stands still while the machine sleeps."""
+    """Seconds for durations: never jumps, and stands still while the machine sleeps."""
     wall: Callable[[], float] = time.time
     """Seconds since the epoch, for `until` alone: it may jump."""
     zone: tzinfo | None = None
@@ -27,10 +27,10 @@ SYSTEM_CLOCK = Clock()
 
 @dataclass(frozen=True)
 class RunTime:
-    """How far a run has come in time."""
+    """How much time a run has used, and the time now."""
 
     used: float
-    """Seconds in which its processes worked on it."""
+    """Seconds during which its processes worked on it."""
     started: float | None
     """Seconds since the epoch of the start from which `limits.until` is counted; None: not started yet."""
     now: float
@@ -46,8 +46,8 @@ class RunTime:
 def next_time(text: str, now: float, zone: tzinfo | None = None) -> float:
     """The moment (seconds since the epoch) of the next local time `HH:MM` after `now`. `zone`: None is the system's.
 
-    A time that comes twice, when clocks are set back, is its next occurrence; one that is skipped, when they are set
-    forward, is the moment at which it would have come.
+    If the time comes twice because clocks are set back, the next occurrence counts. If it is skipped because clocks are set
+    forward, the moment counts at which it would have come.
     """
     hour, minute = map(int, text.split(":"))
     today = datetime.fromtimestamp(now, zone)
@@ -55,6 +55,6 @@ def next_time(text: str, now: float, zone: tzinfo | None = None) -> float:
     for day in (today - timedelta(days=1), today, today + timedelta(days=1), today + timedelta(days=2)):
         local = day.replace(hour=hour, minute=minute, second=0, microsecond=0)
         both = [local.replace(fold=fold).timestamp() for fold in (0, 1)]
-        real = [m for m in both if (t := datetime.fromtimestamp(m, zone)).hour == hour and t.minute == minute]
-        moments.extend(real or both[:1])
-    return min(m for m in moments if m > now)
+        existing = [one for one in both if f"{datetime.fromtimestamp(one, zone):%H:%M}" == f"{hour:02d}:{minute:02d}"]
+        moments.extend(existing or both[:1])
+    return min(moment for moment in moments if moment > now)

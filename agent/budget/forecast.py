@@ -1,4 +1,4 @@
-"""How far a run will get, from what was measured so far: as numbers, as facts for `--json` and in words."""
+"""Forecast how far a run will get, from its measurements so far: as numbers, as facts for `--json` and in words."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from agent.budget.limits import LIMITS, AmountLimit, RunLimits, TimeLimit
 from agent.budget.spend import Spend
 
 PLANNED = "planned"
-"""Stands for a limit where the schedule's own plan ends the search."""
+"""Stands for the key of a limit if the schedule ends the search before any limit."""
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """What the running means promise. None where nothing is known yet."""
+    """How far the run will get by its running means. None where nothing is known yet."""
 
     seconds_per_variant: float | None
     """Wall time from one settled candidate to the next."""
     usd_per_variant: float | None
     gpu_seconds_per_variant: float | None
     variants: int | None
-    """How many more candidates will settle before the search ends; None: unknown, or without end."""
+    """How many more candidates will settle before the search ends; None if unknown, or if nothing ends it."""
     limit: str | None
-    """The key in `[limits]` that ends it; `planned` if the plan is done before."""
+    """The key in `[limits]` that ends the search; `planned` if the schedule ends it before."""
     ends: float | None
-    """When, in seconds since the epoch."""
+    """When the search ends, in seconds since the epoch."""
 
 
 def compute_forecast(
@@ -39,7 +39,7 @@ def compute_forecast(
     ends: list[tuple[int, str]] = []
     for key, left, each in _remaining(limits, spend, time, pace, planned):
         if each is None:
-            ends.clear()  # a limit of which the use is unknown may be the first to end it
+            ends.clear()  # this limit may be the first to end the search, but its use is unknown
             break
         if left <= 0 or each > 0:
             ends.append((max(0, int(left / each)) if left > 0 else 0, key))
@@ -52,7 +52,7 @@ def compute_forecast(
 def _remaining(
     limits: RunLimits, spend: Spend, time: RunTime, pace: float | None, planned: int | None
 ) -> list[tuple[str, float, float | None]]:
-    """(key, what the search may still use, what one candidate takes of it) of every limit that is set, and of the plan."""
+    """(key, what the search may still use, what one candidate uses of it) for every limit that is set, and for the plan."""
     remaining: list[tuple[str, float, float | None]] = []
     for limit in LIMITS:
         value = getattr(limits, limit.key)
@@ -73,8 +73,8 @@ def _remaining(
 def _pace(spend: Spend, slots: int, concurrency: int) -> float | None:
     """Wall seconds from one settled candidate to the next.
 
-    Until every slot has settled a few, computed from the slower of breeding and evaluation; then as observed, with all
-    waiting included.
+    Computed from the slower of breeding and evaluation until every slot has settled a few; then as observed, waiting
+    included.
     """
     settled = len(spend.settled_at) - 1
     if settled >= 3 * max(slots, concurrency):
@@ -85,13 +85,11 @@ def _pace(spend: Spend, slots: int, concurrency: int) -> float | None:
     return max(spend.candidate_seconds.value / concurrency, evaluation.value / slots)
 
 
-Facts = dict[str, Any]
-
 _ENDINGS = {PLANNED: "when all are done", **{limit.key: limit.ending for limit in LIMITS}}
 
 
-def forecast_facts(forecast: Forecast) -> Facts:
-    """For `--json`; `ends` as ISO 8601 with the local offset from UTC."""
+def forecast_facts(forecast: Forecast) -> dict[str, Any]:
+    """The forecast as `--json` prints it: `ends` in ISO 8601 with the local offset from UTC."""
     ends = None if forecast.ends is None else datetime.fromtimestamp(forecast.ends).astimezone().isoformat(timespec="seconds")
     return {
         "seconds_per_variant": forecast.seconds_per_variant,
@@ -104,7 +102,7 @@ def forecast_facts(forecast: Forecast) -> Facts:
 
 
 def forecast_text(forecast: Forecast) -> str:
-    """One line; empty while nothing can be said."""
+    """The forecast in one line; empty while nothing is known."""
     pace = forecast.seconds_per_variant
     if pace is None:
         return ""

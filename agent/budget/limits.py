@@ -28,9 +28,9 @@ class Limit:
     value_type: type[float] | type[int] | type[str] = float
     """The type of its field, which fills it in."""
     help: str
-    """Of the flag."""
+    """The help text of the flag."""
     ending: str
-    """The last words of a forecast in which this limit ends the search."""
+    """The last words of a forecast if this limit ends the search."""
     metavar: str | None = None
     """How the help shows the flag's value; None: by its type."""
     checked_first: bool = False
@@ -39,22 +39,22 @@ class Limit:
 
 @dataclass(frozen=True, kw_only=True)
 class TimeLimit(Limit):
-    """A moment at which the search must end. Nothing begins that would end after it and the grace. The reserve applies."""
+    """A moment at which the search must end. No step starts that would end after it and the grace. The reserve applies."""
 
     seconds_left: Callable[[RunLimits, RunTime], float]
-    """Until that moment; negative when it has passed. Only asked if the limit is set."""
+    """Seconds until that moment; negative when it has passed. Only called if the limit is set."""
     state: Callable[[RunLimits, RunTime], str]
-    """A refusal's words on where the run stands."""
+    """How much time is used, as a refusal says it."""
 
 
 @dataclass(frozen=True)
 class Need:
-    """What a step would take of an amount, in the units of `AmountLimit.spent`."""
+    """How much of an amount a step needs, in the units of `AmountLimit.spent`."""
 
     in_flight: float
-    """Expected still for what is under way."""
+    """What work under way is still expected to use."""
     more: float
-    """Expected for the step itself."""
+    """What the step itself is expected to use."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,20 +62,20 @@ class AmountLimit(Limit):
     """A quantity that is used up. A step is refused if what was spent, what is in flight and its own need exceed it."""
 
     reserved: bool
-    """Does the reserve apply?"""
+    """Whether the reserve applies."""
     unit: float = 1
     """How many units of `spent` one unit of the limit is."""
     spent: Callable[[Spend], float]
     candidates: Callable[[Spend, int], Need]
-    """To breed and to evaluate so many more candidates."""
+    """The need of breeding and evaluating so many more candidates."""
     call: Callable[[Spend, str], Need] | None = None
-    """For the next model call of the candidate with this id; None: a call takes nothing of it."""
+    """The need of the next model call of the candidate with this id; None: a call uses nothing of this amount."""
     evaluation: Callable[[Spend, str], Need] | None = None
-    """For the evaluation of the candidate with this id; None: an evaluation takes nothing of it."""
+    """The need of evaluating the candidate with this id; None: an evaluation uses nothing of this amount."""
     per_candidate: Callable[[Spend], float | None]
-    """For the forecast: what one settled candidate takes; None: not known yet."""
+    """For the forecast: what one settled candidate uses; None: not known yet."""
     spent_by_settled: Callable[[Spend], float] | None = None
-    """For the forecast: what was spent, if that is not `spent`."""
+    """For the forecast: what was spent, if the forecast counts it differently from `spent`."""
 
     def share(self, limits: RunLimits) -> float:
         """The part of the limit that the search may use, from 0.1 to 1."""
@@ -109,7 +109,7 @@ def _until_state(limits: RunLimits, time: RunTime) -> str:
 
 @dataclass(frozen=True)
 class RunLimits:
-    """What a run may spend at most, all its processes together. None: no limit. The order is that of the command line's help."""
+    """The most that all processes of a run together may spend. None: no limit. The order is that of the command line's help."""
 
     hours: float | None = _entry(
         TimeLimit(
@@ -153,7 +153,7 @@ class RunLimits:
             per_candidate=lambda spend: spend.tokens_per_variant,
         )
     )
-    """Of all prompts and answers."""
+    """Tokens of all prompts and answers."""
     gpu_hours: float | None = _entry(
         AmountLimit(
             help="GPU time of all evaluations together.",
@@ -162,14 +162,14 @@ class RunLimits:
             unit=HOUR,
             spent=lambda spend: spend.gpu_seconds,
             candidates=lambda spend, count: Need(spend.in_flight * spend.gpu.value, count * spend.gpu.value),
-            evaluation=lambda spend, id: Need(spend.evaluations(beside=id) * spend.gpu.value, spend.gpu.value),
+            evaluation=lambda spend, id: Need(spend.evaluations(without=id) * spend.gpu.value, spend.gpu.value),
             per_candidate=lambda spend: spend.gpu_seconds_per_variant,
         )
     )
     """GPUs times hours of all evaluations."""
     variants: int | None = _entry(
         AmountLimit(
-            help="Children that are drawn at most, whatever becomes of them.",
+            help="Candidates that are proposed at most, however they end.",
             ending="when as many as were allowed are done",
             checked_first=True,
             reserved=False,
@@ -179,11 +179,11 @@ class RunLimits:
             spent_by_settled=lambda spend: spend.settled,
         )
     )
-    """Candidates that are proposed, whatever becomes of them."""
+    """Candidates that are proposed, however they end."""
     reserve: float = 0.1
-    """Share of hours, until, usd and gpu_hours that is kept for what follows the search."""
+    """Share of hours, until, usd and gpu_hours that is kept for work after the search."""
     grace_seconds: float = 60.0
-    """How long what is under way may go on when the time of the search is over."""
+    """How long work under way may go on when the time of the search is over."""
 
     __pydantic_config__ = {"extra": "forbid"}
 
@@ -220,12 +220,12 @@ CHECKS = tuple(sorted(LIMITS, key=lambda limit: not limit.checked_first))
 
 
 def reserve_text(ceiling: float, share: float) -> str:
-    """How much of a ceiling the search may not use, in words; empty for nothing."""
+    """How much of a limit is kept in reserve, as part of a sentence; empty for nothing."""
     return f", of which {amount_text(ceiling * (1 - share))} are kept in reserve" if share < 1 else ""
 
 
 def amount_text(value: float) -> str:
-    """Two decimals, more for what is small, none for a count."""
+    """A number with two decimals, more for a small one, none for a count."""
     if isinstance(value, int) or value >= 1000:
         return f"{value:,.0f}"
     return f"{value:.2f}" if value >= 0.1 or value == 0 else f"{value:.2g}"

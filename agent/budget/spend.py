@@ -1,4 +1,4 @@
-"""What a run has spent and has under way, read from its events."""
+"""Count what a run has spent and what is under way, from its events."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from agent.population.candidate import SEED_ID, Individual
 _SOON = 1 / 50
 """Weight of the newest value in a mean that says what the next step will cost: about the last 50 count."""
 _MANY = 256
-"""About how many of the last candidates count in a forecast of how far a run will get."""
+"""About how many of the last candidates count in a forecast."""
 _FAR = 1 / _MANY
 
 
 @dataclass(frozen=True)
 class Guess:
-    """What one candidate is believed to cost until the first ones have shown it."""
+    """What one candidate is assumed to cost until the first costs are known."""
 
     usd: float = 0.0
     tokens: float = 0.0
@@ -37,28 +37,28 @@ class Spend:
     """Totals, and running means of what one call, one candidate, one evaluation costs. Each event counts once."""
 
     def __init__(self, guess: Guess = NO_GUESS, tracker: Tracker | None = None) -> None:
-        """`tracker`: the run's; every event and row that comes here is passed on to it first. None: makes its own."""
+        """`tracker`: the run's tracker; every event and row is passed on to it first. None: makes its own."""
         self._tracker = tracker or Tracker()
         self.started: float | None = None
-        """Seconds since the epoch of the start from which `limits.until` counts: the first, or a later one that says so."""
+        """The start from which `limits.until` counts, in seconds since the epoch: the first, or a later one with a new time."""
         self.seconds = 0.0
         """Wall time of all processes of the run up to the last event."""
         self.usd = 0.0
         self.tokens = 0
-        """Of prompts and answers."""
+        """Tokens of prompts and answers."""
         self.unpriced_calls = 0
         """Answered calls whose price is unknown: `usd` leaves them out."""
         self.evaluation_seconds = self.gpu_seconds = 0.0
         self.variants = self.settled = 0
-        """Candidates proposed; candidates settled, whatever became of them. The seed is neither."""
+        """Candidates proposed; candidates settled, however they ended. The seed does not count."""
         self.call_usd, self.call_tokens = RunningMean(_SOON, guess.usd), RunningMean(_SOON, guess.tokens)
         self.call_seconds = RunningMean(_SOON, guess.breeding_seconds)
-        # of one candidate, from its proposal to its program:
+        # Means per candidate, from its proposal to its program:
         self.candidate_usd, self.candidate_tokens = RunningMean(_SOON, guess.usd), RunningMean(_SOON, guess.tokens)
         self.candidate_seconds = RunningMean(_SOON, guess.breeding_seconds)
-        # of one evaluation:
+        # Means per evaluation:
         self.evaluation, self.gpu = RunningMean(_SOON, guess.evaluation_seconds), RunningMean(_SOON, guess.gpu_seconds)
-        # of one settled candidate; those that were never evaluated count as 0 seconds:
+        # Means per settled candidate; one that was never evaluated counts as 0 seconds:
         self.variant_usd, self.variant_tokens = RunningMean(_FAR), RunningMean(_FAR)
         self.variant_evaluation, self.variant_gpu = RunningMean(_FAR), RunningMean(_FAR)
         self.settled_at: deque[float] = deque([0.0], _MANY + 1)
@@ -83,19 +83,19 @@ class Spend:
 
     @property
     def usd_in_flight(self) -> float:
-        """What the candidates under way are expected to cost still; a call that is out costs at least a call."""
+        """What the candidates under way are still expected to cost; a call under way costs at least the mean of a call."""
         each, call = self.usd_per_candidate, self.call_usd.value
         return sum(max(each - one.usd, call if one.asking else 0.0) for one in self._unbred())
 
     @property
     def tokens_in_flight(self) -> float:
-        """Tokens that the candidates under way are expected to take still."""
+        """Tokens that the candidates under way are still expected to use."""
         return sum(max(self.candidate_tokens.value - one.tokens, 0.0) for one in self._unbred())
 
     @property
     def usd_per_variant(self) -> float | None:
         """Dollars of one settled candidate; None while unknown."""
-        # Candidates without any call cost nothing, and say nothing of calls whose price nobody knows.
+        # Candidates without any call cost nothing, which tells nothing about calls of unknown price.
         return None if self.unpriced_calls and not self.usd else _first_known(self.variant_usd, self.candidate_usd)
 
     @property
@@ -108,28 +108,28 @@ class Spend:
         """GPUs times seconds of one settled candidate; None while unknown."""
         return _first_known(self.variant_gpu, self.gpu)
 
-    def calls_out(self, beside: str) -> int:
-        """Model calls that are not answered yet, without those of one candidate."""
-        return sum(one.asking for one in self._tracker.open() if one.id != beside)
+    def calls_out(self, without: str) -> int:
+        """How many model calls are not answered yet, except those of one candidate."""
+        return sum(one.asking for one in self._tracker.open() if one.id != without)
 
-    def evaluations(self, beside: str = "") -> int:
-        """Evaluations that were admitted and have not ended, without that of one candidate."""
-        return self._tracker.evaluations(beside)
+    def evaluations(self, without: str = "") -> int:
+        """How many evaluations were admitted and have not ended, except that of one candidate."""
+        return self._tracker.evaluations(without)
 
     def mark_asking(self, id: str) -> None:
-        """A model call of this candidate is out."""
+        """Note that a model call for this candidate has started."""
         self._tracker.mark_asking(id)
 
     def mark_evaluating(self, id: str) -> None:
-        """The evaluation of this candidate, or a training of the seed for the noise, was admitted."""
+        """Note that the evaluation of this candidate, or a noise training of the seed, was admitted."""
         self._tracker.mark_evaluating(id)
 
     def give_up(self, id: str) -> None:
-        """This candidate is no longer under way, and has not settled either."""
+        """Note that this candidate is no longer under way, but has not settled."""
         self._tracker.give_up(id)
 
     def see(self, event: Event) -> None:
-        """An event of this process. `started` and `seconds` are for the caller to set, who has the clock."""
+        """Count an event of this process. The caller, which has the clock, sets `started` and `seconds`."""
         self._tracker.see(event)
         match event:
             case Proposed(candidate):
@@ -148,10 +148,10 @@ class Spend:
                 pass
 
     def recall(self, rows: Iterable[Row]) -> None:
-        """The rows of `Journal.cost_rows`, before the first event: what earlier processes did, and for how long.
+        """Count what earlier processes did, from the rows of `Journal.cost_rows`, before the first event of this process.
 
-        Their time is read from the rows, written by the wall clock: steps backward count as nothing, but a machine that
-        slept cannot be told from one that worked.
+        Their time is computed from the rows' wall-clock times: a step backward counts as 0, but the time while the machine
+        slept counts as work.
         """
         running, previous = False, 0.0
         for row in rows:
@@ -182,7 +182,7 @@ class Spend:
         return [one for one in self._tracker.open() if not one.bred]
 
     def _first_time(self, kind: str, key: str) -> bool:
-        """False for an event that was counted: a resume passes by those that it knows from the journal."""
+        """Whether the event was not counted before: a resumed run sees the events of earlier processes again."""
         if (kind, key) in self._counted:
             return False
         self._counted.add((kind, key))
@@ -205,7 +205,7 @@ class Spend:
             self.call_usd.add(usd)
 
     def _count_breeding(self, id: str) -> None:
-        """A candidate has its program, or ends without one. Nothing is learned from one that was given up before."""
+        """Count a candidate that got its program or ended without one. One that was given up before does not count."""
         costs = self._tracker.get(id).breeding_costs
         if costs is None or not self._first_time("bred", id):
             return
@@ -225,7 +225,7 @@ class Spend:
         self.evaluation.add(seconds)
 
     def _count_settled(self, id: str, seconds: float | None, gpus: float, stages: Mapping[str, float] | None) -> None:
-        """`seconds`: of its evaluation; where they were not recorded, the `stages` of a trained one stand in."""
+        """`seconds`: those of its evaluation; if they were not recorded, the sum of its `stages` is used."""
         if not self._first_time("settled", id):
             return
         if seconds is not None:
@@ -239,7 +239,7 @@ class Spend:
         self.settled += 1
         self.settled_at.append(self.seconds)
         one = self._tracker.get(id)
-        if not one.bred:  # it was given up before: what it has cost is counted, but no candidate costs as little
+        if not one.bred:  # it was given up: its cost counts in the totals, but it is too low for the means
             return
         self._count_breeding(id)
         self.variant_tokens.add(one.tokens)
@@ -250,5 +250,5 @@ class Spend:
 
 
 def _first_known(*means: RunningMean) -> float | None:
-    """The value of the first mean that any value was added to: of settled candidates, or of those with a program only."""
+    """The value of the first mean that has any values; None if none has."""
     return next((mean.value for mean in means if mean.known), None)

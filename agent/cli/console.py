@@ -1,4 +1,4 @@
-"""What all output shares: consoles, streams that forgive, and small pieces of text."""
+"""What all output shares: consoles, a stream that ignores errors, and short texts."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import IO, Any, cast
 
 from rich.console import Console
 
-from agent.core.text import clean, format_number
+from agent.core.text import format_number
 
 _BLANKS = re.compile(r"[ \t]+$", re.MULTILINE)
 _WIDE = 200
-"""Columns, where a program reads the output."""
+"""Columns of the output if a program reads it."""
 
 
 def fitness_text(fitness: Mapping[str, float] | None) -> str:
@@ -28,15 +28,10 @@ def slots_text(devices: Sequence[str]) -> str:
     return ", ".join(slots)
 
 
-def one_line(text: str) -> str:
-    """The text in one line, without control characters."""
-    return " ".join(clean(text).split())
-
-
 def stdout_console() -> Console:
     """A console on standard output.
 
-    In a pipe it is wide, so that no cell is cut for a program that reads it, and writes no blanks at the ends of lines.
+    In a pipe it is wide, so that no cell is cut, and it writes no blanks at the ends of lines.
     """
     if sys.stdout.isatty():
         return Console(highlight=False, soft_wrap=False)
@@ -44,7 +39,7 @@ def stdout_console() -> Console:
 
 
 class _WithoutTrailingBlanks:
-    """Takes the blanks from the ends of lines; each text that is written ends with a whole line."""
+    """Removes the blanks at the ends of lines. Each text that is written must consist of whole lines."""
 
     def __init__(self, stream: IO[str]) -> None:
         self._stream = stream
@@ -57,7 +52,7 @@ class _WithoutTrailingBlanks:
 
 
 class LossyStream:
-    """A stream whose errors are no errors of the run: it outlives its terminal and the program that reads its output."""
+    """A stream that ignores errors: a run goes on if its terminal, or the program that reads its output, is gone."""
 
     def __init__(self, stream: IO[str]) -> None:
         self._stream, self._broken = stream, False
@@ -76,7 +71,7 @@ class LossyStream:
             act()
         except OSError:
             self._broken = True
-        except RuntimeError:  # a signal came in the middle of a write, and its handler writes too: one of them is lost
+        except RuntimeError:  # a signal handler wrote in the middle of another write: its text is lost
             pass
 
     def __getattr__(self, name: str) -> Any:

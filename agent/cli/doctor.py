@@ -1,4 +1,4 @@
-"""What this machine can do for a run: tried out, not assumed."""
+"""Find out by trying what this machine can do for a run."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ SAFE = ("full", "contained")
 
 
 def examine(llm: str | None, api_base: str | None) -> Facts:
-    """One entry for each topic. Raises nothing for what is missing: the entry says so.
+    """Return the facts of each topic. Raises nothing if something is missing: the facts say so.
 
-    `llm`: the name of a model to be asked one tiny question; None for none.
+    `llm`: the name of a model that is asked one tiny question; None: no model is asked.
     """
     return {
         "isolation": _isolation(),
@@ -38,7 +38,7 @@ def is_healthy(facts: Facts) -> bool:
 
 
 def lines(facts: Facts) -> Iterator[str]:
-    """The facts for a reader: each topic at the margin, its facts indented below."""
+    """The facts as lines of text: each topic at the margin, its facts indented below."""
     isolation = facts["isolation"]
     yield f"isolation: {isolation['level']}"
     yield from (f"  {line}" for line in _proof(isolation))
@@ -57,7 +57,7 @@ def _proof(isolation: Facts) -> Iterator[str]:
         for name, what in tried.items():
             yield f"  {what:{width}}  {canaries[name]:{answers}}  (without: {bare[name]})"
         yield f"Layers: {', '.join(isolation['layers'])}."
-    yield "Beside them a watchdog ends a call at its limits of time, memory, disk and processes."
+    yield "Besides them a watchdog ends a call at its limits of time, memory, disk and processes."
     if isolation["hints"]:
         yield "Why the level is not higher, and what would help:"
         yield from (f"  {hint}" for hint in isolation["hints"])
@@ -74,7 +74,7 @@ def _flat(value: Any) -> str:
 
 
 def _isolation() -> Facts:
-    """The level with its proof: what a sandbox refuses, and the same attempts without any layer, where they must succeed."""
+    """The level and its proof: what a sandbox refuses, and that the same attempts succeed without any layer."""
     from sandbox import SandboxUnavailable
     from sandbox.inside.canary import TRIED
     from sandbox.launch.detect import detect, without_layers
@@ -97,7 +97,7 @@ def _isolation() -> Facts:
 
 
 def _devices() -> Facts:
-    """GPUs as runs see them; CUDA stays uninitialised in this process."""
+    """CPU cores, and GPUs as runs see them. CUDA is not initialised in this process."""
     from sandbox.pool.gpus import cores, gpus, memory_by_uuid, torch_has_cuda
 
     found = gpus()
@@ -112,7 +112,7 @@ def _devices() -> Facts:
 
 
 def _gpu_in_sandbox(device: str, all_devices: Sequence[str]) -> Facts:
-    """Whether CUDA starts under the layers of a run, and whether the other GPUs are out of reach."""
+    """Whether CUDA works under the layers of a run, and whether the other GPUs are inaccessible."""
     from sandbox import SandboxUnavailable
     from sandbox.launch.detect import detect, prove_gpu
 

@@ -1,4 +1,4 @@
-"""Starts or resumes a run for the command: in the foreground with the live view, or in the background."""
+"""Start or resume a run for the command: in the foreground with the live view, or in the background."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from agent.run import signals
 from agent.run.folder import RunFolder, owner
 
 _POLL_SECONDS = 0.05
-"""Between two checks whether the process in the background works on the run."""
+"""Seconds between two checks whether the process in the background works on the run."""
 
 
 def run_in_foreground(folder: RunFolder, work: Callable[[Watch], None], notifications: Notifications) -> None:
-    """Calls `work` with the live view; then prints the status, writes the report, says how to go on and notifies.
+    """Call `work` with the live view; then print the status, write the report, print the next step and notify.
 
-    Raises what `work` raises, after that.
+    Raises what `work` raises, after all that.
     """
     signals.outlive_the_terminal()
     fault: BaseException | None = None
@@ -44,7 +44,7 @@ def run_in_foreground(folder: RunFolder, work: Callable[[Watch], None], notifica
             work(watch)
         except UserError:
             raise
-        except (Exception, KeyboardInterrupt) as error:  # whatever it is: reported below, and raised again
+        except (Exception, KeyboardInterrupt) as error:  # any error is reported below, and raised again
             fault = error
     if fault and not folder.journal.is_file():
         live.print_line("Stopped before the run has started.")
@@ -64,9 +64,9 @@ def run_in_foreground(folder: RunFolder, work: Callable[[Watch], None], notifica
 
 
 def detach(folder: RunFolder, arguments: Sequence[str]) -> None:
-    """Starts `evolve` with these arguments in a session of its own; returns once that process works on the run.
+    """Start `evolve` with these arguments in its own session; return when that process works on the run.
 
-    If it ends before that, prints its output and exits with its code.
+    If the process ends before, print its output and exit with its code.
     """
     folder.root.parent.mkdir(parents=True, exist_ok=True)
     descriptor, log = tempfile.mkstemp(prefix=f".{folder.name}-", suffix=".log", dir=folder.root.parent)
@@ -77,7 +77,7 @@ def detach(folder: RunFolder, arguments: Sequence[str]) -> None:
         try:
             while process.poll() is None and owner(folder.lock) != process.pid:
                 time.sleep(_POLL_SECONDS)
-        except KeyboardInterrupt:  # the run has not started yet: the user stops this command, and nothing is left behind
+        except KeyboardInterrupt:  # the user stops this command before the run has started: leave nothing behind
             process.terminate()
             process.wait()
             os.unlink(log)
@@ -93,7 +93,7 @@ def detach(folder: RunFolder, arguments: Sequence[str]) -> None:
 
 
 def _final_status(folder: RunFolder, live: Live) -> Facts | None:
-    """None if the journal cannot be read, which may be what broke the run."""
+    """The status of the run; None if the journal cannot be read, which may be what broke the run."""
     try:
         return read_status(folder)
     except MachineError as error:

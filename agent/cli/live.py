@@ -1,4 +1,4 @@
-"""Shows a run that is under way on stderr: a panel on a terminal, else a line for each candidate.
+"""Show a run that is under way on stderr: a panel on a terminal, else a line for each candidate.
 
 Text of candidates and models (reasons, logs, answers) is hostile: it is shown as plain text, never as markup.
 """
@@ -18,7 +18,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from agent.cli.console import LossyStream, fitness_text, one_line, slots_text
+from agent.cli.console import LossyStream, fitness_text, slots_text
+from agent.core.text import list_names, one_line
 from agent.journal.events import (
     CallsRepeated,
     Event,
@@ -35,7 +36,7 @@ from agent.journal.events import (
 )
 from agent.journal.tracker import Tracker
 from agent.llm import CoolDownEnded, CoolDownStarted
-from agent.population.candidate import INVALID_STAGES, SEED_ID, Duplicate, Failure, Individual, Outcome, listed
+from agent.population.candidate import INVALID_STAGES, SEED_ID, Duplicate, Failure, Individual, Outcome
 from agent.review.facts import noise_lines
 from agent.search.settings import SearchSettings
 from sandbox.tasks import self_reported
@@ -43,7 +44,7 @@ from sandbox.tasks import self_reported
 _LINES, _FRONT_ROWS, _PROGRESS_ROWS = 8, 8, 8
 """Rows of the panel: the last lines, members of the front, trainings that report their progress."""
 _FRONT_IN_LINE = 6
-"""Members of the front that the line at the end of a generation names."""
+"""The most members of the front that the line at the end of a generation names."""
 _REASON = 160
 """Characters of a reason in a line."""
 _COUNTED = ("proposed", "trained", "invalid", "failed", "duplicate")
@@ -53,12 +54,12 @@ class Live:
     """Follows the events of a run. Events come from several threads, one at a time; rich redraws from its own."""
 
     def __init__(self, run: str) -> None:
-        self._run, self._began = run, time.monotonic()
+        self._run, self._started_at = run, time.monotonic()
         self._console = Console(file=cast(IO[str], LossyStream(sys.stderr)))
         self._tracker = Tracker()
         self._counts: Counter[str] = Counter()
         self._progress: dict[str, str] = {}
-        """What each training last reported of itself."""
+        """The last progress report of each training."""
         self._generation, self._generations = 0, 0
         self._isolation, self._slots = "?", ""
         self._front: list[str] = []
@@ -80,22 +81,22 @@ class Live:
         self._panel.stop()
 
     def print_line(self, text: str) -> None:
-        """Above the panel, where it stays after the run."""
+        """Print a line above the panel, where it stays after the run."""
         self._console.print(Text(text), soft_wrap=True)
 
     def see(self, event: Event | Notice) -> None:
-        """Shows what an event changes."""
+        """Show what an event changes."""
         match event:
             case StopRequested(reason):
                 self._add_line(f"{reason}: finishing what is under way; once more stops at once", "bold yellow")
-            case ForecastUpdated(words, aloud):
-                self._forecast = words
-                if aloud:
-                    self._add_line(f"forecast: {words}", "bold")
+            case ForecastUpdated(text, announce):
+                self._forecast = text
+                if announce:
+                    self._add_line(f"forecast: {text}", "bold")
             case CoolDownStarted(model, seconds, reason, alone):
                 self._cooling_down[model] = time.monotonic() + seconds
-                what = "no model answers, the run waits" if alone else "the other models take over"
-                self._add_line(f"{one_line(reason)[:200]}: cools down for {seconds:,.0f} s; {what}", "bold yellow")
+                effect = "no model answers, the run waits" if alone else "the other models take over"
+                self._add_line(f"{one_line(reason)[:200]}: cools down for {seconds:,.0f} s; {effect}", "bold yellow")
             case CoolDownEnded(model):
                 self._cooling_down.pop(model, None)
                 self._add_line(f"{model} answers again", "bold")
@@ -135,7 +136,7 @@ class Live:
         self._add_line(f"{head}, front: {best}{more}", "bold")
 
     def _follow(self, event: Event) -> None:
-        """An event of one candidate."""
+        """Show an event of one candidate."""
         self._tracker.see(event)
         match event:
             case Proposed(candidate):
@@ -166,7 +167,7 @@ class Live:
             print(line.plain, file=self._console.file, flush=True)
 
     def _render(self) -> Panel:
-        elapsed = int(time.monotonic() - self._began)
+        elapsed = int(time.monotonic() - self._started_at)
         title = f"{self._run} - {elapsed // 60}:{elapsed % 60:02d} - {self._slots} - isolation {self._isolation}"
         forecast = [Text(f"forecast: {self._forecast}", "dim")] if self._forecast else []
         lines = self._lines or [Text("training the seed ...", "dim")]
@@ -198,9 +199,9 @@ class Live:
 
 
 def _settled_line(outcome: Outcome) -> tuple[str, str]:
-    """(text, style) of a candidate's end."""
+    """(text, style) of the line for a candidate that has settled."""
     candidate = outcome.candidate
-    blocks = listed(candidate.about(() if isinstance(outcome, Duplicate) else outcome.changed))
+    blocks = list_names(candidate.about(() if isinstance(outcome, Duplicate) else outcome.changed))
     name = SEED_ID if outcome.id == SEED_ID else f"{outcome.id}  {candidate.operator} {blocks}".rstrip()
     name += f" ({candidate.directive})" if candidate.directive else ""
     match outcome:

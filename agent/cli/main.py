@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import functools
-import json
 import sys
 import traceback
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from agent.budget.limits import LIMITS
+from agent.cli.options import AS_JSON, DETACH, RUN, SET, limit_options, named_settings, notification_options
+from agent.cli.output import print_json, print_to_stderr
 from agent.core.errors import MachineError, UserError
 from agent.run import signals
 
@@ -21,43 +19,12 @@ if TYPE_CHECKING:
     from agent.cli.notify import Notifications
     from agent.journal.events import Watch
 
-_Command = TypeVar("_Command", bound=Callable[..., Any])
-
-_AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
-_RUN = click.argument("run", type=click.Path(path_type=Path))
-_DETACH = click.option("--detach", is_flag=True, help="Work in the background; output goes to run.log in the run folder.")
-_SET = click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="One setting, as in search.p_eot=0.5.")
-
 _WATCH_SECONDS = 2
 _STOP_POLL_SECONDS = 0.2
 
 
-def _limits(command: _Command) -> _Command:
-    """Adds an option for each limit of what a run may spend, all its processes together."""
-    for limit in reversed(LIMITS):
-        flag = f"--{limit.key.replace('_', '-')}"
-        command = click.option(flag, type=limit.value_type, metavar=limit.metavar, help=limit.help)(command)
-    return command
-
-
-def _notification_options(command: _Command) -> _Command:
-    """Options for notifications; the command gets them as `notifications`. They are stored nowhere: a resume names them again."""
-
-    @click.option(
-        "--notify", metavar="URL", envvar="EVOLVE_NOTIFY", help="Post a small JSON when the run ends or waits for models."
-    )
-    @click.option("--on-finish", metavar="COMMAND", envvar="EVOLVE_ON_FINISH", help="Start this at the end, without a shell.")
-    @functools.wraps(command)
-    def with_notifications(*arguments: Any, notify: str | None, on_finish: str | None, **options: Any) -> Any:
-        from agent.cli.notify import Notifications
-
-        return command(*arguments, notifications=Notifications.of(notify, on_finish, _print_to_stderr), **options)
-
-    return cast(_Command, with_notifications)
-
-
 def main() -> NoReturn:
-    """Exit codes: 0 done, 1 the run failed, 2 the user's mistake, 130 stopped by the user."""
+    """Run the command and end the process. Exit codes: 0 done, 1 failed, 2 the user's mistake, 130 stopped by the user."""
     signals.begin()
     signals.end(_exit_code())
 
@@ -69,18 +36,18 @@ def _exit_code() -> int:
         error.show()
         return 2
     except UserError as error:
-        _print_to_stderr(f"Error: {error}")
+        print_to_stderr(f"Error: {error}")
         return 2
     except MachineError as error:
-        _print_to_stderr(f"Failed: {error}")
+        print_to_stderr(f"Failed: {error}")
         return 1
     except (KeyboardInterrupt, click.Abort):
         return signals.INTERRUPTED
-    except BrokenPipeError:  # the program that reads our output has ended (`evolve show | head`)
+    except BrokenPipeError:  # the program that reads the output has ended (`evolve show | head`)
         return 0
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0
-    except Exception:  # the outermost edge: a bug of this program
+    except Exception:  # a bug of this program
         traceback.print_exc()
         return 1
 
@@ -94,32 +61,19 @@ def cli() -> None:
     """
 
 
-_SETTING_OF_FLAG = {
-    "api_base": "llm.api_base",
-    "generations": "search.generations",
-    "population": "search.population",
-    "schedule": "search.schedule",
-    "slots": "sandbox.slots",
-    "unsafe_no_sandbox": "sandbox.unsafe_no_sandbox",
-    "chance": "run.seed",
-    "dataset": "task.dataset",
-}
-"""The flags of `run` that are settings under another name; the limits are those of `[limits]`."""
-
-
 @cli.command()
 @click.argument("seed")
 @click.option("--llm", multiple=True, help="MODEL[,MODEL...]: offline, openai/NAME, a litellm name, cmd:COMMAND, inbox:FOLDER.")
 @click.option("--api-base", help="Address of an OpenAI-compatible endpoint.")
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder; default runs/<seed>-<n>.")
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="TOML file over the seed's own.")
-@_SET
+@SET
 @click.option("--generations", type=int, help="Generations after the first population.")
 @click.option("--population", type=int, help="Candidates of each generation.")
-@_limits
+@limit_options
 @click.option("--schedule", help="steady (default): no slot waits; generational: the paper's loop, exactly repeatable.")
 @click.option("--slots", metavar="N|N/gpu|cpu:N", help="Trainings at once; with GPUs there, N of them share these.")
-@click.option("--seed", "chance", type=int, help="Seed of all chance in the search.")
+@click.option("--seed", "random_seed", type=int, help="Seed of all randomness in the search.")
 @click.option("--dataset", help="Data set: digits, a hub id such as uoft-cs/cifar10, or a folder of parquet files or images.")
 @click.option("--source", "sources", multiple=True, metavar="FILE", help="A file that evolves; several evolve together.")
 @click.option("--command", metavar="'python FILE'", help="Run this in a copy of the seed's folder; needs --metric.")
@@ -127,8 +81,8 @@ _SETTING_OF_FLAG = {
 @click.option(
     "--unsafe-no-sandbox", is_flag=True, default=None, help="Run generated code even if this machine cannot isolate it."
 )
-@_notification_options
-@_DETACH
+@notification_options
+@DETACH
 def run(
     seed: str,
     out: Path | None,
@@ -146,28 +100,27 @@ def run(
     from agent.cli import launch
     from agent.llm import model_names
     from agent.run import runner
-    from agent.run.config import load, with_script
+    from agent.run.config_sources import load
     from agent.run.folder import RunFolder
+    from agent.run.script_flags import with_script
 
-    settings = {setting: flags.pop(flag) for flag, setting in _SETTING_OF_FLAG.items()}
-    settings["llm.models"] = model_names(llm) if any(llm) else None
-    given = _given({**settings, **{f"limits.{name}": value for name, value in flags.items()}})
-    config = load(seed, config_file, with_script(given, command, metrics), assignments, sources)
+    named = named_settings({**flags, "llm_models": model_names(llm) if any(llm) else None})
+    config = load(seed, config_file, with_script(named, command, metrics), assignments, sources)
     folder = RunFolder(out) if out else runner.free_folder(config, Path(seed).resolve().stem)
     if detach:
-        named = [] if out else ["--out", str(folder.root)]
-        launch.detach(folder, [*_arguments_without_detach(), *named])
+        chosen_folder = [] if out else ["--out", str(folder.root)]
+        launch.detach(folder, [*_arguments_without_detach(), *chosen_folder])
     else:
         launch.run_in_foreground(folder, lambda watch: runner.start(config, folder, watch), notifications)
 
 
 @cli.command()
-@_RUN
-@_SET
-@_limits
+@RUN
+@SET
+@limit_options
 @click.option("--accept-changes", is_flag=True, help="Go on although code, prompts, seed or settings have changed.")
-@_notification_options
-@_DETACH
+@notification_options
+@DETACH
 def resume(
     run: Path, assignments: tuple[str, ...], accept_changes: bool, notifications: Notifications, detach: bool, **limits: Any
 ) -> None:
@@ -178,10 +131,10 @@ def resume(
     from agent.cli import launch
     from agent.cli.reading import find_run
     from agent.run import runner
-    from agent.run.config import said
+    from agent.run.config_sources import command_line_table
 
     folder = find_run(run)
-    changed = said(_given({f"limits.{name}": value for name, value in limits.items()}), assignments)
+    changed = command_line_table(named_settings(limits), assignments)
     if detach:
         launch.detach(folder, _arguments_without_detach())
     else:
@@ -193,7 +146,7 @@ def resume(
 
 
 @cli.command()
-@_RUN
+@RUN
 @click.option("--now", is_flag=True, help="Do not wait for what is under way.")
 def stop(run: Path, now: bool) -> None:
     """Ask a run that another process works on to come to its end; wait until it has."""
@@ -220,8 +173,8 @@ def stop(run: Path, now: bool) -> None:
 
 
 @cli.command()
-@_RUN
-@_AS_JSON
+@RUN
+@AS_JSON
 @click.option("--watch", is_flag=True, help="Again every two seconds, until the run ends.")
 def status(run: Path, as_json: bool, watch: bool) -> None:
     """Counts, front, spend and isolation of a run."""
@@ -235,18 +188,18 @@ def status(run: Path, as_json: bool, watch: bool) -> None:
         facts = read_status(folder)
         if watch and not as_json:
             click.clear()
-        _print_json(facts) if as_json else print_status(facts)
+        print_json(facts) if as_json else print_status(facts)
         if not watch or facts["state"] != "running":
             return
         time.sleep(_WATCH_SECONDS)
 
 
 @cli.command()
-@_RUN
+@RUN
 @click.argument("id", required=False)
 @click.option("--lessons", is_flag=True, help="What the run has learned, with evidence and credit.")
 @click.option("--arms", is_flag=True, help="How models, operators and prompts fared.")
-@_AS_JSON
+@AS_JSON
 def show(run: Path, id: str | None, lessons: bool, arms: bool, as_json: bool) -> None:
     """The front of a run, or one candidate: metrics, lineage, diff, prompt, answer."""
     from agent.cli import tables
@@ -259,21 +212,21 @@ def show(run: Path, id: str | None, lessons: bool, arms: bool, as_json: bool) ->
     with open_journal(folder) as journal:
         if lessons:
             learned = learning.lessons(journal)
-            _print_json(learned) if as_json else tables.print_lessons(learned, read_status(folder))
+            print_json(learned) if as_json else tables.print_lessons(learned, read_status(folder))
         elif arms:
             ranked = learning.arms(journal, [member["id"] for member in read_status(folder)["front"]])
-            _print_json(ranked) if as_json else tables.print_arms(ranked)
+            print_json(ranked) if as_json else tables.print_arms(ranked)
         elif id is not None:
             facts = candidates.candidate(journal, id)
-            _print_json(facts) if as_json else tables.print_candidate(facts, read_status(folder))
+            print_json(facts) if as_json else tables.print_candidate(facts, read_status(folder))
         elif as_json:
-            _print_json(candidates.candidates(journal))
+            print_json(candidates.candidates(journal))
         else:
             tables.print_run(candidates.candidate_lines(journal), read_status(folder))
 
 
 @cli.command()
-@_RUN
+@RUN
 @click.argument("id")
 def diff(run: Path, id: str) -> None:
     """The change of one candidate against the seed."""
@@ -286,7 +239,7 @@ def diff(run: Path, id: str) -> None:
 
 
 @cli.command()
-@_RUN
+@RUN
 def report(run: Path) -> None:
     """Write report.html and report.md into the run folder."""
     from agent.cli.reading import find_run, save_report
@@ -301,7 +254,7 @@ def report(run: Path) -> None:
 
 @cli.command()
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@_AS_JSON
+@AS_JSON
 def compare(runs: tuple[Path, ...], as_json: bool) -> None:
     """Runs side by side: hypervolume over trained variants and over dollars, with the noise."""
     from contextlib import ExitStack
@@ -313,20 +266,20 @@ def compare(runs: tuple[Path, ...], as_json: bool) -> None:
     with ExitStack() as stack:
         journals = {str(run): stack.enter_context(open_journal(find_run(run))) for run in runs}
         facts = comparison.compare(journals)
-    _print_json(facts) if as_json else print_comparison(facts)
+    print_json(facts) if as_json else print_comparison(facts)
 
 
 @cli.command()
 @click.option("--llm", help="Also check that this model can be reached.")
 @click.option("--api-base", help="Address of an OpenAI-compatible endpoint.")
-@_AS_JSON
+@AS_JSON
 def doctor(llm: str | None, api_base: str | None, as_json: bool) -> None:
     """Isolation, devices, git, disk and, with --llm, the model: what this machine can do."""
     from agent.cli.doctor import examine, is_healthy, lines
     from agent.cli.tables import print_doctor
 
     facts = examine(llm, api_base)
-    _print_json(facts) if as_json else print_doctor(lines(facts))
+    print_json(facts) if as_json else print_doctor(lines(facts))
     if not is_healthy(facts):
         sys.exit(1)
 
@@ -342,42 +295,17 @@ def new_task(folder: Path) -> None:
 
 @cli.command("check-task")
 @click.argument("seed")
-@_AS_JSON
+@AS_JSON
 def check_task(seed: str, as_json: bool) -> None:
     """Try the task.py of SEED: the contract that it has to keep, and one evaluation of the seed."""
     from agent.cli.new_task import check
     from agent.cli.tables import print_checks
 
     checks = check(seed)
-    _print_json(checks) if as_json else print_checks(checks)
+    print_json(checks) if as_json else print_checks(checks)
     if not all(one["passed"] for one in checks):
         sys.exit(2)
 
 
-def _given(settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The settings that the user named, from `table.key: value`, as tables."""
-    tables: dict[str, dict[str, Any]] = {}
-    for setting, value in settings.items():
-        if value is not None:
-            table, _, key = setting.partition(".")
-            tables.setdefault(table, {})[key] = value
-    return tables
-
-
 def _arguments_without_detach() -> list[str]:
     return [argument for argument in sys.argv[1:] if argument != "--detach"]
-
-
-def _print_to_stderr(line: str) -> None:
-    with suppress(OSError):  # the terminal may be closed
-        click.echo(line, err=True)
-
-
-def _print_json(facts: Any) -> None:
-    """Prints a list with one line for each of its members: there may be ten thousand."""
-    if isinstance(facts, list):
-        lines = ",\n".join(json.dumps(one, ensure_ascii=False) for one in facts)
-        click.echo(f"[\n{lines}\n]")
-    else:
-        click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
-

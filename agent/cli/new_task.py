@@ -1,4 +1,4 @@
-"""For authors of tasks: writes an example to start from, and checks the contract of a `task.py` on its seed."""
+"""For authors of tasks: write an example to start from, and check the contract of a `task.py` on its seed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from agent.core.errors import MachineError, UserError
 from agent.core.paths import seeds_folder
 from agent.genome import read_genome
 from agent.review.facts import Facts
-from agent.run.config import cache_folder, load
+from agent.run.config import cache_folder
+from agent.run.config_sources import load
 from sandbox import SandboxUnavailable
 
 TEMPLATE = "own_task"
@@ -17,7 +18,7 @@ TEMPLATE = "own_task"
 
 
 def create(folder: Path) -> str:
-    """Copies the template into `folder` and returns what to do next. Raises UserError if the folder is not empty."""
+    """Copy the template into `folder` and return what to do next. Raises UserError if the folder is not empty."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} is there already: name a folder that does not exist or is empty.")
     try:
@@ -29,7 +30,7 @@ def create(folder: Path) -> str:
 
 
 def check(seed: str) -> list[Facts]:
-    """Runs the checks; each with its name, whether it passed, and what it found.
+    """Run the checks; return each with its name, whether it passed, and what it found.
 
     Raises UserError for a seed without a task.py, MachineError if the sandbox cannot run.
     """

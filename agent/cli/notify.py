@@ -49,7 +49,7 @@ class Webhook:
         self._waiting = False
 
     def see(self, run: str, event: object) -> None:
-        """Posts once when no model answers any more; in the background, because the run goes on."""
+        """Post once when no model answers any more; in the background, because the run goes on."""
         if isinstance(event, CoolDownEnded):
             self._waiting = False
         elif isinstance(event, CoolDownStarted) and event.alone and not self._waiting:
@@ -58,7 +58,7 @@ class Webhook:
             threading.Thread(target=self.post, args=(message,), daemon=True).start()
 
     def post(self, message: Mapping[str, Any]) -> None:
-        """Sends one message; if that fails, prints why, without the address."""
+        """Send one message; if that fails, print why, without the address."""
         problems = ["no answer in time"]
         sender = threading.Thread(target=self._send, args=(message, problems), daemon=True)
         sender.start()
@@ -67,10 +67,10 @@ class Webhook:
             self._print_line(f"The notification could not be delivered: {problems[0]}.")
 
     def _send(self, message: Mapping[str, Any], problems: list[str]) -> None:
-        """Empties `problems` if the message was taken, else replaces the one in it."""
+        """Empty `problems` if the message was accepted, else put the reason into it."""
         import httpx
 
-        logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every address as information
+        logging.getLogger("httpx").setLevel(logging.WARNING)  # at INFO it logs every address
         headers = {"Content-Type": "application/json", "User-Agent": "guided-evolution"}
         try:
             # Through the proxies of the environment, as calls to models go. The body of the reply is not read.
@@ -82,7 +82,7 @@ class Webhook:
                     problems.clear()
                 else:
                     problems[0] = f"status {response.status_code}"
-        except Exception as error:  # nothing that goes wrong here is worth a run
+        except Exception as error:  # no error here may end the run
             problems[0] = type(_first_cause(error)).__name__
 
 
@@ -107,7 +107,7 @@ class FinishCommand:
         self._print_line = print_line
 
     def run(self, folder: Path, message: Mapping[str, Any], seconds: float = _COMMAND_SECONDS) -> None:
-        """Passes the message on standard input. Kills the program and all that it started after `seconds` or on a signal."""
+        """Run the program with the message on standard input. Kill it and its child processes after `seconds` or on a signal."""
         facts = {"EVOLVE_RUN": str(folder.resolve()), "EVOLVE_STATE": message["state"], "EVOLVE_EXIT_CODE": message["exit_code"]}
         environment = {**os.environ, **{name: str(value) for name, value in facts.items()}}
         try:
@@ -136,7 +136,7 @@ class FinishCommand:
 
 @dataclass(frozen=True)
 class Notifications:
-    """What the user asked for; nothing by default."""
+    """The notifications that the user asked for; none by default."""
 
     webhook: Webhook | None = None
     command: FinishCommand | None = None
@@ -150,12 +150,12 @@ class Notifications:
         )
 
     def see(self, run: str, event: object) -> None:
-        """An event of the run."""
+        """Pass on an event of the run."""
         if self.webhook:
             self.webhook.see(run, event)
 
     def finish(self, folder: Path, status: Mapping[str, Any], exit_code: int) -> None:
-        """The run has ended: posts the final message, then starts the command. Returns when both are done."""
+        """Post the final message, then run the command. Called when the run has ended; returns when both are done."""
         message = final_message(status, exit_code)
         if self.webhook:
             self.webhook.post(message)
@@ -164,7 +164,7 @@ class Notifications:
 
 
 def final_message(status: Mapping[str, Any], exit_code: int) -> dict[str, Any]:
-    """What both are given, from the run's `status`."""
+    """The message for the webhook and the command, from the run's `status`."""
     front = [{"id": member["id"], "fitness": member["fitness"]} for member in status["front"][:_FRONT]]
     spend = {key: status["spend"][key] for key in ("usd", "llm_calls", "seconds")}
     return {
@@ -178,7 +178,7 @@ def final_message(status: Mapping[str, Any], exit_code: int) -> dict[str, Any]:
 
 
 def _message(run: str, state: str, reason: str) -> dict[str, Any]:
-    """`text` and `content` are what chat programs show."""
-    shown = redact(reason, environment_secrets())[:_REASON]
-    line = f"evolve {run}: {state}" + (f" ({shown})" if shown else "")
-    return {"run": run, "state": state, "reason": shown, "text": line, "content": line}
+    """A message. Chat programs show its `text` or `content`."""
+    safe_reason = redact(reason, environment_secrets())[:_REASON]
+    line = f"evolve {run}: {state}" + (f" ({safe_reason})" if safe_reason else "")
+    return {"run": run, "state": state, "reason": safe_reason, "text": line, "content": line}

@@ -1,4 +1,4 @@
-"""Opens runs for the commands that read them."""
+"""Open runs for the commands that read them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import gc
 from contextlib import closing
 from pathlib import Path
 
-from agent.core.errors import UserError
 from agent.journal.store import Journal
 from agent.review.facts import Facts
 from agent.review.status import status
@@ -14,17 +13,16 @@ from agent.run.folder import RunFolder, is_locked
 
 
 def find_run(path: Path) -> RunFolder:
-    """Raises UserError if there is no run at `path`."""
+    """Return the folder of the run at `path`. Raises UserError if there is none."""
     folder = RunFolder(path)
-    if not folder.journal.is_file():
-        raise UserError(f"{path} holds no run: there is no {folder.journal.name} in it.")
+    folder.check_exists()
     return folder
 
 
 def open_journal(folder: RunFolder) -> closing[Journal]:
-    """The run's journal to read from, for a process that ends once it has shown what it read.
+    """Open the run's journal to read from, for a process that ends after it has shown what it read.
 
-    Turns garbage collection off: nothing that is read becomes garbage before, and looking for it takes a quarter of the time.
+    Turns garbage collection off: it would take a quarter of the time, and find nothing before the process ends.
     """
     gc.disable()
     return closing(Journal(folder.journal, read_only=True))
@@ -37,7 +35,7 @@ def read_status(folder: RunFolder) -> Facts:
 
 
 def save_report(folder: RunFolder) -> None:
-    """Writes the report's two files into the run folder. Raises OSError or MachineError."""
+    """Write the report's two files into the run folder. Raises OSError or MachineError."""
     from agent.review.report import write_report
 
     with closing(Journal(folder.journal, read_only=True)) as journal:

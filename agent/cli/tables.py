@@ -1,4 +1,4 @@
-"""Prints the facts of runs as text and tables for a reader.
+"""Print the facts of runs as text and tables.
 
 Text of candidates and models (reasons, logs, answers) is hostile: it is shown as plain text, never as markup.
 """
@@ -12,14 +12,14 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from agent.cli.console import fitness_text, one_line, slots_text, stdout_console
-from agent.core.text import clean, format_number
+from agent.cli.console import fitness_text, slots_text, stdout_console
+from agent.core.text import clean, format_number, one_line
 from agent.population.candidate import SEED_ID
 from agent.review.facts import Facts, format_changes, format_distance, format_price, luck_lines, seed_value
 from agent.review.learning import ARM_KINDS
 
 _SCREEN = 24
-"""Lines, where the height of the screen is not known."""
+"""Lines of a screen whose height is not known."""
 _BELOW_LINES = 7
 """Lines of a status beside its first ones: the front's title, head and caption, worth, luck, and the prompt below."""
 _LOG = 2000
@@ -28,7 +28,7 @@ _VERDICT_STYLES = {"helped": "green", "hurt": "red", "failed": "yellow"}
 
 
 def print_status(status: Facts) -> None:
-    """One screen: state, forecast, counts, spend, front."""
+    """Print one screen: state, forecast, counts, spend, front."""
     console = stdout_console()
     lines = _status_lines(status)
     for line in lines:
@@ -63,7 +63,7 @@ def _status_lines(status: Facts) -> list[Text]:
 
 
 def print_run(candidates: Sequence[Facts], status: Facts) -> None:
-    """Every candidate in a line, those on the front marked, and the front with what each member was meant to do."""
+    """Print a line for each candidate, those on the front marked, and the front with the intention of each member."""
     console = stdout_console()
     on_front = {member["id"] for member in status["front"]}
     rows = [("", "id", "gen", "parents", "operator", "block", "directive", "role", "outcome")]
@@ -72,7 +72,7 @@ def print_run(candidates: Sequence[Facts], status: Facts) -> None:
         mark, parents = "*" if one["id"] in on_front else "", ",".join(one["parents"])
         recipe = one["operator"], one["block"], one["directive"] or "", one["role"] or ""
         rows.append((mark, one["id"], str(one["generation"]), parents, *recipe, one_line(outcome)))
-    # By hand: a table of ten thousand rows would take rich many seconds.
+    # Without rich: it would take many seconds for a table of ten thousand rows.
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [(row[0], "  ".join(map(str.ljust, row, widths)).rstrip()) for row in rows]
     if console.is_terminal:
@@ -85,7 +85,7 @@ def print_run(candidates: Sequence[Facts], status: Facts) -> None:
 
 
 def print_candidate(candidate: Facts, status: Facts) -> None:
-    """Everything about one candidate: what was asked, answered, changed and measured."""
+    """Print everything about one candidate: prompt, answer, change and measurements."""
     console = stdout_console()
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     recipe = ("branch", "parents", "operator", "block", "role", "directive", "elite", "model", "temperature")
@@ -125,9 +125,9 @@ def _evidence_text(evidence: Facts) -> str:
 
 
 def print_lessons(lessons: Sequence[Facts], status: Facts) -> None:
-    """A few lines for each; changes in sigmas of the noise where there is noise, else in percent of the seed's value.
+    """Print a few lines for each lesson; changes in sigmas of the noise, or without noise in percent of the seed's value.
 
-    Credit: how candidates whose prompts showed the lesson fared against the average candidate, in sigmas, summed and fading.
+    Credit: how candidates whose prompts showed the lesson did against the average, in sigmas, summed and fading.
     """
     console = stdout_console()
     for lesson in lessons:
@@ -154,7 +154,7 @@ def _lesson_text(lesson: Facts) -> str:
 
 
 def print_arms(arms: Facts) -> None:
-    """A table for each kind of arm."""
+    """Print a table for each kind of arm."""
     console = stdout_console()
     columns = ("candidates", "valid first answers", "trained", "helped", "on the front", "USD", "hours of evaluation")
     for kind in ARM_KINDS:
@@ -169,7 +169,7 @@ def print_arms(arms: Facts) -> None:
 
 
 def print_comparison(comparison: Facts) -> None:
-    """A line for each run, and how it grew in steps of a tenth."""
+    """Print a line for each run, and its hypervolume in ten steps."""
     console = stdout_console()
     equal = comparison["equal"]
     columns = ("trained", "USD", "worth", f"after {equal['trained']} trained", f"after {equal['usd']:.3f} USD")
@@ -189,7 +189,7 @@ def print_comparison(comparison: Facts) -> None:
 
 
 def print_diff(text: str) -> None:
-    """In colours on a terminal; else as it is, so that `git apply` reads it."""
+    """Print a diff: in colours on a terminal, else unchanged, so that `git apply` can read it."""
     if sys.stdout.isatty():
         stdout_console().print(Syntax(text, "diff", background_color="default", word_wrap=True))
     else:
@@ -197,14 +197,14 @@ def print_diff(text: str) -> None:
 
 
 def print_doctor(lines: Iterable[str]) -> None:
-    """Headings stand at the margin."""
+    """Print lines; those at the margin are headings."""
     console = stdout_console()
     for line in lines:
         console.print(Text(line, "" if line.startswith(" ") else "bold"), soft_wrap=True)
 
 
 def print_checks(checks: Sequence[Facts]) -> None:
-    """A line for each check; what it found is the text of a task's author or of a candidate."""
+    """Print a line for each check. What it found may be hostile text of a candidate."""
     console = stdout_console()
     for check in checks:
         word, style = ("ok    ", "green") if check["passed"] else ("FAILED", "bold red")
@@ -212,19 +212,19 @@ def print_checks(checks: Sequence[Facts]) -> None:
 
 
 def _front_table(status: Facts, most: int | None = None) -> Table:
-    """`most`: how many rows there is room for; None for any number."""
+    """The front and the seed as a table. `most`: how many rows fit; None for any number."""
     table = Table(title="front", title_justify="left", box=None, padding=(0, 2, 0, 0), expand=True)
     names = list(status["objectives"])
     for column in ("id", *names, "branch"):
         mark = " (self-reported)" if column in status["self_reported"] else ""
         table.add_column(f"{column}{mark}", justify="right" if column in names else "left", no_wrap=True)
-    table.add_column("last intention", no_wrap=True, overflow="ellipsis", ratio=1)  # takes the width that is left
+    table.add_column("last intention", no_wrap=True, overflow="ellipsis", ratio=1)  # takes the remaining width
     rows = [(member["id"], member["fitness"], member["branch"], member["intention"]) for member in status["front"]]
     if status["seed"]["fitness"] and all(id != SEED_ID for id, *_ in rows):
         rows.append((SEED_ID, status["seed"]["fitness"], "(where it began)", ""))
     if most is not None and len(rows) > most:
         table.caption, table.caption_justify = f"and {len(rows) - most} more: evolve show", "left"
-        rows = [*rows[: most - 1], rows[-1]]  # the last is the seed, unless it is on the front: what others are compared with
+        rows = [*rows[: most - 1], rows[-1]]  # the last row is the seed, unless it is on the front
     for id, fitness, branch, intention in rows:
         distances = {name: f" {format_distance(status, name, fitness[name])}" if id != SEED_ID else "" for name in names}
         values = (format_number(fitness[name]) + distance for name, distance in distances.items())

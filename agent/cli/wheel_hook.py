@@ -1,7 +1,7 @@
-"""Used while a wheel is built, see `pyproject.toml`: puts the file that starts `evolve` at the top of the package.
+"""Used while a wheel is built, see `pyproject.toml`: put the file that starts `evolve` at the top of the package.
 
-A table in `pyproject.toml` cannot say so: what it forces into a wheel goes into an editable installation too, as a copy, and
-the copy would be imported instead of the clone's file.
+A table in `pyproject.toml` cannot do this: its files go into an editable installation too, as copies, and the copy would be
+imported instead of the clone's file.
 """
 
 from __future__ import annotations

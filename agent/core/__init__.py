@@ -1,1 +1,1 @@
-"""What every other room may use: errors, objectives, text that is safe to show, the places of shipped files."""
+"""What every other room may use: errors, objectives, text that is safe to show, and where the shipped files are."""

@@ -1,13 +1,13 @@
-"""The errors that are raised. A candidate's fault is none of them: it is a `Failure` value."""
+"""The exceptions of this project. A candidate's fault is not an exception: it is a `Failure` value."""
 
 
 class UserError(Exception):
-    """The user's mistake: one sentence with the place and the remedy, before anything is spent (exit code 2)."""
+    """The user made a mistake. The message says where and how to correct it; raised before anything is spent (exit code 2)."""
 
 
 class Halted(Exception):
-    """Work that was asked for and not started, or not finished: it is left for a resume."""
+    """Requested work was not started, or not finished, because the run is ending. A resume does it later."""
 
 
 class MachineError(Exception):
-    """The machine's fault (provider, git, disk): the run stops and can be resumed (exit code 1)."""
+    """Something outside the program failed (provider, git, disk). The run stops and can be resumed (exit code 1)."""

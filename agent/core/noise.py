@@ -76,7 +76,7 @@ class Noise:
         """Where the noise was not measured, every change counts as one."""
         return cls({o.name: 0.0 for o in objectives}, {o.name: seed[o.name] for o in objectives}, trainings=1)
 
-    def seed_mean(self, seed: Fitness) -> Fitness:
+    def mean_of_seed(self, seed: Fitness) -> Fitness:
         """What changes are counted from: the seed's mean where it varies, since its one training may have been lucky."""
         return Fitness({name: self.reference[name] if self.sigma.get(name) else value for name, value in seed.values.items()})
 

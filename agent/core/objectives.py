@@ -20,10 +20,10 @@ class Objective:
     name: str
     direction: Direction
     reported: str = ""
-    """Why its values are only the candidate's own word; empty for what is measured outside."""
+    """Why the values are only what the candidate itself reports; empty if they are measured outside of its code."""
 
     def better(self, a: float, b: float) -> bool:
-        """Is value `a` strictly better than value `b`?"""
+        """Whether value `a` is strictly better than value `b`."""
         return a > b if self.direction == "max" else a < b
 
 
@@ -64,7 +64,7 @@ class Fitness:
         return hash(tuple(sorted(self.values.items())))
 
     def minimised(self, objectives: Sequence[Objective]) -> tuple[float, ...]:
-        """The values as costs: every component is to be made small."""
+        """The values as costs, in the order of the objectives: smaller is better in every component."""
         return tuple(-self[o.name] if o.direction == "max" else self[o.name] for o in objectives)
 
     def dominates(self, other: Fitness, objectives: Sequence[Objective]) -> bool:

@@ -19,12 +19,12 @@ class RunningMean:
 
     @property
     def known(self) -> bool:
-        """Was any value added?"""
+        """Whether any value was added."""
         return self.count > 0
 
     @property
     def upper(self) -> float:
-        """What nearly all values are below: the mean plus twice their mean distance from it."""
+        """A bound that nearly all values are below: the mean plus twice the mean distance of the values from it."""
         return self.value + 2 * self._deviation
 
     def add(self, value: float) -> None:

@@ -1,9 +1,10 @@
-"""Text that nobody has read, made fit for prompts, terminals and pages; and numbers as text."""
+"""Make hostile text safe for prompts, terminals and pages; format numbers."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 
 _ESCAPE_CODE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\))")
 """Colours, cursor movements (CSI) and window titles (OSC) of a terminal."""
@@ -27,12 +28,18 @@ def one_line(text: str, limit: int | None = None) -> str:
     """Hostile text as one line without control characters, of at most `limit` characters; a line that was cut ends with dots."""
     if limit is None:
         return " ".join(clean(text).split())
-    return _shortened(one_line(text[: 8 * limit]), limit)  # the text may be endless: what is far beyond the limit is not read
+    return _shortened(one_line(text[: 8 * limit]), limit)  # the text may be very long: cut it first
 
 
 def format_number(value: float) -> str:
     """Four significant digits; from a thousand on a whole number with separators: `0.9352`, `518,126`."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def list_names(names: Sequence[str], most: int = 4) -> str:
+    """The names in a line that stays short: `A, B, C, D and 3 more`."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def clean(text: str) -> str:

@@ -1,10 +1,10 @@
 """Source text as named blocks: reading, analysing, comparing and editing programs. The only room that imports libcst."""
 
 from agent.genome.analysis import ENTRY_POINTS, StatementFacts, analyse_statements, bound_names, line_span, parse
-from agent.genome.difference import changed_blocks, diff, same_meaning
+from agent.genome.difference import changed_blocks, diff, line_opcodes, same_meaning
 from agent.genome.editor import Editor
 from agent.genome.extraction import Violations, extract_code
-from agent.genome.genome import Block, Genome, read_genome
+from agent.genome.genome import Block, Genome, bare_name, read_genome
 from agent.genome.outline import block_signature, call_sites, signatures
 
 __all__ = [
@@ -15,12 +15,14 @@ __all__ = [
     "StatementFacts",
     "Violations",
     "analyse_statements",
+    "bare_name",
     "block_signature",
     "bound_names",
     "call_sites",
     "changed_blocks",
     "diff",
     "extract_code",
+    "line_opcodes",
     "line_span",
     "parse",
     "read_genome",

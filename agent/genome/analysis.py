@@ -58,14 +58,14 @@ class StatementFacts:
 @lru_cache(maxsize=1024)
 def analyse_statements(text: str) -> tuple[StatementFacts, ...]:
     """Analyse each top-level statement of a file, in order. Raises what `parse` raises."""
-    # CPython ends a line at each of the three; no other character does.
+    # CPython ends a line at \r\n, \r and \n, and at no other character.
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     nodes = parse("\n".join(lines)).body
     spans = [line_span(node) for node in nodes]
     facts = []
-    for place, (node, (first, last)) in enumerate(zip(nodes, spans, strict=True)):
-        shares_above = place > 0 and spans[place - 1][1] >= first
-        shares_below = place + 1 < len(spans) and spans[place + 1][0] <= last
+    for index, (node, (first, last)) in enumerate(zip(nodes, spans, strict=True)):
+        shares_above = index > 0 and spans[index - 1][1] >= first
+        shares_below = index + 1 < len(spans) and spans[index + 1][0] <= last
         if shares_above or shares_below:  # two statements on one line cannot be cut apart by lines
             facts.append(_analyse(copy.deepcopy(node)))
         else:
@@ -146,6 +146,11 @@ def is_plain_assignment(statement: ast.stmt) -> bool:
     return not any(isinstance(n, ast.Attribute | ast.Subscript) and isinstance(n.ctx, ast.Store) for n in ast.walk(statement))
 
 
+def is_replaceable(statement: ast.stmt) -> bool:
+    """Whether an answer may replace the statement by one that binds the same names: a definition or a plain assignment."""
+    return isinstance(statement, DEFINITIONS) or is_plain_assignment(statement)
+
+
 def mentioned_names(statement: ast.stmt) -> set[str]:
     """All names by which a statement may refer to something: names, attributes, imports and strings; its own included."""
     names = {statement.name} if isinstance(statement, DEFINITIONS) else set()
@@ -219,4 +224,4 @@ def reachable_names(
 
 
 DOCSTRING_MEANING = meanings("pass")[0]
-"""The meaning of a module's docstring, which is that of `pass`."""
+"""The meaning of a module's docstring: the same as that of `pass`."""

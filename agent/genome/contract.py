@@ -20,7 +20,7 @@ _Function = ast.FunctionDef | ast.AsyncFunctionDef
 _Import = ast.Import | ast.ImportFrom
 
 _ENTRY_POINT_ARGUMENTS = dict.fromkeys(ENTRY_POINTS, 2)
-"""How many arguments image classification gives to each of its entry points."""
+"""How many arguments image classification passes to each of its entry points."""
 
 
 def contract_violations(
@@ -73,7 +73,7 @@ def _unchanged_statements(
 def _signature_violations(
     old: _Definition, new: _Definition, unchanged: Sequence[ast.stmt], *, asked_for: bool, entry_point: bool
 ) -> list[str]:
-    """What the new version of one block changes although somebody relies on it."""
+    """What the new version of one block changes although other code relies on it."""
     users = [] if asked_for else [node for node in unchanged if _refers_to(node, old.name)]
     if not (asked_for or users or entry_point):
         return []

@@ -10,6 +10,9 @@ from agent.genome.genome import Block, Genome
 
 _CONTEXT_LINES = 3
 
+Opcode = tuple[str, int, int, int, int]
+"""(tag, start and stop in the old lines, start and stop in the new lines), as `difflib` has it."""
+
 
 def same_meaning(a: Block, b: Block) -> bool:
     """Whether two blocks differ at most in comments, docstrings and spacing."""
@@ -39,36 +42,42 @@ def diff(old: Genome, new: Genome) -> str:
 def _unified_diff(before: Sequence[str], after: Sequence[str], path: str) -> Iterator[str]:
     """Yield the lines of one file's diff, each with its end.
 
-    `difflib.unified_diff` would do but for two things: it is slow on long files that are nearly equal, and it does not
-    mark a last line without a line end as git does.
+    `difflib.unified_diff` is not used: it is slow on long files that are nearly equal, and it does not mark a last line
+    without a line end as git does.
     """
     header = f"--- a/{path}\n+++ b/{path}\n"
     for group in _opcode_groups(before, after):
         first, last = group[0], group[-1]
         yield f"{header}@@ -{_line_range(first[1], last[2])} +{_line_range(first[3], last[4])} @@\n"
         header = ""
-        for tag, i, j, k, m in group:
+        for tag, old_start, old_stop, new_start, new_stop in group:
             if tag == "equal":
-                yield from (_marked_line(" ", line) for line in before[i:j])
+                yield from (_marked_line(" ", line) for line in before[old_start:old_stop])
             else:
-                yield from (_marked_line("-", line) for line in before[i:j])
-                yield from (_marked_line("+", line) for line in after[k:m])
+                yield from (_marked_line("-", line) for line in before[old_start:old_stop])
+                yield from (_marked_line("+", line) for line in after[new_start:new_stop])
 
 
-def _opcode_groups(before: Sequence[str], after: Sequence[str]) -> Iterator[list[tuple[str, int, int, int, int]]]:
-    """What `SequenceMatcher.get_grouped_opcodes` returns, comparing only the lines between an equal head and an equal tail."""
+def _opcode_groups(before: Sequence[str], after: Sequence[str]) -> Iterator[list[Opcode]]:
+    """What `SequenceMatcher.get_grouped_opcodes` returns for these lines."""
+    matcher = difflib.SequenceMatcher()
+    matcher.opcodes = line_opcodes(before, after)  # type: ignore[attr-defined]
+    return iter(matcher.get_grouped_opcodes(_CONTEXT_LINES))
+
+
+def line_opcodes(before: Sequence[str], after: Sequence[str]) -> list[Opcode]:
+    """What `SequenceMatcher.get_opcodes` returns, but only the lines between an equal head and an equal tail are compared."""
     shorter = min(len(before), len(after))
     head = next((n for n in range(shorter) if before[n] != after[n]), shorter)
     tail = next((n for n in range(shorter - head) if before[-1 - n] != after[-1 - n]), shorter - head)
     end_before, end_after = len(before) - tail, len(after) - tail
     matcher = difflib.SequenceMatcher(None, before[head:end_before], after[head:end_after])
-    middle = [(tag, i + head, j + head, k + head, m + head) for tag, i, j, k, m in matcher.get_opcodes()]
-    matcher.opcodes = [  # type: ignore[attr-defined]
+    middle: list[Opcode] = [(tag, i + head, j + head, k + head, m + head) for tag, i, j, k, m in matcher.get_opcodes()]
+    return [
         *([("equal", 0, head, 0, head)] if head else []),
         *middle,
         *([("equal", end_before, len(before), end_after, len(after))] if tail else []),
     ]
-    return iter(matcher.get_grouped_opcodes(_CONTEXT_LINES))
 
 
 def _line_range(start: int, stop: int) -> str:

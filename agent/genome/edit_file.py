@@ -19,7 +19,7 @@ from agent.genome.analysis import (
     bound_names,
     comment_start,
     import_time_names,
-    is_plain_assignment,
+    is_replaceable,
     line_span,
     meanings,
     parse,
@@ -49,7 +49,7 @@ _COMMON_IMPORTS = {
     "nn": "from torch import nn",
     "F": "import torch.nn.functional as F",
 }
-"""Imports that answers often forget, by the name that can mean nothing else."""
+"""Imports that answers often forget, each under the name that it binds. These names can mean nothing else."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +74,7 @@ def edit_file(
     change the program's constants. Statements that repeat existing ones are ignored. Both texts must have passed
     `compile_error`. `entry_points`: names of the functions that the task calls.
     """
-    existing = {name: node for node in parse(source).body if _is_replaceable(node) for name in bound_names(node)}
+    existing = {name: node for node in parse(source).body if is_replaceable(node) for name in bound_names(node)}
     defined = {name for statement in answer if isinstance(statement, Definition) for name in names_of(statement)}
     reasons = [f"The answer does not define `{name}`." for name in names if not free and name not in defined]
     statements, refused = _relevant(source, [] if free else names, answer)
@@ -92,10 +92,6 @@ def edit_file(
     if reasons:
         return Violations(tuple(dict.fromkeys(reasons)))
     return _splice(source, edits, _new_imports(source, answer, edits, every=not free))
-
-
-def _is_replaceable(node: ast.stmt) -> bool:
-    return isinstance(node, DEFINITIONS) or is_plain_assignment(node)
 
 
 def _relevant(
@@ -118,7 +114,7 @@ def _relevant(
         else:
             reasons.append(f"Top-level code with side effects is not allowed: `{first_line(statement)}`.")
     last = {s.name.value if isinstance(s, Definition) else meaning_of(s): s for s in statements}
-    kept = {id(statement) for statement in last.values()}  # of repeated definitions and values, the last one
+    kept = {id(statement) for statement in last.values()}  # if a definition or value is repeated, the last one counts
     return [statement for statement in statements if id(statement) in kept], reasons
 
 
@@ -165,7 +161,7 @@ def _new_imports(
     """
     body = parse(source).body
     present = set[str]().union(*(import_bindings(node) for node in body if isinstance(node, ast.Import | ast.ImportFrom)))
-    own = {name for node in body if _is_replaceable(node) for name in bound_names(node)}
+    own = {name for node in body if is_replaceable(node) for name in bound_names(node)}
     own = own.union(*(names_of(edit.statement) for edit in edits))
     read = set[str]().union(*(read_names(edit.statement) for edit in edits))
     imports: list[cst.BaseStatement] = []
@@ -196,8 +192,8 @@ _IMPORT, _BELOW, _ABOVE, _REPLACEMENT = range(4)
 def _splice(source: str, edits: Sequence[_Edit], imports: Sequence[cst.BaseStatement]) -> str:
     """Return the file's text with the edits made and the imports added below its own.
 
-    A new statement is put above the next statement of the answer that has a place in the file, else below the last one
-    that has; but never above what it reads on import.
+    A new statement is put above the next statement of the answer that has a place in the file, else below the previous one
+    that has a place; but never above a statement that it needs on import.
     """
     lines, tree = source_lines(source), parse(source)
     pieces: defaultdict[_Place, str] = defaultdict(str)

@@ -15,6 +15,7 @@ from agent.genome.analysis import (
     bound_names,
     comment_start,
     is_plain_assignment,
+    is_replaceable,
     line_span,
     mentioned_names,
     parse,
@@ -24,6 +25,7 @@ from agent.genome.analysis import (
 from agent.genome.contract import contract_violations
 from agent.genome.edit_file import edit_file
 from agent.genome.extraction import Violations, compile_error, extract_code
+from agent.genome.genome import bare_name, block_name
 from agent.genome.statements import is_import, names_of, read_names
 
 Files = dict[str, str]
@@ -38,17 +40,13 @@ def edit_program(
     `names`: the blocks that were asked for, all of them in one file. If empty, all blocks that are not frozen may change.
     `frozen`, `entry_points`: see `Genome`.
     """
-    code, all_code = extract_code(answer, _without_paths(names)), extract_code(answer)
+    code, all_code = extract_code(answer, [*map(bare_name, names)]), extract_code(answer)
     edited = _apply_code(files, names, code, frozen, entry_points)
     if isinstance(edited, Violations) and not isinstance(code, Violations) and all_code != code:
-        # A helper in a fence of its own is a slip of form, and the reasons would not say that it was not read.
+        # A helper in a separate fence is only a slip of form, and the reasons would not say that the fence was ignored.
         second_try = _apply_code(files, names, all_code, frozen, entry_points)
         return edited if isinstance(second_try, Violations) else second_try
     return edited
-
-
-def _without_paths(names: Sequence[str]) -> list[str]:
-    return [name.rpartition(":")[2] for name in names]
 
 
 def _apply_code(
@@ -69,7 +67,7 @@ def _apply_code(
         if reason := _lack_of_effect(files, edited, pruned):
             return Violations((reason,), "answer")
         edited = pruned
-    if reasons := contract_violations(files, edited, _without_paths(names), entry_points):
+    if reasons := contract_violations(files, edited, [*map(bare_name, names)], entry_points):
         return Violations(reasons)
     return edited
 
@@ -79,7 +77,7 @@ def _edit_named(
 ) -> Files | Violations:
     """Replace the blocks that were asked for."""
     path = names[0].rpartition(":")[0] or next(iter(files))
-    edited = edit_file(files[path], _without_paths(names), module.body, entry_points)
+    edited = edit_file(files[path], [*map(bare_name, names)], module.body, entry_points)
     return edited if isinstance(edited, Violations) else {**files, path: edited}
 
 
@@ -93,18 +91,13 @@ def _edit_any(
     edited = dict(files)
     reasons: list[str] = []
     for path, statements in by_file.items():
-        names = [name for name in _definitions(files[path]) if _block_name(path, name, files) not in frozen]
+        names = [name for name in _definitions(files[path]) if block_name(path, name, len(files) > 1) not in frozen]
         text = edit_file(files[path], names, statements, entry_points, free=True)
         if isinstance(text, Violations):
             reasons += text.reasons
         else:
             edited[path] = text
     return Violations(tuple(reasons)) if reasons else edited
-
-
-def _block_name(path: str, name: str, files: Collection[str]) -> str:
-    """The name of a block as `Block.name` has it."""
-    return f"{path}:{name}" if len(files) > 1 else name
 
 
 def _definitions(text: str) -> list[str]:
@@ -114,8 +107,8 @@ def _definitions(text: str) -> list[str]:
 def _lack_of_effect(before: Files, edited: Files, pruned: Files) -> str:
     """Why an answer would not have the effect it is meant to have; empty if it would. `pruned`: `edited` without unused code.
 
-    An unused new function is dropped without a word, as long as something else changes; an unused new class is refused,
-    since the answer must be about it.
+    An unused new function is dropped silently as long as something else changes; an unused new class is refused, because it
+    must be the point of the answer.
     """
     unused = []
     for path, text in edited.items():
@@ -127,7 +120,7 @@ def _lack_of_effect(before: Files, edited: Files, pruned: Files) -> str:
     return "The answer changes nothing: every definition in it stands in the program already." if pruned == before else ""
 
 
-# Which file a statement of the answer belongs to.
+# Find the file that each statement of the answer belongs to.
 
 
 def _statements_by_file(files: Files, answer: cst.Module) -> dict[str, list[cst.BaseStatement]] | Violations:
@@ -153,11 +146,11 @@ def _statements_by_file(files: Files, answer: cst.Module) -> dict[str, list[cst.
 
 
 def _explicit_homes(files: Files, answer: cst.Module) -> dict[int, str] | Violations:
-    """The path of each statement, by its index, that names or path comments decide; or what they leave in doubt."""
+    """The path of each statement whose file is clear from its names or a path comment, by its index; or what is ambiguous."""
     owners: dict[str, list[str]] = {}
     for path, text in files.items():
         for node in parse(text).body:
-            if isinstance(node, DEFINITIONS) or is_plain_assignment(node):
+            if is_replaceable(node):
                 for name in bound_names(node):
                     owners.setdefault(name, []).append(path)
     reasons: list[str] = []
@@ -181,7 +174,7 @@ def _explicit_homes(files: Files, answer: cst.Module) -> dict[int, str] | Violat
 def _home_of_first_user(
     files: Files, body: Sequence[cst.BaseStatement], home: Mapping[int, str], number: int
 ) -> str:
-    """The file of the first statement that reads a new name, if need be through other new names."""
+    """The file of the first statement that reads a new name, directly or through other new names."""
     queue, visited = [number], {number}
     while queue:
         names = names_of(body[queue.pop(0)])
@@ -208,7 +201,7 @@ def _without_path_comments(statement: cst.BaseStatement, files: Files) -> cst.Ba
     return statement.with_changes(leading_lines=[line for line in _lines_above(statement) if not _path_in_comment(line, files)])
 
 
-# What the edit left unused.
+# Remove what the edit left unused.
 
 
 def _prune(before: Files, after: Files, frozen: Collection[str], entry_points: Collection[str]) -> Files:
@@ -228,7 +221,7 @@ def _prune(before: Files, after: Files, frozen: Collection[str], entry_points: C
     unused = []
     for path, node in body:
         names = bound_names(node)
-        fixed = {_block_name(path, name, after) for name in names} & set(frozen) or names & set(entry_points)
+        fixed = {block_name(path, name, len(after) > 1) for name in names} & set(frozen) or names & set(entry_points)
         removable = (isinstance(node, DEFINITIONS) and not node.decorator_list) or is_plain_assignment(node)
         by_this_edit = names & was_reachable or not names & old_names
         if removable and not fixed and not names & reachable and by_this_edit:

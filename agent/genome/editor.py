@@ -18,7 +18,7 @@ from agent.genome.extraction import Violations, answer_too_long
 from agent.genome.genome import Block, Genome
 
 _START_SECONDS = 120
-"""Within which a process must be ready. It loads libcst first, and the machine may be busy."""
+"""A process must be ready within this time. It loads libcst first, and the machine may be busy."""
 _START_ATTEMPTS = 3
 """How often to start a process that dies before it is ready."""
 _WAIT_PER_CPU_SECOND = 6
@@ -47,7 +47,7 @@ class Editor:
         """Return the genome with `blocks` replaced by what the answer defines, or why the answer cannot be used.
 
         Without `blocks` the answer may define any block that may evolve, and the program's constants: its definitions
-        replace those of the same name, new ones are added, and what nothing uses any more is dropped.
+        replace those of the same name, new ones are added, and definitions that nothing uses any more are dropped.
         Raises MachineError if no child process can be started.
         """
         if too_long := answer_too_long(answer):
@@ -71,9 +71,9 @@ class Editor:
         return _edited_genome(genome, reply)
 
     def _exchange(self, request: bytes) -> bytes | None:
-        """Send the request to an idle process; a second time if the process died, since something else may have killed it."""
+        """Send the request to an idle process, and once more if the process died: something else may have killed it."""
         seconds = _WAIT_PER_CPU_SECOND * self._seconds
-        process = self._idle.get()  # the one used last: others may never have to be started
+        process = self._idle.get()  # the one that was used last, so that no more processes are started than needed
         try:
             line = process.exchange(request, seconds)
             return process.exchange(request, seconds) if line == b"" else line
@@ -107,9 +107,9 @@ class _EditorProcess:
         self.process: subprocess.Popen[bytes] | None = None
 
     def exchange(self, request: bytes, seconds: float) -> bytes | None:
-        """Send a line and return the reply: empty if the process died, None if it took too long. Then it is stopped.
+        """Send a line and return the reply: empty if the process died, None if it took too long. The process is stopped then.
 
-        `seconds`: of waiting. The kernel kills the process earlier if it computes longer than the request allows.
+        `seconds`: how long to wait. The kernel kills the process earlier if it computes longer than the request allows.
         """
         if self.process is not None and self.process.poll() is not None:
             self.stop()  # it died between two edits, which is no fault of this answer
@@ -134,12 +134,12 @@ class _EditorProcess:
             process.wait()
             for stream in (process.stdin, process.stdout):
                 if stream is not None:
-                    with contextlib.suppress(BrokenPipeError):  # what was still buffered for a dead process
+                    with contextlib.suppress(BrokenPipeError):  # a request was still buffered for a dead process
                         stream.close()
 
 
 def _read_line(stream: IO[bytes], seconds: float) -> bytes | None:
-    """Read a line: empty at the end of the stream, None after so many seconds without a byte.
+    """Read a line: empty at the end of the stream, None after `seconds` without a byte.
 
     A reply is written in one piece, when all the work is done.
     """

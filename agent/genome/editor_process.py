@@ -41,13 +41,13 @@ def _send(line: str) -> None:
 
 
 def _limit_cpu(seconds: float) -> None:
-    """Let the kernel kill this process after so many more seconds of computing: libcst may hang on hostile text."""
+    """Let the kernel kill this process after `seconds` more of computing: libcst may hang on hostile text."""
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
     resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(time.process_time() + seconds), hard))
 
 
 def _describe(files: Files, entry_points: frozenset[str]) -> dict[str, Any]:
-    """The edited files, with the properties of the genome that the parent would have to parse them for."""
+    """The edited files and the properties of their genome, so that the parent process need not parse the files again."""
     genome = Genome(files, entry_points=entry_points)
     blocks = [(block.name, block.file, block.kind, block.source, block.meanings) for block in genome.all_blocks]
     return {"files": files, "fingerprint": genome.fingerprint, "blocks": blocks, "live_names": sorted(genome.live_names)}

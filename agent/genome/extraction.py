@@ -10,7 +10,7 @@ from typing import Literal
 
 MAX_CHARACTERS = 200_000
 MAX_LINE = 2_000
-"""Characters of one line."""
+"""The most characters of one line."""
 
 _FENCE = re.compile(r"^[ ]{0,3}(?P<marks>`{3,}|~{3,})[ \t]*(?P<language>[\w+-]*)[^\n]*$", re.MULTILINE)
 _ANY_DEFINITION = re.compile(r"^(?:async\s+def|def|class)\s+\w|^\w+\s*(?::[^=\n]+)?=[^=]", re.MULTILINE)

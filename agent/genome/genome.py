@@ -88,7 +88,7 @@ class Genome:
     def live_names(self) -> frozenset[str]:
         """Names of all blocks reachable from an entry point or from code that runs on import; empty without entry points."""
         names = reachable_names(self.files.values(), self.entry_points)
-        return frozenset(block.name for block in self.all_blocks if block.name.rpartition(":")[2] in names)
+        return frozenset(block.name for block in self.all_blocks if bare_name(block.name) in names)
 
     @cached_property
     def live_blocks(self) -> tuple[Block, ...]:
@@ -101,10 +101,6 @@ class Genome:
             if block.name == name:
                 return block
         raise KeyError(name)
-
-    def with_files(self, files: Mapping[str, str]) -> Genome:
-        """The same genome with some files replaced."""
-        return self.with_same_rules({**self.files, **files})
 
     def with_same_rules(self, files: Mapping[str, str]) -> Genome:
         """A genome of other files with the same frozen blocks and entry points."""
@@ -126,6 +122,16 @@ class Genome:
             parts = "\0".join(meaning for meaning in meanings(text) if meaning != DOCSTRING_MEANING)
             digest.update(f"{path}\0{parts}\n".encode("utf-8", "replace"))
         return _FINGERPRINT_PREFIX + digest.hexdigest()
+
+
+def block_name(path: str, name: str, several: bool) -> str:
+    """The name of a block of the file `path`. `several`: whether the genome has several files, so that names need the path."""
+    return f"{path}:{name}" if several else name
+
+
+def bare_name(name: str) -> str:
+    """The name of a block as its code has it: `pkg/b.py:Net` -> `Net`."""
+    return name.rpartition(":")[2]
 
 
 def read_genome(folder: Path, files: Sequence[str], frozen: Iterable[str] = ()) -> Genome:
@@ -162,13 +168,13 @@ def _read_source(folder: Path, name: str) -> str:
 
 @lru_cache(maxsize=256)
 def _blocks(path: str, text: str, several: bool) -> tuple[Block, ...]:
-    """The blocks of one file. `several`: whether the genome has several files, so that names need the path."""
+    """The blocks of one file. `several`: see `block_name`."""
     lines = source_lines(text)
     blocks = []
     for node in parse(text).body:
         if isinstance(node, DEFINITIONS):
             first, last = line_span(node)
-            name = f"{path}:{node.name}" if several else node.name
+            name = block_name(path, node.name, several)
             kind: BlockKind = "class" if isinstance(node, ast.ClassDef) else "function"
             source = "".join(lines[comment_start(lines, first) - 1 : last])
             blocks.append(Block(name, path, kind, source))

@@ -1,4 +1,4 @@
-"""What a prompt shows of a program in place of its text: signatures, and the lines where a block is used."""
+"""What a prompt shows instead of a program's whole text: signatures, and the lines where a block is used."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Container
 from functools import lru_cache
 
 from agent.genome.analysis import DEFINITIONS, parse
-from agent.genome.genome import Block, Genome
+from agent.genome.genome import Block, Genome, bare_name, block_name
 
 
 def signatures(genome: Genome, without: Container[str] = ()) -> str:
@@ -18,8 +18,7 @@ def signatures(genome: Genome, without: Container[str] = ()) -> str:
         lines = [f"# {path}"] if several else []
         for node in parse(text).body:
             if isinstance(node, DEFINITIONS):
-                name = f"{path}:{node.name}" if several else node.name
-                if name not in without:
+                if block_name(path, node.name, several) not in without:
                     lines += _signature_lines(node, "")
             elif not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
                 lines.append(ast.unparse(node))
@@ -39,7 +38,7 @@ def call_sites(genome: Genome, name: str, without: Container[str] = (), limit: i
     `limit`: the most lines returned.
     """
     wanted = genome.block(name)
-    bare = name.rpartition(":")[2]
+    bare = bare_name(name)
     parts: list[str] = []
     for block in genome.all_blocks:
         if block == wanted or block.name in without:

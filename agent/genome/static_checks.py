@@ -21,7 +21,7 @@ _Function = ast.FunctionDef | ast.AsyncFunctionDef
 _IMPLICIT_NAMES = {*dir(builtins), "__file__", "__annotations__", "__module__", "__qualname__"}
 """Names that a module or the body of a class has without binding them."""
 _TOP_LEVEL = "the code at the top level"
-"""What a statement is called that binds no name."""
+"""How messages call a statement that binds no name."""
 
 
 def undefined_names(text: str) -> list[str]:
@@ -56,7 +56,7 @@ def imported_packages(text: str) -> frozenset[str]:
 
 
 def is_installed(package: str) -> bool:
-    """Whether a top-level package can be imported; found out without importing it."""
+    """Whether a top-level package can be imported; the package is not imported."""
     return package in sys.stdlib_module_names or importlib.util.find_spec(package) is not None
 
 

@@ -1,4 +1,4 @@
-"""Translate between the types of a run and what the journal stores: a kind, a key and a JSON value for each event.
+"""Translate between events and what the journal stores for each: a kind, a key and a JSON value.
 
 Kinds and JSON keys are the format of the file on disk. They never change, whatever the types in the code are called.
 """
@@ -42,11 +42,11 @@ from agent.population.candidate import SEED_ID, Candidate, Duplicate, Evidence, 
 Json = dict[str, Any]
 
 Row = tuple[float, str, str, Json]
-"""Of a journal: (time in seconds since the epoch, kind, key, data)."""
+"""A row of the journal: (time in seconds since the epoch, kind, key, data)."""
 
 
 def write_event(event: Event) -> tuple[str, str, Json]:
-    """(kind, key, data). Kind and key together identify an event: recorded twice, it is kept once."""
+    """Return (kind, key, data). Kind and key identify an event: an event that is recorded twice is kept once."""
     match event:
         case RunStarted():
             return "started", _moment(), _write_start(event)
@@ -193,7 +193,7 @@ def write_variant(variant: Variant) -> Json:
 
 
 def read_variant(data: Json, candidate: Candidate, like: Genome) -> Variant:
-    """`like`: a genome whose rules hold for all of its run."""
+    """`like`: a genome of the same run, from which frozen blocks and entry points are taken."""
     genome = like.with_precomputed(data["files"], data["fingerprint"])
     return Variant(candidate, genome, data.get("intention", ""), changed=tuple(data.get("changed", ())))
 
@@ -212,7 +212,7 @@ def write_outcome(outcome: Outcome) -> Json:
 
 
 def read_outcome(data: Json, candidate: Candidate, variant: Variant | None) -> Outcome:
-    """The end of a candidate; `variant`: its program, None if it never had one. Not for the seed: see `read_seed`."""
+    """How a candidate ended. `variant`: its program, None if it never had one. For the seed use `read_seed`."""
     match data["outcome"]:
         case "trained":
             assert variant is not None, f"{candidate.id} was trained but its sources are not in the journal"

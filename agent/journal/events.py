@@ -1,6 +1,6 @@
-"""What happens in a run: one frozen type for each kind of event. The journal lists them, and a resume reads them back.
+"""One frozen type for each kind of event in a run. The journal records events, and a resume reads them back.
 
-The names under which they stand in a journal file are fixed in `codec`; names in here may change, those may not.
+`codec` defines their names in a journal file, which must never change; the names in this module may change.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sandbox.tasks.common.job import Progress
 
 @dataclass(frozen=True)
 class RunStarted:
-    """A process begins to work on the run: the first one, or one that resumes it."""
+    """A process starts to work on the run: the first process, or one that resumes it."""
 
     config: Mapping[str, object]
     isolation: str
@@ -29,9 +29,9 @@ class RunStarted:
     devices: tuple[str, ...] = ()
     """One for each slot, such as `cpu` or `cuda:0`."""
     provenance: Mapping[str, str] = field(default_factory=dict)
-    """Digests and versions, by name, of what influences results beside the configuration: code, prompts, seed, libraries."""
+    """Digests and versions, by name, of what influences results besides the configuration: code, prompts, seed, libraries."""
     accepted: tuple[str, ...] = ()
-    """What has changed since the process before this one and was accepted by the user."""
+    """What has changed since the previous process, and the user has accepted; one line each."""
     until_restarted: bool = False
     """`limits.until` means the next such time after this start, not after the run's first start."""
 
@@ -48,7 +48,7 @@ class Asked:
     """A prompt is about to be sent. Recorded before the call, so that a resume knows of calls that were interrupted."""
 
     id: str
-    """Of the candidate, or of a question about the search itself."""
+    """The id of the candidate, or of a question about the search itself."""
     call: int
     """Number of the call for this id, from 0; repairs count as well."""
     model: str
@@ -125,7 +125,7 @@ class SeedRepeated:
 
 @dataclass(frozen=True)
 class Learned:
-    """A lesson was drawn from a settled candidate."""
+    """A settled candidate gave a lesson."""
 
     lesson: Lesson
 
@@ -136,7 +136,7 @@ class Generalised:
 
     id: str
     sources: tuple[str, ...]
-    """Ids of the lessons that the text stands for from now on."""
+    """Ids of the lessons that the text replaces."""
     text: str
     """Empty: the answer could not be used."""
 
@@ -165,7 +165,7 @@ class PlateauLevelChanged:
 
 @dataclass(frozen=True)
 class SteeringChanged:
-    """The user changed `guidance.md` or `frozen.txt` while the run works."""
+    """The user changed `guidance.md` or `frozen.txt` during the run."""
 
     what: str
     """`guidance` or `frozen`."""
@@ -187,7 +187,7 @@ class NoiseMeasured:
 
 @dataclass(frozen=True)
 class GenerationEnded:
-    """A generation of the generational schedule is complete. Ids of its members."""
+    """A generation is complete. The fields list ids of its members."""
 
     number: int
     population: tuple[str, ...]
@@ -202,7 +202,7 @@ class Committed:
 
     id: str
     branch: str
-    """Of a failure: the full name of its reference outside the branches."""
+    """Name of the branch; for a failure the full name of its reference, which is not a branch."""
     commit: str
     """Its hash."""
 
@@ -243,14 +243,14 @@ Event = (
 
 @dataclass(frozen=True)
 class StopRequested:
-    """Somebody asked the run to stop; it finishes what is under way first. The journal records only the `RunEnded` after it."""
+    """The user asked the run to stop; it finishes work under way first. The journal records only the `RunEnded` that follows."""
 
     reason: str
 
 
 @dataclass(frozen=True)
 class ForecastUpdated:
-    """How far the run will get, as computed now. Not in the journal, from which it can be computed at any time."""
+    """A new forecast of how far the run will get. Not recorded, because it can be computed from the journal."""
 
     text: str
     announce: bool
@@ -259,7 +259,7 @@ class ForecastUpdated:
 
 @dataclass(frozen=True)
 class CallsRepeated:
-    """These many model calls were unanswered when an earlier process died; they are made again, and may be billed again."""
+    """Model calls that were unanswered when an earlier process died are made again, and may be billed again."""
 
     calls: int
 
@@ -280,10 +280,10 @@ class ProgressReported:
 
 
 Notice = StopRequested | ForecastUpdated | CallsRepeated | Restored | ProgressReported
-"""What is shown to whoever watches the run and never recorded."""
+"""What the live view shows and the journal never records."""
 
 Record = Callable[[Event], None]
-"""Called from several threads; returns when the event is safe on disk."""
+"""Records an event and returns when it is safe on disk. Called from several threads."""
 
 Watch = Callable[[Event | Notice], None]
-"""Gets each event after it was recorded, and each notice; for the live view."""
+"""Shows each event after it was recorded, and each notice, in the live view."""

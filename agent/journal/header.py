@@ -1,4 +1,4 @@
-"""Look up what a journal says about its run as a whole: the first start, the configuration, the objectives, the seed."""
+"""Look up facts about a whole run in its journal: the first start, the configuration, the objectives, the seed."""
 
 from __future__ import annotations
 

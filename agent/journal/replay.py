@@ -28,12 +28,12 @@ _Prompts = dict[tuple[str, int], tuple[Message, ...]]
 
 @dataclass(frozen=True)
 class RecordedConversation:
-    """How far the conversation with a model about one candidate had come."""
+    """The last state of the conversation with a model about one candidate."""
 
     messages: tuple[Message, ...]
-    """As they were sent last."""
+    """The messages that were sent last."""
     answer: str
-    """To them."""
+    """The answer to these messages."""
     calls: int
     repaired: int
     """How often a program of it was sent back from the smoke stage: 0 or 1."""
@@ -41,18 +41,18 @@ class RecordedConversation:
 
 @dataclass(frozen=True)
 class Replay:
-    """What earlier processes of the run have done: the pools look here before they do anything themselves."""
+    """What earlier processes of the run have done. The pools look here before they do any work."""
 
     answers: Mapping[tuple[str, int], Completion] = field(default_factory=dict)
     """By id and number of the call."""
     variants: Mapping[str, Variant] = field(default_factory=dict)
     outcomes: Mapping[str, Individual | Failure] = field(default_factory=dict)
-    """Without duplicates: whether a candidate is one is decided again."""
+    """Without duplicates: the archive decides again which candidates are duplicates."""
     candidates: Mapping[str, Candidate] = field(default_factory=dict)
     commits: Mapping[str, str] = field(default_factory=dict)
     """Hash of the commit by id."""
     conversations: Mapping[str, RecordedConversation] = field(default_factory=dict)
-    """Of the variants that are not settled."""
+    """By id, for the variants that are not settled."""
     asked: Mapping[tuple[str, int], tuple[Message, ...]] = field(default_factory=dict)
     """Prompts by id and number of the call, of the candidates that are not settled: a call that is repeated sends the same."""
     lessons: Mapping[str, Lesson] = field(default_factory=dict)
@@ -60,7 +60,7 @@ class Replay:
     repeats: Mapping[int, SeedRepeated] = field(default_factory=dict)
     """Trainings of the seed for the noise floor, by training seed."""
     history: tuple[Candidate | Outcome | Generalised | DirectiveWritten, ...] = ()
-    """Everything the search learns from, in the order it happened. A `Candidate` in here stands for its proposal."""
+    """Everything the search learns from, in the order in which it happened. A `Candidate` stands for its proposal."""
 
 
 def read_replay(journal: Journal, like: Genome) -> Replay:
@@ -114,7 +114,7 @@ def _asked(journal: Journal, ids: Set[str]) -> _Prompts:
 
 
 def _conversations(journal: Journal, asked: _Prompts, ids: Set[str]) -> dict[str, RecordedConversation]:
-    """Of the candidates with these ids, as far as they were both asked and answered."""
+    """The conversations about the candidates with these ids that have both a prompt and an answer."""
     messages = {id: prompt for (id, _), prompt in asked.items()}  # the last one of each
     answers: dict[str, list[str]] = {}
     for _, _, key, data in journal.events("answered"):

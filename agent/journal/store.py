@@ -1,7 +1,7 @@
 """The append-only record of a run: one SQLite file in WAL mode, readable by any SQLite tool through its views.
 
-Every event is on disk before what it announces happens. Nothing is ever changed or deleted; everything else about a
-run (counts, front, lineage, report) is computed from here, and a resume reads from here what was done already.
+Every event is on disk before the run acts on it. Nothing is ever changed or deleted. Everything else about a run (counts,
+front, lineage, report) is computed from the journal, and a resume reads from it what was done already.
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ CREATE VIEW IF NOT EXISTS lessons AS
 """
 
 _PARSED_AT_ONCE = 500
-"""Rows of which the JSON is parsed together."""
+"""How many rows have their JSON parsed together."""
 
 
 class LlmTotals(NamedTuple):
-    """What all models together were asked and cost."""
+    """Calls, costs and tokens of all models together."""
 
     calls: int
-    """Answered ones."""
+    """Answered calls."""
     unpriced_calls: int
     """Answered calls whose price is unknown: `usd` leaves them out."""
     usd: float
@@ -89,17 +89,17 @@ class Journal:
             raise MachineError(f"The journal {path} cannot be opened: {error}.") from error
 
     def record(self, *events: Event) -> None:
-        """Appends events, all of them or none. One that is there already (a resume passes by it again) is left as it is."""
+        """Appends all of the events, or none. An event that is there already, as after a resume, is left as it is."""
         ticket = _Ticket([_row(event) for event in events])
         self._waiting.append(ticket)
         with self._lock:
-            if not ticket.done:  # else the thread that held the lock before wrote it along with its own
+            if not ticket.done:  # else the thread that held the lock before has written this ticket too
                 self._write()
         if ticket.error:
             raise MachineError(f"The journal cannot be written: {ticket.error}.") from ticket.error
 
     def _write(self) -> None:
-        """Writes what waits, of all threads, in one transaction, so that the disk is waited for once."""
+        """Writes the waiting tickets of all threads in one transaction, so that there is only one wait for the disk."""
         batch: list[_Ticket] = []
         with contextlib.suppress(IndexError):
             while True:
@@ -123,7 +123,7 @@ class Journal:
                 self._db.execute("ROLLBACK")
 
     def events(self, *kinds: str, key: str | None = None) -> Iterator[Row]:
-        """Whole rows in the order of writing; of all kinds if none is named.
+        """Complete rows in the order of writing; rows of all kinds if none is named.
 
         `key`: only the rows of this id, and those of its calls (`0001/0`, `0001/1`, ...).
         Raises MachineError if the file was damaged.
@@ -139,14 +139,14 @@ class Journal:
         return _parsed(self._query(f"SELECT time, kind, key, {data} FROM events {where} ORDER BY seq", values))
 
     def candidate_outlines(self) -> Iterator[Row]:
-        """Of each candidate its recipes, the blocks it changed and how it ended: enough for one line of a table."""
+        """The recipes of each candidate, the blocks it changed and how it ended: enough for one line of a table."""
         where, values = _where(("drawn", "bred", "mended", "settled"), no_index=True)
         data = "CASE kind WHEN 'drawn' THEN json_remove(data, '$.lessons') WHEN 'settled' THEN json_remove(data, '$.evidence', "
         data += "'$.log', '$.files') ELSE json_object('changed', json(coalesce(json_extract(data, '$.changed'), '[]'))) END"
         return _parsed(self._query(f"SELECT time, kind, key, {data} FROM events {where} ORDER BY seq", values))
 
     def cost_rows(self) -> Iterator[Row]:
-        """Every row, but of its data only what concerns costs: what `Budget.recall` reads."""
+        """Every row, with only the data about costs, which `Budget.recall` reads."""
         answered = "json_remove(data, '$.text')"
         texts = ("files", "fitness", "reason", "log", "evidence.curve", "evidence.sizes_by_block")
         settled = "json_remove(data, " + ", ".join(f"'$.{name}'" for name in texts) + ")"
@@ -155,7 +155,7 @@ class Journal:
         return _parsed(self._query(f"SELECT time, kind, key, {data} FROM events ORDER BY seq", []))
 
     def llm_totals(self) -> LlmTotals:
-        """Of all answered calls of all models."""
+        """Totals over all answered calls of all models."""
         usd, into, out = (f"json_extract(data, '$.{name}')" for name in ("usd", "tokens_in", "tokens_out"))
         query = f"SELECT count(*), count(*) - count({usd}), total({usd}), total({into}), total({out}) FROM events WHERE kind = ?"
         calls, unpriced, dollars, tokens_in, tokens_out = self._query(query, ["answered"])[0]
@@ -171,9 +171,9 @@ class Journal:
         return rows[0][0] if rows else None
 
     def seconds_worked(self) -> float:
-        """Wall time during which some process worked on the run, as far as its events tell.
+        """Wall time during which some process worked on the run, computed from the times of the events.
 
-        Where the wall clock was set back between two events, the time between them counts as 0.
+        If the wall clock was set back between two events, the time between them counts as 0.
         """
         spans = "SELECT kind, time - lag(time) OVER (ORDER BY seq) AS span FROM events"
         query = f"SELECT total(max(0, span)) FROM ({spans}) WHERE kind <> 'started' AND span NOT NULL"
@@ -187,7 +187,7 @@ class Journal:
             raise MachineError(f"The journal cannot be read: {error}.") from error
 
     def unanswered(self) -> int:
-        """How many model calls were made and have no answer in here. Raises MachineError as `events` does."""
+        """How many model calls were made and have no answer in the journal. Raises MachineError as `events` does."""
         answered = {key for _, _, key, _ in self.events("answered")}
         return sum(key not in answered for _, _, key, _ in self.events("asked"))
 
@@ -198,7 +198,7 @@ class Journal:
 
 @dataclass(eq=False)
 class _Ticket:
-    """The rows that one thread wants written, and what became of them."""
+    """The rows that one thread wants to write, and whether they were written."""
 
     rows: list[tuple[float, str, str, str]]
     done: bool = False

@@ -1,7 +1,7 @@
-"""Where each candidate of a run is, and what it has cost so far: one fold over the run's events.
+"""Track the stage of each candidate of a run and what it has cost so far, from the run's events.
 
 The search asks which candidates are under way, the budget what they will still cost, the feedback what a settled one
-has cost, the live view how many are being bred and trained. All of them read it here.
+has cost, and the live view how many are being bred and trained.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from agent.population.candidate import Candidate, Variant
 
 @dataclass(frozen=True, slots=True)
 class CallCosts:
-    """What the model calls of one candidate have cost together."""
+    """The costs of all model calls of one candidate."""
 
     usd: float = 0.0
     unpriced: bool = False
     """Some call had no known price: `usd` is too low."""
     tokens: int = 0
-    """Of prompts and answers."""
+    """Tokens of prompts and answers."""
     seconds: float = 0.0
 
 
@@ -36,9 +36,9 @@ class TrackedCandidate:
     candidate: Candidate | None = None
     """None where the journal was read for costs alone."""
     variant: Variant | None = None
-    """Its program. None before it has one, and where an earlier process of the run bred it."""
+    """Its program; None before it has one, or if an earlier process of the run bred it."""
     asking: bool = False
-    """A model call is out."""
+    """A model call is waiting for its answer."""
     evaluating: bool = False
     """Its evaluation was admitted and has not ended."""
     calls: int = 0
@@ -48,23 +48,23 @@ class TrackedCandidate:
     """Some call had no known price: `usd` is too low."""
     tokens: int = 0
     llm_seconds: float = 0.0
-    """Of its model calls."""
+    """Seconds of its model calls."""
     evaluation_seconds: float = 0.0
     answer: str = ""
-    """The last answer: what the candidate was made of, or failed by."""
+    """The last answer, from which the candidate was made or because of which it failed."""
     models: tuple[str, ...] = ()
-    """Those that answered, in the order of their first answers: others than the proposed one where they stood in."""
+    """Models that answered, in the order of their first answers; by failover these may be others than the proposed one."""
     breeding_costs: CallCosts | None = None
-    """What its calls had cost when it first had a program, or failed to get one; None before."""
+    """What its calls had cost when it got its program, or failed to get one; None before that."""
 
     @property
     def bred(self) -> bool:
-        """It has a program, or has failed to get one."""
+        """Whether it has a program, or has failed to get one."""
         return self.breeding_costs is not None
 
     @property
     def seconds(self) -> float:
-        """Of its model calls and its evaluation together."""
+        """Seconds of its model calls and its evaluation together."""
         return self.llm_seconds + self.evaluation_seconds
 
     def model_for(self, proposed: str) -> str:
@@ -72,7 +72,7 @@ class TrackedCandidate:
         return proposed if proposed in self.models or not self.models else self.models[-1]
 
     def add_answer(self, model: str, usd: float | None, tokens: int, seconds: float, text: str) -> None:
-        """One more model call was answered. `usd`: None for an unknown price."""
+        """Count one answered model call. `usd`: None for an unknown price."""
         self.asking = False
         self.calls += 1
         self.usd += usd or 0.0
@@ -84,28 +84,28 @@ class TrackedCandidate:
             self.models += (model,)
 
     def end_breeding(self) -> None:
-        """Keeps what its calls have cost by now; only the first time."""
+        """Keep what its calls have cost so far; only the first call of this method counts."""
         if self.breeding_costs is None:
             self.breeding_costs = CallCosts(self.usd, self.unpriced, self.tokens, self.llm_seconds)
 
 
 class Tracker:
-    """All candidates of a run. Safe from several threads.
+    """All candidates of a run. Thread-safe.
 
-    What it knows already changes nothing: an event that a resume passes by again, a row that is read twice.
+    An event or row that is seen a second time, as in a resumed run, changes nothing.
     """
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._open: dict[str, TrackedCandidate] = {}
         self._settled: dict[str, TrackedCandidate] = {}
-        """Settled, and not yet closed by who learns from them."""
+        """Settled, but the search has not learned from them yet."""
         self._closed: set[str] = set()
         self._evaluating: set[str] = set()
         """Ids of candidates, and of trainings of the seed for the noise (`SeedRepeated.id_of`)."""
 
     def see(self, event: Event) -> None:
-        """An event of this process."""
+        """Take in an event of this process."""
         match event:
             case Proposed(candidate):
                 self._propose(candidate.id, candidate)
@@ -126,10 +126,10 @@ class Tracker:
     def recall(
         self, rows: Iterable[Row], answers: Mapping[tuple[str, int], Completion] | None = None, *, candidates: bool = True
     ) -> None:
-        """The journal's rows, before the first event of this process.
+        """Take in the journal's rows, before the first event of this process.
 
-        `answers`: by candidate and call, where the rows were read without their texts. `candidates`: the rows of
-        proposals are whole, so that the candidates themselves can be read from them.
+        `answers`: by candidate and call, where the rows were read without their texts. `candidates`: whether the
+        rows of proposals are complete, so that the candidates can be read from them.
         """
         for _, kind, key, data in rows:
             id, _, call = key.partition("/")
@@ -149,12 +149,12 @@ class Tracker:
                     self._settle(id, data.get("seconds"))
 
     def get(self, id: str) -> TrackedCandidate:
-        """As it stands; an empty one for a candidate that was never proposed, was given up or is closed."""
+        """The candidate with this id; an empty one if it was never proposed, was given up or is closed."""
         with self._lock:
             return self._open.get(id) or self._settled.get(id) or TrackedCandidate(id)
 
     def close(self, id: str) -> TrackedCandidate:
-        """The same, and forgets it: the search has learned from it."""
+        """Return the candidate as `get` does and forget it: the search has learned from it."""
         with self._lock:
             found = self.get(id)
             self._settled.pop(id, None)
@@ -163,40 +163,40 @@ class Tracker:
             return found
 
     def open(self) -> tuple[TrackedCandidate, ...]:
-        """Those that are under way, in the order of their proposal."""
+        """The candidates that are under way, in the order of their proposal."""
         with self._lock:
             return tuple(self._open.values())
 
-    def under_way(self, beside: str) -> tuple[Candidate | Variant, ...]:
-        """What is known of the open candidates beside one, oldest first: its program if it has one."""
+    def under_way(self, without: str) -> tuple[Candidate | Variant, ...]:
+        """The open candidates except `without`, oldest first: each as a variant if it has a program."""
         return tuple(
-            known for one in self.open() if one.id != beside and (known := one.variant or one.candidate) is not None
+            known for one in self.open() if one.id != without and (known := one.variant or one.candidate) is not None
         )
 
     def attach(self, variant: Variant) -> None:
-        """The program of an open candidate, where an earlier process has bred it."""
+        """Set the program of an open candidate that an earlier process has bred."""
         self._breed(variant.id, variant)
 
-    def evaluations(self, beside: str = "") -> int:
-        """Evaluations that were admitted and have not ended, trainings of the seed for the noise included."""
+    def evaluations(self, without: str = "") -> int:
+        """How many evaluations were admitted and have not ended, except that of `without`; noise trainings count too."""
         with self._lock:
-            return len(self._evaluating - {beside})
+            return len(self._evaluating - {without})
 
     def mark_asking(self, id: str) -> None:
-        """A model call for this candidate is out."""
+        """Note that a model call for this candidate has started."""
         with self._lock:
             if one := self._open.get(id):
                 one.asking = True
 
     def mark_evaluating(self, id: str) -> None:
-        """The evaluation of this candidate, or a training of the seed for the noise, was admitted."""
+        """Note that the evaluation of this candidate, or a noise training of the seed, was admitted."""
         with self._lock:
             self._evaluating.add(id)
             if one := self._open.get(id):
                 one.evaluating = True
 
     def give_up(self, id: str) -> None:
-        """The run may not go on with this candidate: it is no longer under way, and has not settled either."""
+        """Note that the run does not go on with this candidate: it is no longer under way, but has not settled."""
         with self._lock:
             self._open.pop(id, None)
             self._evaluating.discard(id)

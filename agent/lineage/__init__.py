@@ -1,7 +1,7 @@
-"""The git side of a run: one branch for each individual, written without touching the user's HEAD, index or work tree.
+"""The git branches of a run: one for each individual, written without touching the user's HEAD, index or work tree.
 
-`Lineage` knows where the branches go and writes commits; `BranchWriter` calls it in batches, from a thread of its own, so
-that the threads that breed and train do not wait for git.
+`Lineage` names the branches and writes commits; `BranchWriter` calls it in batches from its own thread, so that no other
+thread waits for git.
 """
 
 from agent.lineage.fast_import import PlannedCommit

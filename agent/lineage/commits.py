@@ -1,4 +1,4 @@
-"""Write commits and their references into a repository: all references of a batch, or none."""
+"""Write commits and their references into a repository: either all references of a batch or none."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from agent.lineage.fast_import import FastImportScript, PlannedCommit, encode
 from agent.lineage.repository import RunRepository
 
 _PAUSES = (0.1, 0.4, 1.5, 4.0, 6.0)
-"""Seconds between two tries to get a lock."""
+"""Seconds to wait after each failed try to get a lock."""
 _STALE = 10.0
 """Seconds after which a lock belongs to no living process: git holds one for milliseconds."""
 
@@ -23,7 +23,7 @@ _STALE = 10.0
 def write_commits(
     repository: RunRepository, planned: Sequence[PlannedCommit], references: Mapping[str, str], folders: Sequence[str]
 ) -> dict[str, str]:
-    """Writes each commit and its reference. One that exists already, as after a crash, is accepted if it is the same.
+    """Write each commit and its reference. A reference that exists already, as after a crash, must have the same content.
 
     `references`: full name by id of the planned commit; `folders`: the references that belong to this run alone.
     Returns the hashes by id. Raises MachineError for a reference with another content, git.GitError and OSError.
@@ -52,7 +52,7 @@ def write_commits(
 
 
 def _import(repository: RunRepository, script: FastImportScript) -> dict[str, str]:
-    """Writes the commits, without references. Returns the hashes by mark."""
+    """Write the commits, without references. Returns the hashes by mark."""
     import git
 
     with tempfile.TemporaryDirectory(prefix="evolve-lineage-") as scratch:
@@ -60,7 +60,7 @@ def _import(repository: RunRepository, script: FastImportScript) -> dict[str, st
         try:
             repository.run("fast-import", "--quiet", f"--export-marks={marks}", stdin=script.text())
         except git.GitCommandError as error:
-            # It leaves a crash report in the repository; what that says is in the error too.
+            # git leaves a crash report in the repository; the error has the same text.
             if report := re.search(r"fast_import_crash_\d+", str(error.stderr)):
                 (Path(repository.repo.git_dir) / report[0]).unlink(missing_ok=True)
             raise
@@ -68,7 +68,7 @@ def _import(repository: RunRepository, script: FastImportScript) -> dict[str, st
 
 
 def _update_references(repository: RunRepository, commands: str, folders: Sequence[str]) -> None:
-    """All references or none. Waits for a lock that another git holds, and removes one that a killed git left behind."""
+    """Write all references or none. Waits for a lock of another git process, and removes one that a killed git left behind."""
     import git
 
     for pause in _PAUSES:
@@ -84,7 +84,7 @@ def _update_references(repository: RunRepository, commands: str, folders: Sequen
 
 
 def _remove_stale_locks(repository: RunRepository, folders: Sequence[str]) -> None:
-    """Only on this run's own references: no other process works on the run."""
+    """Remove old locks on this run's own references; no other process works on the run."""
     common = Path(repository.repo.common_dir)
     for folder in folders:
         for lock in (common / folder).glob("*.lock"):
@@ -94,7 +94,7 @@ def _remove_stale_locks(repository: RunRepository, folders: Sequence[str]) -> No
 
 
 def _existing(repository: RunRepository, references: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """(commit, its parents ...) by name, of those references that exist."""
+    """(commit, its parents ...) by name, for those references that exist."""
     names = "\n".join(references).encode()
     lines = repository.run("cat-file", "--batch-check=%(objectname) %(objecttype)", stdin=names).splitlines()
     found = {name: line.split() for name, line in zip(references, lines, strict=True)}
@@ -103,7 +103,7 @@ def _existing(repository: RunRepository, references: Sequence[str]) -> dict[str,
 
 
 def _is_same(repository: RunRepository, found: Sequence[str], planned: PlannedCommit, parents: Sequence[str]) -> bool:
-    """Has the commit these parents, and as its tree the first parent's with the planned files in it?"""
+    """Whether the commit has these parents, and a tree that is the first parent's with the planned files in it."""
     sha, *its_parents = found
     if its_parents != list(parents):
         return False

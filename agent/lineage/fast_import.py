@@ -14,31 +14,31 @@ _UNQUOTED = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./
 
 @dataclass(frozen=True)
 class PlannedCommit:
-    """A commit that is to be written."""
+    """A commit to be written."""
 
     id: str
-    """Of its individual or failure."""
+    """The id of its individual or failure."""
     files: Mapping[str, str]
     """Text by name, relative to the seed's folder."""
     parents: Sequence[str]
     """Each the hash of a commit, or the id of one that is planned before this one."""
     message: str
     failed: bool = False
-    """Kept under a reference outside the branches."""
+    """Whether it is a failure, which gets a reference that is not a branch."""
 
 
 @dataclass(frozen=True)
 class TreeEntry:
-    """Where a file lies in the repository's tree, and with which mode."""
+    """The path and the mode of a file in the repository's tree."""
 
     path: str
     mode: str = "100644"
 
 
 class FastImportScript:
-    """Commits without references.
+    """A script of commits without references.
 
-    fast-import could write the references too, but one by one in any order, and some of them even if others fail.
+    fast-import could write the references too, but in any order, and some of them even if others fail.
     """
 
     def __init__(self, when: str) -> None:
@@ -48,7 +48,7 @@ class FastImportScript:
         self._count = 0
 
     def add(self, planned: PlannedCommit, parents: Sequence[str], entries: Mapping[str, TreeEntry]) -> str:
-        """Adds a commit whose tree is the first parent's with the planned files in it.
+        """Add a commit whose tree is the first parent's with the planned files in it.
 
         `parents`: each the hash of a commit, or the mark of one that was added before; `entries`: by name of the file.
         Returns the commit's mark, by which later commits and the output of fast-import name it.
@@ -81,7 +81,7 @@ def encode(text: str) -> bytes:
 
 
 def _quoted(path: str) -> bytes:
-    """As git quotes paths: any byte that could have a meaning is written in octal digits."""
+    """A path as git quotes it: any byte that could have a special meaning is written in octal digits."""
     raw = path.encode("utf-8", "surrogateescape")
     return b'"' + b"".join(bytes([c]) if c in _UNQUOTED else b"\\%03o" % c for c in raw) + b'"'
 

@@ -1,4 +1,4 @@
-"""Run git commands in a way that no hook, monitor or setting of the user can influence."""
+"""Run git commands so that no hook, monitor or setting of the user can influence them."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ if TYPE_CHECKING:
 _SETTINGS = (
     "core.hooksPath=/dev/null",
     "core.fsmonitor=false",
-    "core.logAllRefUpdates=false",  # else a log file for each branch, with one line that says that it was made
-    "fastimport.unpackLimit=10000",  # loose objects, like those of any commit: `Lineage.pack` gathers them
+    "core.logAllRefUpdates=false",  # else git writes a log file of one line for each branch
+    "fastimport.unpackLimit=10000",  # write loose objects, as other commits do: `Lineage.pack` packs them
     "pack.threads=1",  # the other cores are for training
     "pack.writeReverseIndex=false",
 )
-"""Override the user's: no program is run, no further file left in the repository, no byte of ours changed."""
+"""Override the user's settings: git runs no other program, leaves no other file and changes no byte of our texts."""
 
 
 def run_git(repository: git.Repo, *arguments: str, stdin: bytes = b"") -> str:
-    """What the command prints. Raises git.GitCommandError."""
+    """Run a command and return its output. Raises git.GitCommandError."""
     settings = [flag for setting in _SETTINGS for flag in ("-c", setting)]
-    # From a file: a pipe could fill while git waits for its reader.
+    # Input comes from a file, because a pipe could fill up and block both sides.
     with tempfile.TemporaryFile(prefix="evolve-lineage-") as file:
         file.write(stdin)
         file.seek(0)
-        # In a session of its own, so that Ctrl-C on the terminal ends the run, which first finishes what it writes.
+        # In its own session, so that Ctrl-C on the terminal reaches only the run, which finishes writing first.
         return str(repository.git.execute(["git", *settings, *arguments], istream=file, start_new_session=True))
 
 
 def git_succeeds(repository: git.Repo, *arguments: str) -> bool:
-    """Does the command end with exit code 0?"""
+    """Run a command and return whether it ended with exit code 0."""
     import git
 
     try:

@@ -1,4 +1,4 @@
-"""One git branch for each individual of a run, by plumbing only: HEAD, index, work tree and config stay untouched.
+"""One git branch for each individual of a run, by low-level commands that leave HEAD, index, work tree and config alone.
 
 The branches go to the seed's own repository if it has one, else to one inside the run folder. Failures that parsed are
 kept under `refs/evolve/`, outside the list of branches.
@@ -24,22 +24,22 @@ class Commit:
     """A commit that was written."""
 
     branch: str
-    """Of a failure: the full name of its reference."""
+    """Name of the branch; for a failure the full name of its reference."""
     sha: str
 
 
 class Lineage:
-    """The branches of one run. Safe from several threads."""
+    """The branches of one run. Thread-safe."""
 
     def __init__(self, repository: RunRepository, run: str) -> None:
-        """`run`: name of the run, a part of the names of its branches."""
+        """`run`: name of the run, which is a part of the names of its branches."""
         self._repository, self._run = repository, run
         self._folders = (f"refs/heads/evolve/{run}", f"refs/evolve/{run}")
-        """Where the references of this run lie: of individuals, of failures."""
+        """Folders of this run's references: for individuals, for failures."""
 
     @classmethod
     def open(cls, seed_folder: Path, run_folder: Path, name: str) -> Lineage:
-        """Raises UserError for what the user can repair. Creates nothing."""
+        """Raises UserError for a problem that the user can solve. Creates nothing."""
         return cls(RunRepository.find(seed_folder, run_folder), name)
 
     def check(self) -> None:
@@ -65,7 +65,7 @@ class Lineage:
             )
 
     def earlier(self) -> list[str]:
-        """Full names of references that exist already of a run with this name."""
+        """Full names of the references that a run with this name has already."""
         if not self._repository.created:
             return []
         return [name for folder in self._folders for name in self._repository.references(folder)]
@@ -77,14 +77,14 @@ class Lineage:
     def commit(
         self, id: str, files: Mapping[str, str], parents: Sequence[str], message: str, *, failed: bool = False
     ) -> Commit:
-        """Writes one commit by itself, see `commit_all`."""
+        """Write a single commit, see `commit_all`."""
         (commit,) = self.commit_all([PlannedCommit(id, files, parents, message, failed)])
         return commit
 
     def commit_all(self, planned: Sequence[PlannedCommit]) -> list[Commit]:
-        """Writes each commit and its branch. One that exists already, as after a crash, is accepted if it is the same.
+        """Write each commit and its branch. A branch that exists already, as after a crash, must have the same content.
 
-        Raises MachineError; some of the commits may have been written then, but none of their branches.
+        Raises MachineError; then some commits may have been written, but none of their branches.
         """
         import git
 
@@ -102,10 +102,10 @@ class Lineage:
         return f"refs/evolve/{self._run}/{planned.id}" if planned.failed else f"refs/heads/{self.branch(planned.id)}"
 
     def pack(self, commits: Sequence[str]) -> None:
-        """Gathers the loose objects of these commits into one pack, and all loose references into one file.
+        """Pack the loose objects of these commits, and the loose references.
 
-        As `git gc` would, but without a walk through the user's history. If something is in the way (a lock, a full
-        disk), this is left for the next time: nothing depends on it.
+        `git gc` would do it too, but would walk through the user's whole history. An error (a lock, a full disk) is ignored:
+        nothing depends on packing, and the next call tries again.
         """
         import git
 

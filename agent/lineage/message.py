@@ -6,8 +6,8 @@ import textwrap
 from collections.abc import Sequence
 
 from agent.core.objectives import Objective
-from agent.core.text import clean
-from agent.population.candidate import SEED_ID, Failure, Individual, listed
+from agent.core.text import clean, format_number, list_names, one_line
+from agent.population.candidate import SEED_ID, Failure, Individual
 
 _REASON = 4000
 """Characters of a failure's reason in a commit message."""
@@ -22,37 +22,39 @@ def commit_message(
     usd: float | None = None,
     models: Sequence[str] = (),
 ) -> str:
-    """First what a reviewer wants to read, then trailers for programs.
+    """Return the message: first text for a reviewer, then trailers for programs.
 
-    `usd`: what the model calls have cost; `models`: those that answered, if not those of the recipes.
+    `usd`: what the model calls have cost; `models`: the models that answered, if these are not those of the recipes.
     """
     candidate = outcome.candidate
-    blocks = listed(candidate.about(outcome.changed))
+    blocks = list_names(candidate.about(outcome.changed))
     what = "" if candidate.id == SEED_ID else f" {candidate.operator} {blocks}".rstrip() + ":"
     if isinstance(outcome, Failure):
         subject = f"{outcome.id}:{what} failed at {outcome.stage}"
         # Indented: at the margin, a line of `---` would end the message for git and lift trailers out of the reason.
         body = textwrap.indent("\n".join(clean(outcome.reason[:_REASON]).splitlines()), "    ").rstrip()
     else:
-        subject = f"{outcome.id}:{what} " + ", ".join(f"{o.name} {_number(outcome.fitness[o.name])}" for o in objectives)
+        subject = f"{outcome.id}:{what} " + ", ".join(f"{o.name} {format_number(outcome.fitness[o.name])}" for o in objectives)
         body = "" if candidate.id == SEED_ID else _comparison(outcome, seed, objectives)
-    intention = f"Intention: {_one_line(outcome.intention)}" if outcome.intention else ""
+    intention = f"Intention: {one_line(outcome.intention)}" if outcome.intention else ""
     warning = "\n".join(f"{o.name} is self-reported: {o.reported}." for o in objectives if o.reported)
     trailers = "\n".join(
-        f"{key}: {_one_line(value)}" for key, value in _trailers(outcome, blocks, objectives, usd, models).items() if value
+        f"{key}: {one_line(value)}" for key, value in _trailers(outcome, blocks, objectives, usd, models).items() if value
     )
-    return "\n\n".join(part for part in (_one_line(subject)[:_SUBJECT], intention, body, warning, trailers) if part)
+    return "\n\n".join(part for part in (one_line(subject)[:_SUBJECT], intention, body, warning, trailers) if part)
 
 
 def _comparison(individual: Individual, seed: Individual, objectives: Sequence[Objective]) -> str:
-    changes = (f"{o.name} {_number(seed.fitness[o.name])} -> {_number(individual.fitness[o.name])}" for o in objectives)
+    changes = [
+        f"{o.name} {format_number(seed.fitness[o.name])} -> {format_number(individual.fitness[o.name])}" for o in objectives
+    ]
     return "Against the seed: " + ", ".join(changes)
 
 
 def _trailers(
     outcome: Individual | Failure, blocks: str, objectives: Sequence[Objective], usd: float | None, models: Sequence[str]
 ) -> dict[str, str]:
-    """In their order; empty values are left out by the caller."""
+    """The trailers in their order. The caller leaves out empty values."""
     candidate = outcome.candidate
     trailers = {
         "Variant": outcome.id,
@@ -68,11 +70,3 @@ def _trailers(
     if usd is not None:
         trailers["Cost-USD"] = f"{usd:.6f}"
     return trailers
-
-
-def _one_line(text: str) -> str:
-    return clean(" ".join(text.split()))
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"

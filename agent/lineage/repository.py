@@ -1,4 +1,4 @@
-"""Find the repository that takes a run's branches: the seed's own, or else one inside the run folder."""
+"""Find the repository for a run's branches: the one that holds the seed, else one inside the run folder."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ if TYPE_CHECKING:
     import git
 
 OWN_REPOSITORY = "lineage.git"
-"""Name of the repository in the run folder, where the seed lies in none."""
+"""Name of the repository in the run folder, which is used if the seed lies in no repository."""
 
 
 class RunRepository:
-    """A repository, and where in it the seed's files lie. Safe from several threads."""
+    """A repository, and where the seed's files lie in it. Thread-safe."""
 
     def __init__(self, repository: git.Repo | Path, prefix: str = "", base: str | None = None) -> None:
-        """`repository`: the user's, or the path of the run's own, which is made when it is first needed.
+        """`repository`: the user's repository, or the path of the run's own, which is created when it is first needed.
 
-        `prefix`: path of the seed's folder in the repository; `base`: the commit that the seed's commit is put upon.
+        `prefix`: path of the seed's folder in the repository; `base`: the parent of the seed's commit.
         """
         self._repository, self._prefix, self.base = repository, prefix, base
         self._lock = threading.Lock()
 
     @classmethod
     def find(cls, seed_folder: Path, run_folder: Path) -> RunRepository:
-        """Raises UserError for what the user can repair. Creates nothing."""
+        """Raises UserError for a problem that the user can solve. Creates nothing."""
         own = run_folder / OWN_REPOSITORY
         try:
             import git
@@ -45,7 +45,7 @@ class RunRepository:
             top = Path(run_git(repository, "rev-parse", "--show-toplevel")).resolve()
             prefix = seed_folder.resolve().relative_to(top).as_posix()
             ignored = git_succeeds(repository, "check-ignore", "-q", str(seed_folder.resolve()))
-            if not ignored and not own.exists():  # a run that began in its own repository stays there
+            if not ignored and not own.exists():  # a run that started in its own repository stays there
                 base = repository.head.commit.hexsha if repository.head.is_valid() else None
                 return cls(repository, "" if prefix == "." else prefix, base)
         except git.GitCommandError as error:
@@ -60,12 +60,12 @@ class RunRepository:
 
     @property
     def created(self) -> bool:
-        """Does the repository exist? False for the run's own before its first use."""
+        """Whether the repository exists: the run's own does not before its first use."""
         return not isinstance(self._repository, Path)
 
     @property
     def repo(self) -> git.Repo:
-        """Makes the run's own repository if there is none yet, and completes one whose making was interrupted."""
+        """The repository. The run's own is created if it does not exist, or completed if its creation was interrupted."""
         import git
 
         with self._lock:
@@ -74,7 +74,7 @@ class RunRepository:
             return self._repository
 
     def run(self, *arguments: str, stdin: bytes = b"") -> str:
-        """What the git command prints. Raises git.GitCommandError."""
+        """Run a git command and return its output. Raises git.GitCommandError."""
         return run_git(self.repo, *arguments, stdin=stdin)
 
     def references(self, name: str) -> list[str]:
@@ -82,7 +82,7 @@ class RunRepository:
         return self.run("for-each-ref", "--format=%(refname)", name).splitlines()
 
     def tree_entry(self, file: str) -> TreeEntry:
-        """Where a file of the seed lies in the tree; it keeps the mode that it has in the base."""
+        """The path of a seed's file in the tree, and the mode that it has in the base."""
         path = f"{self._prefix}/{file}" if self._prefix else file
         return TreeEntry(path, "100755" if path in self._executables else "100644")
 

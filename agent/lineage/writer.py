@@ -1,6 +1,6 @@
-"""Write commits in batches from a thread of its own.
+"""Write commits in batches, in a separate thread.
 
-One commit by itself costs git 11 ms; one among many costs half a millisecond.
+A single commit takes git 11 ms; in a batch, each takes half a millisecond.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from agent.lineage.fast_import import PlannedCommit
 from agent.lineage.lineage import Lineage
 
 LINGER = 1.0
-"""Seconds that a commit waits for others to join its batch."""
+"""Seconds that a batch waits for more commits."""
 BATCH = 256
-"""Commits in one batch, at most."""
+"""The most commits in one batch."""
 PACK_AFTER = 1024
 """Commits after which their objects and references are packed."""
 
 
 class BranchWriter:
-    """Commits what is added within seconds, in the order of adding; so a candidate comes after its parents.
+    """Writes the added commits within seconds, in the order of adding, so that a candidate comes after its parents.
 
-    An error while writing is raised to everyone who calls add, check or flush from then on. What a process did not live
-    to write is missing from the journal too: the next process adds it again, and commits that exist already are accepted.
+    After an error, every call of add, check or flush raises it. Commits that a killed process did not write are missing
+    from the journal too: the next process adds them again, and accepts those that exist.
     """
 
     def __init__(
@@ -39,13 +39,13 @@ class BranchWriter:
         self._waiting: list[PlannedCommit] = []
         self._change = threading.Condition()
         self._hurry = 0
-        """How many callers wait for everything to be written: batches do not linger meanwhile."""
+        """How many callers wait until everything is written: meanwhile batches do not wait for more commits."""
         self._work: Future[None] | None = None
         self._unpacked: list[str] = []
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="branches")
 
     def add(self, planned: PlannedCommit) -> None:
-        """`parents` of the commit are ids that were added before or are known. Raises MachineError if a batch has failed."""
+        """Add a commit whose `parents` are ids that were added before or are known. Raises MachineError if a batch has failed."""
         self.check()
         with self._change:
             self._waiting.append(planned)
@@ -55,7 +55,7 @@ class BranchWriter:
                 self._work = self._thread.submit(self._write)
 
     def has(self, id: str) -> bool:
-        """Was it added already, or committed by an earlier process?"""
+        """Whether the commit of this id was added already, or written by an earlier process."""
         return id in self._ids
 
     def check(self) -> None:
@@ -65,7 +65,7 @@ class BranchWriter:
             work.result()
 
     def flush(self) -> None:
-        """Returns when everything that was added is committed. Raises MachineError."""
+        """Wait until everything that was added is committed. Raises MachineError."""
         with self._change:
             work = self._work
             self._hurry += 1
@@ -78,14 +78,14 @@ class BranchWriter:
                 self._hurry -= 1
 
     def close(self) -> None:
-        """Commits what is waiting, unless that fails, and ends the thread."""
+        """Write the waiting commits, unless that fails, and end the thread."""
         with self._change:
             self._hurry += 1
             self._change.notify_all()
         self._thread.shutdown()
 
     def _write(self) -> None:
-        """Until nothing is waiting. An exception stays in `self._work`, where `check` finds it."""
+        """Write batches until nothing is waiting. An exception stays in `self._work`, where `check` finds it."""
         while True:
             with self._change:
                 self._change.wait_for(lambda: self._hurry or len(self._waiting) >= BATCH, LINGER)

@@ -16,6 +16,10 @@ ANSWER_LIMIT_BYTES = 2_000_000
 """The longest answer that is accepted from a program or a file."""
 
 
+LONGEST_COMPLAINT = 400
+"""Characters of a provider's or a program's error message that are shown."""
+
+
 class LanguageModelDown(MachineError):
     """The provider did not answer, after all retries and within the deadline. The run can be resumed later."""
 
@@ -26,7 +30,7 @@ class LanguageModelDown(MachineError):
 
 
 class LanguageModelRefused(MachineError):
-    """The provider will never answer: wrong key, unknown model, no credit. Retrying is of no use."""
+    """The provider will never answer: wrong key, unknown model, no credit. Retrying is useless."""
 
 
 class RequestRejected(Exception):

@@ -22,7 +22,7 @@ class FailoverPolicy:
     """When a model cools down and how long a run waits. A failure is a call that failed after all its own retries."""
 
     failures: int = 3
-    """So many in a row start a cool-down."""
+    """How many failures in a row start a cool-down."""
     first_cool_down_seconds: float = 30.0
     """Doubles each time that the trial call after a cool-down fails too."""
     longest_cool_down_seconds: float = 900.0
@@ -52,7 +52,7 @@ Notify = Callable[[CoolDownStarted | CoolDownEnded], None]
 
 
 class _State:
-    """What is known of one model."""
+    """What is known about one model."""
 
     def __init__(self) -> None:
         self.failures = 0
@@ -185,7 +185,7 @@ class Failover:
             self._notify(CoolDownEnded(name))
 
     def _end_trial(self, name: str) -> None:
-        """Note that a call ended and says nothing about whether the model works."""
+        """Note that a trial call ended without showing whether the model works."""
         with self._changed:
             self._states[name].on_trial = False
             self._changed.notify_all()

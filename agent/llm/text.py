@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 
-from agent.core.text import clean
+from agent.core.text import one_line
 from agent.llm.base import Message, Request, Usage
 
 _TURNS = {"system": "Also", "user": "The reply to it", "assistant": "Your answer"}
@@ -17,7 +17,7 @@ def transcript(messages: Sequence[Message]) -> str:
 
     Further messages follow when an answer is sent back for repair, each below a line such as `===== Your answer =====`
     or `===== The reply to it =====`. These lines have more equals signs than any run in the messages, so an answer
-    cannot contain one and pass its own text off as somebody else's.
+    cannot imitate one and pass its own text off as another turn.
     """
     longest = max((len(run) for message in messages for run in re.findall("=+", message.text)), default=0)
     bar = "=" * max(5, longest + 1)
@@ -48,7 +48,7 @@ def redact(text: str, secrets: Iterable[str]) -> str:
 
     Shorten the result, never the input: a secret that was cut in two would not be found.
     """
-    line = " ".join(clean(text).split())
+    line = one_line(text)
     for secret in secrets:
         line = line.replace(secret, "[key]")
     return line

@@ -1,6 +1,6 @@
 """What a run has learnt: a lesson for each measured or failed change, and which of them helped the candidates that read them.
 
-Pure: no I/O, no chance, no language model. The same calls of `learn` and `generalise` in the same order give the same memory.
+No I/O, no randomness, no language model. The same calls of `learn` and `generalise` in the same order give the same memory.
 """
 
 from agent.memory.intention import read_intention

@@ -11,11 +11,11 @@ from agent.memory.lesson import Lesson
 FAILED_WORTH = -1.0
 """A candidate that fails counts as a loss of this size."""
 MAX_WORTH = 2.0
-"""No single candidate moves a credit further: one lucky training, or one that broke down, decides nothing."""
+"""The most that one candidate changes a credit, so that one lucky or broken training decides nothing."""
 KEEP = 0.95
 """The share of a credit that remains when the next reader is counted: about the last twenty readers decide."""
 HALF_LIFE = 500
-"""After so many candidates a credit without new readers is worth half."""
+"""A credit without new readers is worth half after this many candidates."""
 AVERAGE_RATE = 0.02
 """Weight of each candidate in the average worth: about the last fifty decide."""
 DEAD, STRONG = -6.0, 6.0
@@ -24,10 +24,10 @@ DEAD, STRONG = -6.0, 6.0
 
 @dataclass(slots=True)
 class LessonCredit:
-    """What is known of one lesson's worth to its readers, the candidates whose prompts showed it."""
+    """How the readers of one lesson did: the candidates whose prompts showed it."""
 
     value: float = 0.0
-    """As it was when it was last counted; it fades since."""
+    """The value when it was last counted; it has faded since then."""
     counted_at: int = 0
     """Number of the candidate that was counted last."""
     readers: int = 0
@@ -47,14 +47,14 @@ class CreditLedger:
         return LessonCredit(value, self._candidates, readers)
 
     def current(self, credit: LessonCredit) -> float:
-        """What the credit is worth now."""
+        """The value of the credit now, after fading."""
         return credit.value * exp2((credit.counted_at - self._candidates) / HALF_LIFE)
 
     def count(self, outcome: Lesson, shown: Iterable[LessonCredit]) -> None:
         """Credit the lessons that a candidate was shown with how it did against the average candidate.
 
-        Most changes of a good program lose: without that comparison every lesson would die of being shown. A gain never
-        counts for less because others gained too.
+        Most changes of a good program are losses: without the comparison, every lesson that is shown would die. A gain never
+        counts less because other candidates gained too.
         """
         self._candidates += 1
         worth = worth_of(outcome)

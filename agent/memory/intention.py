@@ -1,4 +1,4 @@
-"""Reads what an answer states about itself: the lines `Intention: ...` and `Expected effect: ...` above its code."""
+"""Read what an answer says about its change: the lines `Intention: ...` and `Expected effect: ...` above its code."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from agent.core.text import one_line
 
 INTENTION_LIMIT = 400
-"""Characters that are kept of each of the two."""
+"""Characters that are kept of the intention, and of the expected effect."""
 _ANSWER_LIMIT = 200_000
 """Characters of an answer that are read."""
 
@@ -24,7 +24,7 @@ def read_intention(answer: str) -> tuple[str, str]:
     """The intention and the expected effect, each one clean line of at most `INTENTION_LIMIT` characters; empty where missing.
 
     Each ends before the other one, a fence or a heading. If there are several, the last one above the answer's last fence
-    is taken, for models think aloud first. Text inside of fences is code and is ignored.
+    is taken, because models think aloud first. Text inside fences is code and is ignored.
     """
     stated = _labelled_texts(answer[:_ANSWER_LIMIT])
     intention, effect = stated["intention"], stated["effect"]

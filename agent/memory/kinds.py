@@ -1,19 +1,18 @@
-"""Which kinds of layers (or optimisers, schedules, functionals) a piece of source is about: `Conv2d`, `SGD`, `silu`."""
+"""Which kinds of layers (or optimisers, schedules, functionals) a piece of source names: `Conv2d`, `SGD`, `silu`."""
 
 from __future__ import annotations
 
 import ast
 import builtins
-import difflib
 from collections.abc import Collection
 from functools import lru_cache
 
-from agent.genome import parse
+from agent.genome import line_opcodes, parse
 
 MAX_KINDS = 12
-"""Kinds that are listed at most: a change of everything is about nothing in particular."""
+"""The most kinds that are listed: a change of everything is not about any kind in particular."""
 MAX_LINES = 3_000
-"""Texts with more lines are not compared, which may take very long."""
+"""Texts with more lines are not compared: it may take very long."""
 _CONTAINERS = {"Module", "ModuleDict", "ModuleList", "Sequential", "Tensor"}
 _FUNCTIONALS = {"F", "functional"}
 
@@ -60,14 +59,10 @@ def kinds_changed(old: str, new: str) -> tuple[str, ...]:
         return ()
     removed: set[int] = set()
     added: set[int] = set()
-    shorter = min(len(before), len(after))
-    head = next((n for n in range(shorter) if before[n] != after[n]), shorter)  # most lines are the same at both ends
-    tail = next((n for n in range(shorter - head) if before[-1 - n] != after[-1 - n]), shorter - head)
-    inner = difflib.SequenceMatcher(None, before[head : len(before) - tail], after[head : len(after) - tail])
-    for tag, i, j, k, m in inner.get_opcodes():
+    for tag, old_start, old_stop, new_start, new_stop in line_opcodes(before, after):
         if tag != "equal":
-            removed.update(range(head + i + 1, head + j + 1))
-            added.update(range(head + k + 1, head + m + 1))
+            removed.update(range(old_start + 1, old_stop + 1))
+            added.update(range(new_start + 1, new_stop + 1))
     return tuple(dict.fromkeys([*kinds_in(new, added), *kinds_in(old, removed)]))[:MAX_KINDS]
 
 

@@ -12,14 +12,13 @@ from typing import Literal
 from agent.core.noise import Noise
 from agent.core.objectives import Objective
 from agent.core.text import clean, one_line
-from agent.genome import Genome, diff, extract_code
+from agent.genome import Genome, bare_name, diff, extract_code
 from agent.memory.intention import read_intention
 from agent.memory.kinds import MAX_LINES, kinds_changed
-from agent.operators.compare import bare_name
 from agent.population.candidate import SEED_ID, Failure, Individual
 
 Verdict = Literal["helped", "hurt", "mixed", "neutral", "failed"]
-"""Beyond the noise better, worse, both (in different objectives) or neither; `failed`: not measured at all."""
+"""Better, worse, both (in different objectives) or neither, each beyond the noise; `failed`: not measured."""
 
 CHANGE_LIMIT, REASON_LIMIT = 2_000, 200
 """Characters that are kept of a change, and of a failure's reason."""
@@ -43,12 +42,12 @@ class Lesson:
     model: str
     change: str
     """Unified diff against the first parent, cut at `CHANGE_LIMIT`; if the answer never parsed, the diff of the block that it
-    was to rewrite. Empty if the answer held no code."""
+    had to rewrite. Empty if the answer held no code."""
     intention: str
     expected: str
     effects: Mapping[str, float] = field(hash=False)
     """The candidate's value minus its first parent's, by objective, in the objective's own unit; empty if not measured. If the
-    seed is the parent, its mean over training seeds is used where that is known."""
+    parent is the seed, its mean over training seeds is used if that is known."""
     gains: Mapping[str, float] = field(hash=False)
     """The effects in units of the noise, positive for the better (see `Noise.gain`)."""
     verdict: Verdict
@@ -76,7 +75,7 @@ def lesson_of(
 ) -> Lesson:
     """The lesson of a measured or failed candidate.
 
-    `parent`: the candidate's first parent. `answer`: the last answer that it was made from, or failed by.
+    `parent`: the candidate's first parent. `answer`: the last answer, from which it was made or because of which it failed.
     """
     candidate = outcome.candidate
     last = candidate.recipes[-1] if candidate.recipes else None
@@ -89,7 +88,7 @@ def lesson_of(
     if isinstance(outcome, Failure):
         reason = f"{outcome.stage}: {one_line(outcome.reason, REASON_LIMIT)}"
     else:
-        reference = noise.seed_mean(parent.fitness) if parent.id == SEED_ID else parent.fitness
+        reference = noise.mean_of_seed(parent.fitness) if parent.id == SEED_ID else parent.fitness
         effects = {o.name: outcome.fitness[o.name] - reference[o.name] for o in objectives}
     return Lesson(
         id=outcome.id,
@@ -124,7 +123,7 @@ def verdict(
 
 
 def _change(outcome: Individual | Failure, old: Genome, answer: str) -> tuple[str, tuple[str, ...]]:
-    """The diff, cut to its limit, and the kinds that it is about."""
+    """The diff, cut to its limit, and the kinds on its lines."""
     candidate, new = outcome.candidate, outcome.genome
     if new is not None:
         before, after = ({block.name: block.source for block in genome.all_blocks} for genome in (old, new))

@@ -12,7 +12,7 @@ from agent.core.objectives import Objective
 from agent.core.text import one_line
 from agent.memory.credit import STRONG, CreditLedger, LessonCredit, clip
 from agent.memory.lesson import Lesson, verdict
-from agent.memory.recall import SEPARATOR, Entry, Topic, Verdicts, choose, relevance, topics_of
+from agent.memory.recall import Entry, Topic, Verdicts, choose, relevance, topics_of
 from agent.memory.render import render
 from agent.memory.similarity import changed_words
 from agent.operators import OPERATORS, ModelFreeOperator
@@ -23,7 +23,7 @@ NEUTRAL_EVIDENCE, FAILED_EVIDENCE = 0.25, 1.0
 LESSONS_PER_TOPIC = 32
 """Lessons that each topic keeps; it is pruned when it has twice as many."""
 NEWEST = 8
-"""So many of them are kept because they are the newest."""
+"""How many of these are kept only because they are the newest."""
 MAX_KINDS = 12
 """Kinds that a recall looks for."""
 
@@ -46,7 +46,7 @@ class LessonStanding:
 
 
 class Memory:
-    """Grows with `learn` and `generalise`; reading changes nothing. For one thread."""
+    """Grows by `learn` and `generalise`; reading changes nothing. Not thread-safe."""
 
     def __init__(self, objectives: Sequence[Objective], noise: Noise) -> None:
         self._objectives, self._noise = tuple(objectives), noise
@@ -56,7 +56,7 @@ class Memory:
         self._topics: defaultdict[Topic, list[Entry]] = defaultdict(list)
         self._verdicts: defaultdict[frozenset[str], Verdicts] = defaultdict(Verdicts)
         self._proven: dict[Entry, None] = {}
-        """Insights that were strong at some time; since then their credit may have faded."""
+        """Insights that were strong once; their credit may have faded since then."""
         self._ledger = CreditLedger()
         self._general_count = 0
 
@@ -67,7 +67,7 @@ class Memory:
         return self._entries[id].lesson
 
     def learn(self, lesson: Lesson) -> None:
-        """Keep the lesson, and credit those that its candidate was shown. A lesson that is known already changes nothing."""
+        """Keep the lesson, and credit the lessons that its candidate was shown. A known lesson changes nothing."""
         if lesson.id in self._entries:
             return
         shown = dict.fromkeys(self._entry(id) for id in lesson.shown if id in self._entries)
@@ -77,10 +77,10 @@ class Memory:
         self._add(lesson, self._ledger.open())
 
     def recall(self, blocks: Iterable[str], kinds: Iterable[str], directive: str | None, budget: int) -> tuple[Lesson, ...]:
-        """The lessons that a prompt about these blocks should show, best first; `render_all` makes at most `budget` characters.
+        """The lessons that a prompt about these blocks should show, best first; rendered, they take at most `budget` characters.
 
-        `kinds`: those in the blocks to be rewritten (see `kinds_in`). Of every three lessons the second is one that hurt
-        or failed, as long as there are both.
+        `kinds`: those in the blocks to be rewritten (see `kinds_in`). The second of every three lessons is one that hurt
+        or failed, as long as there are lessons of both sorts.
         """
         blocks, kinds = tuple(blocks), tuple(dict.fromkeys(kinds))[:MAX_KINDS]
         wanted = frozenset(blocks), frozenset(kinds), directive
@@ -97,10 +97,6 @@ class Memory:
         ranked = [(-relevance(e.lesson, blocks, kinds, directive) * self._merit(e), -e.order, e) for e in found if not e.gone]
         ranked.sort()  # no two entries have the same order, so that entries are never compared
         return [entry for _, _, entry in ranked]
-
-    def render_all(self, lessons: Iterable[Lesson]) -> str:
-        """The lessons as one Markdown list."""
-        return SEPARATOR.join(self.render(lesson) for lesson in lessons)
 
     def render(self, lesson: Lesson, *, code_shown: bool = False) -> str:
         """The lesson as a Markdown list item. `code_shown`: whether the prompt shows the lesson's code anyway."""
@@ -183,7 +179,7 @@ class Memory:
         entry = Entry(lesson, len(self), text, words, self._evidence(lesson), credit, verdicts)
         self._entries[lesson.id] = entry
         if not lesson.effects and isinstance(OPERATORS.get(lesson.operator), ModelFreeOperator):
-            return  # versions of blocks that do not fit together, and nobody's idea: there is nothing in it to avoid
+            return  # blocks that do not fit together: nothing was meant by it, so there is nothing to avoid
         for topic in topics_of(lesson.blocks, lesson.kinds, lesson.directive, lesson.verdict in ("hurt", "failed")):
             self._file(entry, self._topics[topic])
 
@@ -196,8 +192,8 @@ class Memory:
             entries[:] = [*best, *entries[-NEWEST:]]
 
     def _evidence(self, lesson: Lesson) -> float:
-        """How much the lesson proves, in units of the noise."""
-        if lesson.effects and lesson.reason:  # a program that was known already: it only says what not to try again
+        """How strong the evidence of a lesson is, in units of the noise."""
+        if lesson.effects and lesson.reason:  # a program that was known already: it only shows what not to try again
             return NEUTRAL_EVIDENCE
         if not lesson.effects:
             return FAILED_EVIDENCE if lesson.verdict == "failed" else NEUTRAL_EVIDENCE
@@ -208,8 +204,8 @@ class Memory:
     def _merit(self, entry: Entry) -> float:
         """How much a lesson deserves to be shown.
 
-        Its evidence; more of it if several candidates agree; up to four times as much or as little by its credit; and twice
-        as much if it was never shown.
+        The strength of its evidence, raised if several candidates agree, multiplied by a quarter to four according to its
+        credit, and doubled if it was never shown.
         """
         credit = entry.credit
         merit = entry.evidence * (1 + 1 / (1 + credit.readers))

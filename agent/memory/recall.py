@@ -43,16 +43,16 @@ class Entry:
     words: frozenset[str]
     """See `changed_words`."""
     evidence: float
-    """How much it proves, in units of the noise."""
+    """How strong its evidence is, in units of the noise."""
     credit: LessonCredit
     verdicts: Verdicts
-    """On the same change, this lesson's own among them."""
+    """On the same change, including this lesson's own."""
     replaced: bool = False
     """Whether a general insight replaced it."""
 
     @property
     def gone(self) -> bool:
-        """Whether it is recalled no more."""
+        """Whether it is no longer recalled."""
         return self.replaced or self.credit.dead
 
 
@@ -71,7 +71,7 @@ def relevance(lesson: Lesson, blocks: frozenset[str], kinds: frozenset[str], dir
 
 
 def choose(good: Sequence[Entry], bad: Sequence[Entry], budget: int) -> list[Entry]:
-    """The best of both in turn: good, bad, good, good, bad, good, and so on, as far as `budget` characters allow.
+    """The best of both in turn (good, bad, good, good, bad, good, and so on), up to `budget` characters.
 
     Entries that do not fit, or whose change is nearly the same as one chosen before, are skipped.
     """

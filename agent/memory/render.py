@@ -1,4 +1,4 @@
-"""A lesson in the words of a prompt: a few lines of Markdown, all foreign text in code spans."""
+"""A lesson as text for a prompt: a few lines of Markdown, all hostile text in code spans."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _effect(objective: Objective, change: float, noise: Noise) -> str:
 
 
 def _origin(lesson: Lesson) -> str:
-    """What was done, to which blocks, about what: `0007`, mutation "reduce size" of `SE`, about `Linear`."""
+    """The operator, the blocks and the kinds of layers: `0007`, mutation "reduce size" of `SE`, about `Linear`."""
     actions = " and ".join(noun(name) for name in lesson.operator.split("+"))
     directive = f' "{lesson.directive.replace("_", " ")}"' if lesson.directive else ""
     blocks = ", ".join(quote(name, NAME_LIMIT) for name in lesson.blocks[:MAX_BLOCKS])
@@ -75,7 +75,7 @@ def _origin(lesson: Lesson) -> str:
 def _change(change: str) -> str:
     """The removed and added lines, each a code span, as many as fit; then how many more there are.
 
-    Replacements come first, purely new code after them: a call says more than the helper that it calls.
+    Replacements come first, then purely new code: a changed call tells more than the new helper that it calls.
     """
     lines = _replacements_first(change)
     spans: list[str] = []

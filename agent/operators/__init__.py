@@ -1,4 +1,4 @@
-"""Operators: each draws a recipe from parents, and turns it into a prompt, or without a model into the answer itself.
+"""Operators: each draws a recipe from parents, and turns it into a prompt, or into the answer itself if it needs no model.
 
 To add one, write a file here with a small frozen dataclass (see `operator.py` for what it needs), a template in `prompts/`,
 and a line below.
@@ -53,5 +53,5 @@ OPERATORS: Mapping[str, PromptOperator | ModelFreeOperator] = MappingProxyType({
 
 
 def noun(name: str) -> str:
-    """What an operator does, as prompts call it; the name itself where it is no operator's."""
+    """What prompts call the work of an operator, such as `mutation`; an unknown name is returned as it is."""
     return OPERATORS[name].noun if name in OPERATORS else name

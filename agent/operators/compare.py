@@ -1,10 +1,10 @@
-"""How two genomes differ, block by block, and which other definitions a block needs outside of its own program."""
+"""How two genomes differ, block by block, and which definitions a block needs when it is moved to another program."""
 
 from __future__ import annotations
 
 import ast
 
-from agent.genome import Block, Genome, analyse_statements, bound_names, line_span, parse, same_meaning
+from agent.genome import Block, Genome, analyse_statements, bare_name, bound_names, line_span, parse, same_meaning
 
 
 def differing_blocks(a: Genome, b: Genome) -> tuple[str, ...]:
@@ -15,11 +15,6 @@ def differing_blocks(a: Genome, b: Genome) -> tuple[str, ...]:
         for block in a.blocks
         if block.name in others and block.kind == others[block.name].kind and not same_meaning(block, others[block.name])
     )
-
-
-def bare_name(name: str) -> str:
-    """The name as the code has it: `pkg/b.py:Net` -> `Net`."""
-    return name.rpartition(":")[2]
 
 
 def missing_definitions(block: Block, giver: Genome, taker: Genome) -> str:

@@ -1,4 +1,4 @@
-"""What an operator knows when it writes a prompt."""
+"""The data that an operator writes a prompt from."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Brief:
 
 @dataclass(frozen=True)
 class Context:
-    """What is known at the moment a recipe is turned into a prompt."""
+    """What is known when a recipe is turned into a prompt."""
 
     brief: Brief
     seed: Individual
@@ -42,7 +42,7 @@ class Context:
     lessons: Mapping[str, str] = field(default_factory=dict)
     """Rendered lessons of earlier changes, by id: Markdown list items, clean of control characters, hostile all the same."""
     guidance: str = ""
-    """What the user wrote to `guidance.md` while the run works."""
+    """The user's text in `guidance.md`."""
     written_directives: Mapping[str, str] = field(default_factory=dict)
     """Directives that this run wrote itself, by name."""
     under_way: tuple[Candidate | Variant, ...] = ()
@@ -55,5 +55,5 @@ class Context:
         return frozenset(one.id for one in self.front)
 
     def directive(self, prompts: Prompts, name: str) -> str:
-        """The text of a directive, of the run's own or of the shipped ones."""
+        """The text of a directive: one that this run wrote, or a shipped one."""
         return self.written_directives.get(name) or prompts.directives[name]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from agent.core.text import fence
-from agent.genome import Genome, changed_blocks, diff, same_meaning
+from agent.genome import Genome, bare_name, changed_blocks, diff, same_meaning
 from agent.llm import Message
-from agent.operators.compare import bare_name, differing_blocks, missing_definitions
+from agent.operators.compare import differing_blocks, missing_definitions
 from agent.operators.context import Context
 from agent.operators.measurements import describe_fitness
 from agent.operators.operator import DrawContext
@@ -37,15 +37,15 @@ class EvolutionOfThought:
     share: float = 0.2
 
     def draw(self, context: DrawContext) -> Recipe | None:
-        """For one block or for the whole program. None if no elite has changed anything that this parent can learn from."""
+        """A recipe for one block or for the whole program; None if no elite has a change that this parent can learn from."""
         if not context.single_block and context.rng.random() < WHOLE_PROGRAM_SHARE:
             return self.draw_for_program(context)
         return self.draw_for_block(context)
 
     def draw_for_block(self, context: DrawContext) -> Recipe | None:
-        """Any elite that differs from the seed, any block in which it does, any other block of the parent to rewrite.
+        """Choose an elite that differs from the seed, one of the blocks it changed, and another block of the parent to rewrite.
 
-        Both blocks are live, for a dead one has nothing to teach.
+        Both blocks are live: a dead one has no effect to learn from.
         """
         rng = context.rng
         changes = _changes(context)
@@ -66,7 +66,7 @@ class EvolutionOfThought:
         )
 
     def draw_for_program(self, context: DrawContext) -> Recipe | None:
-        """Any elite that differs from the seed: all that it changed is shown, and any of the parent's blocks may be rewritten."""
+        """Choose an elite that differs from the seed: its whole change is shown, and any block of the parent may be rewritten."""
         changes = _changes(context)
         # The parent has its own change already: it is shown only if no other elite has one.
         changes = [(elite, blocks) for elite, blocks in changes if elite.id != context.parent.id] or changes
@@ -144,7 +144,7 @@ def _prompt_for_program(prompts: Prompts, recipe: Recipe, base: Genome, context:
 
 
 def _shortened_diff(old: Genome, new: Genome) -> str:
-    """The unified diff in whole lines as far as it fits, without headers: of a single file its name says nothing new."""
+    """As many whole lines of the unified diff as fit; without headers, and without file names if there is only one file."""
     headers = ("diff --git", "--- a/", "+++ b/") if len(new.files) == 1 else ("diff --git",)
     lines = [line for line in diff(old, new).splitlines() if not line.startswith(headers)]
     kept, room = 0, CHANGE_LIMIT

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from agent.core.text import fence
-from agent.genome import Block, Genome
+from agent.genome import Block, Genome, bare_name
 from agent.llm import Message
-from agent.operators.compare import bare_name, differing_blocks, missing_definitions
+from agent.operators.compare import differing_blocks, missing_definitions
 from agent.operators.context import Context
 from agent.operators.measurements import describe_fitness
 from agent.operators.operator import DrawContext, evolvable_blocks
@@ -24,7 +24,7 @@ class Mate:
     share: float = 0.15
 
     def draw(self, context: DrawContext) -> Recipe | None:
-        """Any block in which the two parents differ and that is worth it in both. None if there is no such block."""
+        """A recipe for a block in which the two parents differ and that is worth rewriting in both; None without one."""
         a, b = context.parent, context.partner
         if b is None:
             return None
@@ -59,6 +59,6 @@ class Mate:
 
 
 def _origin(version: Block, context: Context) -> str:
-    """Says whether a version is the seed's, so that the reader knows which of the two parents changed the block."""
+    """A sentence if the version is the seed's, so that the reader knows which of the two parents changed the block."""
     original = next((block for block in context.seed.genome.blocks if block.name == version.name), None)
     return "It is as the seed has it." if original and original.source == version.source else ""

@@ -1,4 +1,4 @@
-"""Measurements in the words of a prompt: fitness against the seed, noise, parameters, sizes, seconds and training curves."""
+"""Measurements as text for a prompt: fitness against the seed, noise, parameters, sizes, seconds and training curves."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from agent.operators.context import Context
 from agent.population.candidate import SEED_ID, Individual
 
 MAX_BLOCKS = 12
-"""The figures of so many blocks are listed at most: the candidate chooses the blocks' names, which may be hostile."""
+"""The most blocks whose figures are listed: the candidate chooses the blocks' names, which may be hostile."""
 
 
 def describe_fitness(individual: Individual, context: Context) -> str:
@@ -19,7 +19,7 @@ def describe_fitness(individual: Individual, context: Context) -> str:
     fitness, noise, seed = individual.fitness, context.brief.noise, context.seed.fitness
     if individual.id == SEED_ID:
         return ", ".join(f"{o.name} {format_number(fitness[o.name])}" for o in context.brief.objectives)
-    reference = noise.seed_mean(seed) if noise else seed
+    reference = noise.mean_of_seed(seed) if noise else seed
     return ", ".join(
         f"{o.name} {format_number(fitness[o.name])} "
         f"({_change(fitness[o.name], reference[o.name])}{_in_sigmas(o, fitness, reference, context)})"
@@ -59,13 +59,13 @@ def describe_sizes(sizes: Mapping[str, Sequence[str]]) -> str:
 
 
 def describe_seconds(stages: Mapping[str, float]) -> str:
-    """The wall time in all and of each stage: `15 s (smoke 0.15, fit 12, predict 2)`."""
+    """The wall time, total and of each stage: `15 s (smoke 0.15, fit 12, predict 2)`."""
     each = ", ".join(f"{stage} {_two_digits(seconds)}" for stage, seconds in stages.items())
     return f"{_two_digits(sum(stages.values()))} s ({each})" if stages else ""
 
 
 def describe_curve(rows: Sequence[tuple[float, ...]], fitness: Fitness) -> str:
-    """First, middle and last epoch: enough to see whether it still learns, has settled or overfits; and by how much."""
+    """First, middle and last epoch: enough to see whether the model still learns, has converged or overfits, and how much."""
     chosen = sorted({0, len(rows) // 2, len(rows) - 1}) if rows else []
     parts = []
     for epoch in chosen:
@@ -86,7 +86,7 @@ def _change(value: float, reference: float) -> str:
 
 
 def _in_sigmas(objective: Objective, fitness: Fitness, reference: Fitness, context: Context) -> str:
-    """The change in units of the noise, where there is some: `, +2.1 sigma`."""
+    """The change in units of the noise: `, +2.1 sigma`; empty without noise or without a change."""
     noise, change = context.brief.noise, fitness[objective.name] - reference[objective.name]
     if noise is None or not noise.sigma[objective.name] or not change:
         return ""

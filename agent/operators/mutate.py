@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from agent.core.text import fence
-from agent.genome import Genome
+from agent.genome import Genome, bare_name
 from agent.llm import Message
-from agent.operators.compare import bare_name
 from agent.operators.context import Context
 from agent.operators.operator import DrawContext
 from agent.operators.prompt_parts import conversation, rules_for_block, surroundings
@@ -23,7 +22,7 @@ class Mutate:
     share: float = 0.3
 
     def draw(self, context: DrawContext) -> Recipe:
-        """Any block of the parent that is worth it, any directive, any role or none, each as likely as the others."""
+        """A recipe with a random block that is worth rewriting, a random directive, and a random role or none."""
         rng, prompts, counts = context.rng, context.prompts, context.block_counts
         blocks = context.evolvable_blocks
         least = min(counts.get(name, 0) for name in blocks)

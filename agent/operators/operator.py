@@ -1,4 +1,4 @@
-"""What an operator is, and what it may look at when it draws a recipe."""
+"""The protocols of operators, and the data from which they draw a recipe."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-from agent.genome import Genome
+from agent.genome import Genome, bare_name
 from agent.llm import Message
-from agent.operators.compare import bare_name
 from agent.operators.context import Context
 from agent.operators.templates import Prompts
 from agent.population.candidate import Individual, Recipe
@@ -17,13 +16,13 @@ from agent.population.candidate import Individual, Recipe
 
 @dataclass(frozen=True)
 class Sampling:
-    """How LLMs are asked. A value is drawn uniformly from its range, both ends included."""
+    """The models and the ranges of their sampling parameters. Values are drawn uniformly, both ends included."""
 
     models: tuple[str, ...]
     temperature: tuple[float, float] | None = None
-    """None: not sent, so that the provider's default holds."""
+    """None: not sent, the provider uses its default."""
     max_tokens: tuple[int, int] | None = None
-    """None: the model's own default."""
+    """None: not sent, the model uses its default."""
 
     def draw(self, rng: random.Random) -> dict[str, Any]:
         """The part of a recipe that every operator with a model needs: `model`, `seed`, `temperature`, `max_tokens`."""
@@ -37,20 +36,20 @@ class Sampling:
 
 @dataclass(frozen=True)
 class DrawContext:
-    """All that an operator may look at when it draws a recipe."""
+    """Everything from which an operator draws a recipe."""
 
     rng: random.Random
-    """The only source of chance."""
+    """The only source of randomness."""
     prompts: Prompts
     sampling: Sampling
     seed: Individual
     parent: Individual
     partner: Individual | None = None
-    """A second parent; None: there is none. It may be the same as the first."""
+    """The second parent, which may be the same as the first; None: there is none."""
     elites: Sequence[Individual] = ()
     """Individuals whose changes may be shown as an example."""
     block_counts: Mapping[str, int] = field(default_factory=dict)
-    """How often each block was drawn so far, if all blocks are to have their turn: one of the least drawn is drawn."""
+    """How often each block was drawn so far, if all blocks should get a turn: one that was drawn least often is drawn next."""
     single_block: bool = False
     """Whether an operator that could also rewrite the whole program must rewrite one block, as in the paper."""
 
@@ -61,16 +60,16 @@ class DrawContext:
 
 
 class Operator(Protocol):
-    """Makes a candidate from parents. Has no state and does no I/O; all chance lies in `draw`, from the generator passed in."""
+    """Makes a candidate from parents. Has no state and does no I/O; only `draw` is random, by the generator it is given."""
 
     @property
     def name(self) -> str:
-        """As recipes, the configuration and the journal call it."""
+        """Its name in recipes, in the configuration and in the journal."""
         ...
 
     @property
     def noun(self) -> str:
-        """As prompts call what it does, such as `mutation`."""
+        """What prompts call its work, such as `mutation`."""
         ...
 
     @property
@@ -79,7 +78,7 @@ class Operator(Protocol):
         ...
 
     def draw(self, context: DrawContext) -> Recipe | None:
-        """A recipe for one candidate. None if these parents and elites give the operator nothing to work on."""
+        """A recipe for one candidate; None if the operator finds nothing to work on in these parents and elites."""
         ...
 
 
@@ -109,8 +108,8 @@ class ModelFreeOperator(Operator, Protocol):
 def evolvable_blocks(individual: Individual, seed: Individual) -> list[str]:
     """Names of the live blocks, without the helper functions that earlier answers brought along.
 
-    Three lines that shuffle channels hold no values and no structure to evolve; classes, the seed's own blocks and the
-    functions that the framework calls do. Falls back to all live blocks where none of these is live.
+    A helper of three lines that shuffles channels has nothing to evolve; classes, the seed's own blocks and the functions
+    that the framework calls have. Returns all live blocks if none of these is live.
     """
     own = {block.name for block in seed.genome.all_blocks}
     live = individual.genome.live_blocks

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from agent.core.text import fence
-from agent.genome import ENTRY_POINTS, Genome, block_signature, call_sites, signatures
+from agent.core.text import fence, list_names
+from agent.genome import ENTRY_POINTS, Genome, bare_name, block_signature, call_sites, signatures
 from agent.llm import Message
-from agent.operators.compare import bare_name
 from agent.operators.templates import Prompts
-from agent.population.candidate import Recipe, listed
+from agent.population.candidate import Recipe
 
 WHOLE_PROGRAM_LIMIT = 12_000
 """Characters of a program up to which a prompt shows all of it."""
 _KEEP_SIZES = "Tensors that go in and out keep their sizes, for every size of input and batch"
 _KEEP_WORKING = "It goes on working when the rest of the program changes: take what it needs from `model` and `steps`"
-"""What a block must keep beside its signature: one that computes, and the one that is called once to set up the training."""
+"""What a block must keep besides its signature: one that computes, and the one that is called once to set up the training."""
 
 
 def conversation(prompts: Prompts, role: str | None, text: str) -> tuple[Message, ...]:
@@ -47,7 +46,7 @@ def fits_prompt(genome: Genome) -> bool:
 
 
 def surroundings(prompts: Prompts, base: Genome, target: str, shown: Mapping[str, str]) -> str:
-    """What one needs to know of the program around the block `target`: all of it if it is short, else heads and call sites.
+    """The program around the block `target`: all of it if it is short, else signatures and call sites.
 
     `shown`: blocks whose source stands further down in the prompt, each with the words that say where.
     """
@@ -87,8 +86,8 @@ def code_names(names: Iterable[str]) -> str:
 
 
 def short_code_names(names: Sequence[str]) -> str:
-    """Names for a sentence, a few of them and how many more there are: `A`, `B`, `C`, `D` and 3 more."""
-    return listed([f"`{name}`" for name in names])
+    """A few names for a sentence, and how many more there are: `A`, `B`, `C`, `D` and 3 more."""
+    return list_names([f"`{name}`" for name in names])
 
 
 def _length_limit(recipe: Recipe) -> str:

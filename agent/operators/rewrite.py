@@ -26,7 +26,7 @@ class Rewrite:
     share: float = 0.25
 
     def draw(self, context: DrawContext) -> Recipe:
-        """Without a directive, or with any directive and any role or none."""
+        """A recipe without a directive, or with a random directive and a random role or none."""
         rng, prompts = context.rng, context.prompts
         free = rng.random() < FREE_SHARE
         return Recipe(
@@ -40,7 +40,7 @@ class Rewrite:
 
     def prompt(self, prompts: Prompts, recipe: Recipe, base: Genome, context: Context) -> tuple[Message, ...]:
         if recipe.blocks:
-            raise ValueError("a rewrite is of any blocks")
+            raise ValueError("the recipe of a rewrite names no blocks")
         program, unused = whole_program(base)
         directive = recipe.directive
         text = prompts.parts["rewrite"].fill(

@@ -24,7 +24,7 @@ from agent.operators.templates import Prompts
 from agent.population.candidate import INVALID_STAGES, SEED_ID, Candidate, Failure, Individual, Variant
 
 MAX_FRONT = 8
-"""Members of the front that a prompt lists at most, beside the individuals whose code it shows."""
+"""Members of the front that a prompt lists at most, besides the individuals whose code it shows."""
 MAX_RECENT = 8
 """Evaluations that a prompt lists at most, and candidates that are under way."""
 INTENTION_LIMIT = 240
@@ -38,7 +38,10 @@ _BETTER = {"max": "more", "min": "less"}
 def situation(
     prompts: Prompts, base: Genome, context: Context, parent: Individual, others: Mapping[str, Individual] = MappingProxyType({})
 ) -> str:
-    """`parent`: whose program is edited. `others`: more individuals whose code the prompt shows, by the part they play."""
+    """Return the text.
+
+    `parent`: the individual whose program is edited; `others`: more individuals whose code the prompt shows, by their label.
+    """
     brief, figures = context.brief, parent if parent.evidence.parameters_by_block else context.seed
     shown: dict[str, tuple[str, Individual]] = {}
     for part, one in {"Seed": context.seed, "Parent": parent, **others}.items():
@@ -72,7 +75,10 @@ def _objective(objective: Objective) -> str:
 
 
 def _individual(part: str, one: Individual, context: Context) -> str:
-    """`Parent `0004`, on the front (mutation of `A`): accuracy 0.9 (+0.1). Intention: `...`.`, and what else differs."""
+    """One individual: `Parent `0004`, on the front (mutation of `A`): accuracy 0.9 (+0.1). Intention: `...`.`
+
+    Names the blocks that differ from the seed if its own change does not cover them all.
+    """
     front = ", on the front" if one.id in context.front_ids else ""
     if one.id == SEED_ID:
         return f"{part}{front}: {describe_fitness(one, context)}"
@@ -111,7 +117,7 @@ def _intention(outcome: Individual | Failure, context: Context) -> str:
 
 
 def _evenly_spaced(front: Sequence[Individual]) -> Sequence[Individual]:
-    """At most `MAX_FRONT` of them, from one end to the other."""
+    """At most `MAX_FRONT` members, evenly spread from one end of the front to the other."""
     last = len(front) - 1
     return front if last < MAX_FRONT else [front[round(i * last / (MAX_FRONT - 1))] for i in range(MAX_FRONT)]
 

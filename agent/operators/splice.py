@@ -1,4 +1,4 @@
-"""Splicing: put blocks of a second parent into the first, without any model. The answer is written here instead."""
+"""Splicing: put blocks of a second parent into the first. No model is asked: this module writes the answer."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from itertools import permutations
 
 from agent.core.text import fence
-from agent.genome import Genome, analyse_statements, block_signature
-from agent.operators.compare import bare_name, differing_blocks, missing_definitions
+from agent.genome import Genome, analyse_statements, bare_name, block_signature
+from agent.operators.compare import differing_blocks, missing_definitions
 from agent.operators.context import Context
 from agent.operators.operator import DrawContext
 from agent.population.candidate import Individual, Recipe
@@ -22,9 +22,9 @@ class Splice:
     share: float = 0.1
 
     def draw(self, context: DrawContext) -> Recipe | None:
-        """Every choice of blocks is as likely, with at least one group from each parent (see `block_groups`).
+        """A recipe with a random choice of blocks, at least one group from each parent (see `block_groups`).
 
-        None if the parents differ in fewer than two groups, so that there is nothing to choose.
+        None if the parents differ in fewer than two groups: then there is nothing to choose.
         """
         a, b = context.parent, context.partner
         groups = block_groups(a, b, context.seed) if b else []

@@ -15,7 +15,7 @@ from agent.core.errors import UserError
 
 _HEADING = re.compile(r"(#+) ")
 _LEAD_IN = 7
-"""The level of a paragraph that ends with a colon: like a heading it waits for what follows, below the deepest heading."""
+"""The level of a paragraph that ends with a colon: it is kept only if text follows, like a heading of the lowest level."""
 _TABLE_ROW = re.compile(r"\| `(?P<file>\w+)\.md` \|.*\| (?P<names>[^|]*) \|\s*$", re.MULTILINE)
 
 

@@ -1,4 +1,4 @@
-"""Everything that was settled in a run: the trained individuals, the genomes that are known, and the last results."""
+"""All results of a run: the trained individuals, the genomes that are known, and the last outcomes."""
 
 from __future__ import annotations
 
@@ -81,10 +81,10 @@ class KnownPrograms:
         return f"the same program as `{twin}`, {self._result(twin)}" if twin else ""
 
     def _result(self, id: str) -> str:
-        one = self._archive.individuals.get(id)
-        if one is None:
+        individual = self._archive.individuals.get(id)
+        if individual is None:
             return "which was tried already"
-        return f"which measured {_values(one.fitness, self._archive.objectives)}"
+        return f"which measured {_values(individual.fitness, self._archive.objectives)}"
 
 
 def _values(fitness: Fitness, objectives: Sequence[Objective]) -> str:

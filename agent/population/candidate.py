@@ -6,7 +6,7 @@ Each later stage carries its `Candidate`, which says where it comes from.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from agent.core.objectives import Fitness
@@ -20,46 +20,56 @@ Stage = Literal["answer", "contract", "smoke", "fit", "predict", "integrity", "s
 
 INVALID_STAGES: frozenset[str] = frozenset({"answer", "contract"})
 
+DEFAULT_TEMPERATURE = 1.0
+"""What most providers use where a request names no temperature."""
+HOTTEST = 1.6
+"""No temperature is raised beyond this."""
+
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a candidate is made by one operator: everything that was chosen, and nothing that is not known yet."""
+    """How one operator makes a candidate: all choices, before a model is asked."""
 
     operator: str
     parents: tuple[str, ...]
     """Ids of the individuals whose blocks go into the candidate; the first one's genome is the base that is edited."""
     blocks: tuple[str, ...]
-    """Names of the blocks to rewrite: one for each of the paper's operators. Empty: any, the whole program is shown.
+    """Names of the blocks to rewrite: one block for the paper's operators. Empty: any block, the prompt shows the whole program.
 
     A splice takes these blocks from the second parent.
     """
     model: str
-    """Which one is asked; empty for an operator that asks none."""
+    """Name of the model that is asked; empty for an operator that asks none."""
     seed: int
     """For models that take a seed, and for the offline model's choices."""
     role: str | None = None
     directive: str | None = None
     elite: str | None = None
-    """Evolution of Thought: the id of the elite whose change is shown. It lends an idea, not blocks."""
+    """Evolution of Thought: the id of the elite whose change is shown. The candidate takes an idea from it, but no blocks."""
     example: str | None = None
-    """Evolution of Thought: the name of the elite's block that is shown beside the seed's."""
+    """Evolution of Thought: the name of the elite's block that is shown next to the seed's."""
     temperature: float | None = None
     """None: the provider's default."""
     max_tokens: int | None = None
 
+    def hotter(self, factor: float) -> Recipe:
+        """The same recipe with its temperature multiplied by `factor` (at least 1), but raised to `HOTTEST` at most."""
+        temperature = DEFAULT_TEMPERATURE if self.temperature is None else self.temperature
+        return replace(self, temperature=round(max(temperature, min(HOTTEST, factor * temperature)), 3))
+
 
 @dataclass(frozen=True)
 class Candidate:
-    """Any child of the search: its id and where it comes from.
+    """A program that the search tries: its id, and the recipes that it is made by.
 
-    One that is mated and then mutated has two recipes, applied in order.
+    A candidate that is mated and then mutated has two recipes, applied in order.
     """
 
     id: str
     generation: int
     recipes: tuple[Recipe, ...] = ()
     lessons: tuple[str, ...] = ()
-    """Ids of the lessons that its prompts tell."""
+    """Ids of the lessons that its prompts show."""
 
     @property
     def parents(self) -> tuple[str, ...]:
@@ -74,7 +84,7 @@ class Candidate:
         return tuple(dict.fromkeys(b for r in self.recipes for b in r.blocks))
 
     def about(self, changed: Sequence[str] = ()) -> tuple[str, ...]:
-        """The blocks that were asked for; and those it changed, where a recipe left the choice to the model."""
+        """The blocks that its recipes name, and the `changed` ones if some recipe left the choice to the model."""
         free = any(not recipe.blocks for recipe in self.recipes)
         return tuple(dict.fromkeys([*self.blocks, *(changed if free else ())]))
 
@@ -89,7 +99,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What was observed of one evaluation beside the fitness: for prompts and reports, never for selection."""
+    """What one evaluation measured besides the fitness: for prompts and reports, never for selection."""
 
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Wall time of each stage, without waiting."""
@@ -98,7 +108,7 @@ class Evidence:
     curve: tuple[tuple[float, ...], ...] = ()
     """One row for each epoch, as the training itself reported it: (training loss, training accuracy)."""
     parameters_by_block: Mapping[str, int] = field(default_factory=dict)
-    """Parameters that instances of each block hold directly or through plain layers; the candidate's own word."""
+    """Parameters that instances of each block hold directly or through plain layers; reported by the candidate itself."""
     sizes_by_block: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """What instances of each block return for one image, such as 12x16x16, in the order of the calls."""
     isolation: str = "none"
@@ -106,21 +116,21 @@ class Evidence:
     device: str = "cpu"
     """Where it was trained: `cpu`, or `cuda:N`."""
     waited: float = 0.0
-    """Seconds for which it was ready and waited for a slot, or for room beside the slots."""
+    """Seconds that it was ready and waited for a slot, or for one of the places outside the slots (see `sandbox.pool.lanes`)."""
 
     @property
     def total(self) -> float:
-        """Seconds from having its program to its end."""
+        """Seconds from the moment it had a program until it was measured."""
         return sum(self.seconds.values()) + self.waited
 
 
 @dataclass(frozen=True)
 class Conversation:
-    """The conversation with a model that a variant came from, as long as it may have to go on."""
+    """The conversation with a model that a variant came from. It is continued if the variant has to be repaired."""
 
     recipe: Recipe
     base: Genome
-    """What the answer is edited into."""
+    """The genome that the answer is edited into."""
     messages: tuple[Message, ...]
     """As they were last sent."""
     answer: str = ""
@@ -128,20 +138,13 @@ class Conversation:
     calls: int = 0
     """Model calls for the candidate so far."""
     repaired: int = 0
-    """How often a variant of it was sent back from the smoke stage."""
+    """How often a variant was sent back to the model because it failed its smoke stage."""
 
 
-@dataclass(frozen=True)
-class Variant:
-    """A candidate that parsed and kept its contract, not yet trained."""
+class _OfCandidate:
+    """Gives the later stages of a candidate its id."""
 
     candidate: Candidate
-    genome: Genome
-    intention: str = ""
-    """What the change is for, in its author's words: one line, hostile text."""
-    conversation: Conversation | None = field(default=None, compare=False, repr=False)
-    changed: tuple[str, ...] = ()
-    """The blocks that behave differently from its first parent's, or are new."""
 
     @property
     def id(self) -> str:
@@ -149,7 +152,20 @@ class Variant:
 
 
 @dataclass(frozen=True)
-class Individual:
+class Variant(_OfCandidate):
+    """A candidate with a program that parsed and kept its contract, not yet trained."""
+
+    candidate: Candidate
+    genome: Genome
+    intention: str = ""
+    """What the change is meant to do, in the words of the model that made it: one line, hostile text."""
+    conversation: Conversation | None = field(default=None, compare=False, repr=False)
+    changed: tuple[str, ...] = ()
+    """The blocks that behave differently from its first parent's, or are new."""
+
+
+@dataclass(frozen=True)
+class Individual(_OfCandidate):
     """A trained variant with its fitness. Populations, archive and elites hold nothing else."""
 
     candidate: Candidate
@@ -157,18 +173,14 @@ class Individual:
     fitness: Fitness
     evidence: Evidence = field(default_factory=Evidence)
     intention: str = ""
-    """What the change is for, in its author's words: one line, hostile text."""
+    """What the change is meant to do, in the words of the model that made it: one line, hostile text."""
     changed: tuple[str, ...] = ()
     """The blocks that behave differently from its first parent's, or are new."""
 
-    @property
-    def id(self) -> str:
-        return self.candidate.id
-
 
 @dataclass(frozen=True)
-class Failure:
-    """A candidate that went no further: the stage where it stopped, and why. Never a number."""
+class Failure(_OfCandidate):
+    """A candidate that failed: the stage where it stopped, and why. A failure is never expressed as a fitness."""
 
     candidate: Candidate
     stage: Stage
@@ -179,34 +191,18 @@ class Failure:
     genome: Genome | None = None
     """Known if the candidate parsed."""
     intention: str = ""
-    """What the change is for, in its author's words: one line, hostile text."""
+    """What the change is meant to do, in the words of the model that made it: one line, hostile text."""
     changed: tuple[str, ...] = ()
     """The blocks that behave differently from its first parent's, or are new."""
 
-    @property
-    def id(self) -> str:
-        return self.candidate.id
-
 
 @dataclass(frozen=True)
-class Duplicate:
+class Duplicate(_OfCandidate):
     """A variant whose genome is known already: it is not trained again."""
 
     candidate: Candidate
     twin: str
     """The id of the candidate that had the genome first."""
 
-    @property
-    def id(self) -> str:
-        return self.candidate.id
-
 
 Outcome = Individual | Failure | Duplicate
-
-MOST_NAMES = 4
-
-
-def listed(names: Sequence[str]) -> str:
-    """For a line that must stay short: `A, B, C, D and 3 more`."""
-    more = len(names) - MOST_NAMES
-    return ", ".join(names[:MOST_NAMES]) + (f" and {more} more" if more > 0 else "")

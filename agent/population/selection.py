@@ -34,33 +34,33 @@ def parents(population: Sequence[Individual], objectives: Sequence[Objective], c
 
 
 class Front(Generic[_Measured]):
-    """The non-dominated ones, of equal fitness only the earliest, sorted by the first objective, best first."""
+    """The non-dominated members of what was added, best in the first objective first; if several are equal, only the first."""
 
     def __init__(self, objectives: Sequence[Objective]) -> None:
         self._objectives = tuple(objectives)
         self._costs: list[tuple[float, ...]] = []
         self.members: list[_Measured] = []
 
-    def add(self, one: _Measured) -> bool:
-        """Is it on the front now?"""
-        costs = one.fitness.minimised(self._objectives)
+    def add(self, member: _Measured) -> bool:
+        """Add a member if nothing dominates it, and remove what it dominates. Returns whether it was added."""
+        costs = member.fitness.minimised(self._objectives)
         place = bisect_left(self._costs, costs)
-        # What dominates it sorts before it, what it dominates behind it. Of two objectives, the second falls along the front:
-        # where the nearest one before it does not dominate, no other does.
+        # Members that dominate it sort before it, members that it dominates after it. With two objectives the second cost
+        # falls along the front: if the nearest member before it does not dominate it, no other does.
         first = max(0, place - 1) if len(costs) == 2 else 0
         if any(_nowhere_worse(other, costs) for other in self._costs[first : place + 1]):
             return False
         stay = [index for index in range(place, len(self._costs)) if not _nowhere_worse(costs, self._costs[index])]
         self._costs[place:] = [costs, *(self._costs[index] for index in stay)]
-        self.members[place:] = [one, *(self.members[index] for index in stay)]
+        self.members[place:] = [member, *(self.members[index] for index in stay)]
         return True
 
 
 def front(population: Iterable[_Measured], objectives: Sequence[Objective]) -> list[_Measured]:
-    """See `Front`."""
+    """The non-dominated members of a population, see `Front`."""
     found: Front[_Measured] = Front(objectives)
-    for one in population:
-        found.add(one)
+    for member in population:
+        found.add(member)
     return found.members
 
 
@@ -91,7 +91,7 @@ Costs = Sequence[tuple[float, ...]]
 
 
 def spea2(costs: Costs, count: int) -> list[int]:
-    """Which to keep (Zitzler, Laumanns, Thiele 2001), best first where there is an order."""
+    """The indices to keep by SPEA-2 (Zitzler, Laumanns, Thiele 2001), best first where there is an order."""
     import numpy as np
 
     points = np.array(costs, dtype=float)
@@ -100,7 +100,7 @@ def spea2(costs: Costs, count: int) -> list[int]:
     chosen = np.flatnonzero(fits < 1)
     squares = ((points[:, None, :] - points[None, :, :]) ** 2).sum(axis=2)
     if len(chosen) < count:
-        # As deap has it: of the distances only those to later rows, 0 for the others.
+        # As in deap: only the distances to later rows count, the others are 0.
         near = np.sort(np.triu(squares), axis=1)[:, math.isqrt(len(points))]
         fits += 1 / (near + 2)
         rest = np.flatnonzero(fits >= 1)
@@ -109,14 +109,14 @@ def spea2(costs: Costs, count: int) -> list[int]:
     squares = squares[np.ix_(chosen, chosen)]
     np.fill_diagonal(squares, -1.0)
     kept = list(range(len(chosen)))
-    while len(kept) > count:  # the one with the nearest neighbour goes, of several the one with the nearest second one, ...
+    while len(kept) > count:  # drop the one with the nearest neighbour; if several, by the second neighbour, ...
         rows = np.sort(squares[np.ix_(kept, kept)], axis=1)
         kept.pop(int(np.lexsort(rows.T[::-1])[0]))
     return [int(chosen[index]) for index in kept]
 
 
 def nsga2(costs: Costs, count: int) -> list[int]:
-    """Which are parents (Deb et al. 2002): by non-dominated rank, of the last rank needed those with most room around them."""
+    """The indices of the parents by NSGA-II (Deb et al. 2002): by non-dominated rank; in the last rank the least crowded."""
     import numpy as np
 
     groups: dict[tuple[float, ...], list[int]] = {}
@@ -139,9 +139,9 @@ def nsga2(costs: Costs, count: int) -> list[int]:
                 if not left[beaten]:
                     following.append(int(beaten))
         front = following
-    room = _room([costs[index] for index in rank])
-    order = sorted(range(len(rank)), key=lambda place: room[place], reverse=True)
-    return [*chosen, *(rank[place] for place in order[: count - len(chosen)])]
+    distances = _crowding_distances([costs[index] for index in rank])
+    order = sorted(range(len(rank)), key=lambda index: distances[index], reverse=True)
+    return [*chosen, *(rank[index] for index in order[: count - len(chosen)])]
 
 
 def _dominance(points: np.ndarray) -> np.ndarray:
@@ -152,8 +152,8 @@ def _dominance(points: np.ndarray) -> np.ndarray:
     return np.logical_and(no_worse, ~no_worse.T)
 
 
-def _room(rows: Costs) -> list[float]:
-    """Crowding distances."""
+def _crowding_distances(rows: Costs) -> list[float]:
+    """How far the neighbours of each row lie apart in all columns together; infinite at the ends."""
     room = [0.0] * len(rows)
     order = list(range(len(rows)))
     for column in range(len(rows[0])):

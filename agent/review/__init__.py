@@ -1,1 +1,1 @@
-"""What the journal of a run shows afterwards: its status, its candidates, what it learned, a comparison, a report."""
+"""Compute from the journal of a run: its status, its candidates, what it learned, a comparison, a report."""

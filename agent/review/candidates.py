@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from agent.core.errors import UserError
+from agent.core.text import list_names
 from agent.genome import Genome, diff
 from agent.journal.codec import Row, read_candidate
 from agent.journal.store import Journal
 from agent.journal.tracker import Tracker
-from agent.population.candidate import SEED_ID, Candidate, listed
+from agent.population.candidate import SEED_ID, Candidate
 from agent.review.facts import Facts
 
 _KINDS = ("drawn", "settled", "bred", "mended", "committed", "answered")
@@ -18,7 +19,7 @@ _KINDS = ("drawn", "settled", "bred", "mended", "committed", "answered")
 
 
 def candidate_lines(journal: Journal) -> list[Facts]:
-    """For each candidate what a table shows of it in one line, in the order of their proposal."""
+    """The facts of each candidate that fit in one line of a table, in the order of their proposal."""
     rows = _read(journal.candidate_outlines())
     return [_line(rows, candidate) for candidate in rows.candidates.values()]
 
@@ -65,7 +66,7 @@ def _is_proposed(journal: Journal, id: str) -> bool:
 
 
 def _calls(journal: Journal, id: str) -> list[Facts]:
-    """The model calls for a candidate in order, with what came back."""
+    """The model calls for a candidate in order, with the answers."""
     answers = {key: data for _, _, key, data in journal.events("answered", key=id)}
     asked = [(key, data) for _, _, key, data in journal.events("asked", key=id)]
     asked.sort(key=lambda call: int(call[0].partition("/")[2]))
@@ -85,7 +86,7 @@ class _Rows:
 
     candidates: dict[str, Candidate] = field(default_factory=dict)
     bred: dict[str, Facts] = field(default_factory=dict)
-    """Of the last program: a repaired one takes the place of the one before."""
+    """The data of the last program: a repaired one replaces the one before."""
     settled: dict[str, Facts] = field(default_factory=dict)
     committed: dict[str, Facts] = field(default_factory=dict)
 
@@ -102,7 +103,7 @@ def _read(rows: Iterable[tuple[float, str, str, Facts]]) -> _Rows:
 
 
 def _costs(rows: Iterable[Row]) -> Tracker:
-    """What each candidate has cost, and who answered."""
+    """What each candidate has cost, and which models answered."""
     tracker = Tracker()
     tracker.recall((row for row in rows if row[1] in ("drawn", "answered")), candidates=False)
     return tracker
@@ -116,7 +117,7 @@ def _line(rows: _Rows, candidate: Candidate) -> Facts:
         "parents": list(candidate.parents),
         "generation": candidate.generation,
         "operator": candidate.operator,
-        "block": listed(candidate.about(changed)),
+        "block": list_names(candidate.about(changed)),
         "role": candidate.role,
         "directive": candidate.directive,
         "fitness": settled.get("fitness"),

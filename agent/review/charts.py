@@ -1,4 +1,4 @@
-"""The report's drawings as coordinates: `templates/report.html.j2` makes SVG of them."""
+"""The report's charts as coordinates, from which `templates/report.html.j2` makes SVG."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from agent.core.text import format_number
 
 WIDTH, HEIGHT, MARGIN = 640, 220, 44
-"""Of a drawing, in SVG units; axes and their labels take the margin."""
+"""Size of a chart in SVG units; axes and their labels are in the margin."""
 GREY, BLUE, ORANGE = "#b8c4d0", "#2563eb", "#d97706"
 
 Point = tuple[float, float]
@@ -33,7 +33,7 @@ class Label:
 
 @dataclass(frozen=True)
 class Chart:
-    """One drawing, in SVG units from the upper left corner."""
+    """One chart, in SVG units from the upper left corner."""
 
     axes: str
     """An SVG path."""
@@ -54,7 +54,7 @@ def step_chart(points: Sequence[Point], across: str, up: str) -> Chart:
 
 
 def scatter_chart(everyone: Sequence[Point], front: Sequence[Point], seed: Point, across: str, up: str) -> Chart:
-    """Everything that was trained in grey, the front in blue and the seed in orange above it."""
+    """All trained variants in grey, the front in blue and the seed in orange on top."""
     scale = _Scale([*everyone, *front, seed])
     marks = [(everyone, 3.0, GREY), (front, 4.5, BLUE), ([seed], 4.5, ORANGE)]
     dots = [
@@ -93,6 +93,6 @@ class _Scale:
 
 
 def _range(values: Sequence[float]) -> Point:
-    """The least and the largest value, or something around the only one."""
+    """The smallest and the largest value; a range around the value if all are equal."""
     low, high = min(values), max(values)
     return (low, high) if high > low else (low - 0.5, high + 0.5)

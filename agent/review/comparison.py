@@ -15,8 +15,8 @@ from agent.population.candidate import SEED_ID
 from agent.review.facts import Facts
 from agent.review.learning import measured_noise
 
-_CENT_FRACTION = 1e-9
-"""Dollars that rounding may add."""
+_USD_TOLERANCE = 1e-9
+"""Tolerance in dollars for rounding."""
 
 
 @dataclass(frozen=True)
@@ -93,8 +93,8 @@ def _run_facts(name: str, journal: Journal, seed: Fitness, points: list[Facts]) 
 
 
 def _at_equal_budgets(points: Sequence[Facts], trained: int, usd: float) -> Facts:
-    """Where a run ended, and where it was after so many trained variants and after so many dollars."""
-    affordable = [point for point in points if point["usd"] <= usd + _CENT_FRACTION]
+    """The end of a run, and its hypervolume after so many trained variants and after so many dollars."""
+    affordable = [point for point in points if point["usd"] <= usd + _USD_TOLERANCE]
     return {
         "trained": len(points) - 1,
         "usd": points[-1]["usd"],

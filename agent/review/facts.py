@@ -11,11 +11,11 @@ from agent.core.statistics import smallest_gain
 from agent.core.text import format_number
 
 Facts = dict[str, Any]
-"""What `--json` prints: docs/json.md lists the keys."""
+"""What `--json` prints; docs/json.md lists the keys."""
 
 
 def seed_value(status: Mapping[str, Any], objective: str) -> float:
-    """What changes are counted from: the seed's mean over training seeds where it varies, else its one value.
+    """The value from which changes are counted: the seed's mean over training seeds if it varies, else its one value.
 
     `status`: what `agent.review.status.status` returns, here and below.
     """

@@ -1,4 +1,4 @@
-"""What a run has learned, read from its journal: the noise, the lessons with their credit, and how each arm fared."""
+"""What a run has learned, read from its journal: the noise, the lessons with their credit, and the results of each arm."""
 
 from __future__ import annotations
 
@@ -65,18 +65,18 @@ def _lesson_facts(standing: LessonStanding) -> Facts:
 
 @dataclass
 class _Arm:
-    """How the candidates of one model, operator or prompt fared."""
+    """The results of the candidates of one model, operator or prompt."""
 
     candidates: int = 0
     valid: int = 0
-    """Their first answer kept the contract."""
+    """How many had a first answer that kept the contract."""
     trained: int = 0
     helped: int = 0
-    """Better than their parent beyond the noise."""
+    """How many were better than their parent beyond the noise."""
     front: int = 0
     usd: float = 0.0
     seconds: float = 0.0
-    """Of their evaluations."""
+    """Seconds of their evaluations."""
 
     def facts(self, name: str) -> Facts:
         counts = {"children": self.candidates, "valid": self.valid, "trained": self.trained, "helped": self.helped}
@@ -86,8 +86,8 @@ class _Arm:
 def arms(journal: Journal, front: Iterable[str]) -> Facts:
     """By model, operator and prompt: candidates, valid first answers, trained, helped, on the front, dollars, seconds.
 
-    A candidate of two recipes counts for the arms of both. `written` holds the directives that were written in the run.
-    `front`: ids of the candidates on it.
+    A candidate of two recipes counts for the arms of both. `written` has the directives that were written in the run.
+    `front`: ids of the candidates on the front.
     """
     rejected = {key.partition("/")[0] for _, _, key, _ in journal.events("rejected") if key.endswith("/0")}
     settled = {key: data for _, _, key, data in journal.events("settled")}
@@ -122,6 +122,6 @@ def _arms_of(recipe: Recipe, model: str) -> Iterator[tuple[str, str]]:
 
 
 def _ranked(arms: dict[str, _Arm]) -> list[Facts]:
-    """Those that helped most first."""
+    """The arms as facts, those that helped most first."""
     order = sorted(arms.items(), key=lambda item: (-item[1].helped, -item[1].trained, item[0]))
     return [arm.facts(name) for name, arm in order]

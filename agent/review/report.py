@@ -1,4 +1,4 @@
-"""The report of a run as one self-contained HTML page and as Markdown, written through the templates beside this module.
+"""The report of a run as one self-contained HTML page and as Markdown, written through the templates in `templates/`.
 
 Text of candidates and models is hostile. In HTML every value is escaped, and stripped of control characters, by the
 template engine; in Markdown such text stands in code spans (the filter `quote`).
@@ -6,10 +6,10 @@ template engine; in Markdown such text stands in code spans (the filter `quote`)
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agent.core.files import write_whole
 from agent.core.text import clean, format_number, quote
 from agent.journal.header import objectives_of, units_of
 from agent.journal.store import Journal
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 LESSONS, FAILURES = 12, 5
-"""How many of them are shown at most."""
+"""How many lessons and reasons of failures are shown at most."""
 _NAMED_BLOCKS = 4
 """How many blocks of a lesson are named."""
 _REASON = 300
@@ -34,12 +34,10 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 
 def write_report(journal: Journal, run: str, html: Path, markdown: Path, *, alive: bool = False) -> None:
-    """Writes both files by rename, so that nobody reads half a file. Raises OSError."""
+    """Write both files by rename, so that nobody reads half a file. Raises OSError."""
     content, templates = _content(journal, run, alive), _environment()
     for path, template in ((html, "report.html.j2"), (markdown, "report.md.j2")):
-        temporary = path.with_name(path.name + ".tmp")
-        temporary.write_text(templates.get_template(template).render(content), encoding="utf-8")
-        os.replace(temporary, path)
+        write_whole(path, templates.get_template(template).render(content))
 
 
 def _environment() -> Environment:
@@ -48,7 +46,7 @@ def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=lambda name: name is None or not name.endswith(".md.j2"),
-        finalize=lambda value: clean(value) if type(value) is str else value,  # a Markup is made by a template, and clean
+        finalize=lambda value: clean(value) if type(value) is str else value,  # a Markup comes from a template, and is clean
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -59,7 +57,7 @@ def _environment() -> Environment:
 
 
 def _content(journal: Journal, run: str, alive: bool) -> dict[str, Any]:
-    """What the templates show."""
+    """The values for the templates."""
     facts = status(journal, run, alive=alive)
     individuals = trained(journal)
     return {
@@ -114,7 +112,7 @@ def _rows(facts: Facts) -> list[Facts]:
 
 
 def _best_lessons(journal: Journal, facts: Facts) -> list[Facts]:
-    """The changes that gained most, in units of the noise: what was done, what it measured, and why, as its author says."""
+    """The changes that gained most, in units of the noise: action, effects, and the explanation of its author."""
     helpful = [one for one in lessons(journal) if one["verdict"] in ("helped", "mixed") and sum(one["gains"].values()) > 0]
     helpful.sort(key=lambda one: -sum(one["gains"].values()))
     return [

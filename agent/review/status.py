@@ -42,11 +42,11 @@ class _Outcomes:
     reasons: Counter[str]
     """Of failures, as `stage: reason`."""
     trained: list[_Trained]
-    """With the seed."""
+    """The seed and the trained variants."""
 
 
 def status(journal: Journal, run: str, *, alive: bool) -> Facts:
-    """The whole run in numbers. `alive`: a process holds the run's lock."""
+    """The facts of the whole run. `alive`: whether a process holds the run's lock."""
     starts = list(journal.events("started", "ended"))
     started = [data for _, kind, _, data in starts if kind == "started"]
     end = starts[-1][3] if starts and starts[-1][1] == "ended" else {}
@@ -140,7 +140,7 @@ def _forecast(journal: Journal, config: Facts) -> Facts:
 
 
 def _cooling_down(journal: Journal) -> list[Facts]:
-    """The models that the process at work does not ask for a while, and until when by the local clock."""
+    """The models that cool down in the process at work, and until when by the local clock."""
     models: dict[str, Facts] = {}
     for moment, kind, _, data in journal.events("started", "rests", "returned"):
         if kind == "started":

@@ -1,1 +1,1 @@
-"""One run: opens what it needs, drives the search, keeps its budget, and can be stopped and resumed."""
+"""One run: open its components, drive the search, keep the budget, stop and resume."""

@@ -1,4 +1,4 @@
-"""Candidates -> prompts -> answers -> variants or failures, several at once. Every answer is journaled before it is used."""
+"""Breed candidates in several threads: prompts -> answers -> variants or failures. Answers are journaled before their use."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from agent.population.candidate import Candidate, Conversation, Failure, Recipe,
 from agent.run.context import RunContext
 from agent.search.reflection import Question
 
-HOTTER, HOTTEST = 1.3, 1.6
-"""A second draw is asked for at this multiple of the temperature, up to there; 1.0 stands for a provider's default."""
+HOTTER = 1.3
+"""A model is asked for another program at this multiple of the temperature."""
 MORE_ROOM = 2
-"""An answer that was cut off is asked for again with this many times the room."""
+"""An answer that was cut off is asked for again with this many times as many tokens."""
 _LOG = 600
 """Characters of a candidate's last output that are sent back."""
 
 
 class BreedingPool:
-    """Each candidate is bred by one thread, call after call.
+    """Breeds several candidates at once, each in one thread.
 
     `llm.repairs` says how often an answer that breaks the contract, or a program that fails the smoke stage, is sent
     back; `llm.redraws` how often a program that is known already is asked to be another one.
@@ -43,13 +43,13 @@ class BreedingPool:
         return self._threads.submit(self._breed, candidate, context)
 
     def ask(self, question: Question) -> Future[str]:
-        """The answer to a question about the search itself, which no candidate comes of; empty if the provider rejects it."""
+        """The answer to a question about the search itself, which makes no candidate; empty if the provider rejects it."""
         return self._threads.submit(self._answer, question)
 
     def repair(self, variant: Variant, failure: Failure) -> Variant | Failure | None:
-        """Sends a variant that failed the smoke stage back once more, in the calling thread; None if no try is left.
+        """Send a variant that failed its smoke stage back to the model, in the calling thread; None if no attempt is left.
 
-        A failure here is that of the new answer. Raises as the future of `submit` does.
+        A returned failure is that of the new answer. Raises as the future of `submit` does.
         """
         earlier = variant.conversation
         if failure.stage != "smoke" or earlier is None or earlier.repaired >= self._settings.repairs:
@@ -69,7 +69,7 @@ class BreedingPool:
         return repaired
 
     def close(self) -> None:
-        """Starts nothing new; calls that are under way end by themselves."""
+        """Start nothing new; calls under way end by themselves."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _breed(self, candidate: Candidate, context: Context) -> Variant | Failure:
@@ -95,19 +95,19 @@ class BreedingPool:
     def _apply(
         self, candidate: Candidate, recipe: Recipe, genome: Genome, context: Context, calls: int
     ) -> tuple[Conversation | None, Genome | Violations, str]:
-        """One recipe: the conversation with a model if there was one, the edited genome, and the intention."""
+        """Apply one recipe. Returns the conversation with a model if there was one, the edited genome, and the intention."""
         operator = OPERATORS[recipe.operator]
         if isinstance(operator, ModelFreeOperator):
             edited = self._editor.apply(genome, (), operator.answer(recipe, genome, context))
             return None, edited, operator.intention(recipe)
-        asked = Conversation(recipe, genome, operator.prompt(self._prompts, recipe, genome, context), calls=calls)
-        conversation, edited = self._ask_for_new(candidate.id, asked, context)
+        unasked = Conversation(recipe, genome, operator.prompt(self._prompts, recipe, genome, context), calls=calls)
+        conversation, edited = self._ask_for_new(candidate.id, unasked, context)
         return conversation, edited, read_intention(conversation.answer)[0]
 
     def _ask_for_new(
         self, id: str, conversation: Conversation, context: Context
     ) -> tuple[Conversation, Genome | Violations]:
-        """The edited genome; where it is known already, another one is asked for, and taken if it can be used."""
+        """Ask and edit; if the program is known already, ask for another one, and use that if it is valid."""
         conversation, edited = self._ask_and_edit(id, conversation)
         for _ in range(self._settings.redraws):
             if isinstance(edited, Violations) or context.known_programs is None:
@@ -116,7 +116,7 @@ class BreedingPool:
                 break
             reply = self._prompts.parts["again"].fill(found=found)
             messages = follow_up(conversation.messages, conversation.answer, reply)
-            second = replace(conversation, messages=messages, recipe=_hotter(conversation.recipe))
+            second = replace(conversation, messages=messages, recipe=conversation.recipe.hotter(HOTTER))
             other, redrawn = self._ask_and_edit(id, second)
             if isinstance(redrawn, Violations):
                 conversation = replace(conversation, calls=other.calls)
@@ -125,9 +125,9 @@ class BreedingPool:
         return conversation, edited
 
     def _ask_and_edit(self, id: str, conversation: Conversation) -> tuple[Conversation, Genome | Violations]:
-        """Asks, edits, and sends a bad answer back with what is wrong with it."""
+        """Ask the model and edit the genome; send a bad answer back with the reasons why it cannot be used."""
         for attempt in range(self._settings.repairs + 1):
-            # A call that an earlier process made and that has no answer says the same again.
+            # If an earlier process made this call and got no answer, send the same prompt again.
             messages = self._run.replay.asked.get((id, conversation.calls), conversation.messages)
             completion = self._call(id, conversation.calls, messages, conversation.recipe)
             conversation = replace(conversation, calls=conversation.calls + 1, messages=messages)
@@ -150,12 +150,13 @@ class BreedingPool:
         return conversation, violations
 
     def _answer(self, question: Question) -> str:
+        """The answer to a question about the search; empty if the provider rejects it."""
         recipe = Recipe("reflect", (), (), question.model, seed=0)
         completion = self._call(question.id, 0, question.messages, recipe)
         return "" if isinstance(completion, Violations) else completion.text
 
     def _call(self, id: str, call: int, messages: tuple[Message, ...], recipe: Recipe) -> Completion | Violations:
-        """Numbered by candidate, so that a resumed run finds each answer that was paid for."""
+        """Ask the model, or return the answer that an earlier process got. Calls are numbered by candidate for this purpose."""
         if known := self._run.replay.answers.get((id, call)):
             return known
         self._run.admission.before_call(id)
@@ -165,13 +166,13 @@ class BreedingPool:
             completion = self._models[recipe.model].complete(request)
         except RequestRejected as rejected:
             return Violations((str(rejected),), "answer")
-        except CancelledError:  # the model was closed: nobody waits for it any more
+        except CancelledError:  # the model was closed, because the run is ending
             raise Halted from None
         self._run.record(Answered(id, call, completion))
         return completion
 
     def _recorded_conversation(self, variant: Variant, context: Context) -> Conversation | None:
-        """The conversation that an earlier process had about this variant, as far as the journal holds it."""
+        """The conversation that an earlier process had about this variant; None if the journal has none."""
         recorded = self._run.replay.conversations.get(variant.id)
         if recorded is None:
             return None
@@ -180,10 +181,6 @@ class BreedingPool:
         return Conversation(recipes[-1], base, recorded.messages, recorded.answer, recorded.calls, recorded.repaired)
 
 
-def _hotter(recipe: Recipe) -> Recipe:
-    usual = 1.0 if recipe.temperature is None else recipe.temperature
-    return replace(recipe, temperature=round(max(usual, min(HOTTEST, HOTTER * usual)), 3))
-
-
 def _with_more_room(recipe: Recipe) -> Recipe:
+    """The recipe with a higher limit on the answer's length."""
     return recipe if recipe.max_tokens is None else replace(recipe, max_tokens=MORE_ROOM * recipe.max_tokens)

@@ -1,4 +1,4 @@
-"""What a run works with (task, sandbox, models, editor): opened and checked before anything is spent."""
+"""Open and check the components of a run (task, sandbox, models, editor) before anything is spent."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from agent.journal.events import ProgressReported, RunStarted, Watch
 from agent.journal.store import Journal
 from agent.llm import LanguageModel, LlmSettings, open_model, price
 from agent.operators.templates import Prompts
-from agent.run import config as configuration
-from agent.run.config import Config
+from agent.run.config import Config, cache_folder
 from agent.run.evaluation import Evaluator, EvaluatorSettings
 from agent.run.provenance import provenance
 from sandbox import LEVELS, Level, SandboxUnavailable
@@ -31,12 +30,12 @@ from sandbox.tasks import Task, TaskError, open_task
 
 @dataclass(frozen=True)
 class Components:
-    """Everything that one process of a run uses and that knows nothing of the run itself."""
+    """The parts that one process of a run uses and that do not depend on the state of the run."""
 
     config: Config
-    """As the task completed it."""
+    """The configuration, completed by the task."""
     genome: Genome
-    """The seed's."""
+    """The seed's genome."""
     task: Task
     evaluator: Evaluator
     prompts: Prompts
@@ -45,7 +44,7 @@ class Components:
     isolation: Isolation
 
     def start_event(self) -> RunStarted:
-        """What the journal keeps of the start of a process."""
+        """The event that records the start of a process."""
         seed = self.config.seed
         digests = {**provenance(Path(seed.folder), seed.files, prompts_folder()), **self.task.provenance}
         settings, isolation = self.config.model_dump(mode="json"), self.isolation
@@ -54,7 +53,7 @@ class Components:
 
 @contextmanager
 def open_components(config: Config, watch: Watch, at_least: Level = "none") -> Iterator[Components]:
-    """Raises UserError for every mistake of the user's that can be seen without spending anything.
+    """Open the components. Raises UserError for every mistake of the user that can be found without spending anything.
 
     `at_least`: the level of isolation that this run started with.
     """
@@ -79,9 +78,9 @@ def open_components(config: Config, watch: Watch, at_least: Level = "none") -> I
 
 
 def completed(config: Config, task: Task) -> Config:
-    """The configuration with the task's own objectives, if it names none, and with what the task pins for later processes.
+    """The configuration with the task's objectives if it names none, and with the settings that the task fixes for a resume.
 
-    Raises UserError for an objective that the task does not measure, or measures for the other direction.
+    Raises UserError for an objective that the task does not measure, or that has the other direction there.
     """
     changes: dict[str, object] = {}
     if "objectives" not in config.model_fields_set and task.directions:
@@ -102,7 +101,7 @@ def completed(config: Config, task: Task) -> Config:
 
 
 def pinned_level(journal: Journal) -> Level:
-    """The level of isolation that the run started with, below which no later process of it may fall."""
+    """The level of isolation that the run started with. Later processes of the run need at least this level."""
     first = next(iter(journal.events("started")), None)
     return cast(Level, first[3]["isolation"]) if first else "none"
 
@@ -113,7 +112,7 @@ def _open_task(config: Config) -> Task:
     folder = Path(config.seed.folder)
     try:
         return open_task(
-            config.task, config.budget, bounds, config.seed.files, configuration.cache_folder(), measured, folder
+            config.task, config.budget, bounds, config.seed.files, cache_folder(), measured, folder
         )
     except TaskError as error:
         raise UserError(str(error)) from error
@@ -129,7 +128,7 @@ def _open_models(config: Config) -> Iterator[tuple[str, LanguageModel]]:
 def _open_evaluator(
     config: Config, task: Task, isolation: Isolation, devices: tuple[str, ...], watch: Watch, stack: ExitStack
 ) -> Evaluator:
-    """`stack` closes what is opened here."""
+    """Open the evaluator; `stack` closes it."""
     if (fork_server := open_fork_server()) is not None:
         stack.callback(fork_server.close)
     lanes = Lanes(
@@ -147,8 +146,8 @@ def _open_evaluator(
 
 
 def _warm_up(editor: Editor, genome: Genome) -> None:
-    """The first edit takes the editor a second: an empty one now, while the seed trains, saves it later."""
-    with suppress(MachineError):  # whoever needs the editor will meet the fault
+    """Make an empty edit while the seed trains: the editor's first edit takes a second."""
+    with suppress(MachineError):  # the first real edit will raise it again
         editor.apply(genome, (), "")
 
 
@@ -162,13 +161,13 @@ def _devices(config: Config) -> tuple[str, ...]:
 
 
 def _isolation(config: Config, at_least: Level) -> Isolation:
-    """Raises UserError below `contained`, unless the user accepted that, and below `at_least` in any case."""
+    """Detect the isolation. Raises UserError if it is below `at_least`, or below `contained` and the user did not accept that."""
     try:
         isolation = detect()
     except SandboxUnavailable as error:
         raise MachineError(f"The sandbox cannot run: {error}") from error
     if LEVELS.index(isolation.level) > LEVELS.index(at_least):
-        raise UserError(f"This run began at isolation level {at_least!r}, and here only {isolation.level!r} is to be had.")
+        raise UserError(f"This run started at isolation level {at_least!r}, and this machine offers only {isolation.level!r}.")
     if isolation.level in ("full", "contained") or config.sandbox.unsafe_no_sandbox:
         return isolation
     raise UserError(

@@ -1,4 +1,4 @@
-"""What the parts of one run share, in one object."""
+"""The objects that the parts of one run share."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from agent.run.config import Config
 
 @dataclass(frozen=True)
 class RunContext:
-    """Handed to whatever breeds, evaluates, measures the noise or drives the search."""
+    """Passed to the parts that breed, evaluate, measure the noise or drive the search."""
 
     record: Record
-    """Journals an event and tells everybody who follows the run; returns when it is safe on disk."""
+    """Records an event in the journal and passes it on to all that follow the run; returns when it is safe on disk."""
     config: Config = field(default_factory=Config)
     replay: Replay = field(default_factory=Replay)
-    """What earlier processes of the run did: looked at before anything is done again."""
+    """What earlier processes of the run did, so that nothing is done twice."""
     admission: Admission = field(default_factory=Admission)
     """Asked before anything is spent."""
     tracker: Tracker = field(default_factory=Tracker)
-    """Where each candidate is."""
+    """Knows the stage of each candidate."""

@@ -1,4 +1,4 @@
-"""Variants -> sandbox -> individuals or failures, one training in each slot at a time."""
+"""Evaluate variants in the sandbox: the results are individuals or failures. Each slot trains one at a time."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ AHEAD = 2
 
 @dataclass(frozen=True)
 class TimedOutcome:
-    """The result of one evaluation, and what it took."""
+    """The result of one evaluation, its time and its GPUs."""
 
     outcome: Individual | Failure
     seconds: float
-    """Wall time without that of waiting for others."""
+    """Wall time without waiting for a slot."""
     gpus: float
-    """How many it held: a share of one where a GPU has several slots."""
+    """How many GPUs it held: a fraction if a GPU has several slots."""
 
 
 @dataclass(frozen=True)
 class EvaluatorSettings:
-    """What is the same in every evaluation of a run."""
+    """Settings that are the same in every evaluation of a run."""
 
     objectives: Sequence[Objective]
     constraints: Sequence[Constraint] = ()
@@ -58,7 +58,7 @@ class Evaluator:
         settings: EvaluatorSettings,
         report: Callable[[str, Progress], None] = lambda id, progress: None,
     ) -> None:
-        """`report`: called with a candidate's id and what its training prints of its progress, in that evaluation's thread."""
+        """`report`: called in the evaluation's thread with a candidate's id and the progress that its training prints."""
         self.devices = lanes.slots.devices
         """The device of each slot."""
         self.constraints = tuple(settings.constraints)
@@ -70,7 +70,7 @@ class Evaluator:
         self.constraints = (*self.constraints, *constraints)
 
     def measure(self, candidate: Candidate, genome: Genome) -> Individual | Failure:
-        """Waits for a free slot, trains and scores. Raises MachineError if the sandbox is at fault."""
+        """Wait for a free slot, train and score. Raises MachineError if the sandbox is at fault."""
         return self.timed(candidate, genome).outcome
 
     def timed(
@@ -83,31 +83,31 @@ class Evaluator:
     ) -> TimedOutcome:
         """As `measure`, with another training seed if one is given.
 
-        `admit` is called when the training has a slot; what it raises comes through.
+        `admit` is called when the training has a slot; its exceptions are passed on.
         """
         seed = self._settings.training_seed if training_seed is None else training_seed
         job = Job(dict(genome.files), seed, threads=self._settings.threads)
-        seat = self._lanes.lease(admit)
+        lease = self._lanes.lease(admit)
         started = time.monotonic()
         try:
-            result = self._task.evaluate(job, seat, partial(self._report, candidate.id))
+            result = self._task.evaluate(job, lease, partial(self._report, candidate.id))
         except SandboxUnavailable as error:
             raise MachineError(f"The sandbox cannot run: {error}") from error
-        except OSError as error:  # no room for the inputs, no descriptor left, data that has gone
+        except OSError as error:  # a full disk, no free file descriptor, a data set that was deleted
             raise MachineError(f"An evaluation cannot be made: {error}") from error
-        seconds = time.monotonic() - started - seat.waited
-        return TimedOutcome(self._judge(candidate, genome, result, seat), seconds, self.gpus(seat.device))
+        seconds = time.monotonic() - started - lease.waited
+        return TimedOutcome(self._judge(candidate, genome, result, lease), seconds, self.gpus(lease.device))
 
     def gpus(self, device: str) -> float:
-        """How many GPUs an evaluation on this device holds: a share of one that has several slots."""
+        """How many GPUs an evaluation on this device holds: a fraction if the GPU has several slots."""
         return self._lanes.slots.gpus(device)
 
     def close(self) -> None:
-        """Ends what is running, and every sandbox."""
+        """End running evaluations and every sandbox."""
         self._lanes.close()
 
     def _judge(
-        self, candidate: Candidate, genome: Genome, result: Measured | StageFailure, seat: Lease
+        self, candidate: Candidate, genome: Genome, result: Measured | StageFailure, lease: Lease
     ) -> Individual | Failure:
         if isinstance(result, StageFailure):
             return Failure(candidate, result.stage, result.reason, result.log, genome)
@@ -123,8 +123,8 @@ class Evaluator:
             sizes_by_block=result.sizes_by_block,
             isolation=result.level,
             layers=result.layers,
-            device=seat.device,
-            waited=seat.waited,
+            device=lease.device,
+            waited=lease.waited,
         )
         return Individual(candidate, genome, fitness, evidence)
 
@@ -140,18 +140,18 @@ def floors_of(task: Task, seed: Fitness, objectives: Collection[str]) -> list[Co
 
 
 class Repairer(Protocol):
-    """Whoever a variant that fails its smoke stage is sent back to; a `BreedingPool`."""
+    """Repairs a variant that failed its smoke stage: a `BreedingPool`."""
 
     def repair(self, variant: Variant, failure: Failure) -> Variant | Failure | None:
-        """Another program in the place of the failed one; a failure if the new one is no better, None if no try is left."""
+        """Return the repaired variant, a failure if the new answer cannot be used, None if no attempt is left."""
         ...
 
 
 class EvaluationPool:
-    """Evaluates variants; what an earlier process settled is not measured again, what is new is journaled.
+    """Evaluates variants and journals the outcomes. What an earlier process settled is not measured again.
 
-    More variants are under way than there are slots: the next one has passed its smoke stage and waits when a slot gets
-    free. What follows a training, or the repair of a program by a model, holds up no other variant.
+    More variants are under way than there are slots, so that one has passed its smoke stage and waits when a slot becomes
+    free. Neither the stages after a training nor a repair by a model hold up other variants.
     """
 
     def __init__(self, run: RunContext, evaluator: Evaluator, repairer: Repairer | None = None) -> None:
@@ -165,7 +165,7 @@ class EvaluationPool:
         return self._threads.submit(self._settle, variant, time.monotonic())
 
     def close(self) -> None:
-        """Starts nothing new."""
+        """Start nothing new."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _settle(self, variant: Variant, ready: float) -> Individual | Failure:

@@ -1,4 +1,4 @@
-"""Where every event of a run goes: the journal first, then all who keep count, then whoever watches, then the branches."""
+"""Pass every event of a run to the journal first, then to the budget and the tracker, the live view and the branches."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from agent.lineage import BranchWriter, PlannedCommit
 from agent.population.candidate import Duplicate, Failure, Individual
 
 Describe = Callable[[Individual | Failure, TrackedCandidate], str]
-"""The message of a candidate's commit."""
+"""Writes the message of a candidate's commit."""
 
 FREEZE_EVERY = 250
-"""Settled candidates between two freezes. In a night of ten thousand, the garbage collector would take a fifth of the
-controller's time."""
+"""Settled candidates between two freezes. Without them, the garbage collector would take a fifth of the controller's time in
+a run of ten thousand candidates."""
 
 
 class EventBus:
-    """Journal first: the order in which an event becomes true. Called from several threads.
+    """Called with each event, from several threads. The journal comes first: nothing acts on an event that is not on disk.
 
-    Branches follow within seconds and are journaled once they are there: no thread waits for git.
+    Branches are written within seconds and then journaled, so that no thread waits for git.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class EventBus:
     ) -> None:
         self._journal, self._branches, self._tracker, self._budget = journal, branches, tracker, budget
         self._watch, self._describe = watch, describe
-        self._heap = FrozenHeap()
+        self._freezer = HeapFreezer()
         self._lock = threading.Lock()
 
     def __call__(self, event: Event) -> None:
@@ -50,18 +50,18 @@ class EventBus:
             self._budget.see(event)  # and the tracker with it
             self._watch(event)
             if isinstance(event, Settled):
-                self._heap.add_settled()
+                self._freezer.add_settled()
                 if not isinstance(event.outcome, Duplicate):
                     self._commit(event.outcome)
 
     def flush(self) -> None:
-        """Returns when every branch is written. Raises MachineError."""
+        """Wait until every branch is written. Raises MachineError."""
         self._branches.flush()
 
     def close(self) -> None:
-        """Writes what is left, if it can be written."""
+        """Write the remaining branches if possible, and unfreeze the heap."""
         self._branches.close()
-        self._heap.close()
+        self._freezer.close()
 
     def _commit(self, outcome: Individual | Failure) -> None:
         if outcome.genome is None or self._branches.has(outcome.id):
@@ -71,19 +71,19 @@ class EventBus:
         self._branches.add(PlannedCommit(outcome.id, outcome.genome.files, outcome.candidate.parents, text, failed))
 
 
-class FrozenHeap:
-    """Freeze long-lived objects so that the garbage collector skips them: a run keeps its candidates to its end."""
+class HeapFreezer:
+    """Freeze long-lived objects so that the garbage collector skips them: a run keeps all its candidates until it ends."""
 
     def __init__(self) -> None:
         self._settled = 0
 
     def add_settled(self) -> None:
-        """One more candidate is kept; now and then all that is alive is frozen."""
+        """Count a settled candidate; freeze all living objects after every `FREEZE_EVERY` of them."""
         self._settled += 1
         if self._settled % FREEZE_EVERY == 0:
             gc.collect()
             gc.freeze()
 
     def close(self) -> None:
-        """The run is over: the collector may look at everything again."""
+        """Let the garbage collector look at all objects again."""
         gc.unfreeze()

@@ -1,4 +1,4 @@
-"""The folder of a run: owns the name of every file in it, and the lock that lets one process at a time work on it."""
+"""The folder of a run: the names of its files, and the lock by which only one process at a time works on it."""
 
 from __future__ import annotations
 
@@ -17,6 +17,11 @@ class RunFolder:
     """The files of one run."""
 
     root: Path
+
+    def check_exists(self) -> None:
+        """Raises UserError if the folder holds no run."""
+        if not self.journal.is_file():
+            raise UserError(f"{self.root} holds no run: there is no {self.journal.name} in it.")
 
     @property
     def name(self) -> str:
@@ -44,12 +49,12 @@ class RunFolder:
 
     @property
     def guidance(self) -> Path:
-        """Words of the user's for every prompt; read again whenever it changes."""
+        """The user's text for every prompt; read again whenever it changes."""
         return self.root / "guidance.md"
 
     @property
     def frozen(self) -> Path:
-        """Names of blocks that must not evolve, a line each, instead of the configuration's; read like `guidance`."""
+        """Names of frozen blocks, one on each line, which replace those of the configuration; read like `guidance`."""
         return self.root / "frozen.txt"
 
     @property
@@ -58,16 +63,16 @@ class RunFolder:
 
 
 _PATIENCE, _POLL = 0.2, 0.01
-"""Seconds: a process that only looks, by `is_locked`, holds the lock for some microseconds, which is no refusal."""
+"""Seconds to wait for the lock, and between two tries: `is_locked` in another process holds it for some microseconds."""
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Holds the lock of a run, which goes with its process; the file holds the process's id.
+    """Hold the lock of a run, which ends with the process at the latest. The file contains the process id.
 
-    Raises UserError if another process works on the run, MachineError if the file system takes no lock.
+    Raises UserError if another process works on the run, MachineError if the file system does not support locks.
     """
-    from filelock import FileLock, Timeout  # late: it loads asyncio, which no reading command needs
+    from filelock import FileLock, Timeout  # imported late: it loads asyncio, which commands that only read do not need
 
     lock = FileLock(path, timeout=_PATIENCE, poll_interval=_POLL, fallback_to_soft=False)
     try:
@@ -84,7 +89,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def is_locked(path: Path) -> bool:
-    """Works where nothing can be written too, which filelock does not."""
+    """Whether a process holds the lock. Works on a read-only file system too, unlike filelock."""
     try:
         with path.open() as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

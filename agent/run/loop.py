@@ -1,7 +1,7 @@
-"""Drives a search: proposes what it plans, has it bred and trained, and feeds every result back.
+"""Drive a search: propose its plans as candidates, have them bred and trained, and feed every result back.
 
-The decisions are `agent/search/evolve.py` and its twin `steady.py`. Here is what surrounds them: admission, the
-user's steering, what an earlier process of the run did, and the journal.
+`agent/search/evolve.py` and `steady.py` make the decisions. This module adds admission, the user's steering, the work of
+earlier processes of the run, and the journal.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _T = TypeVar("_T")
 
 
 class Breeding(Protocol):
-    """Turns candidates into variants; a `BreedingPool`."""
+    """Turns candidates into variants: a `BreedingPool`."""
 
     def submit(self, candidate: Candidate, context: Context) -> Future[Variant | Failure]: ...
 
@@ -40,14 +40,14 @@ class Breeding(Protocol):
 
 
 class Evaluation(Protocol):
-    """Turns variants into individuals; an `EvaluationPool`."""
+    """Turns variants into individuals: an `EvaluationPool`."""
 
     def submit(self, variant: Variant) -> Future[Individual | Failure]: ...
 
 
 @dataclass(frozen=True)
 class SearchState:
-    """What a search decides by, and what its decisions change."""
+    """The parts of a search that its decisions depend on or change."""
 
     archive: Archive
     brief: Brief
@@ -58,17 +58,17 @@ class SearchState:
 
 
 class SearchLoop(ABC):
-    """One process of a run. For one thread."""
+    """The search in one process of a run. Not thread-safe."""
 
     def __init__(self, run: RunContext, search: SearchState, breeding: Breeding, evaluation: Evaluation) -> None:
         self._run, self._search, self._breeding, self._evaluation = run, search, breeding, evaluation
         self._halted = False
-        """Something was not started, or not finished: the run comes to its end."""
+        """Some work was not started, or not finished, because the run is ending."""
         self._ids = (f"{n:04d}" for n in count(1))
 
     @abstractmethod
     def work(self) -> None:
-        """Until the search is at its end, or nothing more is admitted. Raises MachineError when a pool does."""
+        """Run the search until it ends, or until no more work is admitted. Raises MachineError when a pool does."""
 
     def _record(self, events: Iterable[Event]) -> None:
         for event in events:
@@ -101,28 +101,28 @@ class SearchLoop(ABC):
             known_programs=archive.known_programs(),
         )
 
-    def _look_for_steering(self) -> None:
+    def _poll_steering(self) -> None:
         if self._search.steering:
-            self._record(self._search.steering.look())
+            self._record(self._search.steering.poll())
 
-    def _train(self, child: Variant) -> Future[Individual | Failure] | Duplicate:
-        """Submits a variant for evaluation, unless its program is known."""
-        if twin := self._search.archive.claim(child):
-            duplicate = Duplicate(child.candidate, twin)
+    def _train(self, variant: Variant) -> Future[Individual | Failure] | Duplicate:
+        """Submit a variant for evaluation; return a duplicate if its program is known."""
+        if twin := self._search.archive.claim(variant):
+            duplicate = Duplicate(variant.candidate, twin)
             self._run.record(Settled(duplicate))
             return duplicate
-        return self._evaluation.submit(child)
+        return self._evaluation.submit(variant)
 
     def _learn(self, outcome: Outcome) -> None:
-        self._record(self._search.feedback.settled(outcome))
+        self._record(self._search.feedback.learn(outcome))
 
     def _take_answer(self, question: Question, answer: str | None) -> None:
-        """None: the question was not asked any more."""
+        """`answer`: None if the question was not sent, because the run is ending."""
         if answer is not None:
-            self._record(self._search.feedback.answered(question, answer))
+            self._record(self._search.feedback.take_answer(question, answer))
 
     def _result(self, future: Future[_T]) -> _T | None:
-        """None for work that was not started any more."""
+        """The result of a future; None if the work was not started, because the run is ending."""
         try:
             return future.result()
         except Halted:
@@ -136,27 +136,27 @@ class SearchLoop(ABC):
 
 
 class GenerationalLoop(SearchLoop):
-    """The paper's schedule. The same seed and the same answers give the same run, whatever the timing."""
+    """The paper's schedule. The same seed and the same answers give the same run, independent of timing."""
 
     def work(self) -> None:
-        s = self._search
-        search = generations(s.archive.seed, s.archive.objectives, s.settings, s.sampler)
+        state = self._search
+        search = generations(state.archive.seed, state.archive.objectives, state.settings, state.sampler)
         trained: list[Individual] | None = None
         proposed = 0
         while not self._halted:
-            self._look_for_steering()
+            self._poll_steering()
             try:
                 generation = next(search) if trained is None else search.send(trained)
             except StopIteration:
                 return
             candidates = self._propose_all(generation, proposed)
             proposed += len(candidates)
-            trained = self._bring_up(candidates)
-            if not self._halted:  # else it is not finished: a resume will close it
+            trained = self._breed_and_train(candidates)
+            if not self._halted:  # else a resume finishes this generation
                 self._close(generation, trained)
 
     def _propose_all(self, generation: Generation, proposed: int) -> list[Candidate]:
-        """`proposed`: candidates before this generation. Those of an earlier process were admitted then."""
+        """`proposed`: number of candidates before this generation. Those that an earlier process proposed need no admission."""
         candidates: list[Candidate] = []
         for plan in generation.plans:
             known = proposed + len(candidates) < len(self._run.replay.candidates)
@@ -166,15 +166,15 @@ class GenerationalLoop(SearchLoop):
             candidates.append(self._propose(plan, generation.number))
         return candidates
 
-    def _bring_up(self, candidates: Sequence[Candidate]) -> list[Individual]:
-        """Breeds and trains all of them at once; takes the results in order of proposal, so that no chance lies in timing."""
+    def _breed_and_train(self, candidates: Sequence[Candidate]) -> list[Individual]:
+        """Breed and train all of them at once; use the results in the order of proposal, so that timing has no influence."""
         contexts = [self._context(one, [other for other in candidates if other is not one]) for one in candidates]
         bred = [self._breeding.submit(one, context) for one, context in zip(candidates, contexts, strict=True)]
         under_way: list[Future[Individual | Failure] | Outcome] = []
         for future in bred:
-            child = self._result(future)
-            if child is not None:
-                under_way.append(child if isinstance(child, Failure) else self._train(child))
+            bred_one = self._result(future)
+            if bred_one is not None:
+                under_way.append(bred_one if isinstance(bred_one, Failure) else self._train(bred_one))
         results = [self._result(one) if isinstance(one, Future) else one for one in under_way]
         outcomes = [outcome for outcome in results if outcome is not None]
         for outcome in outcomes:
@@ -202,13 +202,13 @@ class SteadyLoop(SearchLoop):
         self._bred: dict[Future[Variant | Failure], float] = {}
         self._asked: dict[Future[str], Question] = {}
         self._trained: dict[Future[Individual | Failure], float] = {}
-        """Work that is under way, with the monotonic time of its start."""
+        """Work under way, each with the monotonic time of its start."""
 
     def work(self) -> None:
         candidates = self._candidates()
         while True:
             while self._prefetch.wants_more(len(self._bred), len(self._trained)) and (one := next(candidates, None)):
-                context = self._context(one, self._run.tracker.under_way(beside=one.id))
+                context = self._context(one, self._run.tracker.under_way(without=one.id))
                 self._bred[self._breeding.submit(one, context)] = time.monotonic()
             for question in () if self._halted else self._search.feedback.questions():
                 self._asked[self._breeding.ask(question)] = question
@@ -226,19 +226,19 @@ class SteadyLoop(SearchLoop):
                     self._take_outcome(outcome, seconds)
 
     def _candidates(self) -> Iterator[Candidate | None]:
-        """First what an earlier process left unfinished, then new ones; None while none is admitted."""
+        """Yield first the candidates that an earlier process left unfinished, then new ones; None while none is admitted."""
         replay = self._run.replay
         yield from self._restore()
-        s = self._search
-        plans = steady(self._population, s.archive, s.settings, s.sampler, proposed=len(replay.candidates))
-        for _ in range(len(replay.candidates), s.settings.candidates):
+        archive, settings = self._search.archive, self._search.settings
+        plans = steady(self._population, archive, settings, self._search.sampler, proposed=len(replay.candidates))
+        for _ in range(len(replay.candidates), settings.candidates):
             while not self._run.admission.admits():
                 yield None
-            self._look_for_steering()
-            yield self._propose(next(plans), self._settled // s.settings.population)
+            self._poll_steering()
+            yield self._propose(next(plans), self._settled // settings.population)
 
     def _restore(self) -> list[Candidate]:
-        """Takes over what an earlier process did, in its order; returns the candidates that are not settled."""
+        """Replay what earlier processes did, in order; return the candidates that are not settled."""
         replay, settled = self._run.replay, set()
         for variant in replay.variants.values():
             self._search.archive.claim(variant)
@@ -255,17 +255,17 @@ class SteadyLoop(SearchLoop):
 
     def _take_bred(self, future: Future[Variant | Failure]) -> None:
         self._prefetch.add_bred(time.monotonic() - self._bred.pop(future))
-        child = self._result(future)
-        if child is None:
+        bred = self._result(future)
+        if bred is None:
             return
-        result = child if isinstance(child, Failure) else self._train(child)
+        result = bred if isinstance(bred, Failure) else self._train(bred)
         if isinstance(result, Future):
             self._trained[result] = time.monotonic()
         else:
             self._take_outcome(result)
 
     def _take_outcome(self, outcome: Outcome, seconds: float = 0.0) -> None:
-        """Every `search.population` results count as a generation in the journal."""
+        """Add an outcome. Every `search.population` outcomes count as a generation in the journal."""
         self._prefetch.add_settled(outcome, seconds)
         self._add(outcome)
         number, rest = divmod(self._settled, self._search.settings.population)

@@ -1,4 +1,4 @@
-"""The noise floor of a run: the seed is trained again with other training seeds, and their spread is the unit of change."""
+"""Measure the noise floor of a run: train the seed again with other training seeds."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from agent.run.evaluation import Evaluator
 
 
 def measure(run: RunContext, seed: Individual, evaluator: Evaluator, objectives: Sequence[Objective]) -> Noise | None:
-    """None if the noise is not to be measured; what an earlier process of the run measured is not repeated.
+    """Measure the noise; return None if the configuration asks for no measurement.
 
-    The seed is trained `noise.trainings` times, with the training seeds that follow on the one of all candidates.
-    Raises UserError if the seed trains by luck only, Halted if the user stops the run meanwhile.
+    The seed is trained `noise.trainings` times, with the training seeds after the one of all candidates. Trainings of an
+    earlier process of the run are not repeated. Raises UserError if such a training of the seed fails, Halted if the user
+    stops the run meanwhile.
     """
     trainings, first = run.config.noise.trainings, run.config.run.training_seed
     if not trainings:
@@ -41,11 +42,11 @@ def measure(run: RunContext, seed: Individual, evaluator: Evaluator, objectives:
     try:
         repeats = list(threads.map(repeat, range(first + 1, first + 1 + trainings)))
     finally:
-        threads.shutdown(wait=False, cancel_futures=True)  # a run that is stopped at once does not wait for a training
+        threads.shutdown(wait=False, cancel_futures=True)  # a run that must end at once does not wait for a training
     for repeated in repeats:
         if repeated.fitness is None:
             raise UserError(
                 f"The seed trains with training seed {first} and fails with {repeated.training_seed}: "
-                f"{repeated.reason} Mend it first, or leave the noise unmeasured with --set noise.trainings=0."
+                f"{repeated.reason} Repair it first, or leave the noise unmeasured with --set noise.trainings=0."
             )
     return Noise.of([seed.fitness, *(r.fitness for r in repeats if r.fitness)], objectives)

@@ -1,4 +1,4 @@
-"""What the results of a run depend on beside its configuration: code, prompts, seed, versions. A resume compares it."""
+"""What the results of a run depend on besides its configuration: code, prompts, seed, versions. A resume compares it."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from agent.core.errors import UserError
+from agent.core.paths import ROOT
 from agent.journal.events import RunStarted
 
-_ROOT = Path(__file__).resolve().parents[2]
 _CODE = ("agent", "sandbox")
 _MEASURING = ("torch", "numpy", "safetensors")
-"""Other people's packages that the numbers of a run come from."""
+"""Packages that the measurements of a run depend on."""
 _UNSET = "(not set)"
 _SHOWN = 12
-"""Changes that a refusal lists."""
+"""The most changes that an error message lists."""
 
 
 def provenance(seed_folder: Path, files: Iterable[str], prompts: Path) -> dict[str, str]:
-    """A short digest of each file that counts, by its path, and the versions of what they run on."""
+    """A short digest of each file of seed, prompts and code, by its path, and the versions of packages and Python."""
     found = {f"seed/{file}": _digest(seed_folder / file) for file in files}
     found |= {
         f"prompts/{path.relative_to(prompts).as_posix()}": _digest(path)
@@ -30,9 +30,9 @@ def provenance(seed_folder: Path, files: Iterable[str], prompts: Path) -> dict[s
         if path.name != "README.md"  # for people
     }
     found |= {
-        path.relative_to(_ROOT).as_posix(): _digest(path)
+        path.relative_to(ROOT).as_posix(): _digest(path)
         for package in _CODE
-        for path in sorted((_ROOT / package).rglob("*.py"))
+        for path in sorted((ROOT / package).rglob("*.py"))
     }
     versions = {name: _version(name) for name in ("guided-evolution", *_MEASURING)}
     return found | {f"version of {name}": version for name, version in {**versions, "python": platform.python_version()}.items()}
@@ -41,7 +41,7 @@ def provenance(seed_folder: Path, files: Iterable[str], prompts: Path) -> dict[s
 def accepted_changes(
     before: Mapping[str, Any], now: RunStarted, named: Mapping[str, Any], accept: bool
 ) -> tuple[str, ...]:
-    """What has changed since the last start, a line each. `before`: the journal's record of that start.
+    """The changes since the last start, one line each. `before`: the journal's record of that start.
 
     Raises UserError if anything but the settings `named` on the command line has changed, unless the user accepts it.
     """
@@ -52,14 +52,14 @@ def accepted_changes(
         shown = "\n".join(f"  {line}" for line in unnamed[:_SHOWN])
         more = f"\n  and {len(unnamed) - _SHOWN} more" if len(unnamed) > _SHOWN else ""
         raise UserError(
-            f"Since this run was last worked on, this has changed:\n{shown}{more}\n"
-            "Results before and after would rest on different things. Undo it, or go on all the same with --accept-changes."
+            f"This has changed since the last start of the run:\n{shown}{more}\n"
+            "Results before and after would not be comparable. Undo the changes, or go on anyway with --accept-changes."
         )
     return (*settings.values(), *rest)
 
 
 def changed_digests(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """What changed, a line for each; nothing if it was not recorded."""
+    """One line for each digest or version that changed; empty if the last start recorded none."""
     if not before:
         return []
     lines = []
@@ -88,7 +88,7 @@ def dotted_keys(table: Mapping[str, Any]) -> set[str]:
 
 
 def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Without what is None, which is the same as not being there."""
+    """The values of nested tables by dotted key, without None, which means the same as a missing key."""
     found: dict[str, Any] = {}
     for key, value in table.items():
         if isinstance(value, Mapping):
@@ -105,5 +105,5 @@ def _digest(path: Path) -> str:
 def _version(name: str) -> str:
     try:
         return metadata.version(name)
-    except metadata.PackageNotFoundError:  # run from a checkout that was not installed
+    except metadata.PackageNotFoundError:  # run from a clone that was not installed
         return "unknown"

@@ -1,4 +1,4 @@
-"""The composition root: configuration -> components -> search -> journal and branches. It alone names concrete classes."""
+"""Put a run together: configuration -> components -> search -> journal and branches. Only this module names all classes."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from agent.llm import Failover, FailoverPolicy
 from agent.operators import Brief, Sampling
 from agent.population.archive import Archive
 from agent.population.candidate import SEED_ID, Candidate, Failure, Individual
-from agent.run import config as configuration
 from agent.run import noise
 from agent.run.admission import Admission
 from agent.run.breeding import BreedingPool
 from agent.run.components import Components, open_components, pinned_level
 from agent.run.config import Config, LlmSection
+from agent.run.config_sources import read, with_changes
 from agent.run.context import RunContext
 from agent.run.evaluation import EvaluationPool, Evaluator, floors_of
 from agent.run.event_bus import EventBus
@@ -51,7 +51,7 @@ from agent.search.steering import Steering
 
 
 def free_folder(config: Config, name: str) -> RunFolder:
-    """The first of `runs/NAME-1`, `runs/NAME-2`, ... of which neither the folder nor the branches exist."""
+    """The first of `runs/NAME-1`, `runs/NAME-2`, ... for which neither a folder nor branches exist."""
     for number in count(1):
         folder = RunFolder(Path("runs") / f"{name}-{number}")
         if not folder.root.exists() and not _lineage(config, folder).earlier():
@@ -60,7 +60,7 @@ def free_folder(config: Config, name: str) -> RunFolder:
 
 
 def start(config: Config, folder: RunFolder, watch: Watch) -> None:
-    """A new run. Raises UserError before anything is spent or written, MachineError if the run cannot go on."""
+    """Start a new run and work on it. Raises UserError before anything is spent or written, MachineError if it cannot go on."""
     if folder.root.exists():
         raise UserError(f"The run folder {folder.root} exists already: choose another --out, or `evolve resume` it.")
     with open_components(config, watch) as components:
@@ -69,7 +69,7 @@ def start(config: Config, folder: RunFolder, watch: Watch) -> None:
         seed = components.evaluator.measure(Candidate(SEED_ID, 0), components.genome)
         if isinstance(seed, Failure):
             raise UserError(
-                f"The seed {config.seed.folder} does not train (stage {seed.stage}): {seed.reason} Mend it first."
+                f"The seed {config.seed.folder} does not train (stage {seed.stage}): {seed.reason} Repair it first."
             )
         _make_folder(folder, components.config)
         with locked(folder.lock), closing(Journal(folder.journal)) as journal:
@@ -77,13 +77,12 @@ def start(config: Config, folder: RunFolder, watch: Watch) -> None:
 
 
 def resume(folder: RunFolder, watch: Watch, changes: Mapping[str, Any] | None = None, *, accept: bool = False) -> None:
-    """Goes on with a run that stopped or broke: what the journal holds is not done again.
+    """Continue a run that stopped or broke; work that the journal holds is not repeated.
 
-    `changes`: settings that the user changes by this; any other change is refused with UserError, unless `accept`.
+    `changes`: settings that the user changes. Raises UserError for any other change, unless `accept`.
     """
-    if not folder.journal.is_file():
-        raise UserError(f"{folder.root} holds no run: there is no {folder.journal.name} in it.")
-    config = configuration.over(configuration.read(folder.config), changes or {})
+    folder.check_exists()
+    config = with_changes(read(folder.config), changes or {})
     with ExitStack() as stack:
         stack.enter_context(locked(folder.lock))
         journal = stack.enter_context(closing(Journal(folder.journal)))
@@ -107,7 +106,7 @@ def _lineage(config: Config, folder: RunFolder) -> Lineage:
 
 
 def _seed_again(components: Components, journal: Journal) -> Individual:
-    """The trained seed as the journal holds it; trained now if the run broke before it was journaled."""
+    """The trained seed from the journal; it is trained now if the run broke before that was journaled."""
     for _, _, _, data in journal.events("settled", key=SEED_ID):
         return read_seed(data, components.genome)
     seed = components.evaluator.measure(Candidate(SEED_ID, 0), components.genome)
@@ -117,7 +116,7 @@ def _seed_again(components: Components, journal: Journal) -> Individual:
 
 
 def _make_folder(folder: RunFolder, config: Config) -> None:
-    """The run's folder with its configuration and an empty journal, all at once: a crash leaves a run or none."""
+    """Make the run's folder with its configuration and an empty journal. A rename at the end makes it appear complete."""
     draft = RunFolder(folder.root.with_name(f".{folder.name}.{os.getpid()}"))
     try:
         draft.root.mkdir(parents=True)
@@ -134,7 +133,7 @@ def _make_folder(folder: RunFolder, config: Config) -> None:
 
 @dataclass(frozen=True)
 class Process:
-    """One process of a run, from the trained seed to how the run ended."""
+    """One process of a run, from the trained seed to the recorded end."""
 
     components: Components
     folder: RunFolder
@@ -143,7 +142,7 @@ class Process:
     watch: Watch
 
     def work(self, seed: Individual, replay: Replay, started: RunStarted) -> None:
-        """Runs the search to its end and records how it ended.
+        """Run the search and record how it ended.
 
         Raises KeyboardInterrupt if the run was stopped, MachineError if it cannot go on or nothing could be trained.
         """
@@ -193,7 +192,7 @@ class Process:
         archive = Archive(seed, run.config.objective_list())
         try:
             with supervisor.supervised():
-                record.flush()  # before anything is spent: can git write here?
+                record.flush()  # raises now, before anything is spent, if git cannot write
                 floor = noise.measure(run, seed, components.evaluator, archive.objectives)
                 units = self._units(run, archive, floor)
                 record(units)
@@ -201,12 +200,12 @@ class Process:
                 self._loop(run, archive, floor, breeding, evaluation).work()
                 record.flush()
         except Halted:
-            pass  # before the search began
+            pass  # stopped before the search started
         except KeyboardInterrupt:
             _record_end(record, "stopped", admission.stop_reason or "stopped by the user")
             raise
-        except Exception as error:  # recorded whatever it is
-            if not (admission.is_cut and isinstance(error, MachineError)):  # else: what was under way was ended
+        except Exception as error:  # any error is recorded
+            if not (admission.is_cut and isinstance(error, MachineError)):  # else work under way was ended on purpose
                 _record_end(record, "failed", str(error) or repr(error))
                 raise
         finally:
@@ -230,12 +229,12 @@ class Process:
         breeding: BreedingPool,
         evaluation: EvaluationPool,
     ) -> SearchLoop:
-        """The search with all that it draws from and learns by."""
+        """Put the search together."""
         config, components, seed = run.config, self.components, archive.seed
         task, objectives = components.task, archive.objectives
         sampler = self._sampler(run, seed)
         steady = config.search.schedule == "steady"
-        # Costs hold times: a run that is to be repeated exactly cannot learn from them.
+        # Costs depend on timing: a run that must be exactly repeatable cannot learn from them.
         credit = config.credit if steady else replace(config.credit, usd_per_hour=0.0)
         feedback = Feedback(
             archive,
@@ -259,15 +258,15 @@ class Process:
         config, prompts = run.config, self.components.prompts
         roles = prompts.roles if config.search.roles else ()
         bandits = Bandits(config.contest, roles, prompts.directives, config.search.operators, config.llm.models)
-        # A steady run cannot draw again what an earlier process drew, and must not draw the same for others.
+        # A resumed steady run continues with other random numbers than the earlier process used.
         earlier = len(run.replay.candidates) if config.search.schedule == "steady" else 0
-        chance = random.Random(f"{config.run.seed} after {earlier}" if earlier else config.run.seed)
+        rng = random.Random(f"{config.run.seed} after {earlier}" if earlier else config.run.seed)
         sampling = Sampling(tuple(config.llm.models), config.llm.temperature, config.llm.max_tokens)
-        return RecipeSampler(chance, seed, prompts, sampling, bandits, Plateau(config.plateau))
+        return RecipeSampler(rng, seed, prompts, sampling, bandits, Plateau(config.plateau))
 
 
 def _conclude(record: EventBus, admission: Admission, archive: Archive) -> None:
-    """Records the end of a run that did not break.
+    """Record the end of a run that did not break.
 
     Raises KeyboardInterrupt if it was stopped, MachineError if nothing was trained.
     """
@@ -286,7 +285,7 @@ def _conclude(record: EventBus, admission: Admission, archive: Archive) -> None:
 
 
 def _record_end(record: EventBus, state: str, reason: str) -> None:
-    with suppress(MachineError):  # what broke may be the journal; the error that is under way says so
+    with suppress(MachineError):  # the journal itself may be broken; the error that is being raised says so
         record(RunEnded(state, reason))
 
 
@@ -297,13 +296,13 @@ def _failover_policy(llm: LlmSection) -> FailoverPolicy:
 
 
 def _reflector(components: Components) -> Reflector | None:
-    """The first model that can think is asked about the search itself; rules cannot."""
+    """Asks the first model other than `offline`, which cannot answer questions about the search; None without one."""
     config = components.config
     thinking = next((name for name in config.llm.models if name != "offline"), None)
     return Reflector(components.prompts, thinking, config.thoughts) if thinking else None
 
 
 def _first_guess(seed: Individual, evaluator: Evaluator) -> Guess:
-    """What one candidate will cost, before the first: an evaluation as long as the seed's."""
+    """The assumed cost of a candidate before the first one is known: an evaluation takes as long as the seed's."""
     seconds = sum(seed.evidence.seconds.values())
     return Guess(evaluation_seconds=seconds, gpu_seconds=seconds * evaluator.gpus(seed.evidence.device))

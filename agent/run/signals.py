@@ -1,12 +1,12 @@
-"""What signals mean to a command, from its first line to its last: no moment is left to Python's own handlers.
+"""Handle SIGINT and SIGTERM from the first to the last moment of a command, instead of Python's own handlers.
 
 | moment | SIGINT or SIGTERM |
 |---|---|
 | before a run works | ends the command: KeyboardInterrupt |
-| while it works (`asked_to_stop`) | the first asks it to come to its end, the second is a KeyboardInterrupt |
-| afterwards, and after a KeyboardInterrupt | ends the process where it stands: what counts is in the journal |
+| while it works (`asked_to_stop`) | the first one asks the run to end, the second one is a KeyboardInterrupt |
+| afterwards, and after a KeyboardInterrupt | ends the process at once: the journal has all that matters |
 
-KeyboardInterrupt is raised once at most, so that none can fall into the handling of another.
+KeyboardInterrupt is raised at most once, so that none interrupts the handling of another.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from types import FrameType
 from typing import NoReturn
 
 INTERRUPTED = 130
-"""The exit code of what was stopped by the user."""
+"""The exit code of a command that the user stopped."""
 
 _ASKING = (signal.SIGINT, signal.SIGTERM)
 _SHOW_CURSOR = b"\x1b[?25h"
@@ -29,68 +29,68 @@ _SHOW_CURSOR = b"\x1b[?25h"
 Stop = Callable[[str], None]
 
 
-class _Meaning:
-    """Of the next signal. One for each process, as the handlers are."""
+class _State:
+    """What the next signal will do. There is one state for each process, as there is one handler."""
 
     stop: Stop | None = None
-    """Asks the work to come to its end; gone when that was done."""
+    """Asks the work to end; None if there is no such work, or if it was asked already."""
     final = False
-    """Nothing is left to be ended in good order."""
+    """Whether the next signal ends the process at once."""
     hurried = False
-    """The user did not want to wait."""
+    """Whether a KeyboardInterrupt was raised: the user did not want to wait."""
     code = INTERRUPTED
 
 
-_meaning = _Meaning()
+_state = _State()
 
 
 def begin() -> None:
-    """To be called first, from the main thread."""
+    """Install the handlers. Call this first, from the main thread."""
     for number in _ASKING:
         signal.signal(number, _handle)
 
 
 def outlive_the_terminal() -> None:
-    """A terminal that is closed is no end of the work."""
+    """Go on when the terminal is closed."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 @contextmanager
 def asked_to_stop(stop: Stop) -> Iterator[None]:
-    """While the work is under way, the first signal calls `stop(reason)`. In another thread than the main one: nothing."""
+    """Inside the context the first signal calls `stop(reason)`. Does nothing in a thread other than the main one."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    _meaning.stop = stop
+    _state.stop = stop
     try:
         yield
     finally:
-        _meaning.stop, _meaning.final = None, True
+        _state.stop, _state.final = None, True
 
 
 def hurried() -> bool:
-    """Was the work ended at once?"""
-    return _meaning.hurried
+    """Whether the user ended the work at once, by a KeyboardInterrupt."""
+    return _state.hurried
 
 
 def end(code: int) -> NoReturn:
-    """To be called last: leaves the process, without waiting for threads and without a moment for stray signals."""
-    _meaning.code, _meaning.final = code, True
+    """End the process without waiting for threads. Call this last."""
+    _state.code, _state.final = code, True
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):  # the reader, or the terminal, has gone
+        with suppress(OSError, ValueError):  # the terminal, or the program that reads the output, is gone
             stream.flush()
     os._exit(code)
 
 
 def _handle(number: int, frame: FrameType | None) -> None:
-    if _meaning.stop is not None:
-        stop, _meaning.stop = _meaning.stop, None
+    if _state.stop is not None:
+        stop, _state.stop = _state.stop, None
         stop("stopped by the user" if number == signal.SIGINT else f"stopped by {signal.Signals(number).name}")
-    elif _meaning.final:
+    elif _state.final:
         with suppress(OSError):
             if os.isatty(2):
                 os.write(2, _SHOW_CURSOR)
-        os._exit(_meaning.code)
+        os._exit(_state.code)
     else:
-        _meaning.final = _meaning.hurried = True
+        _state.final = _state.hurried = True
         raise KeyboardInterrupt

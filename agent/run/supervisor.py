@@ -1,4 +1,4 @@
-"""Ends a run when it was asked to or its time is over, and says how far it will get."""
+"""End a run on a signal or when its time is over, and forecast how far it will get."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from agent.run.admission import Admission, FirstCandidate
 from agent.run.signals import asked_to_stop
 
 _LOOK_SECONDS = 5.0
-"""Between two looks at the time, at most: the wall clock may be set."""
+"""Longest time between two checks of the time: the wall clock may be changed."""
 
 
 class Supervisor:
-    """Of one process of a run: owns the admission, watches the time and obeys signals."""
+    """Supervises one process of a run: owns the admission, watches the time and handles signals."""
 
     def __init__(
         self,
@@ -34,14 +34,14 @@ class Supervisor:
         """`planned`: candidates that the schedule proposes if nothing stops it."""
         self._budget, self._models, self._end_evaluations = budget, models, end_evaluations
         self._planned, self._watch, self._known = planned, watch, set(replay.outcomes)
-        # A person who answers is shown all prompts at once.
+        # If a person answers, all prompts are written at once.
         first = None if replay.candidates or any(model.waits_for_person for model in models) else FirstCandidate()
         self._first_candidate = first
-        # Only where model calls are limited do the others wait for it: slots stand still meanwhile.
+        # Other candidates wait for the first one only if costs are limited, since slots are idle meanwhile.
         self.admission = Admission(budget, first if budget.counts_calls else None)
 
     def see(self, event: Event) -> None:
-        """Each event, after it was journaled and after the budget has seen it."""
+        """Pass on an event that was journaled and counted by the budget, and update the forecast."""
         if isinstance(event, Settled) and event.outcome.id in self._known and not isinstance(event.outcome, Duplicate):
             self._watch(Restored(event.outcome))
             return
@@ -54,17 +54,17 @@ class Supervisor:
                 self._first_candidate.done()
 
     def update_forecast(self, *, announce: bool = True) -> None:
-        """Tells those who watch how far the run will get, once anything is known of it."""
+        """Show a new forecast, once there is one."""
         if text := forecast_text(self._budget.forecast(self._planned)):
             self._watch(ForecastUpdated(text, announce))
 
     def gives_up(self) -> bool:
-        """Should nobody wait any longer for a model that does not answer?"""
+        """Whether calls should stop waiting for models that do not answer."""
         return self.admission.is_closed or self._budget.late() is not None
 
     @contextmanager
     def supervised(self) -> Iterator[None]:
-        """While the work is under way, signals are obeyed and the end of the grace is kept."""
+        """Inside the context, signals stop the run, and all work is ended when time and grace are over."""
         finished = threading.Event()
         threading.Thread(target=self._end_on_time, args=(finished,), name="supervisor", daemon=True).start()
         try:

@@ -1,1 +1,1 @@
-"""The search itself: the loop of the paper, its steady twin, and what they draw from and learn by."""
+"""The search: the loop of the paper, its steady version, and how they choose recipes and learn from results."""

@@ -8,7 +8,7 @@ expensive one. With `n` results of an arm, the arm drawn is the one with the lar
 
 - `ucb`: width = sqrt(2 ln N). UCB1 (Auer, Cesa-Bianchi, Fischer 2002) in the discounted form of Garivier and Moulines
   (2008), with sigma, the spread of the arm's gains, in place of their range (UCB-V, Audibert, Munos, Szepesvari 2009): few
-  children gain anything, and a bonus of the size of the range would explore for the whole run.
+  candidates gain anything, and a bonus of the size of the range would explore for the whole run.
 - `thompson`: width from a standard normal. Gaussian Thompson sampling (Agrawal and Goyal 2013), discounted (Qi, Wang, Zhu 2023).
 - `uniform`: nothing is learned; the paper's sampler.
 
@@ -20,7 +20,7 @@ A draw whose result has not arrived counts as an average result, as in WU-UCB (L
 results may have few draws in flight, so that draws spread over the arms.
 A new arm starts with one imagined result a sigma above the average, and forgetting leads every arm back to it.
 
-No I/O. The state depends on the draws and results in their order and on no random number: `drawn` and `credit` rebuild it.
+No I/O. The state depends on the draws and results in their order and on no random number: `record_draw` and `credit` rebuild it.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ Prompt = tuple[str | None, str]
 Arm = TypeVar("Arm", bound=Hashable)
 
 _GAINS = 30
-"""Gains are measured in the median of so many recent gains above zero."""
+"""The unit of gains is the median of this many recent gains above zero."""
 _MOST = 10.0
-"""A gain counts as at most so many units."""
+"""The most units that one gain counts."""
 _PRIOR = 4.0
 """How many results with the spread of all arms are added to an arm's own."""
 _UNTRIED = 3
@@ -76,15 +76,15 @@ class BanditSettings:
 
 @dataclass(slots=True)
 class _Tally:
-    """Faded sums over the results of an arm; gains are in the units of their time, see `_Scale`."""
+    """Faded sums over the results of an arm. Each gain is in the unit of the time of its result, see `_Scale`."""
 
     count: float = 0.0
     gain: float = 0.0
     square: float = 0.0
-    """Of the gains."""
+    """Sum of the squared gains."""
     cost: float = 0.0
     pending: int = 0
-    """RecipeSampler whose result has not arrived; they do not fade."""
+    """Draws whose result has not arrived; they do not fade."""
 
     def errors(self) -> float:
         """Sum of the squared distances of the gains from their mean."""
@@ -154,11 +154,11 @@ class Bandit(Generic[Arm]):
             worth = self._worth(rng)
             best = max(worth[arm] for arm in arms)
             arm = rng.choice([arm for arm in arms if worth[arm] == best])
-        self.drawn(arm)
+        self.record_draw(arm)
         return arm
 
-    def drawn(self, arm: Arm) -> None:
-        """Repeats a draw of an earlier process. An unknown arm is ignored."""
+    def record_draw(self, arm: Arm) -> None:
+        """Count a draw as pending, also one of an earlier process. An unknown arm is ignored."""
         if tally := self._tallies.get(arm):
             tally.pending += 1
 
@@ -169,7 +169,7 @@ class Bandit(Generic[Arm]):
             tally.pending -= 1
 
     def credit(self, arm: Arm, reward: float, cost: float) -> None:
-        """Adds the result of a draw. An arm that was never drawn counts as well; an unknown one is ignored.
+        """Adds the result of a draw. An arm that was never drawn is credited too; an unknown arm is ignored.
 
         Raises ValueError unless the reward is finite and not negative, the cost finite and positive.
         """
@@ -185,7 +185,7 @@ class Bandit(Generic[Arm]):
         self._tallies[arm].add(gain, cost)
 
     def share(self) -> dict[Arm, float]:
-        """The share of the recent draws that each arm had, at least its floor: what it can expect of the next ones."""
+        """The share of the recent draws that each arm had, at least its floor: an estimate for the next draws."""
         total = sum(self._weights.values())
         even = {arm: weight / total for arm, weight in self._weights.items()}
         if self._policy == "uniform":
@@ -197,9 +197,9 @@ class Bandit(Generic[Arm]):
         return {arm: self._floor * even[arm] + (1 - self._floor) * (above[arm] / rest if rest else even[arm]) for arm in had}
 
     def _worth(self, rng: random.Random) -> dict[Arm, float]:
-        """The formula at the top for each arm, with what is imagined added to what is known.
+        """The formula at the top for each arm, with imagined results added to the known ones.
 
-        Among all results, a gain of 0 and a usual one, 1, are always imagined, so that the average and sigma are never 0.
+        A gain of 0 and a typical gain of 1 are always added to all results, so that the average and sigma are never 0.
         """
         tallies = self._tallies.values()
         known, pending = sum([t.count for t in tallies]), sum([t.pending for t in tallies])
@@ -221,7 +221,7 @@ class Bandit(Generic[Arm]):
 
 
 class _Scale:
-    """Gains in units of a usual recent one."""
+    """Converts rewards into gains, in units of a typical recent one."""
 
     def __init__(self) -> None:
         self._recent: deque[float] = deque()
@@ -233,7 +233,7 @@ class _Scale:
     __hash__ = None  # type: ignore[assignment]
 
     def measure(self, reward: float) -> float:
-        """The gain of a reward, which is itself among those that it is compared with: the first gain is 1."""
+        """The gain of a reward. The reward itself is among those that it is compared with, so the first gain is 1."""
         if reward == 0:
             return 0.0
         self._recent.append(reward)
@@ -244,27 +244,27 @@ class _Scale:
 
 
 class Bandits:
-    """The bandits over prompts, operators and models. A recipe draws from those it needs; its result is credited to all of them.
+    """The bandits over prompts, operators and models. A recipe draws from those it needs; its result is credited to each.
 
     Each may be used directly: `add` for a late arm, `cancel` for an operator that had nothing to work on, `share`.
     """
 
     def __init__(
         self,
-        contest: BanditSettings,
+        settings: BanditSettings,
         roles: Iterable[str],
         directives: Iterable[str],
         operators: Mapping[str, float],
         models: Sequence[str],
     ) -> None:
-        """`operators`: the share of each in the paper's draws; one with 0 does not compete. A model named twice weighs double."""
+        """`operators`: the share of each in uniform draws; share 0: never drawn. A model named twice has double weight."""
         named = sorted(directives)
         prompts: list[Prompt] = [(role, directive) for role in (None, *sorted(roles)) for directive in named]
-        floor, window = contest.floor, contest.window
-        self.prompts: Bandit[Prompt] = Bandit(prompts, contest.prompts, floor, window)
+        floor, window = settings.floor, settings.window
+        self.prompts: Bandit[Prompt] = Bandit(prompts, settings.prompts, floor, window)
         weighted = {name: weight for name, weight in operators.items() if weight}
-        self.operators: Bandit[str] = Bandit(weighted, contest.operators, floor, window)
-        self.models: Bandit[str] = Bandit(Counter(models), contest.models, floor, window)
+        self.operators: Bandit[str] = Bandit(weighted, settings.operators, floor, window)
+        self.models: Bandit[str] = Bandit(Counter(models), settings.models, floor, window)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Bandits) and vars(self) == vars(other)
@@ -280,18 +280,18 @@ class Bandits:
     def draw_model(self, rng: random.Random, forbidden: Collection[str] = ()) -> str:
         return self.models.draw(rng, forbidden)
 
-    def drawn(self, recipe: Recipe) -> None:
-        """Repeats the draws of a recipe that an earlier process drew."""
-        self.operators.drawn(recipe.operator)
-        self.models.drawn(recipe.model)
+    def record_draws(self, recipe: Recipe) -> None:
+        """Count the draws of a recipe that an earlier process made."""
+        self.operators.record_draw(recipe.operator)
+        self.models.record_draw(recipe.model)
         if recipe.directive is not None:
-            self.prompts.drawn((recipe.role, recipe.directive))
+            self.prompts.record_draw((recipe.role, recipe.directive))
 
-    def settled(self, recipe: Recipe, reward: float, cost: float, model: str | None = None) -> None:
-        """What came of it: 0 for a failure or a duplicate. See `Bandit.credit`.
+    def credit(self, recipe: Recipe, reward: float, cost: float, model: str | None = None) -> None:
+        """Credit the bandits with the result of a recipe, see `Bandit.credit`. The reward of a failure or duplicate is 0.
 
-        A child of two recipes settles both, each with the whole reward and cost. `model`: who answered, where another one
-        stood in for the drawn one, which then brought nothing.
+        A candidate of two recipes is credited to both, each time with the whole reward and cost. `model`: the one that
+        answered; if failover replaced the drawn one, that one is credited with 0.
         """
         self.operators.credit(recipe.operator, reward, cost)
         if model is not None and model != recipe.model:

@@ -11,10 +11,10 @@ Advancing Models", GECCO 2024, algorithms 1 and 2.
         evaluate the offspring
         population <- elites + offspring, without duplicates
 
-It decides and does nothing: `generations` yields what is to be tried and is sent what was trained. Whoever drives it
-breeds, trains, journals, stops and resumes (`agent/run/loop.py`). Beyond the paper, where `search.operators` has
-shares, a candidate is made by one operator, drawn by what each has brought so far. `steady.py` holds the twin that
-does not wait for the slowest candidate of a generation.
+This module only decides: `generations` yields plans and is sent the individuals that were trained from them.
+`agent/run/loop.py` breeds, trains, journals, stops and resumes. An addition to the paper: if `search.operators` has shares,
+each candidate is made by one operator, which a bandit chooses by its results so far. `steady.py` is the version that does
+not wait for the slowest candidate of a generation.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from agent.search.recipes import RecipeSampler
 from agent.search.settings import SearchSettings
 
 Plan = tuple[Recipe, ...]
-"""How one candidate is to be made: its recipes, applied in order. One that is mated and then mutated has two."""
+"""How to make one candidate: its recipes, applied in order. A candidate that is mated and then mutated has two."""
 
 
 @dataclass(frozen=True)
 class Generation:
-    """What is to be tried next."""
+    """The plans to try next."""
 
     number: int
     """0 for the first population."""
@@ -42,14 +42,14 @@ class Generation:
     elites: tuple[Individual, ...] = ()
 
     def population(self, offspring: Sequence[Individual]) -> list[Individual]:
-        """The elites and those of the plans that were trained, each once."""
+        """The elites and the trained offspring, each once."""
         return list({one.id: one for one in [*self.elites, *offspring]}.values())
 
 
 def generations(
     seed: Individual, objectives: Sequence[Objective], settings: SearchSettings, sampler: RecipeSampler
 ) -> Generator[Generation, Sequence[Individual], None]:
-    """Ask for a generation by `next` or `send`; tell by `send` which individuals were trained from its plans."""
+    """Yield each generation; `send` takes the individuals that were trained from its plans."""
     first = Generation(0, tuple(first_plan(seed, settings, sampler) for _ in range(settings.first_population)))
     population = first.population((yield first))
     for number in range(1, settings.generations + 1):
@@ -63,28 +63,29 @@ def generations(
 
 def first_plan(seed: Individual, settings: SearchSettings, sampler: RecipeSampler) -> Plan:
     """One fixed-prompt mutation of the seed: of any block as in the paper, or of each block in turn."""
-    return (sampler.first(seed) if settings.spread_first_population else sampler.mutation(seed),)
+    return (sampler.first_mutation(seed) if settings.spread_first_population else sampler.mutation(seed),)
 
 
-def varied(
+def plan_by_rates(
     parent: Individual,
     partner: Individual | None,
     exemplars: Sequence[Individual],
     settings: SearchSettings,
     sampler: RecipeSampler,
 ) -> Plan:
-    """Mated if there is a partner, then mutated with `p_mutate`, by Evolution of Thought with `p_eot`; may be empty."""
+    """A plan by the paper's rates: mate if there is a partner, then mutate with probability `p_mutate`, by Evolution of Thought
+    with probability `p_eot`. The plan may be empty."""
     recipes = [sampler.mating(parent, partner)] if partner else []
     if sampler.rng.random() < settings.p_mutate:
         think = sampler.rng.random() < settings.p_eot
-        recipes.append((think and sampler.thought(parent, exemplars)) or sampler.mutation(parent))
+        recipes.append((think and sampler.evolution_of_thought(parent, exemplars)) or sampler.mutation(parent))
     return tuple(recipe for recipe in recipes if recipe)
 
 
 def control_parents(
     seed: Individual, pool: Sequence[Individual], objectives: Sequence[Objective], settings: SearchSettings
 ) -> Sequence[Individual]:
-    """The only parent of a control: the seed for random sampling, the best for best-of-n. None in an evolution."""
+    """The only parent of a control strategy: the seed for random sampling, the best for best-of-n. Empty for an evolution."""
     match settings.strategy:
         case "random-sampling":
             return [seed]
@@ -96,7 +97,7 @@ def control_parents(
 def _offspring(
     parents: Sequence[Individual], exemplars: Sequence[Individual], settings: SearchSettings, sampler: RecipeSampler
 ) -> Iterator[Plan]:
-    """A plan without any recipe would be its parent again: it is left out."""
+    """Yield a plan for each parent. Empty plans are left out: they would give the parent again."""
     rng = sampler.rng
     shuffled = [parents[i % len(parents)] for i in range(settings.population)]
     rng.shuffle(shuffled)
@@ -104,6 +105,6 @@ def _offspring(
         mated = len(pair) == 2 and settings.strategy == "evolution" and rng.random() < settings.p_mate
         for parent, partner in zip(pair, reversed(pair), strict=True):
             if settings.operators:
-                yield (sampler.contested(parent, partner, exemplars),)
-            elif plan := varied(parent, partner if mated else None, exemplars, settings, sampler):
+                yield (sampler.by_any_operator(parent, partner, exemplars),)
+            elif plan := plan_by_rates(parent, partner if mated else None, exemplars, settings, sampler):
                 yield plan

@@ -1,7 +1,7 @@
-"""What a search learns from each result: lessons for the next prompts, credit for what was drawn, and when to be bolder.
+"""Learn from each result: lessons for the next prompts, credit for the bandits, and when to be bolder.
 
-The only edge that points back: from measurements to the next draws. It does no I/O: what has to be journaled is
-returned as events. Its state follows from the results in their order, so that a resumed run arrives at the same.
+This is the only way from measurements back to the next choices. It does no I/O: events to be journaled are returned. Its
+state depends on the results in their order alone, so that a resumed run has the same state.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from agent.search.reflection import Question, Reflector
 LEAST_GROWTH = 0.01
 """Of the worth: less is no progress. A tenth of a sigma in one objective is about as much."""
 _LEAST_COST = 1e-6
-"""Dollars: something that costs nothing would be worth infinitely much."""
+"""Dollars. The bandits divide by costs, which must not be 0."""
 
 
 @dataclass(frozen=True)
 class MemorySettings:
-    """Which lessons a prompt tells."""
+    """Which lessons a prompt shows."""
 
     enabled: bool = True
     """Whether prompts tell lessons of earlier candidates."""
@@ -69,7 +69,7 @@ class FeedbackSettings:
 
 
 class Feedback:
-    """Not thread-safe: for the thread that draws."""
+    """Not thread-safe: only the thread of the search loop uses it."""
 
     def __init__(
         self,
@@ -81,9 +81,9 @@ class Feedback:
         reflector: Reflector | None = None,
         known: Mapping[str, Lesson] | None = None,
     ) -> None:
-        """`tracker`: what each candidate has cost; `reflector`: asks a model about the search itself.
+        """`tracker`: knows what each candidate has cost; `reflector`: asks a model about the search itself.
 
-        `known`: the lessons that an earlier process of the run drew, by candidate.
+        `known`: the lessons that an earlier process of the run recorded, by candidate.
         """
         self.memory = Memory(archive.objectives, noise)
         self.written: dict[str, str] = {}
@@ -95,7 +95,7 @@ class Feedback:
         self._level_changes = 0
 
     def lessons_for(self, recipes: Sequence[Recipe], parent: Individual) -> tuple[str, ...]:
-        """Ids of the lessons that the prompts of a candidate with these recipes should tell."""
+        """Ids of the lessons that the prompts of a candidate with these recipes should show."""
         if not self._settings.memory.enabled or not recipes:
             return ()
         live = [block.name for block in parent.genome.live_blocks]
@@ -107,12 +107,12 @@ class Feedback:
         return tuple(lesson.id for lesson in lessons)
 
     def rendered_lessons(self, candidate: Candidate) -> dict[str, str]:
-        """The lessons that were chosen for a candidate as text, by id; without their code where the prompt shows it anyway."""
+        """The lessons that were chosen for a candidate as text, by id; without their code if the prompt shows it anyway."""
         lessons = [self.memory[id] for id in candidate.lessons]
         return {lesson.id: self.memory.render(lesson, code_shown=self._code_is_shown(candidate, lesson)) for lesson in lessons}
 
     def _code_is_shown(self, candidate: Candidate, lesson: Lesson) -> bool:
-        """Does the candidate's prompt hold the code that the lesson is about?"""
+        """Whether the candidate's prompt shows the code that the lesson is about."""
         recipe = candidate.recipes[0]
         if lesson.id == recipe.parents[0]:
             return fits_prompt(self._archive.individuals[lesson.id].genome) or set(lesson.blocks) <= set(recipe.blocks)
@@ -121,23 +121,23 @@ class Feedback:
         return lesson.id in recipe.parents and set(lesson.blocks) <= set(recipe.blocks)
 
     def restore(self, event: Candidate | Generalised | DirectiveWritten) -> None:
-        """Takes over what an earlier process of the run proposed or wrote."""
+        """Take in what an earlier process of the run proposed or wrote."""
         match event:
             case Candidate(recipes=recipes):
                 for recipe in recipes:
-                    self._bandits.drawn(recipe)
+                    self._bandits.record_draws(recipe)
             case Generalised() | DirectiveWritten():
                 if self._reflector:
                     self._reflector.restore(event)
                 self._apply(event)
 
     def questions(self) -> Iterator[Question]:
-        """What is to be asked about the search itself, now."""
+        """Yield the questions about the search itself that are due now."""
         if self._reflector and self._settings.memory.enabled:
             yield from self._reflector.due(self.memory, self.written)
 
-    def answered(self, question: Question, answer: str) -> list[Event]:
-        """Takes over what an answer says; returns what is to be journaled."""
+    def take_answer(self, question: Question, answer: str) -> list[Event]:
+        """Use the answer to a question; return the events to be journaled."""
         if self._reflector is None:
             return []
         event = self._reflector.read(question, answer)
@@ -155,15 +155,15 @@ class Feedback:
         for role in dict.fromkeys(role for role, _ in self._bandits.prompts.arms):
             self._bandits.prompts.add((role, event.name))
 
-    def settled(self, outcome: Outcome) -> list[Event]:
-        """Learns from a candidate's end, which the archive holds already; returns what is to be journaled."""
+    def learn(self, outcome: Outcome) -> list[Event]:
+        """Learn from the outcome of a candidate that was added to the archive; return the events to be journaled."""
         tracked = self._tracker.close(outcome.id)
         lesson = self._lesson(outcome, tracked)
         worth = self._archive.worth()
         growth, self._worth = worth - self._worth, worth
         reward = _gain_over_parent(lesson) if self._settings.credit.gain == "parent" else max(0.0, growth)
         for recipe in outcome.candidate.recipes:
-            self._bandits.settled(recipe, reward, self._cost(tracked), tracked.model_for(recipe.model))
+            self._bandits.credit(recipe, reward, self._cost(tracked), tracked.model_for(recipe.model))
         events: list[Event] = []
         if lesson is not None and self._settings.memory.enabled:
             self.memory.learn(lesson)
@@ -176,7 +176,7 @@ class Feedback:
         return events
 
     def _lesson(self, outcome: Outcome, tracked: TrackedCandidate) -> Lesson | None:
-        """None for a duplicate of a program of which nothing is known: it failed, or is still being measured."""
+        """The lesson of an outcome; None for a duplicate of a program that failed or is still being measured."""
         if known := self._known.get(outcome.id):
             return known
         measured: Individual | Failure
@@ -194,7 +194,7 @@ class Feedback:
         return replace(lesson, model=tracked.model_for(lesson.model), reason=same or lesson.reason)
 
     def _cost(self, tracked: TrackedCandidate) -> float:
-        """Dollars."""
+        """What the candidate has cost in dollars, with its time at `credit.usd_per_hour`; 1 if time costs nothing."""
         if not self._settings.credit.usd_per_hour:
             return 1.0
         return max(_LEAST_COST, tracked.usd + tracked.seconds / 3600 * self._settings.credit.usd_per_hour)

@@ -1,4 +1,4 @@
-"""What a search does when it stagnates: bolder prompts, higher temperatures, parents from beside the front, step by step.
+"""Make the search bolder when it stagnates: bolder prompts, higher temperatures, dominated parents, step by step.
 
 A search stagnates when its worth has not grown while `plateau.children` candidates settled. Each further such number
 raises the level by one; any growth brings it back to 0. The level depends on the results in their order alone.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from agent.population.candidate import Individual, Recipe
 
@@ -19,9 +19,7 @@ _SHARE = 0.25
 _HEAT = 0.25
 """By how much each level raises the temperature, as a share of it."""
 _SOME = 128
-"""How many of all individuals are looked at when parents are drawn from beside the front."""
-_USUAL_TEMPERATURE, _HOTTEST = 1.0, 1.6
-"""Where a run leaves the temperature to the provider, 1.0 is what most of them use."""
+"""How many of all individuals are considered when older or dominated parents are chosen."""
 
 
 @dataclass(frozen=True)
@@ -41,37 +39,37 @@ class PlateauSettings:
 
 
 class Plateau:
-    def __init__(self, patience: PlateauSettings) -> None:
-        self._patience = patience
+    """Knows the current level, and makes choices bolder accordingly."""
+
+    def __init__(self, settings: PlateauSettings) -> None:
+        self._settings = settings
         self._still = 0
         self.level = 0
 
     def see(self, grown: bool) -> str | None:
-        """One candidate has settled; returns a sentence if that changed the level."""
+        """Count a settled candidate. Returns a sentence if that changed the level, else None."""
         before = self.level
         self._still = 0 if grown else self._still + 1
-        if self._patience.children:
-            self.level = min(self._still // self._patience.children, self._patience.levels)
+        if self._settings.children:
+            self.level = min(self._still // self._settings.children, self._settings.levels)
         if self.level > before:
             return f"the worth of the front has not grown over {self._still} candidates: bolder prompts, other parents"
         if self.level < before:
-            return "the worth of the front grew: back to the usual draws"
+            return "the worth of the front grew: back to normal"
         return None
 
-    def turns(self, rng: random.Random) -> bool:
-        """Should this draw become bolder?"""
+    def is_bolder(self, rng: random.Random) -> bool:
+        """Decide at random, more often on higher levels, whether to make a choice bolder."""
         return self.level > 0 and rng.random() < _SHARE * self.level
 
-    def parents(self, rng: random.Random, usual: Sequence[Individual], everyone: Sequence[Individual]) -> Sequence[Individual]:
-        """The usual ones, or some that the usual selection passes by: older and dominated ones."""
-        if not self.turns(rng):
-            return usual
-        chosen = {one.id for one in usual}
+    def parents(self, rng: random.Random, selected: Sequence[Individual], everyone: Sequence[Individual]) -> Sequence[Individual]:
+        """The selected parents, or at random some that were not selected: older and dominated individuals."""
+        if not self.is_bolder(rng):
+            return selected
+        chosen = {one.id for one in selected}
         some = everyone if len(everyone) <= _SOME else rng.sample(everyone, _SOME)
-        return [one for one in some if one.id not in chosen] or usual
+        return [one for one in some if one.id not in chosen] or selected
 
-    def heated(self, recipe: Recipe) -> Recipe:
-        if not self.level:
-            return recipe
-        usual = _USUAL_TEMPERATURE if recipe.temperature is None else recipe.temperature
-        return replace(recipe, temperature=round(min(max(usual, _HOTTEST), usual * (1 + _HEAT * self.level)), 3))
+    def hotter(self, recipe: Recipe) -> Recipe:
+        """The recipe with a temperature that rises with the level."""
+        return recipe.hotter(1 + _HEAT * self.level) if self.level else recipe

@@ -1,4 +1,4 @@
-"""How a candidate is asked for: which operator, blocks, prompt and model. All chance comes from the one generator passed in."""
+"""Choose operator, blocks, prompt and model of each candidate. All randomness comes from the generator that is passed in."""
 
 from __future__ import annotations
 
@@ -35,38 +35,38 @@ class RecipeSampler:
     ) -> None:
         self.rng, self.bandits, self.plateau = rng, bandits, plateau
         self.view: Callable[[Individual], Individual] = lambda individual: individual
-        """How the user wants parents to be treated now: it returns them with other blocks frozen."""
+        """Applied to each parent first: returns it with the blocks frozen that the user wants frozen now."""
         self._seed, self._prompts, self._sampling = seed, prompts, sampling
         self._first_blocks: Counter[str] = Counter()
         """How often the first population drew each block so far."""
 
-    def first(self, parent: Individual) -> Recipe:
-        """A mutation for the first population, in which every block has its turn: one parent has too few children for luck."""
+    def first_mutation(self, parent: Individual) -> Recipe:
+        """A mutation for the first population. Every block gets its turn: the population is too small to leave that to chance."""
         recipe = _MUTATE.draw(self._context(parent, block_counts=self._first_blocks))
         self._first_blocks.update(recipe.blocks)
-        return self._by_merit(recipe)
+        return self._with_bandit_choices(recipe)
 
     def mutation(self, parent: Individual) -> Recipe:
-        return self._by_merit(_MUTATE.draw(self._context(parent)))
+        return self._with_bandit_choices(_MUTATE.draw(self._context(parent)))
 
     def mating(self, parent: Individual, partner: Individual) -> Recipe | None:
-        """None if the two do not differ in any block that is worth rewriting."""
+        """A mating; None if the two do not differ in any block that is worth rewriting."""
         recipe = _MATE.draw(self._context(parent, partner))
-        return recipe and self._by_merit(recipe)
+        return recipe and self._with_bandit_choices(recipe)
 
-    def thought(self, parent: Individual, elites: Sequence[Individual]) -> Recipe | None:
-        """Evolution of Thought for one block, as in the paper. None if no elite has anything to teach this parent."""
+    def evolution_of_thought(self, parent: Individual, elites: Sequence[Individual]) -> Recipe | None:
+        """Evolution of Thought for one block, as in the paper. None if this parent cannot learn from any elite."""
         recipe = _EVOLUTION_OF_THOUGHT.draw(self._context(parent, elites=elites, single_block=True))
-        return recipe and self._by_merit(recipe)
+        return recipe and self._with_bandit_choices(recipe)
 
-    def contested(self, parent: Individual, partner: Individual, elites: Sequence[Individual]) -> Recipe:
-        """A recipe by an operator that the bandit chooses; an operator that has nothing to work on is passed over."""
+    def by_any_operator(self, parent: Individual, partner: Individual, elites: Sequence[Individual]) -> Recipe:
+        """A recipe by an operator that the bandit chooses; an operator that finds nothing to work on is skipped."""
         context = self._context(parent, partner, elites)
         idle: set[str] = set()
         while set(self.bandits.operators.arms) - idle:
             name = self.bandits.draw_operator(self.rng, idle)
             if recipe := OPERATORS[name].draw(context):
-                return self._by_merit(recipe)
+                return self._with_bandit_choices(recipe)
             self.bandits.operators.cancel(name)
             idle.add(name)
         return self.mutation(parent)
@@ -84,7 +84,7 @@ class RecipeSampler:
         partner = self.view(partner) if partner else None
         return DrawContext(*fixed, self.view(parent), partner, elites, block_counts, single_block)
 
-    def _by_merit(self, recipe: Recipe) -> Recipe:
+    def _with_bandit_choices(self, recipe: Recipe) -> Recipe:
         """The same recipe with a model and, if it has a directive, a prompt that the bandits choose by their results.
 
         A recipe without a model stays as it is.
@@ -93,10 +93,10 @@ class RecipeSampler:
             return recipe
         recipe = replace(recipe, model=self.bandits.draw_model(self.rng))
         if recipe.directive is not None:
-            avoided = self._cautious_prompts() if self.plateau.turns(self.rng) else ()
+            avoided = self._cautious_prompts() if self.plateau.is_bolder(self.rng) else ()
             role, directive = self.bandits.draw_prompt(self.rng, avoided)
             recipe = replace(recipe, role=role, directive=directive)
-        return self.plateau.heated(recipe)
+        return self.plateau.hotter(recipe)
 
     def _cautious_prompts(self) -> Sequence[Prompt]:
         """The prompts whose directives are not bold; empty if no directive is bold."""

@@ -1,4 +1,4 @@
-"""From time to time a model is asked about the search itself: to generalise proven insights, and to rewrite directives."""
+"""Ask a model about the search itself from time to time: to generalise proven insights, and to rewrite directives."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from agent.operators.templates import Prompts
 INSIGHT_LIMIT, DIRECTIVE_LIMIT = 300, 700
 """Longest text that is taken from an answer, in characters."""
 MOST_INSIGHTS = 5
-"""Insights that are generalised into one at a time."""
+"""The most insights that are generalised into one."""
 RECORD = 6
-"""How many lessons show how a directive has done, and how many it needs before it is rewritten."""
+"""How many lessons a prompt shows about a directive, and how many it needs before it is rewritten."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class ReflectionSettings:
 
 @dataclass(frozen=True)
 class Question:
-    """One model call that no candidate comes from."""
+    """One model call that makes no candidate."""
 
     id: str
     kind: Literal["insight", "directive"]
@@ -57,13 +57,13 @@ class Question:
 def ask_for_insight(prompts: Prompts, number: int, insights: Sequence[Lesson], model: str) -> Question:
     """`insights`: the proven ones, strongest first."""
     chosen = insights[:MOST_INSIGHTS]
-    told = "\n".join(f"- {quote(lesson.insight, INSIGHT_LIMIT)}" for lesson in chosen)
-    messages = conversation(prompts, None, prompts.parts["generalise"].fill(insights=told))
+    listed = "\n".join(f"- {quote(lesson.insight, INSIGHT_LIMIT)}" for lesson in chosen)
+    messages = conversation(prompts, None, prompts.parts["generalise"].fill(insights=listed))
     return Question(f"insight-{number}", "insight", tuple(lesson.id for lesson in chosen), model, messages)
 
 
 def ask_for_directive(prompts: Prompts, number: int, name: str, text: str, lessons: Iterable[str], model: str) -> Question:
-    """`lessons`: what changes under this directive did, as text."""
+    """`lessons`: the results of changes that followed this directive, as text."""
     record = "\n\n".join(lessons)
     filled = prompts.parts["rewrite_directive"].fill(name=name.replace("_", " "), text=text, record=record)
     return Question(f"directive-{number}", "directive", (name,), model, conversation(prompts, None, filled))
@@ -81,7 +81,7 @@ class Reflector:
     """Decides when to ask which question. Not thread-safe."""
 
     def __init__(self, prompts: Prompts, model: str, settings: ReflectionSettings) -> None:
-        """`model`: the one that is asked."""
+        """`model`: name of the model that is asked."""
         self._prompts, self._model, self._settings = prompts, model, settings
         self._lessons: defaultdict[str, list[Lesson]] = defaultdict(list)
         self._settled = 0
@@ -91,26 +91,26 @@ class Reflector:
         """Number of questions so far, in earlier processes too: it makes their ids."""
 
     def see(self, lesson: Lesson) -> None:
-        """The lesson of a settled candidate."""
+        """Take in the lesson of a settled candidate."""
         self._settled += 1
         if lesson.directive:
             self._lessons[lesson.directive].append(lesson)
 
     def restore(self, event: Generalised | DirectiveWritten) -> None:
-        """The result of a question that an earlier process asked."""
+        """Take in the result of a question that an earlier process asked."""
         self.asked += 1
         self._asked_at["insight" if isinstance(event, Generalised) else "directive"] = self._settled
 
     def due(self, memory: Memory, written: Mapping[str, str]) -> Iterator[Question]:
-        """At most one question of each kind at a time."""
+        """Yield the questions that are due: at most one of each kind is under way at a time."""
         if self._is_due("insight", self._settings.insights_every) and (strong := memory.strong_insights()):
-            yield self._began(ask_for_insight(self._prompts, self.asked + 1, strong, self._model))
+            yield self._start(ask_for_insight(self._prompts, self.asked + 1, strong, self._model))
         if len(written) < self._settings.most_directives and self._is_due("directive", self._settings.directives_every):
             name = self._to_rewrite(written)
             if name is not None:
                 text = written.get(name) or self._prompts.directives[name]
-                told = [memory.render(lesson) for lesson in _representative(self._lessons[name])]
-                yield self._began(ask_for_directive(self._prompts, self.asked + 1, name, text, told, self._model))
+                record = [memory.render(lesson) for lesson in _representative(self._lessons[name])]
+                yield self._start(ask_for_directive(self._prompts, self.asked + 1, name, text, record, self._model))
 
     def read(self, question: Question, answer: str) -> Generalised | DirectiveWritten:
         """The result of a question; its text is empty if the answer could not be used."""
@@ -124,16 +124,16 @@ class Reflector:
     def _is_due(self, kind: str, every: int) -> bool:
         return bool(every) and kind not in self._under_way and self._settled - self._asked_at[kind] >= every
 
-    def _began(self, question: Question) -> Question:
+    def _start(self, question: Question) -> Question:
         self.asked += 1
         self._asked_at[question.kind] = self._settled
         self._under_way.add(question.kind)
         return question
 
     def _to_rewrite(self, written: Mapping[str, str]) -> str | None:
-        """The directive with the most settled changes of which no version was written yet; None if none has enough of them."""
+        """The directive with the most lessons among those without a new version yet; None if none has enough lessons."""
         origins = {re.sub(r"_v\d+$", "", name) for name in written}
-        known = [(len(of), name) for name, of in sorted(self._lessons.items()) if len(of) >= RECORD and name not in origins]
+        known = [(len(each), name) for name, each in sorted(self._lessons.items()) if len(each) >= RECORD and name not in origins]
         return max(known)[1] if known else None
 
 

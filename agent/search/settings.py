@@ -26,7 +26,7 @@ class SearchSettings:
     p_mate: float = 0.35
     """Probability that a pair of parents is mated. Used where `operators` is empty."""
     p_mutate: float = 0.8
-    """Probability that a child is mutated. Used where `operators` is empty."""
+    """Probability that a candidate is mutated. Used where `operators` is empty."""
     p_eot: float = 0.25
     """Probability that a mutation is an Evolution of Thought. Used where `operators` is empty."""
     operators: Mapping[str, float] = field(default_factory=lambda: {name: operator.share for name, operator in OPERATORS.items()})
@@ -36,8 +36,8 @@ class SearchSettings:
     spread_first_population: bool = True
     """Whether the first population changes every block in turn; false: any block each time, as in the paper."""
     strategy: Literal["evolution", "random-sampling", "best-of-n"] = "evolution"
-    """`evolution`, or a control: `random-sampling` makes independent mutations of the seed, `best-of-n` lets only the best
-    individual so far have children."""
+    """`evolution`, or a control: `random-sampling` makes independent mutations of the seed, `best-of-n` uses only
+    the best individual so far as a parent."""
     recent: int = 8
     """How many of the last evaluations a prompt shows."""
     schedule: Literal["generational", "steady"] = "steady"
@@ -61,7 +61,7 @@ class SearchSettings:
 
     @property
     def candidates(self) -> int:
-        """Candidates of a whole run. `generational` proposes a few less: some pairs of parents are neither mated nor mutated."""
+        """Candidates of a whole run. `generational` proposes a few less, because some parents are neither mated nor mutated."""
         return self.first_population + self.generations * self.population
 
     @property

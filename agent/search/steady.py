@@ -4,8 +4,8 @@
         propose as many candidates, of the population as it stands, as keep every evaluation slot busy
         when a candidate is trained: population <- SPEA-2(population + candidate)
 
-`steady` yields one plan each time it is asked; results are told to the `Population` that it reads. `Prefetch` says
-how many candidates to breed ahead.
+`steady` yields one plan at a time from the `Population`, to which results are added. `Prefetch` computes how many
+candidates to breed ahead.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from agent.core.running_mean import RunningMean
 from agent.population import selection
 from agent.population.archive import Archive
 from agent.population.candidate import Failure, Individual, Outcome
-from agent.search.evolve import Plan, control_parents, first_plan, varied
+from agent.search.evolve import Plan, control_parents, first_plan, plan_by_rates
 from agent.search.recipes import RecipeSampler
 from agent.search.settings import SearchSettings
 
 _WEIGHT = 0.2
-"""Of the newest measurement in a running mean."""
+"""Weight of the newest measurement in a running mean."""
 _AFTER_SMOKE = ("fit", "predict", "integrity", "score")
-"""Stages of a failure that has held a slot."""
+"""A candidate that failed at one of these stages has held a slot."""
 
 
 class Population:
@@ -37,14 +37,14 @@ class Population:
         self._exemplars: list[Individual] | None = None
 
     def add(self, individual: Individual) -> None:
-        """It takes part from now on, if SPEA-2 keeps it."""
+        """Add an individual, if SPEA-2 keeps it."""
         before, pool = self.members, [*self.members, individual]
         self.members = selection.elites(pool, self._archive.objectives, self._settings.elites)
         if self.members != before:
             self._parents = self._exemplars = None
 
     def parents(self) -> Sequence[Individual]:
-        """The NSGA-II selection; the seed while nobody else is there."""
+        """The NSGA-II selection; the seed while there is no other individual."""
         if self._parents is None:
             pool = self.members or [self._archive.seed]
             self._parents = selection.parents(pool, self._archive.objectives, self._settings.population)
@@ -60,7 +60,7 @@ class Population:
 def steady(
     population: Population, archive: Archive, settings: SearchSettings, sampler: RecipeSampler, proposed: int = 0
 ) -> Iterator[Plan]:
-    """The plans that remain when so many candidates were `proposed` by an earlier process of the run."""
+    """Yield the remaining plans. `proposed`: how many candidates earlier processes of the run proposed."""
     for number in range(proposed, settings.candidates):
         if number < settings.first_population:
             yield first_plan(archive.seed, settings, sampler)
@@ -74,14 +74,14 @@ def _next_plan(population: Population, archive: Archive, settings: SearchSetting
     exemplars = () if controls else population.exemplars()
     parent, partner = sampler.rng.choice(parents), sampler.rng.choice(parents)
     if settings.operators:
-        return (sampler.contested(parent, partner, exemplars),)
+        return (sampler.by_any_operator(parent, partner, exemplars),)
     mated = parent.id != partner.id and sampler.rng.random() < settings.p_mate
-    plan = varied(parent, partner if mated else None, exemplars, settings, sampler)
+    plan = plan_by_rates(parent, partner if mated else None, exemplars, settings, sampler)
     return plan or (sampler.mutation(parent),)
 
 
 class Prefetch:
-    """How many candidates to breed beyond those that hold a slot, so that a slot that gets free finds one waiting."""
+    """How many candidates to breed ahead, so that one is ready whenever a slot becomes free."""
 
     def __init__(self, slots: int, limit: int) -> None:
         """`slots`: trainings at once; `limit`: candidates that can be bred at once."""
@@ -90,11 +90,11 @@ class Prefetch:
         self._trained_share = RunningMean(_WEIGHT / 4)
 
     def add_bred(self, seconds: float) -> None:
-        """A candidate got its program, or failed to get one, after so many seconds."""
+        """Note that a candidate got its program, or failed to get one, after `seconds`."""
         self._breeding.add(seconds)
 
     def add_settled(self, outcome: Outcome, seconds: float = 0.0) -> None:
-        """`seconds`: from its program to its end, waiting included."""
+        """Note an outcome. `seconds`: from the moment it had its program to its end, waiting included."""
         trained = isinstance(outcome, Individual)
         self._trained_share.add(float(trained or (isinstance(outcome, Failure) and outcome.stage in _AFTER_SMOKE)))
         if isinstance(outcome, Individual):
@@ -104,7 +104,7 @@ class Prefetch:
             self._outside_slot.add(max(0.0, seconds - outcome.evidence.waited - training))
 
     def wants_more(self, breeding: int, evaluating: int) -> bool:
-        """Propose one more, while so many are being bred and so many are in evaluation or wait for it?"""
+        """Whether to propose one more. `breeding`: candidates without a program; `evaluating`: with one, waiting included."""
         return breeding < self._limit and breeding + max(0, evaluating - self._slots) < self.ahead
 
     @property

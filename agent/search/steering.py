@@ -1,4 +1,4 @@
-"""What the user may change while a run works: `guidance.md`, words for every prompt, and `frozen.txt`, names of blocks."""
+"""What the user may change during a run: `guidance.md`, a text for every prompt, and `frozen.txt`, names of frozen blocks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from agent.population.candidate import Individual
 LIMIT = 4_000
 """Characters of guidance that a prompt shows."""
 _MOST_BYTES = 64 << 10
-"""Of a file that are read."""
+"""The most bytes that are read of a file."""
 
 
 class Steering:
@@ -25,10 +25,10 @@ class Steering:
         self._files = guidance, frozen
         self._states: dict[Path, tuple[int, int] | None] = {}
 
-    def look(self) -> list[SteeringChanged]:
-        """Before each proposal: what the user has changed, to be journaled.
+    def poll(self) -> list[SteeringChanged]:
+        """Read the files that have changed; return the changes, to be journaled. Called before each proposal.
 
-        A file that cannot be read counts as empty, and the reason is journaled: it never ends a run.
+        A file that cannot be read counts as empty, and the change says why: it never ends a run.
         """
         guidance, frozen = self._files
         changes = []
@@ -44,7 +44,7 @@ class Steering:
         return changes
 
     def apply(self, individual: Individual) -> Individual:
-        """The same individual with those blocks frozen that the user wants frozen now."""
+        """The same individual with the blocks frozen that the user wants frozen now."""
         if individual.genome.frozen == self.frozen:
             return individual
         return replace(individual, genome=replace(individual.genome, frozen=self.frozen))
@@ -72,5 +72,5 @@ def _read(file: Path) -> tuple[str, str]:
     except OSError as error:
         return "", f"{file.name} cannot be read: {error}"
     except UnicodeDecodeError:
-        return "", f"{file.name} is no UTF-8 text and is left out"
+        return "", f"{file.name} is not UTF-8 text and is ignored"
     return clean(text).strip(), ""

@@ -16,7 +16,7 @@ __all__ = ["SPLITS", "DataRequest", "Dataset", "Split", "load"]
 def load(request: DataRequest | str, cache: Path) -> Dataset:
     """Open a data set; decode it into `cache` if it is not there yet. `request` may be just its name.
 
-    Raises TaskError, one sentence, for data that does not exist or cannot be used, OSError if the cache cannot be written.
+    Raises TaskError (one sentence) if the data does not exist or cannot be used, and OSError if the cache cannot be written.
     """
     from sandbox.data.cache import open_dataset
     from sandbox.data.sources import find

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 FORMAT = "1"
-"""Change it when decoding or splitting changes: every cached set except the embedded ones is then decoded again."""
+"""Change this number when decoding or splitting changes: every cached set except the embedded ones is then decoded again."""
 SPARE = 1 << 30
 """Bytes that must stay free on the disk."""
 MAX_NAMES = 20
@@ -135,7 +135,7 @@ def _fill(
 
 
 def _unreadable(source: Source, parts: Mapping[Split, Any]) -> dict[Split, frozenset[int]]:
-    """The rows of each part that cannot be decoded."""
+    """Return the rows of each part that cannot be decoded."""
     found: dict[Split, frozenset[int]] = {}
     for part in parts:
         tried = in_threads(source.images(part), lambda raw: decode(raw, 1, 8, 8) is None)
@@ -153,7 +153,7 @@ def _check_room(folder: Path, count: int, shape: tuple[int, int, int]) -> None:
 
 
 def _statistics(images: np.ndarray) -> tuple[list[float], list[float]]:
-    """Mean and deviation of each channel in 0..1, from counts of the 256 values: exact, with little memory."""
+    """Return mean and standard deviation of each channel in 0..1, from counts of the 256 values: exact, in little memory."""
     import numpy as np
 
     channels = images.shape[1]
@@ -179,5 +179,5 @@ def _notes(left_out: int, others: int, count: int, shape: tuple[int, int, int]) 
 
 
 def _printable(name: str) -> str:
-    """A name that is safe in prompts: strangers wrote it."""
+    """Return the name made safe for prompts: the author of the data set is not trusted."""
     return "".join(c if c.isprintable() else " " for c in name)[:60]

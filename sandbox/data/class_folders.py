@@ -10,14 +10,14 @@ from sandbox.data.decoding import Raw
 from sandbox.data.files import fingerprint
 
 SAMPLE = 1024
-"""Images that `sample` reads at most, roughly."""
+"""Roughly the largest number of images that `sample` reads."""
 
 
 class ClassFolders:
     """A `Source`."""
 
     class_names: Sequence[str] = ()
-    """Empty: they follow from the labels, which are texts."""
+    """Empty: the labels themselves are the class names."""
 
     def __init__(self, folder: Path, parts: Mapping[Split, Sequence[tuple[str, str]]], cache: Path, about: str) -> None:
         """`parts`: (class, relative path) of each image."""

@@ -22,20 +22,20 @@ MAX_SIDE = 4096
 
 @dataclass(frozen=True)
 class DataRequest:
-    """Which data, and how to store it. Everything here affects the content of the cache."""
+    """Which data to use, and how to store it. Every field affects the content of the cache."""
 
     dataset: str
     """An embedded name, a folder, or an id of the hub such as `uoft-cs/cifar10`."""
     subset: str | None = None
     """Folder or configuration of a data set that has several."""
     image_column: str | None = None
-    """The column of parquet files that holds the images; left out: found by its type."""
+    """The column of parquet files that holds the images; if left out, it is found by its type."""
     label_column: str | None = None
-    """The column of parquet files that holds the labels; left out: found by its type and content."""
+    """The column of parquet files that holds the labels; if left out, it is found by its type and content."""
     image_size: tuple[int, int] | None = None
     """(height, width) in pixels to store; None: the most common size."""
     channels: int | None = None
-    """1 (grey) or 3 (colour); None: as the images are."""
+    """1 (grey) or 3 (colour); None keeps what the images have."""
     validation_share: float = 0.2
     """Share of the training images of each class held out for selection, if the data has no validation split of its own."""
     train_share: float = 1.0
@@ -63,7 +63,7 @@ class DataRequest:
 
 
 REQUEST_KEYS = frozenset(DataRequest.__dataclass_fields__)
-"""Keys of `[task]` that `DataRequest.read` reads."""
+"""The keys of `[task]` that `DataRequest.read` reads."""
 
 
 @dataclass(frozen=True)
@@ -78,21 +78,21 @@ class Dataset:
     width: int
     sizes: Mapping[Split, int]
     mean: tuple[float, ...]
-    """Of each channel over the training images, in 0..1."""
+    """Mean (and below it standard deviation) of each channel over the training images, in 0..1."""
     std: tuple[float, ...]
     about: str
     """One sentence for prompts."""
     class_names: tuple[str, ...] = ()
-    """Empty where classes have only numbers."""
+    """Empty if the classes have only numbers."""
     notes: tuple[str, ...] = ()
-    """Changes made to the images and peculiarities of the splits, a clause each."""
+    """Changes made to the images and peculiarities of the splits, one clause each."""
 
     def images(self, split: Split) -> Path:
-        """`.npy` file of uint8 (N, C, H, W)."""
+        """The `.npy` file of a split's images: uint8 (N, C, H, W)."""
         return self.folder / f"{split}.images.npy"
 
     def labels(self, split: Split) -> Path:
-        """`.npy` file of int64 (N,). Only those of `train` may enter a sandbox."""
+        """The `.npy` file of a split's labels: int64 (N,). Only the labels of `train` may enter a sandbox."""
         return self.folder / labels_name(split)
 
     def targets(self, split: Split) -> np.ndarray:
@@ -103,7 +103,7 @@ class Dataset:
 
 
 def labels_name(split: Split) -> str:
-    """File name of a split's labels: in a folder of their own, except for those that training needs."""
+    """Return the file name of a split's labels. Labels that training does not need lie in a folder of their own."""
     return "train.labels.npy" if split == "train" else f"labels/{split}.npy"
 
 

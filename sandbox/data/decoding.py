@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     import numpy as np
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
-"""Formats that are decoded; anything else counts as corrupt."""
+"""The formats that are decoded; an image in any other format counts as corrupt."""
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
 MAX_PIXELS = 64_000_000
-"""Largest image before it is resized: more is a mistake, or an attempt to fill the memory."""
+"""Largest number of pixels before resizing: a larger image is a mistake, or an attempt to fill the memory."""
 CHUNK = 64
 """Images that one thread decodes at a time."""
 _GREY = frozenset({"1", "L", "LA", "I", "F", "I;16", "I;16B", "I;16L", "I;16N"})
@@ -29,11 +29,11 @@ Raw = tuple[str, Any]
 
 
 class Corrupt(Exception):
-    """An image cannot be decoded. The message has its place and the reason."""
+    """An image cannot be decoded. The message names the image and the reason."""
 
 
 def shape_of(raw: Raw) -> tuple[int, int, int]:
-    """(channels, height, width), from the header alone if possible. Raises Corrupt."""
+    """Return (channels, height, width), from the header alone if possible. Raises Corrupt."""
     where, data = raw
     if not isinstance(data, bytes | bytearray | memoryview):
         return tuple(data.shape)
@@ -42,7 +42,7 @@ def shape_of(raw: Raw) -> tuple[int, int, int]:
 
 
 def common_shape(sample: Iterable[Raw]) -> tuple[int, int, int]:
-    """(channels, height, width): the most common size, in colour if any image is. Skips images that cannot be read.
+    """Return (channels, height, width): the most common size, in colour if any image is. Skips images that cannot be read.
 
     Raises TaskError if none can be read.
     """
@@ -90,7 +90,7 @@ def decode(raw: Raw, channels: int, height: int, width: int) -> tuple[np.ndarray
 
 
 def in_threads(images: Iterable[Raw], work: Callable[[Raw], Any]) -> Iterator[Any]:
-    """The result of `work`, or the Corrupt that it raised, for each image in order; holds few images at a time."""
+    """Yield the result of `work`, or the Corrupt that it raised, for each image in order; few images are in memory at a time."""
 
     def chunk(raws: list[Raw]) -> list[Any]:
         done: list[Any] = []

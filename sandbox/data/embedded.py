@@ -1,4 +1,4 @@
-"""Data sets that come with an installed package: for the demonstration, tutorials and tests."""
+"""Data sets that come with an installed package, for the demo, tutorials and tests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Digits:
     """A `Source`."""
 
     key = "digits-v1"
-    """The number changes when the splits or the format do."""
+    """Raise the number in the key when the splits or the format change."""
     about = "scikit-learn's handwritten digits, 1,797 real grey images of 8 x 8 pixels"
     class_names: Sequence[str] = ()
 

@@ -18,7 +18,7 @@ from sandbox.data.decoding import SUFFIXES
 from sandbox.sandbox import TaskError
 
 MAX_FILES = 5_000_000
-"""A folder with more is no data set, but a whole disk named by mistake."""
+"""A folder with more files is not a data set but a whole disk, named by mistake."""
 
 _PARTS: Mapping[str, Split] = {
     "train": "train", "training": "train", "test": "test", "testing": "test",
@@ -29,7 +29,7 @@ _SHARD = re.compile(r"(.*-)(\d{5})(-of-(\d{5}).*)\.parquet")
 
 @dataclass(frozen=True)
 class FoundFiles:
-    """Sorted relative paths of one kind of files; the other kind is empty."""
+    """Sorted relative paths of the files of one kind; the other kind is empty."""
 
     parquet: Mapping[Split, Sequence[str]]
     images: Mapping[Split, Sequence[tuple[str, str]]]
@@ -37,7 +37,7 @@ class FoundFiles:
 
 
 def list_files(folder: Path, subset: str | None) -> FoundFiles:
-    """The files of a data set. Raises TaskError if there is nothing to train on, or too much to be intended."""
+    """Find the files of a data set. Raises TaskError if there is nothing to train on, or so much that it must be a mistake."""
     parquet: list[str] = []
     images: list[str] = []
     for count, path in enumerate(_walk(folder)):
@@ -56,7 +56,7 @@ def list_files(folder: Path, subset: str | None) -> FoundFiles:
 
 
 def fingerprint(folder: Path, paths: Sequence[str], cache: Path) -> str:
-    """A digest of names and content. Files that have kept size and time since the last call are not read again."""
+    """Return a digest of names and content. Files whose size and time have not changed since the last call are not read again."""
     stamps = [(path, os.stat(folder / path)) for path in paths]
     stamp_list = json.dumps([str(folder.resolve()), [(path, s.st_size, s.st_mtime_ns) for path, s in stamps]])
     stamp = hashlib.sha256(stamp_list.encode("utf-8", "surrogatepass")).hexdigest()
@@ -139,7 +139,7 @@ def _check_shards(paths: Sequence[str]) -> None:
 
 
 def _image_parts(folder: Path, paths: Sequence[str]) -> dict[Split, Sequence[tuple[str, str]]]:
-    """`train/CLASS/...`, `test/CLASS/...`; else `CLASS/...`, all for training."""
+    """Sort `train/CLASS/...` and `test/CLASS/...` into parts; without such folders, all of `CLASS/...` is for training."""
     split_already = any(_PARTS.get(path.split("/")[0].lower()) == "train" for path in paths)
     if not split_already:
         return {"train": [(path.split("/")[0], path) for path in paths]}

@@ -7,14 +7,14 @@ from pathlib import Path
 from sandbox.sandbox import TaskError
 
 CONVERTED = "refs/convert/parquet"
-"""Where the hub keeps parquet files that it made itself from a data set in another form."""
+"""The revision in which the hub keeps parquet files that it converted itself from another format."""
 PATTERNS = ("*.parquet", "**/*.parquet")
 
 
 def fetch(name: str) -> Path:
-    """Download the data set `name` and return its folder. Where the hub cannot be reached, a copy in its cache is used.
+    """Download the data set `name` and return its folder. If the hub cannot be reached, use the copy in the hub's cache.
 
-    Raises TaskError. Reads the hub's own variables: HF_HOME, HF_TOKEN, HF_HUB_OFFLINE, HF_ENDPOINT.
+    Raises TaskError. Respects the hub's environment variables HF_HOME, HF_TOKEN, HF_HUB_OFFLINE and HF_ENDPOINT.
     """
     for revision in ("main", CONVERTED):
         folder = _snapshot(name, revision)
@@ -24,7 +24,7 @@ def fetch(name: str) -> Path:
 
 
 def _snapshot(name: str, revision: str) -> Path | None:
-    """None if the data set has no such revision."""
+    """Download the parquet files of a revision; None if the data set has no such revision."""
     import httpx
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (

@@ -77,7 +77,7 @@ class ParquetFiles:
 
 
 def _features(schema: Any) -> Mapping[str, Mapping[str, Any]]:
-    """The descriptions of columns that the library `datasets` stores in the file."""
+    """Return the descriptions of the columns that the library `datasets` stores in the file."""
     try:
         described = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
         return {name: feature for name, feature in described.items() if isinstance(feature, dict)}
@@ -86,7 +86,7 @@ def _features(schema: Any) -> Mapping[str, Mapping[str, Any]]:
 
 
 def _image_columns(file: Any, features: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Columns described as images; otherwise those whose first value is an image."""
+    """Return the columns described as images; without descriptions, those whose first value is an image."""
     described = [name for name, feature in features.items() if feature.get("_type") == "Image"]
     if described:
         return described
@@ -106,7 +106,7 @@ def _image_columns(file: Any, features: Mapping[str, Mapping[str, Any]]) -> list
 
 
 def _label_columns(schema: Any, features: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Columns described as classes; otherwise those of whole numbers and texts."""
+    """Return the columns described as classes; without descriptions, those of whole numbers and texts."""
     import pyarrow
 
     described = [name for name, feature in features.items() if feature.get("_type") == "ClassLabel"]
@@ -118,7 +118,7 @@ def _label_columns(schema: Any, features: Mapping[str, Mapping[str, Any]]) -> li
 
 
 def _chosen(what: str, named: str | None, schema: Any, found: Sequence[str], common: Sequence[str]) -> str:
-    """The column that the user named, or the only plausible one. Raises TaskError."""
+    """Return the column that the user named, or the only plausible one. Raises TaskError."""
     if named is not None:
         if named not in schema.names:
             raise TaskError(f"task.{what}_column: there is no column {named!r}; there are {', '.join(schema.names)}.")
@@ -144,7 +144,7 @@ def _may_hold_bytes(kind: Any) -> bool:
 
 
 def _bytes(value: Any) -> bytes:
-    """The bytes of a cell: bytes, or a struct with a field `bytes`; empty if there is nothing, which counts as corrupt."""
+    """Return the bytes of a cell (bytes, or a struct with a field `bytes`). An empty cell gives none, which counts as corrupt."""
     found = value.as_py()
     if isinstance(found, Mapping):
         found = found.get("bytes")

@@ -25,27 +25,27 @@ class Source(Protocol):
     """Images with labels in up to three parts, read in the same order every time."""
 
     key: str
-    """First part of the name of its cache folder; it changes when the content does."""
+    """First part of the name of its cache folder; it changes when the content changes."""
     about: str
     """Half a sentence for prompts."""
     class_names: Sequence[str]
-    """As the data names them; empty if it does not."""
+    """The names given by the data; empty if it gives none."""
 
     def labels(self) -> Mapping[Split, Sequence[Hashable]]:
-        """By part: a number or a text for each image. There is always a part `train`."""
+        """Return a number or a text for each image, by part. There is always a part `train`."""
         ...
 
     def images(self, part: Split) -> Iterator[Raw]:
-        """The images of a part in the order of its labels, read lazily."""
+        """Yield the images of a part in the order of its labels, read lazily."""
         ...
 
     def sample(self) -> Iterator[Raw]:
-        """Some images, spread over all of them."""
+        """Return some images, spread over all parts."""
         ...
 
 
 def find(request: DataRequest, cache: Path) -> Source:
-    """The source of a requested data set. Raises TaskError if there is no such data."""
+    """Return the source of a requested data set. Raises TaskError if there is no such data."""
     name = request.dataset
     if name in EMBEDDED:
         if request.image_size or request.channels:
@@ -66,7 +66,7 @@ def find(request: DataRequest, cache: Path) -> Source:
 
 
 def open_folder(folder: Path, request: DataRequest, cache: Path, about: str) -> Source:
-    """The source for a folder of parquet files or of class folders. Raises TaskError."""
+    """Return the source for a folder of parquet files or of class folders. Raises TaskError."""
     from sandbox.data.files import list_files
 
     found = list_files(folder, request.subset)
@@ -81,7 +81,7 @@ def open_folder(folder: Path, request: DataRequest, cache: Path, about: str) -> 
 
 
 def _need(*modules: str) -> None:
-    """Raises TaskError for a package of the extra `data` that is not installed."""
+    """Raise TaskError if a package of the extra `data` is needed and not installed."""
     if missing := [name for name in modules if importlib.util.find_spec(name) is None]:
         packages = " and ".join({"PIL": "pillow"}.get(name, name) for name in missing)
         raise TaskError(f"task.dataset: reading it needs {packages}: pip install 'guided-evolution[data]'.")

@@ -1,4 +1,4 @@
-"""Assigns images to splits: stratified, and never changing."""
+"""Assigns images to splits: stratified by class, and the same in every run."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     import numpy as np
 
 SPLIT_SEED = 20240714
-"""Never changes: every run on a data set has the same splits."""
+"""The seed of the splits. It never changes, so that every run on a data set has the same splits."""
 TEST_SHARE = 0.2
-"""Share of each class, where the data has no test split."""
+"""Share of each class that becomes the test split, if the data has none."""
 
 Rows = Mapping[Split, Mapping[Split, "np.ndarray"]]
 """Split -> part of the source -> rows of that part."""
@@ -25,9 +25,9 @@ Rows = Mapping[Split, Mapping[Split, "np.ndarray"]]
 def number_classes(
     raw: Mapping[Split, Sequence[Hashable]], names: Sequence[str]
 ) -> tuple[dict[Split, np.ndarray], tuple[str, ...], tuple[str, ...]]:
-    """(labels of each part as int64 classes from 0 on, class names, notes). `names`: as the data names them, or empty.
+    """Return (labels of each part as int64 classes from 0 on, class names, notes). `names`: given by the data, or empty.
 
-    Leaves out a test part without labels (-1, as in some contests). Raises TaskError.
+    A test part without labels (-1, as in some contests) is left out. Raises TaskError.
     """
     import numpy as np
 
@@ -58,7 +58,7 @@ def number_classes(
 def assign_rows(
     labels: Mapping[Split, np.ndarray], names: Sequence[str], request: DataRequest
 ) -> tuple[Rows, tuple[str, ...]]:
-    """(rows of each split in the order in which they are stored, notes). Raises TaskError.
+    """Return (rows of each split in the order in which they are stored, notes). Raises TaskError.
 
     A validation or test part of the data itself stays whole; missing ones are cut from the training part.
     """
@@ -108,7 +108,7 @@ def _check_enough(members: int, needed: int, name: str) -> None:
 
 
 def _absent(labels: Mapping[Split, np.ndarray], classes: int, names: Sequence[str]) -> tuple[str, ...]:
-    """A note for each part of the data that lacks images of a class."""
+    """Return a note for each part of the data that lacks images of a class."""
     notes = []
     for part in SPLITS[1:]:
         if part in labels:

@@ -1,1 +1,1 @@
-"""What runs in the process of a call, beside the candidate's code. Nothing here can be trusted once that code has started."""
+"""Code that runs in the process of a call, next to the candidate's code. It cannot be trusted once that code has started."""

@@ -1,4 +1,4 @@
-"""What an entry function receives, and how the candidate's sources become modules.
+"""The argument of an entry function, and the importer that turns the candidate's sources into modules.
 
 Everything here runs in the same process as the candidate's code, so nothing here can be trusted once that code has started.
 Guarantees are enforced from outside: by the isolation layers, by the limits, and by how the trusted side treats the result.
@@ -44,14 +44,14 @@ class RunningCall:
         self.device, self.threads, self.scratch = device, threads, scratch
 
     def module(self, path: str = "model.py") -> ModuleType:
-        """Import the candidate's file. Raises whatever the file raises at import."""
+        """Import the candidate's file and return the module. Raises whatever the file raises at import."""
         if not any(isinstance(finder, _SourceFinder) for finder in sys.meta_path):
             sys.meta_path.insert(0, _SourceFinder(self.sources))
         return importlib.import_module(module_name(path))
 
 
 def module_name(path: str) -> str:
-    """The module of a file: `pkg/b.py` -> `pkg.b`, `pkg/__init__.py` -> `pkg`."""
+    """Return the module name of a file: `pkg/b.py` -> `pkg.b`, `pkg/__init__.py` -> `pkg`."""
     parts = PurePosixPath(path).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
 
@@ -70,7 +70,7 @@ class _SourceFinder:
         return importlib.machinery.ModuleSpec(fullname, self, is_package=fullname in self._packages)  # type: ignore[arg-type]
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> None:
-        """None: the import system makes the module object."""
+        """Return None, so that the import system makes the module object."""
 
     def get_source(self, fullname: str) -> str:
         import linecache

@@ -1,6 +1,6 @@
-"""Entry functions that really try what a candidate must not be able to do: they prove a level of isolation.
+"""Entry functions that try what a candidate must not be able to do, and so prove a level of isolation.
 
-Trusted code: it only tries, and does no harm where it succeeds.
+This is trusted code: where an attempt succeeds it does no harm.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ TRIED = {
 
 
 def attempt(call: RunningCall) -> bytes:
-    """Try everything in `TRIED`. Returns JSON: canary -> `refused: ...` or `allowed`.
+    """Try everything in `TRIED`. Return JSON: canary -> `refused: ...` or `allowed`.
 
     Options: `secret` (a file), `port` (of a listener), `pid` (of the process that holds the keys).
     """
@@ -67,7 +67,7 @@ def _fork() -> None:
 def cuda(call: RunningCall) -> bytes:
     """Start CUDA on the call's GPU and open the device nodes of the others (option `others`).
 
-    Returns JSON: `cuda` -> `works: ...` or `fails: ...`, and each device node -> `refused: ...` or `allowed`.
+    Return JSON: `cuda` -> `works: ...` or `fails: ...`, and each device node -> `refused: ...` or `allowed`.
     """
     answers = {"cuda": _use_cuda()}
     for node in call.options["others"]:
@@ -76,7 +76,7 @@ def cuda(call: RunningCall) -> bytes:
 
 
 def _use_cuda() -> str:
-    """Use the driver's own library up to a context and some memory: a working nvidia-smi proves nothing."""
+    """Call the driver's library until it has a context and some memory: a working nvidia-smi proves nothing."""
     try:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError as error:

@@ -1,7 +1,7 @@
-"""How the process of a call puts the isolation layers on itself. Only the limits follow later, since they are the call's own.
+"""Puts the isolation layers on the process of a call. Only the limits follow later, because each call has its own.
 
 Two dictionaries come from the slot server. `profile`: layers, devices, gpu, scratch_bytes, readable, world_readable. `machine`:
-what candidates may see of this machine, and this process's own folders (`scratch`: None where it has a private root).
+what candidates may see of this machine, and this process's own folders (`scratch` is None if it has a private root).
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ _GPU_FILES = ("/proc/driver/nvidia", "/sys")
 
 
 def put_on(profile: Mapping[str, Any], machine: Mapping[str, Any], channel: socket.socket) -> tuple[str, ...]:
-    """Every layer but the limits. Returns the names of those in force; with namespaces, in a grandchild of this process."""
+    """Put on every layer except the limits; return the names of those in force.
+
+    With namespaces this returns in a grandchild of the calling process.
+    """
     in_force: tuple[str, ...] = ()
     if machine["cgroup"]:
         in_force += (f"cgroup {cgroup.join(machine['cgroup'])}".strip(),)
@@ -42,13 +45,13 @@ def put_on(profile: Mapping[str, Any], machine: Mapping[str, Any], channel: sock
 
 
 def becomes_nobody(profile: Mapping[str, Any], machine: Mapping[str, Any]) -> bool:
-    """Whether the candidate will run as the user nobody, so that its scratch folder must belong to nobody."""
+    """Whether the candidate will run as the user `nobody`, so that its scratch folder must belong to that user."""
     alone = os.geteuid() == 0 and not profile["layers"]["namespaces"]
     return alone and _is_restricted(profile) and bool(machine["world_readable"] and profile["world_readable"])
 
 
 def _enter_namespaces(profile: Mapping[str, Any], machine: Mapping[str, Any], channel: socket.socket) -> tuple[str, ...]:
-    """This process stays outside and waits; its child is init of the new pid namespace; only init's child returns from here."""
+    """Fork twice and return only in the last process. The first waits outside; the second is init of the new pid namespace."""
     root = machine["root"]
     namespaces.enter()
     readable = [*machine["readable"], *profile["readable"], *(_GPU_FILES if profile["gpu"] else ("/sys/devices/system/cpu",))]
@@ -62,8 +65,8 @@ def _enter_namespaces(profile: Mapping[str, Any], machine: Mapping[str, Any], ch
     linux.set_name("evolve-init")
     linux.die_with_parent()
     linux.set_dumpable(False)
-    # Only a GPU's driver writes to /proc, the names of its threads. Without Landlock there is no /proc at all: in it any file
-    # that is open for reading can be opened for writing, and root can change the kernel's settings.
+    # Only a GPU's driver writes to /proc: the names of its threads. Without Landlock there is no /proc at all, because through
+    # /proc any file that is open for reading can be opened for writing, and root can change the kernel's settings.
     proc = profile["layers"]["landlock"] and namespaces.mount_proc(root, writable=profile["gpu"])
     namespaces.change_root(root)
     candidate = os.fork()
@@ -83,7 +86,7 @@ def _enter_namespaces(profile: Mapping[str, Any], machine: Mapping[str, Any], ch
 
 
 def _drop_privileges(profile: Mapping[str, Any], machine: Mapping[str, Any]) -> tuple[str, ...]:
-    """Root without namespaces, as in a container: become nobody, where every user can read the interpreter."""
+    """Give up root's rights. Without namespaces, as in a container, become the user `nobody` if it can read the interpreter."""
     linux.set_name("evolve-cand")
     os.close(STATUS)
     if os.geteuid() != 0 or not _is_restricted(profile):
@@ -103,7 +106,7 @@ def _is_restricted(profile: Mapping[str, Any]) -> bool:
 
 
 def _restrict_paths(profile: Mapping[str, Any], machine: Mapping[str, Any]) -> int:
-    """Apply Landlock; returns the version that is in force."""
+    """Apply Landlock; return the version in force."""
     scratch = machine["scratch"]
     own = f"/proc/{os.getpid()}"
     readable = ["/"] if scratch is None else [*machine["whole"], *profile["readable"], *_SYSTEM_FILES, own]

@@ -1,6 +1,6 @@
-"""The process of one call, from its fork to its exit: it puts on the layers, waits for the call, and runs the entry function.
+"""The process of one call, from fork to exit: it puts on the layers, waits for the call, and runs the entry function.
 
-Only the slot server calls `live`, which never returns. The descriptors are listed in `channel`.
+Only the slot server calls `live`, which never returns. `channel` lists the descriptors.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ _FILE_SIZE = 64 << 20
 
 
 def live(profile: Mapping[str, Any], machine: Mapping[str, Any], channel: socket.socket, status: int, parent: int) -> None:
-    """Put on all layers, then wait on `channel` for the call: so the process is ready before there is one. Never returns.
+    """Put on all layers, then wait on `channel` for the call, so that the process is ready before there is a call. Never returns.
 
-    `profile`, `machine`: see `layers`. `status`: the descriptor where the trusted init reports. `parent`: the slot server's pid.
-    A failure before the call has arrived is reported on the channel.
+    `profile`, `machine`: see `layers`. `status`: the descriptor on which the trusted init reports. `parent`: the slot server's
+    pid. A failure before the call has arrived is reported on the channel.
     """
     try:
         channel = _detach(channel, status, parent)
@@ -57,7 +57,7 @@ def live(profile: Mapping[str, Any], machine: Mapping[str, Any], channel: socket
 
 
 def run(order: Mapping[str, Any], request: Mapping[str, Any], scratch: Path, in_force: tuple[str, ...]) -> None:
-    """Apply the limits of the call, then run the entry function and with it code that nobody has read. Never returns."""
+    """Apply the limits of the call, then run the entry function and with it the candidate's code. Never returns."""
     code = 1
     try:
         in_force = (*in_force, *_apply_limits(order, request["threads"]))
@@ -95,7 +95,7 @@ def run(order: Mapping[str, Any], request: Mapping[str, Any], scratch: Path, in_
 
 
 def _detach(channel: socket.socket, status: int, parent: int) -> socket.socket:
-    """Own session, own descriptors, clean environment, default signals; the process dies with the slot server."""
+    """Give the process its own session and descriptors, a clean environment and default signals; it dies with the slot server."""
     os.setsid()
     linux.set_name("evolve-call")
     linux.die_with_parent()
@@ -112,7 +112,7 @@ def _detach(channel: socket.socket, status: int, parent: int) -> socket.socket:
 
 
 def _receive(channel: socket.socket) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The call as (order, request). Moves its descriptors to their numbers and closes the channel."""
+    """Receive the call as (order, request), move its descriptors to their numbers, and close the channel."""
     message, descriptors, _, _ = socket.recv_fds(channel, MAX_ORDER, MAX_DESCRIPTORS)
     if not descriptors:  # the slot server has ended
         os._exit(0)
@@ -138,7 +138,7 @@ def _apply_limits(order: Mapping[str, Any], threads: int) -> tuple[str, ...]:
 
 
 def _write_result(result: Any) -> None:
-    """To the memory file of fixed size; written, not mapped, so that too long a result is an error and not a crash."""
+    """Write the result to the memory file of fixed size, without mapping it: too long a result is an error and not a crash."""
     data = bytes(result)
     room = os.fstat(RESULT).st_size - LENGTH.size
     if len(data) > room:

@@ -1,7 +1,7 @@
-"""The process of one call that is an interpreter of its own, as `launch.subprocess_backend` starts it.
+"""The process of one call where each call is an interpreter of its own; `launch.subprocess_backend` starts it.
 
-It lies here and not there, so that this process loads nothing of the trusted side. Its arguments are descriptors: the request,
-the result and the inputs.
+It lies in `inside` so that the process loads nothing of the trusted side. Its arguments are descriptors: the request, the
+result and the inputs.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""cgroup v2, where a part of its tree was delegated to us: the kernel itself counts memory and processes of a call.
+"""cgroup v2: the kernel counts and limits memory and processes of a call, if part of the cgroup tree is delegated to this user.
 
-It is a backstop. The supervisor reads the same from /proc, but only now and then; a group is limited at every moment and is
-ended by one write. To get one: `systemd-run --user --scope -p Delegate=yes evolve run ...`, or a container with a writable
-cgroup namespace of its own. Nothing is tried in a group that was not delegated: it belongs to somebody else.
+This is a backstop. The supervisor reads the same values from /proc, but only at intervals; a group is limited at every moment
+and is ended by one write. To get a delegated group: `systemd-run --user --scope -p Delegate=yes evolve run ...`, or a container
+with a writable cgroup namespace of its own. A group that was not delegated belongs to another program and is left alone.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SLACK = 64 << 20
 
 @cache
 def delegated(mounts: tuple[str, ...] = _MOUNTS) -> str | None:
-    """The folder in which groups may be made, or None. Switches controllers on if that affects nobody else."""
+    """Return the folder in which groups may be made, or None. Switch controllers on if no other program is affected."""
     for mount in map(Path, mounts):
         if (mount / "cgroup.controllers").is_file():
             own = mount / _own_group().lstrip("/")
@@ -38,7 +38,7 @@ def _own_group() -> str:
 
 
 def _is_ours(group: Path) -> bool:
-    """It has systemd's mark, or it is the root of a cgroup namespace, which unlike the machine's root has a type."""
+    """Whether the group has systemd's mark, or is the root of a cgroup namespace, which unlike the machine's root has a type."""
     for mark in ("user.delegate", "trusted.delegate"):
         with contextlib.suppress(OSError):
             if os.getxattr(group, mark) == b"1":
@@ -47,7 +47,7 @@ def _is_ours(group: Path) -> bool:
 
 
 def _switch_on(group: Path) -> None:
-    """Enable the controllers. A group with controlled children may hold no process: ours moves down, if it is the only one."""
+    """Enable the controllers. A group with controlled subgroups may hold no process, so this one moves down if it is alone."""
     available = (group / "cgroup.controllers").read_text().split()
     wanted = [name for name in _CONTROLLERS if name in available]
     if set(wanted) <= set((group / "cgroup.subtree_control").read_text().split()):
@@ -61,7 +61,7 @@ def _switch_on(group: Path) -> None:
 
 
 def make(parent: str, name: str) -> str | None:
-    """Make a group for the process of one call; None where that fails after all."""
+    """Make a group for the process of one call; return None if that fails."""
     group = Path(parent, name)
     try:
         group.mkdir()
@@ -71,7 +71,7 @@ def make(parent: str, name: str) -> str | None:
 
 
 def join(group: str) -> str:
-    """Move this process and its future children into the group. Returns the names of the controllers in force."""
+    """Move this process and its future children into the group; return the names of the controllers in force."""
     Path(group, "cgroup.procs").write_text("0")
     return " ".join(name for name in Path(group, "cgroup.controllers").read_text().split() if name in _CONTROLLERS)
 
@@ -85,7 +85,7 @@ def limit(group: str, memory: int, tasks: int) -> None:
 
 
 def ran_out_of_memory(group: str) -> bool:
-    """Whether the kernel has killed a process of the group for its memory."""
+    """Whether the kernel has killed a process of the group because it ran out of memory."""
     try:
         lines = Path(group, "memory.events").read_text().splitlines()
     except OSError:

@@ -27,7 +27,7 @@ _RULE_PATH_BENEATH = 1
 
 
 def abi() -> int:
-    """The version of the kernel's Landlock; 0 if it has none."""
+    """Return the version of the kernel's Landlock; 0 if it has none."""
     if not linux.SUPPORTED:
         return 0
     version = linux.syscall(linux.NR_LANDLOCK_CREATE_RULESET, None, ctypes.c_ulong(0), ctypes.c_uint(1))
@@ -43,11 +43,11 @@ def restrict(
     *,
     removable: bool,
 ) -> int:
-    """Make everything not named inaccessible to this process and its children, irrevocably. Returns the ABI version.
+    """Make every path that is not named inaccessible to this process and its children, irrevocably. Return the ABI version.
 
-    Folders in `listed` can be listed, as an import does, but that alone opens no file. In folders in `named` files can be
-    overwritten but neither made nor removed, as a driver does to name its threads. If files in `scratch` are not `removable`
-    (nor renamable), none can occupy space after it has lost its name.
+    Folders in `listed` can be listed, as an import does, but no file in them can be opened for that alone. In folders in `named`
+    files can be overwritten but neither made nor removed, as a driver does to name its threads. If `removable` is false, files in
+    `scratch` can be neither removed nor renamed, so that none can occupy space after it has lost its name.
     """
     version = abi()
     if not version:

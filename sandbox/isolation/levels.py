@@ -35,12 +35,12 @@ _ELSEWHERE = _ON_MACOS[-1:]
 
 
 def candidates() -> Sequence[tuple[Level, Mapping[str, bool]]]:
-    """The levels to try on this machine, best first. `contained` and above keep secrets and the network out of reach."""
+    """Return the levels to try on this machine, best first. From `contained` up, secrets and the network are out of reach."""
     return _ON_LINUX if linux.SUPPORTED else _ON_MACOS if sys.platform == "darwin" else _ELSEWHERE
 
 
 PUBLISHED = ("sklearn/datasets", "guided_evolution/seeds")
-"""Folders of installed packages with published copies of the data sets, labels and all: closed to every sandbox."""
+"""Folders in installed packages that hold published copies of the data sets with their labels: closed to every sandbox."""
 _concealed: set[str] = set()
 """Folders given to `conceal`."""
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -49,15 +49,15 @@ _GPU = ("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools")
 
 
 def python(module: str, *flags: str) -> list[str]:
-    """The command line of a new interpreter that calls `main` of a module of this package; arguments may follow.
+    """Return the command line of a new interpreter that calls `main` of a module of this package; arguments may follow.
 
-    `flags`: of the interpreter.
+    `flags`: flags of the interpreter.
     """
     return [sys.executable, "-P", "-s", *flags, str(_PACKAGE / "launch/entry.py"), module]
 
 
 def environment() -> dict[str, str]:
-    """The environment of every process in which a candidate's code will run. It holds nothing of the trusted side's own."""
+    """Return the environment of every process in which a candidate's code will run. Nothing of the trusted side's is copied."""
     return {
         **{name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ},  # some interpreters need it
         "PATH": "/usr/bin:/bin",
@@ -73,7 +73,7 @@ def environment() -> dict[str, str]:
 
 @cache
 def readable_paths() -> list[str]:
-    """System libraries, the interpreter, its packages and the package `sandbox`: only those, wherever they lie.
+    """Return the paths of system libraries, the interpreter, its packages and the package `sandbox`, wherever they lie.
 
     Of an editable checkout only `sandbox/` is visible: no run folder, no git, no `.env`. Raises SandboxUnavailable if the
     user's home folder lies in a folder that has to be visible.
@@ -91,7 +91,7 @@ def readable_paths() -> list[str]:
 
 
 def interpreter_paths() -> list[str]:
-    """The interpreter's own folders; in a prefix that contains the user's home, only the files that belong to Python."""
+    """Return the interpreter's own folders; in a prefix that contains the user's home, only the files that belong to Python."""
     home = os.path.realpath(os.path.expanduser("~"))
     parts = [os.path.realpath(sys.executable), *map(sysconfig.get_path, ("stdlib", "platstdlib"))]
     prefixes = [p for p in (sys.prefix, sys.base_prefix) if not Path(home).is_relative_to(os.path.realpath(p))]
@@ -99,7 +99,7 @@ def interpreter_paths() -> list[str]:
 
 
 def package_folders() -> list[str]:
-    """The folders of installed packages: of a virtual environment, of the system, or of the user."""
+    """Return the folders of installed packages: of a virtual environment, of the system, or of the user."""
     named = [p for p in sys.path if Path(p).name in ("site-packages", "dist-packages")]
     return list(dict.fromkeys([*named, sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]))
 
@@ -110,7 +110,7 @@ def conceal(folder: Path) -> None:
 
 
 def hidden_paths() -> list[str]:
-    """Folders below the readable ones that hold labels, as real paths: concealed ones, and those of every visible Python."""
+    """Return the real paths of folders with labels below the readable ones: concealed ones, and those of every visible Python."""
     roots = [os.path.realpath(path) for path in readable_paths()]
     below = (path for path in _concealed if any(Path(path).is_relative_to(root) and path != root for root in roots))
     return sorted({*_published(), *below})
@@ -118,7 +118,7 @@ def hidden_paths() -> list[str]:
 
 @cache
 def _published() -> list[str]:
-    """The folders `PUBLISHED` in every visible tree of installed packages."""
+    """Return the folders `PUBLISHED` in every visible tree of installed packages."""
     prefixes = {"/usr", "/usr/local", sys.prefix, sys.base_prefix}
     trees = set(package_folders())
     for prefix in map(escape, prefixes):
@@ -130,7 +130,7 @@ def _published() -> list[str]:
 
 
 def readable_around() -> tuple[list[str], list[str]]:
-    """`readable_paths` without `hidden_paths`, for a layer that can only allow: (readable trees, folders only listable)."""
+    """Return `readable_paths` without `hidden_paths`, for a layer that can only allow: (readable trees, listable folders)."""
     return _around(tuple(hidden_paths()))
 
 
@@ -152,11 +152,11 @@ def _around(hidden_paths: tuple[str, ...]) -> tuple[list[str], list[str]]:
 
 
 def world_readable(paths: Sequence[str]) -> bool:
-    """Whether every user can reach these paths. If so, a sandbox started by root can become nobody."""
+    """Whether every user can reach these paths. If so, a sandbox started by root can become the user `nobody`."""
     folders = {parent for path in paths for parent in (Path(path), *Path(path).parents)}
     return all(os.stat(folder).st_mode & 0o005 for folder in folders)
 
 
 def gpu_devices(device: str) -> list[str]:
-    """The device nodes of one GPU, `cuda:N`, and those that every process with CUDA needs."""
+    """Return the device nodes of one GPU, `cuda:N`, and those that every process with CUDA needs."""
     return [f"/dev/nvidia{device.partition(':')[2] or '0'}", *_GPU]

@@ -40,7 +40,7 @@ _MNT_DETACH = 2  # <sys/mount.h>
 
 
 def checked(result: int, what: str) -> int:
-    """The result of a system call. Raises OSError with `what` if it failed."""
+    """Return the result of a system call. Raises OSError with `what` if the call failed."""
     if result < 0:
         error = ctypes.get_errno()
         raise OSError(error, f"{what}: {os.strerror(error)}")
@@ -57,9 +57,9 @@ def prctl(option: int, value: int = 0) -> None:
 
 
 def set_name(name: str) -> None:
-    """Name this process in `ps -e` and `top`. For people only: a process can change its own name at any time.
+    """Name this process in `ps -e` and `top`, with at most 15 characters. Does nothing on other systems.
 
-    At most 15 characters. Does nothing on other systems.
+    The name is for people only: a process can change its own name at any time.
     """
     if SUPPORTED:
         zero = ctypes.c_ulong(0)
@@ -67,17 +67,17 @@ def set_name(name: str) -> None:
 
 
 def die_with_parent() -> None:
-    """The kernel kills this process when its parent ends."""
+    """Have the kernel kill this process when its parent ends."""
     prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def set_dumpable(value: bool) -> None:
-    """False: other processes of the same user can neither trace this one nor read its memory and environment."""
+    """If false, other processes of the same user can neither trace this process nor read its memory and environment."""
     prctl(_PR_SET_DUMPABLE, int(value))
 
 
 def adopt_orphans() -> None:
-    """Orphaned descendants become children of this process instead of init's, so that none can escape."""
+    """Make orphaned descendants children of this process instead of init's, so that none can escape."""
     prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
@@ -110,7 +110,7 @@ def mount(source: str | None, target: str, kind: str | None = None, flags: int =
 
 
 def mount_setattr(target: str, attributes: int, *, recursive: bool) -> None:
-    """mount_setattr(2), Linux 5.12."""
+    """Set attributes of a mount: mount_setattr(2), Linux 5.12."""
     packed = struct.pack("QQQQ", attributes, 0, 0, 0)
     flags = 0x8000 if recursive else 0  # AT_RECURSIVE
     arguments = (ctypes.c_int(_AT_FDCWD), target.encode(), ctypes.c_uint(flags), packed, ctypes.c_ulong(len(packed)))
@@ -118,7 +118,7 @@ def mount_setattr(target: str, attributes: int, *, recursive: bool) -> None:
 
 
 def pivot_root_here() -> None:
-    """Make the working directory the root; the old root is unmounted."""
+    """Make the working directory the root, and unmount the old root."""
     checked(syscall(_NR_PIVOT_ROOT, b".", b"."), "pivot_root")
     checked(_libc.umount2(b".", ctypes.c_int(_MNT_DETACH)), "umount2")
     os.chdir("/")

@@ -64,7 +64,7 @@ def build_root(
 
 
 def mount_proc(base: str, *, writable: bool) -> bool:
-    """Mount a /proc of the new pid namespace. False where the system forbids it, as in many containers: then there is none."""
+    """Mount a /proc of the new pid namespace. Return False, without a /proc, if the system forbids it, as many containers do."""
     try:
         flags = _MS_NOSUID | _MS_NODEV | _MS_NOEXEC | (0 if writable else _MS_RDONLY)
         linux.mount("proc", base + "/proc", "proc", flags)

@@ -1,7 +1,7 @@
 """macOS's Seatbelt, through `sandbox-exec`: no network, no other process, no files but libraries and the scratch folder.
 
-UNTESTED: written from documentation, never run on macOS by us. `sandbox-exec` is deprecated but still available; the rules are
-in Apple's own language, and the last rule that matches decides.
+UNTESTED: written from documentation, never run on macOS. `sandbox-exec` is deprecated but still available; the rules are in
+Apple's own language, and the last rule that matches decides.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _DEVICES = ("/dev/null", "/dev/random", "/dev/urandom")
 
 
 def command(scratch: str) -> list[str]:
-    """The words to put before a command line to run it under these rules."""
+    """Return the words to put before a command line to run it under these rules."""
     return [_PROGRAM, "-p", rules(levels.readable_paths(), levels.hidden_paths(), scratch)]
 
 
 def rules(readable: Iterable[str], hidden: Iterable[str], scratch: str) -> str:
-    """The rules as text. All paths must be real paths. Metadata is readable everywhere: paths cannot be resolved without."""
+    """Return the rules as text. All paths must be real paths. Metadata is readable everywhere, so that paths can be resolved."""
     return "\n".join(
         [
             "(version 1)",

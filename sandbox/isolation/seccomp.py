@@ -1,7 +1,7 @@
 """seccomp: refuse system calls that a training never needs (seccomp(2), <linux/filter.h>, <linux/audit.h>).
 
-A deny-list, because libc and CUDA differ too much between systems for an allow-list; but calls that a kernel newer than this
-table adds do not exist for the candidate, and a call with another architecture's numbers kills it.
+This is a deny-list, because libc and CUDA differ too much between systems for an allow-list. But calls that kernels newer than
+this table add do not exist for the candidate, and a call with another architecture's numbers kills it.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _REFUSED: dict[str, _Number] = {
     "semctl": (66, 191), "mq_open": (240, 180), "mq_unlink": (241, 181),
     # what goes on in folders that cannot be read: Landlock does not cover it
     "inotify_init": (253, None), "inotify_init1": (294, 26), "inotify_add_watch": (254, 27),
-    # which pages of a file are in memory: so one stage could tell the next what it has learned
+    # which pages of a file are in memory: with it one stage could pass what it has learned to the next
     "fadvise64": (221, 223), "readahead": (187, 213), "mincore": (27, 232), "cachestat": (451, 451),
     # files cut by their names: Landlock covers it from version 3 on
     "truncate": (76, 45),
@@ -64,7 +64,7 @@ _REFUSED: dict[str, _Number] = {
 }  # fmt: skip
 
 _FOR_GPU = ("bind", "listen")
-"""CUDA listens on a unix socket without a file (observed with driver 580); that reaches nothing, connect stays refused."""
+"""CUDA listens on a unix socket without a file (observed with driver 580). That is harmless: connect stays refused."""
 
 _ABSENT: dict[str, _Number] = {
     # refused as if the kernel did not have them: libraries then take another way

@@ -26,7 +26,7 @@ from sandbox.sandbox import Call, Level, Report, SandboxUnavailable, Turn, Watch
 RECYCLE_AFTER = 300
 """Calls that one slot server serves."""
 GRACE_SECONDS = 10.0
-"""How long past a call's limit the slot server may take to end it before it counts as broken."""
+"""Seconds past a call's time limit that the slot server may take to end the call before it counts as broken."""
 
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
 
@@ -42,9 +42,9 @@ class ForkServerSandbox:
         warm: bool = True,
         fork_server: ForkServer | None = None,
     ) -> None:
-        """`layers`: the exact layers, where a level can be had in several ways. `warm` false: without torch.
+        """`layers`: the exact layers, for a level that can be built in several ways. `warm` false: without torch.
 
-        `fork_server`: what its slot servers are forked from; without one each is an interpreter of its own.
+        `fork_server`: the process to fork slot servers from; without one, each slot server is an interpreter of its own.
         """
         self.level = level
         self._warm, self._fork_server = warm, fork_server
@@ -56,8 +56,8 @@ class ForkServerSandbox:
     def run(self, call: Call, watch: Watch | None = None, turn: Turn | None = None) -> Report:
         """Run one call to its end. Raises SandboxUnavailable; the next call then starts a new slot server.
 
-        `turn` is entered when everything but the candidate's code is ready; that code then starts. It is left as soon as the
-        candidate's process has ended.
+        `turn` is entered when everything is ready; then the candidate's code starts. `turn` is left as soon as the candidate's
+        process has ended.
         """
         with self._lock:
             if self._closed:
@@ -67,7 +67,7 @@ class ForkServerSandbox:
             assert self._server is not None
             try:
                 return self._server.serve(call, self._layers, watch, turn)
-            except BaseException as error:  # an interrupt too: the next call would get this call's answer
+            except BaseException as error:  # also after an interrupt: otherwise the next call would get this call's answer
                 if self._server.serving or isinstance(error, SandboxUnavailable):
                     self._stop()
                 raise
@@ -133,7 +133,7 @@ class _SlotServer:
                 result = os.memfd_create("result", os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC)
                 stack.callback(os.close, result)
                 os.ftruncate(result, LENGTH.size + call.limits.result)
-                fcntl.fcntl(result, fcntl.F_ADD_SEALS, _SEALS)  # the child can neither grow it nor truncate it while we read
+                fcntl.fcntl(result, fcntl.F_ADD_SEALS, _SEALS)  # the candidate can neither grow nor truncate it during the read
                 descriptors = [protocol.memory_file("request", protocol.request(call)), log_write, os.dup(result)]
                 for path in call.inputs.values():
                     descriptors.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
@@ -153,7 +153,7 @@ class _SlotServer:
             return protocol.report(measured, log.text(), result, call, layers)
 
     def end(self) -> None:
-        """Called from another thread than the one that waits for an answer. The slot server ends its call, then itself."""
+        """Make the slot server end its call and then itself. For another thread than the one that waits for the answer."""
         with contextlib.suppress(OSError):
             self._channel.shutdown(socket.SHUT_RDWR)
 
@@ -170,7 +170,7 @@ class _SlotServer:
     def _wait(
         self, log_read: int, log: HeadAndTail, lines: Lines | None, seconds: float, on_end: Callable[[], None]
     ) -> dict[str, Any]:
-        """Read the log until the slot server reports the end of the call, when every writer of the log is dead.
+        """Read the log until the slot server reports the end of the call; by then every process that writes to the log is dead.
 
         `on_end` is called when the candidate's process has ended, which can be well before everything of it is cleaned up.
         """
@@ -223,7 +223,7 @@ class _SlotServer:
 
     def _signal(self, word: bytes) -> None:
         """Send STOP or GO."""
-        with contextlib.suppress(OSError):  # if the slot server has died, the next `_receive` finds it
+        with contextlib.suppress(OSError):  # if the slot server has died, the next `_receive` notices
             self._channel.send(word)
 
 

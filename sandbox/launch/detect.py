@@ -1,6 +1,6 @@
-"""Finds the level of isolation that this machine offers by trying it, never by asking for versions.
+"""Finds the level of isolation that this machine offers, by trying levels and never by comparing versions.
 
-It takes a few hundredths of a second for each level tried; most machines offer the first one.
+Each level takes a few hundredths of a second; most machines offer the first one that is tried.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ _LIMITS = CallLimits(seconds=10, memory=256 << 20, result=1 << 16, scratch=1 << 
 
 @dataclass(frozen=True)
 class Isolation:
-    """The isolation of candidates on this machine, with the proof."""
+    """The isolation of candidates on this machine, with its proof."""
 
     level: Level
     layers: Mapping[str, bool]
-    """Argument of `open_sandbox`."""
+    """The layers to pass to `open_sandbox`."""
     in_force: tuple[str, ...] = ()
     """The layers that the kernel granted."""
     canaries: Mapping[str, str] = field(default_factory=dict)
-    """What was tried from inside (see `canary.TRIED`) -> `refused: why` or `allowed`."""
+    """Each attempt from inside (see `canary.TRIED`) -> `refused: why` or `allowed`."""
     hints: tuple[str, ...] = ()
     """Why no higher level is available here, and what would help."""
 
 
 def detect() -> Isolation:
-    """The highest level at which every canary is refused. Raises SandboxUnavailable if not even a plain child can run."""
+    """Return the highest level at which every canary is refused. Raises SandboxUnavailable if not even a plain process runs."""
     hints: list[str] = []
     for level, layers in levels.candidates():
         last = level == "none"
@@ -61,7 +61,7 @@ def detect() -> Isolation:
 
 
 def prove(level: Level, layers: Mapping[str, bool]) -> tuple[tuple[str, ...], dict[str, str]]:
-    """Run the canaries at one level: (layers in force, canaries). Raises SandboxUnavailable if a layer cannot be set up."""
+    """Run the canaries at one level; return (layers in force, answers). Raises SandboxUnavailable if a layer cannot be set up."""
     sandbox = open_sandbox(level, layers, warm=False)
     with tempfile.TemporaryDirectory(prefix="evolve-canary-") as folder, socket.create_server(("127.0.0.1", 0)) as listener:
         secret = Path(folder) / "secret"
@@ -77,12 +77,12 @@ def prove(level: Level, layers: Mapping[str, bool]) -> tuple[tuple[str, ...], di
 
 
 def without_layers() -> dict[str, str]:
-    """The canaries of a process without layers: where one is refused even there, its refusal elsewhere proves nothing."""
+    """Run the canaries in a process without layers: if one is refused even there, its refusal elsewhere proves nothing."""
     return prove(*levels.candidates()[-1])[1]
 
 
 def prove_gpu(isolation: Isolation, device: str, all_devices: Iterable[str]) -> dict[str, str]:
-    """Whether CUDA starts on this `cuda:N` under these layers, and whether other GPUs can be opened. See `canary.cuda`.
+    """Try whether CUDA starts on this `cuda:N` under these layers, and whether other GPUs can be opened. See `canary.cuda`.
 
     Raises SandboxUnavailable.
     """
@@ -99,7 +99,7 @@ def prove_gpu(isolation: Isolation, device: str, all_devices: Iterable[str]) -> 
 
 
 def gpu_trouble(isolation: Isolation, devices: Iterable[str]) -> str | None:
-    """Why a run must not start on these devices, in a sentence; None if each GPU among them works and reaches no other."""
+    """Return why a run must not start on these devices, in a sentence; None if each GPU among them works and reaches no other."""
     for device in sorted({device for device in devices if device != "cpu"}):
         try:
             answers = prove_gpu(isolation, device, [gpu.device for gpu in gpus(environment={})])
@@ -113,7 +113,7 @@ def gpu_trouble(isolation: Isolation, devices: Iterable[str]) -> str | None:
 
 
 def _remedies() -> list[str]:
-    """Sentences for what commonly disables namespaces and Landlock, as far as it applies here."""
+    """Return a sentence for each common cause, present on this machine, of missing namespaces or Landlock."""
     if platform.system() != "Linux":
         return [f"{platform.system()} offers no more: run on Linux, or in a virtual machine with Linux"]
     found = []

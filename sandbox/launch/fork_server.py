@@ -20,11 +20,11 @@ from sandbox.launch import slot_server
 
 _PAGE = 2 << 20
 _COLLAPSE = 25
-"""MADV_COLLAPSE (Linux 6.1), which acts at once and whatever the system's setting for large pages is."""
+"""MADV_COLLAPSE (Linux 6.1): it acts at once and regardless of the system's setting for large pages."""
 
 
 def main() -> None:
-    """Arguments: the descriptor of the channel, then `--cold` (without torch) or `--fork-server`."""
+    """Run the process. Arguments: the descriptor of the channel, then `--cold` (without torch) or `--fork-server`."""
     channel = socket.socket(fileno=int(sys.argv[1]))
     warm, is_fork_server = "--cold" not in sys.argv, "--fork-server" in sys.argv
     linux.set_name("evolve-forkserv" if is_fork_server else "evolve-slot")
@@ -32,9 +32,9 @@ def main() -> None:
         _warm_up()
         gc.collect()
         gc.freeze()
-        gc.disable()  # a collection would touch, and so copy, the pages that all children share
+        gc.disable()  # a collection would write to, and so copy, the pages that all forks share
         _use_large_pages()
-    sys.dont_write_bytecode = True  # from here on, an imported module could be code that nobody has read
+    sys.dont_write_bytecode = True  # from here on, an imported module could be a candidate's code
     linux.set_dumpable(False)
     if is_fork_server:
         channel = _fork_slot_servers(channel)
@@ -42,8 +42,8 @@ def main() -> None:
 
 
 def _fork_slot_servers(channel: socket.socket) -> socket.socket:
-    """The main loop of the fork server: one fork for each channel that arrives. Returns in the forks, with their channel."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them here
+    """The main loop of the fork server: fork once for each channel that arrives. Return only in the forks, with their channel."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # forks are not waited for here
     slot_server.send(channel, b"ready")
     while True:
         message = slot_server.receive(channel)
@@ -64,7 +64,7 @@ def _fork_slot_servers(channel: socket.socket) -> socket.socket:
 
 
 def _warm_up() -> None:
-    """Load everything that a training imports late, so that no child pays for it; start no thread."""
+    """Load everything that a training imports late, so that no fork has to load it; start no thread."""
     import importlib
     import linecache  # noqa: F401 (tracebacks need it)
 
@@ -78,7 +78,7 @@ def _warm_up() -> None:
     optimizer = torch.optim.AdamW(model.parameters())  # the first optimizer imports a second of torch
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=2)
     loss = torch.nn.functional.cross_entropy(model(torch.zeros(1, 1, 2, 2)).mean((2, 3)), torch.zeros(1, dtype=torch.long))
-    if not os.path.exists("/dev/nvidiactl"):  # what follows counts the GPUs, and so would wake CUDA's driver
+    if not os.path.exists("/dev/nvidiactl"):  # the following code counts the GPUs, which would initialise CUDA's driver
         loss.backward()
         optimizer.step()
         schedule.step()
@@ -90,8 +90,8 @@ def _warm_up() -> None:
 def _use_large_pages() -> None:
     """Put this process's private, writable memory into pages of 2 MiB, where the kernel agrees.
 
-    A fork then copies, and an exit clears, one entry in place of 512. What a child writes to is still copied in small pages, so
-    nothing changes in what counts as its memory.
+    A fork then copies, and an exit clears, one entry instead of 512. Pages that a fork writes to are still copied as small pages,
+    so that what counts as its memory does not change.
     """
     madvise = ctypes.CDLL(None, use_errno=True).madvise
     madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)

@@ -1,6 +1,6 @@
 """Chooses the kind of sandbox that this system can run.
 
-It lies here and not in `sandbox.sandbox`: both kinds import that interface, which would close a circle.
+It does not lie in `sandbox.sandbox`, because both kinds import that interface: the imports would form a circle.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def open_fork_server() -> ForkServer | None:
-    """The process that warm processes are forked from; None on systems where there are none."""
+    """Start the process that slot servers are forked from; return None on systems that have no fork server."""
     if not linux.SUPPORTED:
         return None
     from sandbox.launch.start import ForkServer
@@ -27,7 +27,7 @@ def open_fork_server() -> ForkServer | None:
 def open_sandbox(
     level: Level, layers: Mapping[str, bool], *, warm: bool = True, fork_server: ForkServer | None = None
 ) -> Lane:
-    """A sandbox of a level. `warm`, `fork_server`: as for `ForkServerSandbox`, on systems that support it."""
+    """Open a sandbox of a level. `warm`, `fork_server`: as for `ForkServerSandbox`, on systems that support it."""
     if linux.SUPPORTED:
         from sandbox.launch.client import ForkServerSandbox
 

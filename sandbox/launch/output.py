@@ -23,7 +23,7 @@ class HeadAndTail:
             del self._tail[: len(self._tail) - self._half]
 
     def text(self) -> str:
-        """What was kept, cleaned; a line in the middle says how much is missing."""
+        """Return what was kept, cleaned; a line in the middle states how much is missing."""
         tail = bytes(self._tail[-self._half :]) if self._half else b""
         missing = self._total - len(self._head) - len(tail)
         gap = f"\n[... {missing:,} bytes left out ...]\n" if missing else ""
@@ -31,18 +31,18 @@ class HeadAndTail:
 
 
 MAX_LINE = 500
-"""Characters of a line that are passed on."""
+"""Largest number of characters of a line that are passed on."""
 _MAX_BYTES = 4 * MAX_LINE  # UTF-8 takes up to four for a character
 _LINE_SECONDS = 0.01
 _SHARE = 4
-"""What a line costs: at least `_LINE_SECONDS`, or `_SHARE` times what the function took for it."""
+"""The cost of a line: at least `_LINE_SECONDS`, or `_SHARE` times the seconds that the function took for it."""
 
 
 class Lines:
     """Passes the complete lines of a call's output to a function until it returns False. Skips the first, which lists layers.
 
-    Each line costs a hundredth of a second, or four times what the function took for it, from a budget that grows with the
-    clock up to one second. When the budget is used up, lines are dropped, older ones first, at almost no cost: a flood of
+    Each line costs a hundredth of a second, or four times the seconds that the function took for it, out of a budget that grows
+    with the clock up to one second. When it is used up, lines are dropped, older ones first, at almost no cost: a flood of
     lines takes at most a quarter of the caller's time.
     """
 

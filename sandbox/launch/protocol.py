@@ -1,4 +1,4 @@
-"""What the trusted side sends to the processes of a call, and how it turns what they send back into a `Report`."""
+"""Makes the messages that the trusted side sends to the processes of a call, and turns their answers into a `Report`."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from sandbox.sandbox import Call, Report, SandboxUnavailable
 
 
 def machine(folder: str) -> dict[str, Any]:
-    """What every call may see of this machine, and the folder that the slot server may use. Sent once.
+    """Return what every call may see of this machine, and the folder that the slot server may use. It is sent once.
 
     Raises OSError, and SandboxUnavailable if the home folder lies where candidates must be able to read.
     """
-    root = os.path.join(folder, "root")  # where a private root is mounted, visible to the child only
+    root = os.path.join(folder, "root")  # where a private root is mounted, visible to the call's process only
     os.mkdir(root)
-    os.chmod(folder, 0o711)  # a child that has become nobody must reach its scratch in it
+    os.chmod(folder, 0o711)  # a process that has become the user `nobody` must reach its scratch folder in it
     readable = levels.readable_paths()
     whole, listed = levels.readable_around()
     return {
@@ -36,7 +36,7 @@ def machine(folder: str) -> dict[str, Any]:
 
 
 def order(call: Call, layers: Mapping[str, bool], *, held: bool) -> dict[str, Any]:
-    """What the slot server needs to know of a call; nothing in it comes from a candidate. `held`: it waits for its start."""
+    """Return what the slot server needs to know of a call; nothing in it comes from a candidate. `held`: wait for its start."""
     gpu = call.device.startswith("cuda")
     also = [str(path) for path in call.readable]
     return {
@@ -52,7 +52,7 @@ def order(call: Call, layers: Mapping[str, bool], *, held: bool) -> dict[str, An
 
 
 def request(call: Call) -> dict[str, Any]:
-    """What the process of a call needs to know of it."""
+    """Return what the process of a call needs to know of it."""
     return {
         "entry": call.entry,
         "sources": dict(call.sources),
@@ -64,7 +64,7 @@ def request(call: Call) -> dict[str, Any]:
 
 
 def memory_file(name: str, document: Mapping[str, Any]) -> int:
-    """A JSON document of any size, as a descriptor to hand over."""
+    """Return a JSON document of any size as a descriptor to hand over."""
     descriptor = os.memfd_create(name, os.MFD_CLOEXEC)
     with open(descriptor, "wb", closefd=False) as file:
         file.write(json.dumps(document).encode("utf-8", "surrogatepass"))
@@ -73,10 +73,10 @@ def memory_file(name: str, document: Mapping[str, Any]) -> int:
 
 
 def report(measured: Mapping[str, Any], output: str, result: int, call: Call, layers: Mapping[str, bool]) -> Report:
-    """The report of a call of which no process is left. Everything that the child could write is taken as a claim.
+    """Return the report of a call of which no process is left. Everything that its process could write is taken as a claim.
 
-    `measured`: by the slot server; `output`: the whole log; `result`: a descriptor. Raises SandboxUnavailable if a layer was
-    not in force.
+    `measured`: the slot server's values; `output`: the whole log; `result`: a descriptor. Raises SandboxUnavailable if a layer
+    was not in force.
     """
     head, _, log = output.partition("\n")
     in_force = tuple(name for name in head.split(",") if name)
@@ -105,7 +105,7 @@ def report(measured: Mapping[str, Any], output: str, result: int, call: Call, la
 
 
 def _read(descriptor: int, length: int) -> bytes:
-    """At most `length` bytes of the result; fewer if the file was truncated."""
+    """Return at most `length` bytes of the result; fewer if the file was truncated."""
     data = b""
     while len(data) < length and (more := os.pread(descriptor, length - len(data), LENGTH.size + len(data))):
         data += more
@@ -113,7 +113,7 @@ def _read(descriptor: int, length: int) -> bytes:
 
 
 def _check_layers(in_force: Sequence[str], layers: Mapping[str, bool], output: str) -> None:
-    """The child reports its layers before any candidate code runs; fewer than asked for is the machine's fault."""
+    """Return the layers that the process reported before any candidate code ran. Fewer than ordered is the machine's fault."""
     words = {name.split(" ")[0] for name in in_force}
     missing = [name for name, wanted in layers.items() if wanted and name not in words]
     if missing:

@@ -12,7 +12,7 @@ MAX_ENTRIES = 4096
 
 
 def is_over(folder: str, limit: int) -> bool:
-    """Whether it holds more than `limit` bytes, more than MAX_ENTRIES entries, or a folder that cannot be read."""
+    """Whether the folder holds more than `limit` bytes, more than MAX_ENTRIES entries, or a folder that cannot be read."""
     total, entries, waiting = 0, 0, [folder]
     while waiting:
         try:
@@ -33,7 +33,7 @@ def is_over(folder: str, limit: int) -> bool:
 
 
 def remove(folder: str) -> None:
-    """Remove it, however deep it is: entries of a subfolder are moved up before it is removed. No process of it may be left."""
+    """Remove the folder, however deep it is: entries of a subfolder are moved up first. No process of the call may be left."""
     with contextlib.suppress(OSError):
         while entries := list(os.scandir(folder)):
             for entry in entries:

@@ -1,4 +1,4 @@
-"""The process behind one sandbox: each call is a fork of it, one call at a time, which it watches to its end.
+"""The process behind one sandbox: it forks the process of each call, one call at a time, and watches it to its end.
 
 It runs in a process that `fork_server` has started or forked.
 """
@@ -20,11 +20,11 @@ from sandbox.launch import scratch, supervisor
 from sandbox.launch.supervisor import CallProcess
 
 POLL_SECONDS, SLOWEST_POLL = 0.02, 0.1
-"""Time between two checks of a call's limits, at its start and when it has run for a while: each check costs some CPU time."""
+"""Seconds between two checks of a call's limits: at its start, and after it has run for a while. Each check costs CPU time."""
 _SLOWER = 0.05
 """The time between two checks grows by this share of the call's age."""
 PROFILE = ("layers", "devices", "gpu", "scratch_bytes", "readable", "world_readable")
-"""Keys of an order that a process needs before the call has arrived."""
+"""The keys of an order that a process needs before the call arrives."""
 
 
 def serve_calls(channel: socket.socket, *, prepare_ahead: bool) -> None:
@@ -59,7 +59,7 @@ def serve_calls(channel: socket.socket, *, prepare_ahead: bool) -> None:
         started = time.monotonic()
         process.hand_over(order, descriptors)
         if prepare_ahead:
-            with contextlib.suppress(OSError):  # the next call will report it
+            with contextlib.suppress(OSError):  # the next call reports it
                 spare = CallProcess(profile, machine)
         _report(channel, _run_to_end(process, order, channel, started, spare))
     if spare is not None:
@@ -69,7 +69,7 @@ def serve_calls(channel: socket.socket, *, prepare_ahead: bool) -> None:
 
 
 def receive(channel: socket.socket) -> tuple[bytes, list[int]] | None:
-    """The next message of the trusted side, with descriptors; None when the trusted side has gone."""
+    """Return the next message of the trusted side, with descriptors; None if the trusted side has ended."""
     try:
         data, descriptors, _, _ = socket.recv_fds(channel, MAX_ORDER, MAX_DESCRIPTORS)
     except ConnectionError:
@@ -78,7 +78,7 @@ def receive(channel: socket.socket) -> tuple[bytes, list[int]] | None:
 
 
 def send(channel: socket.socket, data: bytes, *descriptors: int) -> None:
-    """If the trusted side has gone, the next `receive` finds it too."""
+    """Send a message. If the trusted side has ended, the next `receive` notices too."""
     try:
         socket.send_fds(channel, [data], descriptors)
     except (BrokenPipeError, ConnectionError):
@@ -92,7 +92,7 @@ def _report(channel: socket.socket, facts: Mapping[str, Any]) -> None:
 def _run_to_end(
     process: CallProcess, order: Mapping[str, Any], channel: socket.socket, started: float, spare: CallProcess | None
 ) -> dict[str, Any]:
-    """Supervise the call until it has ended and no process of it is left; returns what was measured."""
+    """Supervise the call until it has ended and no process of it is left; return what was measured."""
     cause = None
     if order["held"]:
         cause, started = _hold(process, channel), time.monotonic()
@@ -113,14 +113,14 @@ def _run_to_end(
 
 
 def _hold(process: CallProcess, channel: socket.socket) -> str | None:
-    """Wait until the call may start, then start it. Returns its cause if it was ended before."""
-    child = os.pidfd_open(process.pid)
+    """Wait until the call may start, then start it. Return the cause if it was ended before that."""
+    pidfd = os.pidfd_open(process.pid)
     poll = select.poll()
-    poll.register(child, select.POLLIN)
+    poll.register(pidfd, select.POLLIN)
     poll.register(channel, select.POLLIN | select.POLLHUP | select.POLLRDHUP)
     ready = {descriptor for descriptor, _ in poll.poll()}
-    os.close(child)
-    stopped = child not in ready and _next_word(channel) != GO
+    os.close(pidfd)
+    stopped = pidfd not in ready and _next_word(channel) != GO
     if stopped:
         supervisor.kill_all(process.pid)
     process.start()
@@ -128,10 +128,10 @@ def _hold(process: CallProcess, channel: socket.socket) -> str | None:
 
 
 def _watch(process: CallProcess, order: Mapping[str, Any], channel: socket.socket, started: float) -> str | None:
-    """Wait for the end of the call, or kill it at a limit or on demand. Returns the cause if it was killed."""
-    child = os.pidfd_open(process.pid)
+    """Wait for the end of the call, or kill it at a limit or on demand. Return the cause if it was killed."""
+    pidfd = os.pidfd_open(process.pid)
     poll = select.poll()
-    poll.register(child, select.POLLIN)
+    poll.register(pidfd, select.POLLIN)
     poll.register(channel, select.POLLIN | select.POLLHUP | select.POLLRDHUP)
     if order["layers"]["namespaces"]:
         poll.register(process.status, select.POLLIN)
@@ -141,7 +141,7 @@ def _watch(process: CallProcess, order: Mapping[str, Any], channel: socket.socke
             left = order["limits"]["seconds"] - age
             pause = min(POLL_SECONDS + _SLOWER * age, SLOWEST_POLL)
             ready = {descriptor for descriptor, _ in poll.poll(max(0.0, min(pause, left)) * 1000)}
-            if child in ready:
+            if pidfd in ready:
                 return None
             if process.status in ready:  # the candidate's process has ended; its namespaces take their time
                 poll.unregister(process.status)
@@ -152,11 +152,11 @@ def _watch(process: CallProcess, order: Mapping[str, Any], channel: socket.socke
                 supervisor.kill_all(process.pid)
                 return cause
     finally:
-        os.close(child)
+        os.close(pidfd)
 
 
 def _next_word(channel: socket.socket) -> bytes:
-    """STOP or GO, sent while a call is there; empty if the trusted side has gone, which `receive` will find too."""
+    """Return STOP or GO, sent during a call; empty if the trusted side has ended, which `receive` notices too."""
     try:
         return channel.recv(16)
     except ConnectionError:

@@ -18,23 +18,23 @@ from sandbox.isolation import levels
 from sandbox.sandbox import SandboxUnavailable
 
 START_SECONDS = 120.0
-"""How long a process may take until it reports that it is ready: torch from a cold disk."""
+"""How long a process may take until it reports that it is ready; long enough to load torch from a cold disk."""
 
 
 class Process(Protocol):
-    """What is needed of a slot server's process; a `subprocess.Popen` has it."""
+    """The interface of a slot server's process; `subprocess.Popen` has it."""
 
     pid: int
 
     def wait(self, timeout: float | None = None) -> object:
-        """Raises subprocess.TimeoutExpired."""
+        """Wait for its end. Raises subprocess.TimeoutExpired."""
         ...
 
     def kill(self) -> None: ...
 
 
 def command(channel: int, *, warm: bool, fork_server: bool) -> list[str]:
-    """The command line of a fork server or, if `fork_server` is false, of a slot server. `channel`: its descriptor."""
+    """Return the command line of a fork server or, if `fork_server` is false, of a slot server. `channel`: its descriptor."""
     packages = [] if warm else ["-S"]  # without torch there is no need to look for packages
     flags = [*([] if warm else ["--cold"]), *(["--fork-server"] if fork_server else [])]
     return [*levels.python("sandbox.launch.fork_server", *packages), str(channel), *flags]
@@ -71,7 +71,7 @@ class ForkServer:
             self._start()
 
     def fork(self, channel: socket.socket) -> Process:
-        """A slot server on this channel. A fork server that has died is replaced, once. Raises SandboxUnavailable."""
+        """Fork a slot server on this channel. Replace a fork server that has died, once. Raises SandboxUnavailable."""
         with self._lock:
             try:
                 return self._fork(channel)
@@ -122,7 +122,7 @@ class ForkServer:
 
 
 class _ForkedProcess:
-    """A process that is not our child, held by a pidfd, so that its number can never mean another process."""
+    """A process that is not a child of this one. It is held by a pidfd, so that its number can never mean another process."""
 
     def __init__(self, pid: int, descriptor: int) -> None:
         self.pid, self._descriptor = pid, descriptor

@@ -1,7 +1,7 @@
 """A sandbox without a warm process: each call is an interpreter of its own.
 
-For systems on which a process that has loaded torch must not fork, such as macOS, where it runs under Seatbelt. It keeps the
-contract of every sandbox, with one exception: a candidate that can fork and starts a session of its own gets away. Under
+It is for systems on which a process that has loaded torch must not fork, such as macOS, where it runs under Seatbelt. It keeps
+the contract of every sandbox, with one exception: a candidate that can fork and starts a session of its own escapes. Under
 Seatbelt it cannot fork.
 """
 
@@ -29,14 +29,14 @@ from sandbox.sandbox import Call, Cause, Level, Report, SandboxUnavailable, Turn
 
 POLL_SECONDS = 0.02
 LOOK_SECONDS = 0.1
-"""Time between two checks of a call's scratch folder and of its processes and their memory, each by the program `ps`."""
+"""Seconds between two checks: of a call's scratch folder, and of its processes and their memory. The latter run `ps`."""
 MAX_PROCESSES = 16
 IMPORTS = 300 << 20
-"""Bytes that an interpreter with torch holds before it does anything: granted on top of a call's limit."""
+"""Bytes that an interpreter with torch occupies before it does anything: granted on top of a call's limit."""
 
 
 def command(descriptors: Iterable[int]) -> list[str]:
-    """The command line of the process of a call."""
+    """Return the command line of the process of a call."""
     return [*levels.python("sandbox.inside.standalone"), *map(str, descriptors)]
 
 
@@ -106,17 +106,17 @@ class SubprocessSandbox:
 
 
 class _Output:
-    """What the process writes: always read, kept in part, passed on line by line."""
+    """The output of the process: always read, kept in part, passed on line by line."""
 
     def __init__(self, descriptor: int, limit: int, watch: Watch | None) -> None:
         self._descriptor, self._kept = descriptor, HeadAndTail(limit)
         self._lines = Lines(watch) if watch else None
         self.text = self._kept.text
         self.enough = False
-        """True when `watch` has asked for the end."""
+        """True once `watch` has asked to end the call."""
 
     def drain(self, seconds: float) -> bool:
-        """Wait at most so long for output, and take it. False if there was none."""
+        """Wait at most `seconds` for output, and take it. Return False if there was none."""
         if not select.select([self._descriptor], [], [], seconds)[0]:
             return False
         data = os.read(self._descriptor, 1 << 16)
@@ -130,7 +130,7 @@ class _Output:
 
 
 def _watch(process: subprocess.Popen[bytes], call: Call, own: str, started: float, output: _Output) -> dict[str, Any]:
-    """Read the log and check the limits until the process has ended; returns what was measured."""
+    """Read the log and check the limits until the process has ended; return what was measured."""
     cause: Cause | None = None
     checked = started
     while not (ended := os.wait4(process.pid, os.WNOHANG))[0]:
@@ -170,7 +170,7 @@ def _limit_reached(pid: int, call: Call, own: str) -> Cause | None:
 
 
 def _resident(group: int) -> list[int]:
-    """Memory in bytes of each process of the call, from `ps`, the one program that every system has for it."""
+    """Return the memory in bytes of each process of the call, from `ps`, which every system has."""
     lines = subprocess.run(["ps", "-A", "-o", "pgid=,rss="], capture_output=True, text=True).stdout.splitlines()
     rows = (line.split() for line in lines)
     return [int(size) * 1024 for number, size in rows if number == str(group)]

@@ -1,6 +1,6 @@
-"""The process of one call as the slot server handles it: made ready, handed a call, watched from outside, reaped, cleaned up.
+"""The slot server's side of the process of one call: make it ready, hand it the call, watch it from outside, reap it, clean up.
 
-A candidate can influence nothing of what is measured here. Processes and their memory are read from Linux's /proc.
+A candidate cannot influence anything that is measured here. Processes and their memory are read from Linux's /proc.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from sandbox.isolation import cgroup
 from sandbox.launch import scratch
 
 MANY = 4
-"""Above this many processes shared pages are divided among them; otherwise they would be counted once for each."""
+"""With more processes than this, shared pages are divided among them; otherwise they would be counted once for each."""
 MAX_PROCESSES = 16
 MAX_THREADS = 1024
-"""Of all processes together; a training on the largest machines has a few hundred."""
+"""Largest number of threads of all processes together; a training on the largest machines has a few hundred."""
 
-# Page tables count: memory that is only read has no resident page of its own, but a table.
+# Page tables count: memory that is only read has no resident page of its own, but it has a page table.
 OWN = ("status", ("RssAnon:", "RssShmem:", "VmSwap:", "VmPTE:"))
-"""File in /proc and its lines whose sum is the memory of one process."""
+"""A file in /proc, and its lines whose sum is the memory of one process."""
 _SHARE = ("smaps_rollup", ("Pss_Anon:", "Pss_Shmem:", "SwapPss:"))
 """The same with shared pages divided among the processes that share them."""
 _SHARED = re.compile(r"^(\w+)-(\w+) ..-s .*/dev/zero \(deleted\)$", re.MULTILINE)
@@ -43,13 +43,13 @@ class CallProcess:
     """A forked process that is ready for one call of its profile, or reports why it cannot be."""
 
     def __init__(self, profile: dict[str, Any], machine: Mapping[str, Any]) -> None:
-        """`profile`, `machine`: see `inside.layers`. Raises OSError."""
+        """Fork the process. `profile`, `machine`: see `inside.layers`. Raises OSError."""
         threads = os.listdir("/proc/self/task")
         assert len(threads) == 1, f"the slot server must be single-threaded before a fork, and has {len(threads)} threads"
         self.profile = profile
         number = next(_NUMBERS)
         self.scratch = None if profile["layers"]["namespaces"] else f"{machine['folder']}/scratch-{number}"
-        """A folder, where the call has no private root."""
+        """The scratch folder; None if the call has a private root."""
         if self.scratch:
             os.mkdir(self.scratch, 0o700)
             if layers.becomes_nobody(profile, machine):
@@ -76,7 +76,7 @@ class CallProcess:
         if self.group:
             memory = order["limits"]["memory"] + order["limits"]["scratch"]
             cgroup.limit(self.group, memory, MAX_THREADS + MAX_PROCESSES)
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has died before; `reap` sees how
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has died already; `reap` finds out how
             socket.send_fds(self._channel, [json.dumps(order).encode()], descriptors)
         self._log = os.dup(descriptors[1])
         for descriptor in descriptors:
@@ -95,7 +95,7 @@ class CallProcess:
         self._close()
 
     def reap(self) -> tuple[int, int, float]:
-        """(wait status, peak memory in bytes, CPU seconds) of the process that ran the candidate. Waits for its end."""
+        """Wait for the end of the process that ran the candidate; return (wait status, peak memory in bytes, CPU seconds)."""
         _, status, usage = os.wait4(self.pid, 0)
         peak, cpu = usage.ru_maxrss * 1024, usage.ru_utime + usage.ru_stime
         ended = os.read(self.status, ENDED.size) if _has_data(self.status) else b""
@@ -108,7 +108,7 @@ class CallProcess:
         return status, peak, cpu
 
     def clean_up(self) -> None:
-        """After the end of the call: end strays in its group, remove what it was given."""
+        """After the end of the call, kill what is left in its group and remove its folder."""
         os.close(self._log)
         self._close()
 
@@ -122,7 +122,7 @@ class CallProcess:
 
 
 def limit_reached(pid: int, order: Mapping[str, Any], folder: str | None, left: float) -> str | None:
-    """The cause for which the call of process `pid` must be ended, if any. `left`: seconds that remain of its time."""
+    """Return the cause for which the call of process `pid` must be ended, if any. `left`: seconds that remain of its time."""
     limit = order["limits"]
     if left <= 0:
         return "timeout"
@@ -145,7 +145,7 @@ def kill_all(pid: int) -> None:
 
 
 def end_orphans(spare: int | None) -> None:
-    """Kill every child of the slot server but the spare: after a call they are its strays, re-parented; none may stay."""
+    """Kill every child of the slot server except the spare. After a call they are its orphans, re-parented; none may stay."""
     while strays := processes_of(os.getpid(), without=spare)[1:]:
         for process in strays:
             with contextlib.suppress(ProcessLookupError):
@@ -157,7 +157,7 @@ def end_orphans(spare: int | None) -> None:
 
 
 def processes_of(pid: int, without: int | None = None) -> list[int]:
-    """The process and its descendants, except `without` and its descendants."""
+    """Return the process and its descendants, except `without` and its descendants."""
     found, waiting = [], [pid]
     while waiting:
         process = waiting.pop()
@@ -167,7 +167,7 @@ def processes_of(pid: int, without: int | None = None) -> list[int]:
 
 
 def resident(process: int, name: str, keys: tuple[str, ...]) -> int:
-    """Memory in bytes: the sum of the lines `keys` of a file in /proc.
+    """Return memory in bytes: the sum of the lines `keys` of a file in /proc.
 
     A process whose first thread has ended shows its memory only in the other threads.
     """
@@ -194,7 +194,7 @@ def _children(process: int) -> list[int]:
 
 
 def _read(path: str) -> str:
-    """Cheaper than `open`: it runs many times a second for as long as anything trains."""
+    """Read a file more cheaply than `open`: this runs many times a second during every training."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     pieces = []
     try:
@@ -221,14 +221,14 @@ def _threads(process: int) -> list[str]:
 
 
 def _memory(processes: list[int], baseline: int) -> int:
-    """Bytes that the call has taken beyond what it shares with the slot server, whose pages every fork shows as its own."""
+    """Return the bytes that the call has taken beyond the slot server's pages, which /proc shows as every fork's own."""
     if len(processes) > MANY:
         return sum(resident(process, *_SHARE) for process in processes) - baseline
     return sum(max(0, resident(process, *OWN) - baseline) for process in processes)
 
 
 def _mapped_and_shared(process: int) -> int:
-    """Bytes of shared memory without a file: released pages of it stay in use although no process has them resident."""
+    """Return the bytes of shared memory without a file: released pages of it stay in use, though no process has them resident."""
     try:
         with open(f"/proc/{process}/maps") as file:
             spans = _SHARED.findall(file.read())

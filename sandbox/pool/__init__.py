@@ -1,1 +1,1 @@
-"""Several sandboxes that share the devices of one machine. Knows no more of a sandbox than its interface."""
+"""Several sandboxes that share the devices of one machine. This package uses only the interface of a sandbox."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from sandbox.sandbox import TaskError
 
 DRIVER = Path("/proc/driver/nvidia/gpus")
-"""Where NVIDIA's driver describes each GPU, in folders named by their place on the bus."""
+"""The folder in which NVIDIA's driver describes each GPU, in subfolders named by the GPU's address on the bus."""
 
 _FAILED = re.compile(
     r"CUDA out of memory|CUDA error: (?!device-side assert)|CUDA driver error|cuda runtime error"
@@ -37,7 +37,7 @@ class Gpu:
     name: str
     uuid: str
     memory: str = ""
-    """As the driver's tool prints it, such as 81559 MiB; empty if it was not asked."""
+    """As the driver's tool prints it, such as 81559 MiB; empty if the tool was not run."""
 
     @property
     def device(self) -> str:
@@ -47,7 +47,7 @@ class Gpu:
 def gpus(
     environment: Mapping[str, str] = os.environ, driver: Path = DRIVER, nodes: Path = Path("/dev")
 ) -> tuple[Gpu, ...]:
-    """The GPUs that this process may use, in the order of the bus, or of `CUDA_VISIBLE_DEVICES` if that is set.
+    """Return the GPUs that this process may use, in the order of the bus, or of `CUDA_VISIBLE_DEVICES` if that is set.
 
     Whether torch can use them is a separate question: see `torch_has_cuda`.
     """
@@ -57,12 +57,12 @@ def gpus(
 
 
 def cores() -> int:
-    """Number of CPU cores that this process may use."""
+    """Return the number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def torch_has_cuda() -> bool:
-    """Whether the installed torch was built for CUDA. Read from a file of it, since importing it takes seconds."""
+    """Whether the installed torch was built for CUDA. This reads a file of torch, because importing torch takes seconds."""
     spec = importlib.util.find_spec("torch")
     for folder in (spec.submodule_search_locations or ()) if spec else ():
         version = Path(folder) / "version.py"
@@ -88,7 +88,7 @@ class SlotLayout:
         return cls(int(found["count"]), "cpu" if found["on"] else "gpu" if found["each"] else "")
 
     def devices(self, found: Sequence[Gpu], *, usable: bool = True) -> tuple[str, ...]:
-        """The device of each slot; slots without a place are dealt out to the GPUs in turn. `usable`: whether torch can use GPUs.
+        """Return the device of each slot; slots without a place go to the GPUs in turn. `usable`: whether torch can use GPUs.
 
         Raises TaskError if the user asked for GPUs and there is none, or none that can be used.
         """
@@ -112,7 +112,7 @@ def failed(log: str) -> bool:
 
 
 def _from_driver(driver: Path, nodes: Path) -> tuple[Gpu, ...]:
-    """From the driver's files, which in a container can describe more GPUs than there are device nodes."""
+    """Find the GPUs in the driver's files, which in a container can describe more GPUs than there are device nodes."""
     found = []
     for place in sorted(driver.glob("*/information")):
         facts = dict(re.findall(r"^([^:\n]+):[ \t]*(.*?)[ \t]*$", place.read_text(errors="replace"), re.MULTILINE))
@@ -123,18 +123,18 @@ def _from_driver(driver: Path, nodes: Path) -> tuple[Gpu, ...]:
 
 
 def _from_tool() -> tuple[Gpu, ...]:
-    """For some containers and virtual machines, in which the driver has no such files."""
+    """Find the GPUs with the driver's tool, for containers and virtual machines in which the driver has no such files."""
     rows = _ask_tool("index,name,uuid,memory.total")
     return tuple(Gpu(int(number), name, uuid, memory) for number, name, uuid, memory in rows if number.isdigit())
 
 
 def memory_by_uuid() -> dict[str, str]:
-    """Memory of each GPU, such as 81559 MiB, by UUID; empty if the driver's tool is not installed."""
+    """Return the memory of each GPU, such as 81559 MiB, by UUID; empty if the driver's tool is not installed."""
     return {row[0]: row[1] for row in _ask_tool("uuid,memory.total")}
 
 
 def _ask_tool(fields: str) -> list[list[str]]:
-    """A row for each GPU from `nvidia-smi`; no rows if it is not installed or fails."""
+    """Return a row for each GPU from `nvidia-smi`; no rows if it is not installed or fails."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return []
@@ -148,7 +148,7 @@ def _ask_tool(fields: str) -> list[list[str]]:
 
 
 def _visible(found: Sequence[Gpu], wanted: str) -> tuple[Gpu, ...]:
-    """Read as CUDA reads it: numbers in the order of the bus, or prefixes of UUIDs; the first that fits no GPU ends the list."""
+    """Select GPUs as CUDA does: by numbers in the order of the bus or prefixes of UUIDs, up to the first that fits no GPU."""
     visible: list[Gpu] = []
     for name in (part.strip() for part in wanted.split(",")):
         if name.isdigit():

@@ -1,9 +1,9 @@
 """Several sandboxes that look like one: a training holds a slot of a device, everything else runs next to the trainings.
 
-A lane is a sandbox that works for one device. A call takes an idle lane, or opens another: their number follows from how many
-calls run at once. A slot is only the right to train. Where there is only one device, a training call gets ready in its lane
-first and waits there for its turn; the turn passes on as soon as the process before it has ended, while that process is still
-being cleaned up. So a slot is idle for only some milliseconds between two trainings.
+A lane is a sandbox that works for one device. A call takes an idle lane, or opens another, so there are as many lanes as calls
+that ran at once. A slot is only the right to train. If there is only one device, a training call gets ready in its lane first
+and waits there for its turn. The turn passes on as soon as the process before it has ended, while that process is still being
+cleaned up. So a slot is idle for only some milliseconds between two trainings.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Lanes:
         return self.lease().run(call, watch)
 
     def lease(self, admit: Callable[[], None] = lambda: None) -> Lease:
-        """A sandbox for one evaluation. `admit` is called when its training has a slot; its exceptions come through."""
+        """Return a sandbox for one evaluation. `admit` is called when its training has a slot; its exceptions are passed on."""
         return Lease(self, admit)
 
     def close(self) -> None:
@@ -53,7 +53,7 @@ class Lanes:
 
     @contextmanager
     def lane(self, device: str) -> Iterator[Lane]:
-        """A lane for this device that nobody else uses. A lane that turns out to be broken is dropped."""
+        """Take a lane for this device that no other call uses. A lane that turns out to be broken is dropped."""
         with self._lock:
             if self._closed:
                 raise SandboxUnavailable("the sandbox was closed")
@@ -80,18 +80,18 @@ class Lease:
     def __init__(self, lanes: Lanes, admit: Callable[[], None]) -> None:
         self.level = lanes.level
         self.device = "cpu"
-        """The device of its training, once that has started: all later calls run there too."""
+        """The device of its training, once that has started; all later calls run there too."""
         self.waited = 0.0
-        """Seconds that it was ready to go on and had to wait for others."""
+        """Seconds in which it was ready to go on and had to wait for others."""
         self._lanes, self._admit = lanes, admit
 
     def run(self, call: Call, watch: Watch | None = None) -> Report:
         """Run one call. Raises SandboxUnavailable if it could not be run at all, in two different lanes."""
         try:
             report = self._run(call, watch)
-        except SandboxUnavailable:  # a process of ours has died: repeat the call, not the evaluation
+        except SandboxUnavailable:  # a process of the sandbox has died: repeat the call, not the evaluation
             report = self._run(call, watch)
-        if report.cause == "device":  # perhaps others left too little of it
+        if report.cause == "device":  # perhaps others left too little of its memory
             report = self._run_alone(call, watch)
         return report
 
@@ -116,14 +116,14 @@ class Lease:
 
 
 class _SlotOfCall:
-    """A slot that is taken once, either in a lane as the turn of a call or before that, and returned when it is left."""
+    """A slot that is taken once, either before the call or in a lane as the turn of a call, and returned when it is left."""
 
     def __init__(self, lease: Lease, slots: Slots, admit: Callable[[], None]) -> None:
         self._lease, self._slots, self._admit = lease, slots, admit
         self._device: str | None = None
 
     def take(self) -> str:
-        """Wait for a slot, unless it was taken before. Returns its device."""
+        """Wait for a slot, unless one was taken before. Return its device."""
         if self._device is None:
             self._device, waited = self._slots.take()
             self._lease.waited += waited

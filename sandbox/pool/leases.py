@@ -1,4 +1,4 @@
-"""Decides who may use which device, and who waits for it: the rules of `lanes`, without any sandbox."""
+"""Decides which call may use which device and which call waits: the rules of `lanes`, without any sandbox."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Slots:
         """Number of calls on each device, trainings and others."""
         self._beside = beside
         self._reserved: Counter[str] = Counter()
-        """Number of calls on each device that have or want it exclusively: nobody else is let in meanwhile."""
+        """Number of calls on each device that have or want it exclusively; no other call is admitted meanwhile."""
         self._exclusive: set[str] = set()
         self._trainings: deque[object] = deque()
         self._others: deque[object] = deque()
@@ -40,11 +40,11 @@ class Slots:
         return self.devices[0] if len(self._size) == 1 else None
 
     def gpus(self, device: str) -> float:
-        """How many GPUs a training on this device occupies: a fraction if the GPU has several slots, 0 on the CPU."""
+        """Return how many GPUs a training on this device occupies: a fraction if the GPU has several slots, 0 on the CPU."""
         return 1 / self._size[device] if device != "cpu" and self._size[device] else 0.0
 
     def take(self) -> tuple[str, float]:
-        """Wait for a free slot: (device, seconds waited). Waiting calls are served in order of arrival."""
+        """Wait for a free slot; return (device, seconds waited). Waiting calls are served in order of arrival."""
         with self._changed:
             waited = self._wait(self._free, self._trainings)
             device = self._free()[0]
@@ -62,7 +62,7 @@ class Slots:
 
     @contextmanager
     def beside(self, device: str) -> Iterator[float]:
-        """Room for a call that does not train; yields the seconds waited."""
+        """Wait for room for a call that does not train; yield the seconds waited."""
         with self._changed:
             waited = self._wait(lambda: not self._reserved[device])
             self._users[device] += 1
@@ -82,7 +82,7 @@ class Slots:
 
     @contextmanager
     def alone(self, device: str) -> Iterator[float]:
-        """Exclusive use of the device; yields the seconds waited."""
+        """Wait for exclusive use of the device; yield the seconds waited."""
         with self._changed:
             self._reserved[device] += 1
         try:
@@ -104,12 +104,12 @@ class Slots:
             self._changed.notify_all()
 
     def _free(self) -> list[str]:
-        """Devices with a free slot, the one with the largest free share first."""
+        """Return the devices with a free slot, the one with the largest free share first."""
         free = [d for d in self._size if self._taken[d] < self._size[d] and not self._reserved[d]]
         return sorted(free, key=lambda device: self._taken[device] / self._size[device])
 
     def _wait(self, ready: Callable[[], object], line: deque[object] | None = None) -> float:
-        """Wait until `ready` returns something true and this call is first in the line; returns the seconds waited."""
+        """Wait until `ready` returns something true and this call is first in the line; return the seconds waited."""
         started, ticket = time.monotonic(), object()
         line = deque() if line is None else line
         line.append(ticket)

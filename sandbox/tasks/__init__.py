@@ -1,4 +1,4 @@
-"""What candidates are measured by. A task decides what runs inside the sandbox and scores the results outside."""
+"""The tasks that measure candidates. A task decides what runs inside the sandbox and scores the results outside."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TASKS: Mapping[str, str] = {
     "image-classification": "sandbox.tasks.image_classification.task:ImageClassification",
     "script": "sandbox.tasks.script.task:ScriptTask",
 }
-"""`task.name` -> the class, which has a class method `open(tables)`. To add a kind of task, add a line."""
+"""`task.name` -> the class of the task, which has a class method `open(tables)`. To add a kind of task, add a line."""
 OWN_TASK = "sandbox.tasks.own.task:OwnTask"
 """The class for a name that ends in `.py`: the user's own task file."""
 
@@ -45,7 +45,7 @@ def open_task(
 
 
 def self_reported(task: Mapping[str, Any]) -> dict[str, str]:
-    """The objectives that are a candidate's own claim, each with the reason. `task`: the table `[task]`."""
+    """Return the objectives that are a candidate's own claim, each with the reason. `task`: the table `[task]`."""
     if task.get("name") != "script":
         return {}
     from sandbox.tasks.script.task import REASON

@@ -36,7 +36,7 @@ from agent.llm import Completion, Usage
 from agent.population.candidate import SEED_ID
 from agent.run import components as components
 from agent.run import runner as experiment
-from agent.run.config import load
+from agent.run.config_sources import load
 from agent.run.folder import RunFolder
 from sandbox.tasks.common.job import Measured, StageFailure
 

@@ -35,7 +35,8 @@ def child(parent, number, rng):
         lines.insert(at, f"{indent}layer{number} = nn.{rng.choice(('Conv2d', 'GELU', 'Dropout'))}({rng.random():.3f})")
     source = parent.genome.files[block.file].replace(block.source, "\n".join(lines))
     recipe = Recipe(rng.choice(("mutate", "eot")), (parent.id,), (block.name,), "m", 1, directive=rng.choice(DIRECTIVES))
-    candidate, genome = Candidate(f"{number:05d}", 1, (recipe,)), parent.genome.with_files({block.file: source})
+    files = {**parent.genome.files, block.file: source}
+    candidate, genome = Candidate(f"{number:05d}", 1, (recipe,)), parent.genome.with_same_rules(files)
     if rng.random() < 0.3:
         return Failure(candidate, "fit", f"RuntimeError: the size of tensor {number} does not match.", genome=genome)
     values = {"accuracy": rng.gauss(0.92, 0.01), "parameters": rng.randint(400_000, 600_000)}

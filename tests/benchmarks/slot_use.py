@@ -213,7 +213,7 @@ def run(folder, address, arguments):
     from agent.journal.events import RunStarted
     from agent.run import components as components
     from agent.run import runner as experiment
-    from agent.run.config import load
+    from agent.run.config_sources import load
     from agent.run.folder import RunFolder
 
     (folder / "seed").mkdir()

@@ -58,7 +58,7 @@ class TestCeilings:
         assert later.admits_breeding() is None
         assert later.admits_evaluation("0002") is None
 
-    def test_children_in_flight_count_at_what_children_cost(self, hands):
+    def test_candidates_in_flight_count_at_the_mean_cost_of_a_candidate(self, hands):
         budget = start_budget(hands, usd=1.0, reserve=0)
         run_candidate(budget, "0001", usd=0.25)
         draw(budget, "0002", "0003")
@@ -66,7 +66,7 @@ class TestCeilings:
         draw(budget, "0004")
         assert budget.admits_breeding().reason == "usd: 0.25 spent and 0.75 in flight of 1.00; what comes next needs 0.25"
 
-    def test_a_child_that_was_admitted_may_ask_though_no_other_is(self, hands):
+    def test_an_admitted_candidate_may_call_its_model_when_no_other_is_admitted(self, hands):
         budget = start_budget(hands, usd=1.0, reserve=0)
         run_candidate(budget, "0001", usd=0.4)
         draw(budget, "0002")
@@ -74,7 +74,7 @@ class TestCeilings:
         assert budget.admits_call("0002") is None
         assert budget.admits_call("0002") is None  # asking again does not reserve twice
 
-    def test_calls_that_are_out_count_and_a_child_that_may_not_ask_is_given_up(self, hands):
+    def test_calls_in_flight_count_and_a_candidate_without_a_call_is_given_up(self, hands):
         budget = start_budget(hands, usd=1.0, tokens=10_000, reserve=0)
         run_candidate(budget, "0001", usd=0.4, tokens=(10, 10))
         draw(budget, "0002", "0003")
@@ -83,7 +83,7 @@ class TestCeilings:
         assert budget.admits_call("0003").reason == said
         assert budget.spend.in_flight == 1
 
-    def test_no_call_is_paid_for_whose_child_could_not_be_evaluated_in_time(self, hands):
+    def test_no_call_is_paid_for_a_candidate_that_could_not_be_evaluated_in_time(self, hands):
         budget = start_budget(hands, hours=1.0, reserve=0, grace_seconds=0)
         budget.see(Settled(SEED, 600.0))
         draw(budget, "0001", "0002")
@@ -98,7 +98,7 @@ class TestCeilings:
         draw(budget, "0002")
         assert budget.admits_call("0002").limit == "tokens"
 
-    def test_what_a_child_in_flight_has_paid_is_not_expected_again(self, hands):
+    def test_what_a_candidate_in_flight_has_paid_is_not_expected_again(self, hands):
         budget = start_budget(hands, usd=1.0, reserve=0)
         run_candidate(budget, "0001", usd=0.3)
         draw(budget, "0002")
@@ -113,7 +113,7 @@ class TestCeilings:
         assert budget.spend.usd_per_candidate == pytest.approx((0.3 + 0.4) / 2)
         assert budget.admits_breeding().limit == "usd"
 
-    def test_a_refusal_is_lifted_when_what_was_in_flight_came_out_cheaper(self, hands):
+    def test_a_refusal_is_lifted_when_the_work_in_flight_was_cheaper_than_expected(self, hands):
         budget = start_budget(hands, usd=1.0, reserve=0)
         run_candidate(budget, "0001", usd=0.4)
         draw(budget, "0002")
@@ -123,7 +123,7 @@ class TestCeilings:
         settle(budget, "0002")
         assert budget.admits_breeding() is None
 
-    def test_a_guess_holds_until_the_first_child_told(self, hands):
+    def test_a_guess_is_used_until_the_first_candidate_has_settled(self, hands):
         budget = start_budget(hands, Guess(usd=0.6), usd=1.0, reserve=0)
         assert budget.admits_breeding() is None
         draw(budget, "0001")
@@ -142,7 +142,7 @@ class TestCeilings:
         settle(budget, "0002")
         assert budget.admits_breeding() is None
 
-    def test_children_are_counted_when_they_are_drawn_whatever_becomes_of_them(self, hands):
+    def test_candidates_are_counted_when_they_are_proposed_whatever_their_outcome(self, hands):
         budget = start_budget(hands, variants=3)
         draw(budget, "0001")
         settle(budget, "0002")
@@ -182,7 +182,7 @@ class TestCeilings:
             answers = list(threads.map(ask, range(32)))
         assert answers.count(None) == 9
 
-    def test_a_child_whose_evaluation_is_refused_is_in_flight_no_longer(self, hands):
+    def test_a_candidate_whose_evaluation_is_refused_is_no_longer_in_flight(self, hands):
         budget = start_budget(hands, gpu_hours=1.0, reserve=0.0)
         run_candidate(budget, "0001", seconds=1800, gpus=1)
         for id in ("0002", "0003"):
@@ -348,7 +348,7 @@ def test_dollars_are_exceeded_by_no_more_than_what_was_in_flight(shape, seed, us
 
 @settings(max_examples=60, deadline=None)
 @given(shapes(), st.integers(0, 2**32), st.floats(0.2, 5.0), st.floats(0.0, 0.9), st.floats(0.01, 0.5))
-def test_children_that_cost_what_was_expected_leave_every_ceiling_whole(shape, seed, ceiling, reserve, each):
+def test_candidates_that_cost_what_was_expected_never_pass_a_ceiling(shape, seed, ceiling, reserve, each):
     hands = Hands()
     guess = Guess(usd=each, tokens=150, breeding_seconds=10, evaluation_seconds=each * 3600, gpu_seconds=each * 3600)
     limits = {"usd": ceiling, "gpu_hours": ceiling, "hours": ceiling, "tokens": 10_000, "reserve": reserve, "grace_seconds": 0}
@@ -372,7 +372,7 @@ def test_children_that_cost_what_was_expected_leave_every_ceiling_whole(shape, s
 
 @settings(max_examples=40, deadline=None)
 @given(shapes(), st.integers(0, 2**32), st.integers(1, 60))
-def test_never_more_children_are_drawn_than_allowed_and_never_fewer(shape, seed, variants):
+def test_exactly_as_many_candidates_are_proposed_as_allowed(shape, seed, variants):
     hands = Hands()
     budget = start_budget(hands, variants=variants, slots=shape["slots"])
     seconds = {"breed_seconds": lambda c: c.uniform(1, 9), "evaluate_seconds": lambda c: c.uniform(1, 9)}
@@ -397,7 +397,7 @@ class TestResume:
         )
 
     @pytest.mark.parametrize(("anew", "admitted"), [(False, False), (True, True)])
-    def test_a_time_that_is_named_anew_is_the_next_one_after_that_start(self, hands, journal, anew, admitted):
+    def test_a_time_that_is_given_again_is_the_next_one_after_that_start(self, hands, journal, anew, admitted):
         """The run ended at 07:00 and is resumed in the evening; so is a process after that one, from the journal."""
         budget = Budget(RunLimits(until="07:00", reserve=0.0), clock=hands.clock)
         self.both(budget, journal)(START)
@@ -535,7 +535,7 @@ class TestResume:
         run_candidate(budget, "0001", usd=0.1)
         assert (budget.spend.in_flight, budget.spend.variants, budget.spend.usd) == (0, 1, 0.1)
 
-    def test_a_run_that_is_broken_off_and_taken_up_keeps_the_ceiling(self, hands, journal):
+    def test_an_interrupted_and_resumed_run_keeps_the_ceiling(self, hands, journal):
         drawn, spent = 0, 0.0
         for life in range(4):
             budget = Budget(RunLimits(usd=1.0, reserve=0.0), slots=2, concurrency=3, clock=hands.clock)
@@ -552,7 +552,7 @@ class TestResume:
         assert 0.8 < spent <= 1.0 + 0.05 * 4
 
 
-def test_a_failed_evaluation_tells_how_long_it_took():
+def test_a_failed_evaluation_has_its_duration():
     class Slow:
         def evaluate(self, job, sandbox, progress):
             time.sleep(0.05)

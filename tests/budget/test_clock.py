@@ -31,7 +31,7 @@ class TestNextTime:
         now = at("2025-10-25 22:00")
         assert next_time("07:00", now, BERLIN) - now == 10 * 3600
 
-    def test_a_time_that_clocks_skip_is_when_it_would_have_come(self):
+    def test_a_time_that_clocks_skip_is_the_moment_at_which_it_would_have_been(self):
         now = at("2025-03-30 01:30")
         assert next_time("02:30", now, BERLIN) - now == 3600
         assert next_time("02:30", now + 3600, BERLIN) == at("2025-03-31 02:30")

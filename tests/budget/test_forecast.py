@@ -20,13 +20,13 @@ from tests.budget.simulation import GENOME, SEED, Hands, Run, breed, run_candida
 MORNING = datetime(2026, 3, 3, 6, 12).timestamp()
 
 
-def test_it_says_what_a_variant_takes_how_many_come_and_what_ends_it():
+def test_it_has_the_cost_of_a_variant_the_number_to_come_and_the_limit_that_ends_the_run():
     told = forecast_text(Forecast(41.2, 0.00871, 30.0, 1022, "until", MORNING))
     assert told == "41 s and 0.0087 USD a variant; 1,022 more variants by Tue 06:12, when the time is up"
     assert forecast_facts(Forecast(41.2, 0.00871, 30.0, 1022, "until", MORNING))["ends"].startswith("2026-03-03T06:12:00")
 
 
-def test_what_is_not_known_is_said_so():
+def test_unknown_values_are_shown_as_unknown():
     assert forecast_text(Forecast(None, None, None, None, None, None)) == ""
     assert forecast_text(Forecast(0.912, None, None, None, None, None)) == "0.91 s and dollars unknown a variant; no end in sight"
     assert forecast_text(Forecast(900.0, 0.0, None, 3, "planned", None)) == (
@@ -35,11 +35,11 @@ def test_what_is_not_known_is_said_so():
 
 
 @pytest.mark.parametrize("limit", [field.name for field in fields(RunLimits) if field.name not in ("reserve", "grace_seconds")])
-def test_every_limit_has_its_words(limit):
+def test_every_limit_has_its_texts(limit):
     assert "more variants" in forecast_text(Forecast(1.0, 0.0, 0.0, 5, limit, MORNING))
 
 
-def test_another_process_foretells_the_same_from_the_journal(tmp_path):
+def test_another_process_forecasts_the_same_from_the_journal(tmp_path):
     config = {"limits": {"hours": 1.0, "reserve": 0.0}, "sandbox": {"slots": 2}, "llm": {"concurrency": 4}}
     candidate = Candidate("0001", 0)
     journal = Journal(tmp_path / "journal.db")
@@ -91,7 +91,7 @@ class TestForecast:
         assert budget.forecast().seconds_per_variant == pytest.approx(20)
         assert budget.forecast().variants == 180
 
-    def test_what_the_first_answers_cost_is_taken_until_a_child_has_settled(self, hands):
+    def test_the_cost_of_the_first_answers_is_used_until_a_candidate_has_settled(self, hands):
         budget = start_budget(hands, usd=1.0, reserve=0.0)
         budget.see(Settled(SEED, 60.0))
         breed(budget, "0001", usd=0.02)
@@ -114,7 +114,7 @@ class TestForecast:
             assert (told.limit, told.variants) == (limit, variants)
             assert told.ends == pytest.approx(hands.wall + 60 * variants)
 
-    def test_a_ceiling_that_is_passed_leaves_no_child(self, hands):
+    def test_a_ceiling_that_is_passed_leaves_no_candidate(self, hands):
         budget = start_budget(hands, usd=1.0)
         hands.pass_(60)
         run_candidate(budget, "0001", usd=1.5, seconds=60)

@@ -11,7 +11,7 @@ from agent.budget.limits import CHECKS, LIMITS
 from agent.cli.main import cli
 from agent.core.errors import UserError
 from agent.journal.events import RunStarted
-from agent.run import config
+from agent.run import config_sources
 from tests.budget.simulation import run_candidate, start_budget
 
 NO_LIMITS = ("reserve", "grace_seconds")
@@ -68,10 +68,10 @@ class TestLimits:
     def test_they_are_a_section_of_the_configuration_and_come_back_from_its_file(self, tmp_path):
         (tmp_path / "model.py").write_text("class Net: ...\n")
         flags = {"limits": {"hours": 8.0, "until": "7:30", "usd": 5.0, "tokens": 10**6, "gpu_hours": 2.5, "variants": 100}}
-        loaded = config.load(str(tmp_path / "model.py"), None, flags, ["limits.reserve=0.2"])
+        loaded = config_sources.load(str(tmp_path / "model.py"), None, flags, ["limits.reserve=0.2"])
         assert loaded.limits == RunLimits(8.0, "7:30", 5.0, 10**6, 2.5, 100, 0.2)
         (tmp_path / "config.toml").write_text(loaded.to_toml())
-        assert config.read(tmp_path / "config.toml").limits == loaded.limits
+        assert config_sources.read(tmp_path / "config.toml").limits == loaded.limits
 
     @pytest.mark.parametrize(
         ("text", "said"),
@@ -84,7 +84,7 @@ class TestLimits:
     def test_a_mistake_in_the_section_is_the_users(self, tmp_path, text, said):
         (tmp_path / "model.py").write_text("class Net: ...\n")
         with pytest.raises(UserError, match=said):
-            config.load(str(tmp_path / "model.py"), None, {}, [text])
+            config_sources.load(str(tmp_path / "model.py"), None, {}, [text])
 
     @pytest.mark.parametrize(
         ("flag", "value"),

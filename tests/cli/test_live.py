@@ -29,7 +29,7 @@ def test_it_counts_what_is_bred_and_what_is_evaluated(monkeypatch, capsys):
     assert "0002  mutate Net: stopped at answer: no [bold]code[/bold]" in shown
 
 
-def test_nobody_has_to_read_what_a_run_says(monkeypatch):
+def test_output_that_cannot_be_written_does_not_end_a_run(monkeypatch):
     """Neither a pipe whose reader has gone nor a line that a signal's handler broke into ends it."""
     read, write = os.pipe()
     os.close(read)

@@ -189,7 +189,7 @@ def test_a_second_process_is_refused(evolve, long_run):
 
 
 @pytest.mark.slow
-def test_ctrl_c_finishes_what_is_under_way_and_says_how_to_go_on(evolve, long_run):
+def test_ctrl_c_finishes_what_is_under_way_and_prints_how_to_resume(evolve, long_run):
     run, process = long_run
     process.send_signal(signal.SIGINT)
     _, told = process.communicate(timeout=30)
@@ -232,7 +232,7 @@ def test_stop_asks_a_run_to_end_and_a_closed_terminal_does_not(evolve, long_run)
 
 
 @pytest.mark.slow
-def test_a_detached_run_goes_on_in_the_background(evolve, tmp_path):
+def test_a_detached_run_continues_in_the_background(evolve, tmp_path):
     copy_seed(tmp_path / "seed")
     begun = evolve("run", "seed", "--llm", "offline", "--out", "run", "--detach", *SMALL, cwd=tmp_path)
     assert begun.returncode == 0, begun.stderr
@@ -243,7 +243,7 @@ def test_a_detached_run_goes_on_in_the_background(evolve, tmp_path):
     assert "generation 1 of 1" in (tmp_path / "run/run.log").read_text()
 
 
-def test_a_detached_run_that_cannot_begin_says_why(evolve, tmp_path):
+def test_a_detached_run_that_cannot_start_prints_why(evolve, tmp_path):
     copy_seed(tmp_path / "seed")
     refused = evolve("run", "seed", "--llm", "gpt-5", "--out", "run", "--detach", cwd=tmp_path)
     assert refused.returncode == 2
@@ -251,7 +251,7 @@ def test_a_detached_run_that_cannot_begin_says_why(evolve, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["seed"]
 
 
-def test_doctor_proves_what_it_says(evolve, tmp_path):
+def test_doctor_proves_what_it_reports(evolve, tmp_path):
     facts = json.loads(evolve("doctor", "--json", cwd=tmp_path).stdout)
     assert {"isolation", "devices", "git", "llm", "disk"} <= set(facts)
     assert set(facts["isolation"]) >= {"level", "layers", "canaries"}
@@ -336,7 +336,7 @@ def refused_without_a_trace(evolve, folder, arguments, message):
 
 
 @pytest.mark.parametrize("command", [["status"], ["resume"], ["show"], ["diff"]])
-def test_a_folder_without_a_run_is_said(evolve, tmp_path, command):
+def test_a_folder_without_a_run_is_refused_in_one_sentence(evolve, tmp_path, command):
     extra = ["0001"] if command == ["diff"] else []
     refused = evolve(*command, tmp_path, *extra)
     assert refused.returncode == 2

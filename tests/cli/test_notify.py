@@ -66,7 +66,7 @@ def printed():
     return []
 
 
-def test_the_final_message_is_small_and_tells_no_secret(hook, printed, monkeypatch):
+def test_the_final_message_is_small_and_contains_no_secret(hook, printed, monkeypatch):
     monkeypatch.setenv("SOME_API_KEY", "sk-very-secret-key-0123")
     server = hook()
     Webhook(server.url, printed.append).post(final_message(FACTS, 1))
@@ -79,7 +79,7 @@ def test_the_final_message_is_small_and_tells_no_secret(hook, printed, monkeypat
 
 
 @pytest.mark.parametrize(("status", "headers"), [(500, {}), (404, {}), (302, {"Location": "http://127.0.0.1:9/elsewhere"})])
-def test_a_message_that_is_not_taken_is_said_without_the_address(hook, printed, status, headers):
+def test_a_refused_message_is_reported_without_the_address(hook, printed, status, headers):
     server = hook(status, **headers)
     Webhook(server.url, printed.append).post(final_message(FACTS, 1))
     assert printed == [f"The notification could not be delivered: status {status}."]
@@ -92,7 +92,7 @@ def test_the_address_is_not_logged(hook, printed, caplog):
     assert "secret" not in caplog.text
 
 
-def test_nobody_there_is_said_too(hook, printed):
+def test_a_missing_server_is_reported_too(hook, printed):
     server = hook()
     server.shutdown()
     server.server_close()
@@ -100,7 +100,7 @@ def test_nobody_there_is_said_too(hook, printed):
     assert printed == ["The notification could not be delivered: ConnectionRefusedError."]
 
 
-def test_a_run_that_waits_is_told_once_for_each_silence(hook, printed):
+def test_a_waiting_run_sends_one_message_for_each_silence(hook, printed):
     server = hook()
     webhook = Webhook(server.url, printed.append)
     alone, not_alone = CoolDownStarted("a", 1.0, "a is down", True), CoolDownStarted("b", 1.0, "b is down", False)
@@ -129,7 +129,7 @@ def test_the_command_gets_the_facts_and_no_shell_reads_it(tmp_path, printed, mon
     assert printed == []
 
 
-def test_a_command_that_fails_is_said(tmp_path, printed):
+def test_a_command_that_fails_is_reported(tmp_path, printed):
     FinishCommand("false", printed.append).run(tmp_path, final_message(FACTS, 1))
     assert printed == ["The command of --on-finish failed with status 1."]
 

@@ -60,6 +60,6 @@ def test_a_decorated_block_may_be_found_through_its_decorator():
     assert "Unused" in live(USED_AND_UNUSED.replace("class Unused", "@register\nclass Unused"))
 
 
-def test_all_blocks_are_live_where_life_cannot_be_told():
+def test_all_blocks_count_as_live_if_liveness_cannot_be_determined():
     assert live("class A: ...\ndef b(): ...") == ["A", "b"]
     assert live("class A: ...\ndef build_model(n, c): ...", frozen=["build_model"]) == ["A"]

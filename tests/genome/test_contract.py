@@ -72,7 +72,7 @@ def test_a_broken_contract_has_its_reason(editor, code, block, reason):
         (fenced("WIDTH, OTHER = 3, 4\n" + NET.replace("WIDTH", "OTHER")), "contract", None),
     ],
 )  # fmt: skip
-def test_an_answer_that_cannot_be_used_says_why(editor, reply, stage, reason):
+def test_an_unusable_answer_is_refused_with_the_reason(editor, reply, stage, reason):
     result = editor.apply(NET_GENOME, (), reply)
     if reason is None:  # a constant may come back together with another one
         assert "WIDTH, OTHER = 3, 4" in text(result)
@@ -113,7 +113,7 @@ def test_an_entry_point_that_may_evolve_keeps_its_parameters(editor):
     assert "`num_classes` must stay at position 1" in refused(apply_freely(editor, code, Genome({"model.py": NET_MODEL})))[1]
 
 
-def test_what_a_task_calls_is_its_own_affair(editor):
+def test_only_names_that_the_task_calls_are_entry_points(editor):
     """`loss` with three arguments is an ordinary function where the task does not call it by that name."""
     code = "def loss(a, b, c):\n    return a\n\n\ndef scale(x, factor=2.0):\n    return loss(x, 1, 2)"
     assert "called by the framework with 2 arguments" in refused(apply_freely(editor, code))[1]

@@ -27,7 +27,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_hostile_text_is_a_violation_and_the_editor_goes_on(kind):
+def test_hostile_text_is_a_violation_and_the_editor_continues(kind):
     editor = Editor(seconds=3.0)
     try:
         body = textwrap.indent(HOSTILE[kind], "    ")
@@ -39,7 +39,7 @@ def test_hostile_text_is_a_violation_and_the_editor_goes_on(kind):
         editor.close()
 
 
-def test_properties_that_the_child_computed_are_those_of_its_text(editor):
+def test_properties_that_the_process_computed_are_those_of_the_text(editor):
     genome = Genome({"model.py": GATE_MODEL})
     new = editor.apply(genome, ("scale",), answer("import math\ndef scale(x, factor=2.0):\n    return x + math.pi"))
     plain = Genome(new.files)
@@ -60,7 +60,7 @@ def test_edits_at_once_do_not_mix():
         editor.close()
 
 
-def test_a_killed_child_is_replaced():
+def test_a_killed_process_is_replaced():
     editor = Editor()
     try:
         assert "x + 1" in text(apply_block(editor, "def scale(x, factor=2.0):\n    return x + 1", "scale"))
@@ -72,7 +72,7 @@ def test_a_killed_child_is_replaced():
         editor.close()
 
 
-def test_a_child_that_is_killed_in_the_middle_of_an_edit_does_not_count_against_the_answer():
+def test_a_process_that_is_killed_during_an_edit_does_not_count_against_the_answer():
     editor = Editor(processes=1)
     try:
         apply_block(editor, "def scale(x, factor=2.0):\n    return x + 1", "scale")
@@ -88,7 +88,7 @@ def test_a_child_that_is_killed_in_the_middle_of_an_edit_does_not_count_against_
         editor.close()
 
 
-def test_a_child_that_is_killed_while_it_starts_is_started_again():
+def test_a_process_that_is_killed_while_it_starts_is_started_again():
     editor = Editor(processes=1)
     tasks = Path("/proc/self/task")
 
@@ -113,7 +113,7 @@ def test_a_child_that_is_killed_while_it_starts_is_started_again():
         editor.close()
 
 
-def test_a_child_that_never_comes_up_is_the_machines_fault(monkeypatch):
+def test_a_process_that_never_starts_is_the_machines_fault(monkeypatch):
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(MachineError, match="died 3 times before it was ready"):
         apply_block(Editor(processes=1), "def scale(x, factor=2.0):\n    return x + 5", "scale")

@@ -98,7 +98,7 @@ def test_there_is_one_of_every_kind():
 
 
 @pytest.mark.parametrize(("event", "recorded"), list(zip(EVENTS, RECORDED, strict=True)), ids=[kind for kind, *_ in RECORDED])
-def test_an_event_is_written_under_the_same_kind_key_and_names_as_ever(event, recorded):
+def test_an_event_is_written_with_the_kind_key_and_names_of_earlier_versions(event, recorded):
     kind, key, data = write_event(event)
     if "fingerprint" in recorded[2]:  # depends on the version of Python
         recorded[2]["fingerprint"] = GENOME.fingerprint
@@ -140,7 +140,7 @@ class TestARunOfAnEarlierVersion:
         assert tracker.get("0001").models == ("offline",)
         assert tracker.get("0001").candidate.id == "0001"
 
-    def test_says_what_it_was_about(self, journal):
+    def test_names_the_event(self, journal):
         assert objectives_of(journal) == (Objective("accuracy", "max"), Objective("parameters", "min"))
         assert config_of(journal)["search"]["first_population"] == 3
         assert seed_fitness_of(journal)["parameters"] == 5178

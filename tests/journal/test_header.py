@@ -15,7 +15,7 @@ def journal(tmp_path):
     journal.close()
 
 
-def test_an_empty_journal_says_nothing(journal):
+def test_an_empty_journal_has_no_facts(journal):
     assert first_start(journal) is None
     assert config_of(journal) == {}
     assert objectives_of(journal) == ()

@@ -28,7 +28,7 @@ def journal(tmp_path):
     journal.close()
 
 
-def test_a_child_comes_back_as_it_was_recorded(journal):
+def test_a_candidate_is_read_as_it_was_recorded(journal):
     asked = Asked("0001", 0, "offline", (Message("user", "{}"),), 0.3, None)
     variant = Variant(CANDIDATE, GENOME, "two halves of a net")
     trained = replace(TRAINED, intention=variant.intention)
@@ -41,7 +41,7 @@ def test_a_child_comes_back_as_it_was_recorded(journal):
     assert replay.outcomes == {"0001": trained}
 
 
-def test_failures_come_back_and_duplicates_are_decided_again(journal):
+def test_failures_are_read_back_and_duplicates_are_decided_again(journal):
     other = Candidate("0002", 0, (RECIPE,))
     failure = Failure(CANDIDATE, "contract", "undefined name", "\x1b[31mlog")
     for event in (Proposed(CANDIDATE), Proposed(other), Settled(failure), Settled(Duplicate(other, "0001"))):
@@ -120,7 +120,7 @@ every = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCh
 
 @every
 @given(candidate=candidates, genome=genomes, fitness=fitnesses, evidence=evidences)
-def test_any_individual_comes_back(tmp_path, candidate, genome, fitness, evidence):
+def test_any_individual_is_read_as_written(tmp_path, candidate, genome, fitness, evidence):
     individual = Individual(candidate, genome, fitness, evidence)
     replay, _ = remembered(tmp_path, Proposed(candidate), Bred(Variant(candidate, genome)), Settled(individual))
     assert replay.outcomes == {candidate.id: individual}
@@ -130,7 +130,7 @@ def test_any_individual_comes_back(tmp_path, candidate, genome, fitness, evidenc
 
 @every
 @given(genome=genomes, fitness=fitnesses, evidence=evidences)
-def test_any_seed_comes_back_and_is_no_outcome_of_the_search(tmp_path, genome, fitness, evidence):
+def test_any_seed_is_read_as_written_and_is_no_outcome_of_the_search(tmp_path, genome, fitness, evidence):
     seed = Individual(Candidate(SEED_ID, 0), genome, fitness, evidence)
     replay, listed = remembered(tmp_path, Settled(seed))
     assert read_seed(listed[0][3], Genome({})) == seed
@@ -139,7 +139,7 @@ def test_any_seed_comes_back_and_is_no_outcome_of_the_search(tmp_path, genome, f
 
 @every
 @given(candidate=candidates, genome=st.none() | genomes, stage=stages, reason=anything, log=anything)
-def test_any_failure_comes_back(tmp_path, candidate, genome, stage, reason, log):
+def test_any_failure_is_read_as_written(tmp_path, candidate, genome, stage, reason, log):
     failure = Failure(candidate, stage, reason, log, genome)
     bred = [Bred(Variant(candidate, genome))] if genome is not None else []
     replay, _ = remembered(tmp_path, Proposed(candidate), *bred, Settled(failure))
@@ -156,7 +156,7 @@ def test_any_duplicate_is_kept_and_decided_again(tmp_path, candidate, twin):
 
 @every
 @given(id=ids, call=st.integers(0, 20), completion=completions, said=anything, temperature=st.none() | number)
-def test_any_answer_comes_back(tmp_path, id, call, completion, said, temperature):
+def test_any_answer_is_read_as_written(tmp_path, id, call, completion, said, temperature):
     asked = Asked(id, call, "m", (Message("user", said),), temperature, None)
     replay, listed = remembered(tmp_path, asked, Answered(id, call, completion))
     assert replay.answers == {(id, call): completion}
@@ -165,7 +165,7 @@ def test_any_answer_comes_back(tmp_path, id, call, completion, said, temperature
 
 @every
 @given(id=ids, branch=anything, commit=anything, sets=st.tuples(names, names, names), volume=number, reason=anything)
-def test_any_other_event_comes_back(tmp_path, id, branch, commit, sets, volume, reason):
+def test_any_other_event_is_read_as_written(tmp_path, id, branch, commit, sets, volume, reason):
     replay, listed = remembered(
         tmp_path,
         RunStarted({"llm": {"models": [branch]}, "x": None}, "full", sets[0], sets[1]),

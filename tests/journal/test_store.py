@@ -110,7 +110,7 @@ def writer(path, **options):
 
 
 @pytest.mark.parametrize("after", [1, 40, 400])
-def test_a_process_that_is_killed_loses_no_event_that_it_was_told_is_safe(tmp_path, after):
+def test_a_killed_process_loses_no_event_that_was_confirmed(tmp_path, after):
     path = tmp_path / "journal.db"
     process = writer(path)
     announced = [process.stdout.readline().strip() for _ in range(after)]
@@ -194,7 +194,7 @@ def test_events_that_are_recorded_together_are_kept_all_or_none(journal):
     assert [key for _, _, key, _ in journal.events()] == ["0000", "0001", "0002"]
 
 
-def test_the_rows_of_one_child_are_its_own_and_those_of_its_calls(journal):
+def test_the_rows_of_one_candidate_are_its_own_and_those_of_its_calls(journal):
     for id in ("0001", "00010", "0002"):
         journal.record(Proposed(Candidate(id, 0)), *(Asked(id, call, "m", (), None, None) for call in range(12)))
     found = [(kind, key) for _, kind, key, _ in journal.events(key="0001")]
@@ -202,7 +202,7 @@ def test_the_rows_of_one_child_are_its_own_and_those_of_its_calls(journal):
     assert [key for _, _, key, _ in journal.events("drawn", key="0001")] == ["0001"]
 
 
-def test_what_is_read_without_texts_is_the_rest_of_each_row_in_order(journal):
+def test_rows_read_without_texts_are_otherwise_the_same_and_in_order(journal):
     asked = Asked("0001", 0, "m", (Message("user", "a\ud800b"),), 0.3, None)
     bred = Bred(Variant(CANDIDATE, GENOME, "why"))
     for event in (Proposed(CANDIDATE), asked, Answered("0001", 0, COMPLETION), bred, Settled(TRAINED)):

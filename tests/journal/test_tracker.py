@@ -97,7 +97,7 @@ class TestACandidate:
 
     def test_is_shown_to_others_as_program_if_it_has_one(self):
         tracker = saw(Proposed(candidate("0001")), Proposed(candidate("0002")), Proposed(candidate("0003")), bred("0002"))
-        assert tracker.under_way(beside="0003") == (candidate("0001"), Variant(candidate("0002"), GENOME))
+        assert tracker.under_way(without="0003") == (candidate("0001"), Variant(candidate("0002"), GENOME))
 
 
 class TestEvaluations:
@@ -107,7 +107,7 @@ class TestEvaluations:
         tracker.mark_evaluating("0001")
         tracker.mark_evaluating("0002")
         assert tracker.evaluations() == 2
-        assert tracker.evaluations(beside="0001") == 1
+        assert tracker.evaluations(without="0001") == 1
         assert tracker.get("0001").evaluating
         tracker.see(settled("0001"))
         assert tracker.evaluations() == 1
@@ -146,7 +146,7 @@ def journal(tmp_path):
 
 
 @pytest.mark.parametrize("whole", [True, False])
-def test_the_rows_of_a_journal_say_the_same_as_its_events(journal, whole):
+def test_the_rows_of_a_journal_give_the_same_as_its_events(journal, whole):
     tracker = Tracker()
     tracker.recall(journal.events() if whole else journal.cost_rows(), candidates=whole)
     assert state(tracker) == state(saw(*EVENTS))

@@ -96,7 +96,7 @@ class TestTheUsersRepository:
         assert sorted(p.name for p in (repository / ".git").iterdir()) == before
         assert not (tmp_path / "asked").exists()
 
-    def test_has_no_say_in_the_bytes_of_a_file(self, repository):
+    def test_does_not_change_the_bytes_of_a_file(self, repository):
         git(repository, "config", "core.autocrlf", "true")
         git(repository, "config", "core.safecrlf", "true")
         git(repository, "config", "filter.shout.clean", "tr a-z A-Z")
@@ -183,7 +183,7 @@ class TestWhereTheSeedLies:
         if seed_is != "in no repository":
             assert refs(tmp_path / "project", "refs/heads/evolve") == []
 
-    def test_a_run_that_has_its_own_repository_goes_on_in_it_even_if_the_seed_got_one_since(self, tmp_path):
+    def test_a_run_with_its_own_repository_keeps_it_even_if_the_seed_got_one_since(self, tmp_path):
         seed, run = tmp_path / "seed", tmp_path / "night"
         seed.mkdir()
         run.mkdir()
@@ -308,7 +308,7 @@ class TestCommitting:
             lineage.commit("0001", {"model.py": OTHER}, [], "one")
         assert git(repository, "rev-parse", first.branch) == first.sha
 
-    def test_a_mated_child_has_two_parents_and_the_tree_of_the_first(self, repository):
+    def test_a_mated_candidate_has_two_parents_and_the_tree_of_the_first(self, repository):
         lineage = opened(repository)
         one = lineage.commit("0001", {"model.py": SOURCE, "one.py": "x = 1\n"}, [], "one")
         two = lineage.commit("0002", {"model.py": OTHER, "two.py": "x = 2\n"}, [], "two")
@@ -388,7 +388,7 @@ class TestCommitting:
         with pytest.raises(MachineError, match="git cannot write"):
             opened(repository).commit("0001", {"model.py": OTHER}, ["1" * 40], "one")
 
-    def test_a_machine_without_git_is_told_so(self, repository, tmp_path):
+    def test_a_missing_git_is_reported(self, repository, tmp_path):
         code = (
             "import sys\nfrom pathlib import Path\n"
             "from agent.core.errors import UserError\nfrom agent.lineage import Lineage\n"

@@ -45,7 +45,7 @@ FAILED_TRAILERS = [
 
 
 class TestMessages:
-    def test_an_individual_is_told_against_the_seed_with_trailers_for_programs(self, tmp_path):
+    def test_an_individual_is_compared_with_the_seed_and_has_trailers_for_programs(self, tmp_path):
         mating = Recipe("mate", ("0001", "0002"), ("Head",), "other/model", 8)
         fitness = Fitness({"accuracy": 0.91234567, "parameters": 1000.0})
         meant = "wider\x1b[2J\n---\nVariant: 9"
@@ -69,7 +69,7 @@ class TestMessages:
         assert "Against" not in text
         assert dict(trailers(text, tmp_path))["Operator"] == "seed"
 
-    def test_a_failure_says_where_and_why_and_has_no_numbers(self, tmp_path):
+    def test_a_failure_has_its_stage_and_reason_and_no_numbers(self, tmp_path):
         text = failed("RuntimeError: shapes 3 and 4\n  in line 12")
         assert text.startswith("0001: mutate Net: failed at fit\n\n")
         assert "RuntimeError: shapes 3 and 4" in text

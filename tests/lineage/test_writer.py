@@ -129,7 +129,7 @@ class TestBatches:
 
 
 class TestFailures:
-    def test_of_a_batch_are_told_to_the_next_who_adds_checks_or_flushes(self, repository, lineage, monkeypatch):
+    def test_of_a_batch_are_raised_by_the_next_add_check_or_flush(self, repository, lineage, monkeypatch):
         monkeypatch.setattr("agent.lineage.commits._PAUSES", ())
         book = Book()
         writer = BranchWriter(lineage, {}, book)
@@ -149,7 +149,7 @@ class TestFailures:
         assert set(again.commits) == {SEED_ID, "0001", "0002"}
         assert_sound(repository)
 
-    def test_of_what_is_told_of_a_batch_stop_it_too(self, lineage):
+    def test_of_the_callback_after_a_batch_stop_it_too(self, lineage):
         def full(committed):
             raise MachineError("The journal cannot be written: the disk is full.")
 

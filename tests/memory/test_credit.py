@@ -55,7 +55,7 @@ def test_a_helpful_insight_rises_above_a_useless_one_and_a_harmful_one_dies(seed
     assert recalled[0] == 1 and 3 not in recalled
 
 
-def test_a_useless_insight_does_not_die_of_the_losses_that_are_usual():
+def test_an_average_insight_is_not_dropped_for_average_losses():
     memory = memory_of(made(1, insight="a"))
     for number in range(10, 210):
         story(memory, number, ["0001"] if number % 4 == 0 else [], "hurt" if number % 2 else "failed", gain=1.0)
@@ -76,7 +76,7 @@ def test_the_dead_stay_dead_when_their_credit_has_faded():
     assert 1 not in ids(memory.recall(["Stage"], [], None, 50_000))
 
 
-def test_no_single_child_decides():
+def test_no_single_candidate_decides():
     memory = memory_of(made(1, insight="a"), made(2, insight="b"))
     story(memory, 3, ["0001"], "hurt", gain=1000)
     story(memory, 4, ["0002"], "helped", gain=1000)

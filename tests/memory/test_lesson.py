@@ -51,7 +51,7 @@ def test_a_verdict_counts_what_is_beyond_the_noise(accuracy, parameters, verdict
     assert taught(child(accuracy=accuracy, parameters=parameters)).verdict == verdict
 
 
-def test_a_lesson_says_what_was_changed_by_whom_and_what_it_did():
+def test_a_lesson_has_the_change_its_author_and_its_effect():
     lesson = taught(child(accuracy=0.83, parameters=900, role="expert", directive="reduce_size"), shown=["0002", "0002", "0003"])
     assert (lesson.id, lesson.operator, lesson.blocks, lesson.model) == ("0001", "mutate", ("Stage",), "m")
     assert (lesson.role, lesson.directive) == ("expert", "reduce_size")
@@ -80,7 +80,7 @@ def test_a_failure_in_the_sandbox_teaches_its_change_and_its_reason():
     assert not lesson.effects and not lesson.gains
 
 
-def test_a_child_that_never_parsed_teaches_what_its_answer_held():
+def test_a_lesson_of_a_candidate_that_never_parsed_holds_its_answer():
     answer = "Intention: go.\n\n```python\nclass Stage(nn.Module):\n    def __init__(self):\n        self.a = nn.LSTM(1, 1)\n```"
     lesson = taught(Failure(candidate(), "contract", "`Stage` must keep its method `forward`."), answer)
     assert "+        self.a = nn.LSTM(1, 1)" in lesson.change and "LSTM" in lesson.kinds
@@ -93,7 +93,7 @@ def test_an_answer_without_usable_code_teaches_its_reason_alone(answer):
     assert lesson.verdict == "failed" and lesson.reason == "answer: No code."
 
 
-def test_a_long_change_is_cut_at_a_line_and_says_so():
+def test_a_long_change_is_cut_at_a_line_with_a_mark():
     lesson = taught(child("self.norm = nn.BatchNorm2d(width)", "\n        ".join(f"self.n{i} = {i}" for i in range(900))))
     assert len(lesson.change) <= CHANGE_LIMIT
     assert lesson.change.splitlines()[-1].startswith(CUT_MARK) and lesson.change.splitlines()[-2].startswith("+ ")

@@ -6,10 +6,11 @@ from hypothesis import strategies as st
 
 from agent.memory.credit import DEAD, STRONG
 from agent.memory.memory import LESSONS_PER_TOPIC
+from agent.memory.recall import SEPARATOR
 from tests.memory.scenes import ids, made, memory_of, story
 
 
-def test_nearer_kinship_comes_first():
+def test_the_more_similar_lesson_comes_first():
     memory = memory_of(
         made(1),
         made(2, blocks=("Other",), directive="complex"),
@@ -30,7 +31,7 @@ def test_the_larger_effect_comes_first():
     assert ids(memory.recall(["Stage"], [], None, 5000)) == [2, 1, 3]
 
 
-def test_of_equal_lessons_the_one_that_was_told_less_comes_first():
+def test_of_equal_lessons_the_one_shown_less_often_comes_first():
     memory = memory_of(made(1), made(2), made(3, blocks=("Other",), shown=("0002",), gain=0))
     assert memory.credit("0002") == 0
     assert ids(memory.recall(["Stage"], [], None, 5000))[:2] == [1, 2]
@@ -39,7 +40,7 @@ def test_of_equal_lessons_the_one_that_was_told_less_comes_first():
 SILU = "-x = F.relu(x)\n+x = F.silu(x)\n"
 
 
-def test_children_that_agree_speak_louder_than_one_and_contradiction_silences():
+def test_agreeing_candidates_rank_a_topic_higher_and_contradiction_lowers_it():
     agreeing = [made(n, change=SILU, blocks=("Stage", f"B{n}")) for n in (1, 2, 3)]
     assert ids(memory_of(made(9), *agreeing).recall(["Stage"], [], None, 5000)) == [3, 9]
     torn = [made(1, change=SILU), made(2, "hurt", change=SILU), made(3, "hurt", change=SILU)]
@@ -68,7 +69,7 @@ def test_a_share_is_kept_for_what_hurt_or_failed():
     assert {"hurt", "failed"} <= set(verdicts)
 
 
-def test_where_all_went_wrong_all_that_is_told():
+def test_if_nothing_helped_all_lessons_are_recalled():
     assert sorted(ids(memory_of(made(1, "hurt"), made(2, "failed")).recall(["Stage"], [], None, 5000))) == [1, 2]
 
 
@@ -108,11 +109,11 @@ QUESTIONS = st.tuples(st.sampled_from(NAMES), st.sampled_from(((), ("GELU",))), 
 
 @settings(deadline=None)
 @given(histories(), QUESTIONS, st.integers(0, 4000))
-def test_the_budget_is_kept_and_nothing_is_told_twice(lessons, question, budget):
+def test_the_budget_is_kept_and_no_lesson_is_recalled_twice(lessons, question, budget):
     block, kinds, directive = question
     memory = memory_of(*lessons)
     recalled = memory.recall([block], kinds, directive, budget)
-    assert len(memory.render_all(recalled)) <= budget
+    assert len(SEPARATOR.join(map(memory.render, recalled))) <= budget
     assert len({one.id for one in recalled}) == len(recalled)
     with_code = [one.change for one in recalled if one.change]
     assert len(set(with_code)) == len(with_code)
@@ -170,10 +171,10 @@ def test_a_general_insight_takes_the_place_and_the_credit_of_its_sources():
     recalled = [one.id for one in memory.recall(["Stage"], [], None, 20_000)]
     assert general.id in recalled and not {"0001", "0002"} & set(recalled)
     assert memory.strong_insights() == ()
-    assert f"Insight: `{general.insight[:10]}" in memory.render_all([general])
+    assert f"Insight: `{general.insight[:10]}" in memory.render(general)
 
 
-def test_children_that_were_told_a_source_credit_its_heir():
+def test_candidates_whose_prompt_showed_a_merged_lesson_credit_its_insight():
     memory = with_strong_insights()
     general = memory.generalise(["0001", "0002"], "Normalise.")
     before = memory.credit(general.id)

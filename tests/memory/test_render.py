@@ -22,7 +22,7 @@ def test_a_rendering_begins_with_the_verdict_and_counts_in_noise():
     ]
 
 
-def test_an_insight_stands_in_the_place_of_the_intention():
+def test_an_insight_takes_the_place_of_the_intention():
     text = render(taught(child(operator="eot")), OBJECTIVES, NOISE)
     assert "\n  Insight: `smooth the signal.`" in text and "Intention" not in text and "Evolution of Thought of `Stage`" in text
 
@@ -36,23 +36,23 @@ def test_an_insight_stands_in_the_place_of_the_intention():
         (0.85, 20_000, "accuracy +0.05 (+5.0 sigma), parameters +2e+01 times"),
     ],
 )
-def test_amounts_are_told_as_they_are(accuracy, parameters, said):
+def test_amounts_are_rendered_exactly(accuracy, parameters, said):
     assert said in render(taught(child(accuracy=accuracy, parameters=parameters)), OBJECTIVES, NOISE)
 
 
-def test_a_count_is_told_where_a_percentage_would_say_nothing():
+def test_a_count_is_rendered_if_a_percentage_would_be_uninformative():
     large = Noise(NOISE.sigma, {"accuracy": 0.8, "parameters": 1_000_000})
     assert "parameters +1 " in render(taught(child(parameters=1001)), OBJECTIVES, large)
 
 
-def test_what_replaces_something_is_told_before_what_is_new():
+def test_replacements_are_rendered_before_additions():
     change = "@@ -1,4 +1,7 @@\n+class New:\n+    x = 1\n context\n-old\n+better\n"
     told = render(lesson(change=change), OBJECTIVES, NOISE)
     assert told.endswith("Change: `-old` `+better` `+class New:` `+ x = 1`")
     assert render(lesson(change=change), OBJECTIVES, NOISE, code_shown=True).endswith("Change: in the code below")
 
 
-def test_a_failure_without_anything_else_is_told_in_two_lines():
+def test_a_bare_failure_is_rendered_in_two_lines():
     assert render(taught(Failure(candidate(), "answer", "No code."), ""), OBJECTIVES, NOISE).split("\n") == [
         "- failed: `answer: No code.` (`0001`, mutation of `Stage`)",
         "  Change: not known",

@@ -12,7 +12,7 @@ from agent.memory import Memory, lesson_of
 from agent.operators import OPERATORS, Brief, Context
 from agent.operators.templates import Prompts
 from agent.population.candidate import SEED_ID, Candidate, Evidence, Failure, Individual, Recipe, Variant
-from agent.run import config
+from agent.run import config_sources
 from sandbox.tasks import open_task
 
 GATE = '''\
@@ -98,7 +98,7 @@ def edited(genome, block, source, above=""):
     old = genome.block(block)
     text = genome.files[old.file]
     assert text.count(old.source) == 1
-    return genome.with_files({old.file: text.replace(old.source, above + source)})
+    return genome.with_same_rules({**genome.files, old.file: text.replace(old.source, above + source)})
 
 
 def candidate_of(id, generation, *recipes):
@@ -121,7 +121,7 @@ def brief_of(tmp_path_factory):
     cache = tmp_path_factory.mktemp("cache")
 
     def build(name):
-        c = config.load(str(seeds_folder() / name), None, {}, [])
+        c = config_sources.load(str(seeds_folder() / name), None, {}, [])
         constraints = c.constraint_list()
         task = open_task(c.task, c.budget, {one.name: one.bound for one in constraints}, c.seed.files, cache)
         genome = read_genome(seeds_folder() / name, c.seed.files, c.seed.frozen)

@@ -36,7 +36,7 @@ class TestEveryOperator:
         recipe = draw()
         assert recipe.operator == name and recipe.parents[0] == "0004"
 
-    def test_all_its_chance_comes_from_the_generator(self, draw):
+    def test_all_random_choices_come_from_the_generator(self, draw):
         assert [draw(n) for n in range(9)] == [draw(n) for n in range(9)]
         assert len({draw(n) for n in range(9)}) > 1
 

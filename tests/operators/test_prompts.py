@@ -107,7 +107,7 @@ def test_no_block_is_shown_twice_and_the_target_once(case, name):
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_nothing_is_said_twice(case, name):
+def test_no_sentence_appears_twice(case, name):
     said = prose("\n".join(m.text for m in case(name)[1]))
     sentences = [s.strip() for s in re.split(r"\n|(?<=[.:;]) ", said)]
     long = [s for s in sentences if len(s) > 30]
@@ -147,7 +147,7 @@ def test_all_roles_and_directives_make_24_different_prompts(half_way, prompts):
     assert len(made) == 24
 
 
-def test_the_prompt_says_what_a_researcher_must_know(half_way):
+def test_the_prompt_contains_what_a_researcher_must_know(half_way):
     _, user = half_way.prompt("mutate", "0004", blocks=("EVE",), directive="complex")
     for fact in (
         "1,087 to train on",
@@ -186,7 +186,7 @@ def test_a_mutation_after_a_mating_shows_what_is_not_trained_yet(half_way):
     assert "not trained yet: `build_optimizer`, `SELN`." in user.text
 
 
-def test_what_a_child_of_many_blocks_was_is_told_in_short(half_way, helpers):
+def test_a_candidate_of_many_blocks_is_summarised(half_way, helpers):
     narrow = half_way.context.front[-1]
     free = helpers["recipe"]("rewrite", ["0004"], blocks=(), directive="complex")
     spliced = helpers["recipe"]("splice", ["0004", "0007"], blocks=("SELN", "DW"))
@@ -251,7 +251,7 @@ def test_a_hostile_reason_or_intention_stays_in_its_code_span(half_way, field, t
     assert not re.search(r"[\x00-\x08\x0b-\x1f\u2028\u202e]|\[31m|\[2J", hostile.text)
 
 
-def test_a_failure_before_any_code_ran_is_not_told(half_way):
+def test_a_failure_before_any_code_ran_is_not_shown(half_way):
     failure = next(child for child in half_way.context.recent if isinstance(child, Failure))
     silent = half_way.with_recent(replace(failure, stage="contract", reason="The name `x` is not defined."))
     _, user = silent.prompt("mutate", "seed", blocks=("DW",), directive="complex")
@@ -274,7 +274,7 @@ def test_an_elite_that_is_the_parent_is_named_once_as_both(half_way):
 
 
 @pytest.mark.parametrize(("partner", "as_seed"), [("0007", 1), ("0004", 0)])
-def test_mating_says_which_version_is_the_seeds(half_way, partner, as_seed):
+def test_mating_marks_which_version_is_the_seeds(half_way, partner, as_seed):
     _, user = half_way.prompt("mate", "0004", partner, blocks=("SELN",))
     assert user.text.count("It is as the seed has it.") == as_seed
 
@@ -321,7 +321,7 @@ def test_a_repair_never_sends_an_empty_message(first, prompts):
 def test_a_recipe_without_what_its_operator_needs_is_refused(half_way):
     with pytest.raises(ValueError, match="directive"):
         half_way.prompt("mutate", "seed", blocks=("DW",))
-    with pytest.raises(ValueError, match="any blocks"):
+    with pytest.raises(ValueError, match="names no blocks"):
         half_way.prompt("rewrite", "seed", blocks=("DW",))
     with pytest.raises(ValueError, match="elite"):
         half_way.prompt("eot", "seed", blocks=())

@@ -149,7 +149,7 @@ def runs(genome):
 
 
 @pytest.mark.parametrize(("name", "tries"), [("tiny_cnn", 8), pytest.param("exquisitenet_v2", 16, marks=pytest.mark.slow)])
-def test_most_children_of_real_parents_run_and_each_is_new(person, editor, name, tries):
+def test_most_splices_of_real_parents_run_and_each_is_new(person, editor, name, tries):
     """Parents: the seed, changed step by step by rules."""
     genome = read_genome(seeds_folder() / name, ["model.py"], ["build_model"])
     seed = replace(person(SEED_ID), genome=genome)

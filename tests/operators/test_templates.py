@@ -37,7 +37,7 @@ def test_the_shipped_prompts_load():
     ]
 
 
-def test_every_role_and_directive_stands_in_the_readme():
+def test_every_role_and_directive_is_in_the_readme():
     readme = (prompts_folder() / "README.md").read_text()
     prompts = Prompts.load(prompts_folder())
     for name in (*prompts.roles, *prompts.directives):
@@ -109,7 +109,7 @@ def test_any_value_comes_out_as_it_went_in(value):
         ("say\n\n\n\n$said\n", "say\n\nS"),
     ],
 )
-def test_what_has_nothing_to_say_is_left_out_with_its_heading_and_lead_in(text, filled):
+def test_empty_content_is_left_out_with_its_heading_and_introduction(text, filled):
     values = {name: value for name, value in {"empty": " \n", "said": "S"}.items() if f"${name}" in text}
     assert Template("t.md", text).fill(**values) == filled
 
@@ -224,11 +224,11 @@ def test_a_quote_is_one_short_code_span(text):
     assert len(line) <= 42
 
 
-def test_a_long_quote_says_that_it_was_cut():
+def test_a_long_quote_is_marked_as_cut():
     assert quote("a" * 200) == f"`{'a' * 157}...`"
 
 
-def test_a_quote_of_nothing_says_so():
+def test_an_empty_quote_is_marked_as_empty():
     assert quote("\x1b[0m\n") == "`(nothing)`"
 
 

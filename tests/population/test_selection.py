@@ -35,7 +35,7 @@ def undominated(individuals):
 
 @every
 @given(populations)
-def test_front_is_what_nobody_dominates_each_fitness_once(people):
+def test_the_front_is_undominated_with_each_fitness_once(people):
     found = front(people, OBJECTIVES)
     assert {i.fitness for i in found} == {i.fitness for i in undominated(people)}
     assert len({i.fitness for i in found}) == len(found)

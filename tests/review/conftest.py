@@ -1,7 +1,7 @@
 import pytest
 
 from agent.journal.store import Journal
-from tests.review.night import EVENTS
+from tests.review.small_run import EVENTS
 
 
 @pytest.fixture
@@ -12,7 +12,7 @@ def journal(tmp_path):
 
 
 @pytest.fixture
-def night(journal):
+def small_run(journal):
     for event in EVENTS:
         journal.record(event)
     return journal

@@ -12,13 +12,13 @@ from agent.journal.replay import read_replay
 from agent.population.candidate import SEED_ID, Variant
 from agent.review.candidates import candidate, candidates
 from agent.review.learning import arms
-from tests.review import night as small_run
-from tests.review.night import BETTER, EVENTS, SOURCE, asked, genome
+from tests.review import small_run as events
+from tests.review.small_run import BETTER, EVENTS, SOURCE, asked, genome
 
 
 class TestCandidates:
-    def test_every_child_is_listed_in_order_of_birth_with_its_end(self, night):
-        listed = candidates(night)
+    def test_every_candidate_is_listed_in_order_of_proposal_with_its_outcome(self, small_run):
+        listed = candidates(small_run)
         assert [(v["id"], v["outcome"], v["reason"]) for v in listed] == [
             ("0001", "trained", ""),
             ("0002", "trained", ""),
@@ -30,8 +30,8 @@ class TestCandidates:
         ]
         assert not any({"diff", "prompt", "answer"} & set(v) for v in listed)
 
-    def test_a_child_is_told_with_what_was_drawn_measured_and_paid(self, night):
-        facts = candidates(night)[0]
+    def test_a_candidate_has_its_recipe_measurements_and_cost(self, small_run):
+        facts = candidates(small_run)[0]
         assert {k: v for k, v in facts.items() if k not in ("evidence", "reason", "outcome")} == {
             "id": "0001", "branch": "evolve/night/0001", "parents": [SEED_ID], "generation": 0, "operator": "mutate",
             "block": "Net", "role": "expert", "directive": "complex", "elite": None, "model": "gpt-x",
@@ -39,14 +39,14 @@ class TestCandidates:
             "fitness": {"accuracy": 0.9, "parameters": 100.0}, "log": "", "seconds": 1.25, "usd": 0.25,
         }  # fmt: skip
 
-    def test_a_child_of_two_operators_tells_both(self, night):
-        facts = candidates(night)[-1]
+    def test_a_candidate_of_two_operators_names_both(self, small_run):
+        facts = candidates(small_run)[-1]
         assert (facts["operator"], facts["block"], facts["parents"]) == ("mate+eot", "Net, rate", ["0001", "0002"])
         assert (facts["elite"], facts["model"], facts["temperature"]) == ("0002", "other", 0.9)
         assert facts["fitness"] is None
 
-    def test_of_a_rewrite_the_blocks_that_it_changed_are_told(self, journal):
-        free = small_run.candidate("0001", operator="rewrite", blocks=())
+    def test_of_a_rewrite_the_changed_blocks_are_listed(self, journal):
+        free = events.candidate("0001", operator="rewrite", blocks=())
         for event in (*EVENTS[:3], Proposed(free)):
             journal.record(event)
         assert candidates(journal)[0]["block"] == ""
@@ -55,17 +55,17 @@ class TestCandidates:
         assert candidates(journal)[0]["block"] == "Net, rate, a, b and 2 more"
         assert read_replay(journal, genome(0, 0)).variants["0001"].changed == changed
 
-    def test_a_model_that_stood_in_for_the_drawn_one_is_told(self, night):
-        assert candidate(night, "0006")["model"] == "gpt-x"
-        assert "free" not in [arm["name"] for arm in arms(night, ())["models"]]
+    def test_a_model_that_answered_in_place_of_the_chosen_one_is_named(self, small_run):
+        assert candidate(small_run, "0006")["model"] == "gpt-x"
+        assert "free" not in [arm["name"] for arm in arms(small_run, ())["models"]]
 
-    def test_the_money_of_all_its_calls_is_a_childs(self, night):
-        assert {v["id"]: v["usd"] for v in candidates(night)}["0006"] == 0.125
+    def test_the_cost_of_a_candidate_is_that_of_all_its_calls(self, small_run):
+        assert {v["id"]: v["usd"] for v in candidates(small_run)}["0006"] == 0.125
 
 
 class TestOneCandidate:
-    def test_its_calls_are_told_in_order_and_the_last_is_its_prompt_and_answer(self, night):
-        facts = candidate(night, "0006")
+    def test_its_calls_are_listed_in_order_and_the_last_is_its_prompt_and_answer(self, small_run):
+        facts = candidate(small_run, "0006")
         assert facts["calls"] == [
             {"prompt": "# system\n\nYou are.\n\n# user\n\nImprove it.", "answer": "no", "model": "gpt-x"},
             {"prompt": "# system\n\nYou are.\n\n# user\n\nAgain.", "answer": "still no", "model": "gpt-x"},
@@ -79,40 +79,40 @@ class TestOneCandidate:
         told = [call["prompt"].rpartition(" ")[2] for call in candidate(journal, "0001")["calls"]]
         assert told == [str(call) for call in range(12)]
 
-    def test_a_call_that_was_not_answered_yet_has_no_answer(self, night):
-        facts = candidate(night, "0007")
+    def test_a_call_that_was_not_answered_yet_has_no_answer(self, small_run):
+        facts = candidate(small_run, "0007")
         assert facts["prompt"].endswith("Improve it.")
         assert facts["answer"] is None
         assert facts["diff"] == ""
 
-    def test_a_child_that_was_only_drawn_has_neither_prompt_nor_diff(self, journal):
+    def test_a_candidate_that_was_only_proposed_has_neither_prompt_nor_diff(self, journal):
         journal.record(Proposed(BETTER))
         facts = candidate(journal, "0001")
         assert (facts["prompt"], facts["answer"], facts["calls"], facts["diff"]) == (None, None, [], "")
 
-    def test_its_diff_turns_the_seed_into_it_as_git_applies_it(self, night, tmp_path):
-        diff = candidate(night, "0001")["diff"]
+    def test_its_diff_turns_the_seed_into_it_as_git_applies_it(self, small_run, tmp_path):
+        diff = candidate(small_run, "0001")["diff"]
         assert "-    width = 8\n+    width = 9\n" in diff
         (tmp_path / "model.py").write_text(SOURCE)
         subprocess.run([shutil.which("git"), "apply", "-"], cwd=tmp_path, input=diff.encode(), check=True)
         assert (tmp_path / "model.py").read_text() == genome(9).files["model.py"]
 
-    def test_a_failure_that_parsed_has_a_diff_and_a_log(self, night):
-        facts = candidate(night, "0005")
+    def test_a_failure_that_parsed_has_a_diff_and_a_log(self, small_run):
+        facts = candidate(small_run, "0005")
         assert "+    width = 7" in facts["diff"]
         assert (facts["outcome"], facts["log"]) == ("fit", "Traceback")
 
-    def test_leading_zeros_may_be_left_out(self, night):
-        assert candidate(night, "3")["id"] == "0003"
+    def test_leading_zeros_may_be_left_out(self, small_run):
+        assert candidate(small_run, "3")["id"] == "0003"
 
     @pytest.mark.parametrize("id", ["0099", "x", "", "0001/0", "seed", "' OR 1=1"])
-    def test_an_unknown_id_is_the_users_mistake_and_the_last_one_is_named(self, night, id):
+    def test_an_unknown_id_is_the_users_mistake_and_the_last_one_is_named(self, small_run, id):
         with pytest.raises(UserError, match=r"no candidate .* the last one is 0007"):
-            candidate(night, id)
+            candidate(small_run, id)
 
-    def test_the_last_one_is_the_last_one_born_and_not_the_last_in_the_alphabet(self, journal):
+    def test_the_last_one_is_the_last_one_proposed_and_not_the_last_in_the_alphabet(self, journal):
         for id in ("9999", "10000"):
-            journal.record(Proposed(small_run.candidate(id)))
+            journal.record(Proposed(events.candidate(id)))
         with pytest.raises(UserError, match="the last one is 10000"):
             candidate(journal, "5")
 
@@ -120,7 +120,7 @@ class TestOneCandidate:
         with pytest.raises(UserError, match="the last one is none"):
             candidate(journal, "0001")
 
-    def test_it_is_plain_json(self, night):
+    def test_it_is_plain_json(self, small_run):
         for id in ("0001", "0004", "0005", "0006", "0007"):
-            facts = candidate(night, id)
+            facts = candidate(small_run, id)
             assert json.loads(json.dumps(facts, allow_nan=False)) == facts

@@ -61,6 +61,6 @@ def test_other_objectives_cannot_be_compared(tmp_path):
         compare({"a": a, "b": b})
 
 
-def test_a_run_without_a_seed_says_so(tmp_path):
+def test_a_run_without_a_seed_is_refused(tmp_path):
     with closing(Journal(tmp_path / "a")) as journal, pytest.raises(UserError, match="nothing to compare"):
         compare({"a": journal})

@@ -63,7 +63,7 @@ class Tags(HTMLParser):
         self.text += data
 
 
-def test_it_says_what_came_of_the_run(journal, tmp_path):
+def test_it_reports_the_results_of_the_run(journal, tmp_path):
     write_report(journal, "night", tmp_path / "r.html", tmp_path / "r.md")
     page, text = Tags((tmp_path / "r.html").read_text()), (tmp_path / "r.md").read_text()
     for told in (page.text, text):

@@ -8,7 +8,7 @@ from agent.journal.events import Proposed, RunEnded, RunStarted, Settled
 from agent.journal.store import Journal
 from agent.population.candidate import SEED_ID, Failure
 from agent.review.status import status
-from tests.review.night import BETTER, CONFIG, EVENTS, SMALLER, candidate
+from tests.review.small_run import BETTER, CONFIG, EVENTS, SMALLER, candidate
 
 
 def facts_of(journal, alive=False):
@@ -16,20 +16,20 @@ def facts_of(journal, alive=False):
 
 
 class TestStatus:
-    def test_each_child_is_counted_once_by_its_end(self, night):
-        counts = facts_of(night)["counts"]
+    def test_each_candidate_is_counted_once_by_its_outcome(self, small_run):
+        counts = facts_of(small_run)["counts"]
         assert counts == {"proposed": 7, "invalid": 1, "duplicate": 1, "failed": 1, "trained": 3}
         assert sum(counts.values()) - counts["proposed"] == 6  # one is in flight
 
-    def test_reasons_of_failures_are_counted_most_frequent_first(self, night):
+    def test_reasons_of_failures_are_counted_most_frequent_first(self, small_run):
         for id in ("0008", "0009"):
-            night.record(Proposed(candidate(id)))
-            night.record(Settled(Failure(candidate(id), "answer", "no code")))
-        failures = facts_of(night)["failures"]
+            small_run.record(Proposed(candidate(id)))
+            small_run.record(Settled(Failure(candidate(id), "answer", "no code")))
+        failures = facts_of(small_run)["failures"]
         assert list(failures.items()) == [("answer: no code", 3), ("fit: out of memory", 1)]
 
-    def test_the_front_holds_what_nothing_dominates_with_branches(self, night):
-        assert facts_of(night)["front"] == [
+    def test_the_front_holds_what_nothing_dominates_with_branches(self, small_run):
+        assert facts_of(small_run)["front"] == [
             {"id": "0001", "branch": "evolve/night/0001", "fitness": {"accuracy": 0.9, "parameters": 100.0},
              "intention": "try 0001", "judgements": None},
             {"id": "0002", "branch": None, "fitness": {"accuracy": 0.6, "parameters": 50.0},
@@ -47,8 +47,8 @@ class TestStatus:
             journal.record(event)
         assert facts_of(journal)["hypervolume"] > before > 0
 
-    def test_money_tokens_and_calls_are_summed_and_unknown_prices_counted(self, night):
-        spend = facts_of(night)["spend"]
+    def test_money_tokens_and_calls_are_summed_and_unknown_prices_counted(self, small_run):
+        spend = facts_of(small_run)["spend"]
         assert spend["usd"] == 0.25 + 0.5 + 0.0 + 1.0 + 0.125
         assert spend["calls_without_a_known_price"] == 1
         assert (spend["llm_calls"], spend["tokens_in"], spend["tokens_out"]) == (7, 70, 35)
@@ -68,25 +68,25 @@ class TestStatus:
             journal.record(event)
         assert facts_of(journal)["spend"]["seconds"] == 30.0 + 7.0 + 1.5
 
-    def test_generations_and_isolation_are_those_of_the_run(self, night):
-        facts = facts_of(night)
+    def test_generations_and_isolation_are_those_of_the_run(self, small_run):
+        facts = facts_of(small_run)
         assert (facts["run"], facts["generation"], facts["generations"]) == ("night", 2, 2)
         assert (facts["isolation"], facts["objectives"]) == ("full", CONFIG["objectives"])
 
-    def test_a_run_is_running_while_its_lock_is_held_and_stopped_if_it_ended_without_a_word(self, night):
-        assert facts_of(night, alive=True)["state"] == "running"
-        assert facts_of(night)["state"] == "stopped"
+    def test_a_run_is_running_while_its_lock_is_held_and_stopped_if_it_ended_without_an_event(self, small_run):
+        assert facts_of(small_run, alive=True)["state"] == "running"
+        assert facts_of(small_run)["state"] == "stopped"
 
     @pytest.mark.parametrize("state", ["finished", "stopped", "failed"])
-    def test_a_run_that_ended_is_in_the_state_it_named_with_its_reason(self, night, state):
-        night.record(RunEnded(state, "because"))
-        assert (facts_of(night)["state"], facts_of(night)["reason"]) == (state, "because")
+    def test_a_run_that_ended_is_in_the_state_it_named_with_its_reason(self, small_run, state):
+        small_run.record(RunEnded(state, "because"))
+        assert (facts_of(small_run)["state"], facts_of(small_run)["reason"]) == (state, "because")
 
-    def test_a_run_that_was_taken_up_again_and_killed_is_stopped_and_not_what_it_was_before(self, night):
-        night.record(RunEnded("failed", "the provider was down"))
-        night.record(RunStarted(CONFIG, "contained", ()))
-        assert (facts_of(night)["state"], facts_of(night)["reason"]) == ("stopped", "")
-        assert facts_of(night)["isolation"] == "contained"
+    def test_a_resumed_and_killed_run_is_stopped_whatever_its_earlier_state(self, small_run):
+        small_run.record(RunEnded("failed", "the provider was down"))
+        small_run.record(RunStarted(CONFIG, "contained", ()))
+        assert (facts_of(small_run)["state"], facts_of(small_run)["reason"]) == ("stopped", "")
+        assert facts_of(small_run)["isolation"] == "contained"
 
     def test_a_journal_in_which_nothing_happened_has_a_status(self, journal):
         facts = facts_of(journal)
@@ -99,14 +99,14 @@ class TestStatus:
         assert set(facts["counts"].values()) == {0}
         assert set(facts["spend"].values()) == {0}
 
-    def test_it_is_plain_json(self, night):
-        facts = facts_of(night)
+    def test_it_is_plain_json(self, small_run):
+        facts = facts_of(small_run)
         assert json.loads(json.dumps(facts, allow_nan=False)) == facts
 
 
-def test_a_status_is_read_from_a_journal_that_another_process_writes(night, tmp_path):
+def test_a_status_is_read_from_a_journal_that_another_process_writes(small_run, tmp_path):
     reader = Journal(tmp_path / "journal.db", read_only=True)
     before = facts_of(reader)["counts"]["proposed"]
-    night.record(Proposed(candidate("0008")))
+    small_run.record(Proposed(candidate("0008")))
     assert facts_of(reader)["counts"]["proposed"] == before + 1
     reader.close()

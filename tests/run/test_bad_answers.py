@@ -106,7 +106,7 @@ def test_every_bad_answer_is_a_failure_with_its_stage(evolve, run):
         assert one["reason"] or one["fitness"]
 
 
-def test_the_counts_tell_invalid_from_failed(evolve, run):
+def test_the_counts_distinguish_invalid_from_failed(evolve, run):
     counts = json.loads(evolve("status", run, "--json").stdout)["counts"]
     assert counts == {"proposed": 9, "invalid": 2, "duplicate": 0, "failed": 6, "trained": 1}
 

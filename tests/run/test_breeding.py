@@ -110,7 +110,7 @@ def test_a_cut_answer_is_asked_for_again_with_more_room_and_without_its_stump(br
     assert model.requests[0].messages == model.requests[1].messages
 
 
-def test_a_known_program_gets_a_second_draw_that_is_hotter_and_told_why(bred):
+def test_a_known_program_is_asked_for_again_at_a_higher_temperature_with_the_reason(bred):
     child, model, _, _ = bred(code(64), code(8), temperature=0.5)
     assert "return 8" in child.genome.files["model.py"]
     assert [r.temperature for r in model.requests] == [0.5, 0.65]
@@ -125,7 +125,7 @@ def test_nearly_the_same_program_is_a_program_of_its_own(bred):
     assert len(model.requests) == 1 and "return 32" in child.genome.files["model.py"]
 
 
-def test_if_the_second_draw_is_useless_the_first_one_is_taken(bred):
+def test_if_the_second_answer_is_useless_the_first_one_is_used(bred):
     child, model, _, _ = bred(code(64), "I cannot.", "Really not.")
     assert isinstance(child, Variant) and "return 64" in child.genome.files["model.py"]
     assert len(model.requests) == 3 and child.conversation.answer == code(64)
@@ -147,7 +147,7 @@ def test_a_program_that_fails_the_smoke_stage_is_sent_back_once(bred):
     assert breeding.repair(child, Failure(child.candidate, "fit", "too slow")) is None
 
 
-def test_a_resumed_process_goes_on_with_the_conversation_and_pays_nothing_twice(bred):
+def test_a_resumed_process_continues_the_conversation_and_pays_nothing_twice(bred):
     first, _, events, _ = bred(code(8))
     asked, answered = (next(e for e in events if isinstance(e, kind)) for kind in (Asked, Answered))
     replay = Replay(
@@ -169,7 +169,7 @@ def test_an_answer_with_half_a_surrogate_or_hostile_text_breaks_nothing(bred):
     assert not [e for e in events if isinstance(e, Rejected)]
 
 
-def test_children_are_bred_side_by_side(editor, prompts):
+def test_candidates_are_bred_in_parallel(editor, prompts):
     both = threading.Barrier(2, timeout=30)
 
     class Meeting(Scripted):
@@ -209,7 +209,7 @@ def born(editor, prompts):
 SPLICE = Recipe("splice", (SEED_ID, "0007"), ("build_model",), "", 1)
 
 
-def test_a_splice_asks_no_model_and_costs_nothing(born):
+def test_a_splice_calls_no_model_and_costs_nothing(born):
     child, model, events, breeding = born(SPLICE)
     assert kinds(events) == ["Bred"] and not model.requests
     assert child.genome.files["model.py"] == (
@@ -257,7 +257,7 @@ def test_a_rewrite_after_a_splice_counts_what_both_changed(born):
     assert child.candidate.about(child.changed) == ("build_model", "width", "half")
 
 
-def test_what_a_mended_program_changes_is_counted_anew(born):
+def test_the_changed_blocks_of_a_repaired_program_are_computed_again(born):
     child, _, _, breeding = born(REWRITE, answers=[BOTH, code(3)])
     repaired = breeding.repair(child, Failure(child.candidate, "smoke", "TypeError: no.", genome=child.genome))
     assert repaired.changed == ("width",)

@@ -1,6 +1,5 @@
 """The pool over the evaluator: what holds a slot, what does not, and how both come to an end. Lanes and task are played."""
 
-import subprocess
 import threading
 import time
 from concurrent.futures import wait
@@ -130,7 +129,7 @@ def test_the_next_variant_is_ready_and_the_last_one_is_scored_beside_the_trainin
     until(lambda: sorted(pool.machine.present) in ([("fit", "2"), ("predict", "1")], [("fit", "3"), ("predict", "1")]))
 
 
-def test_what_is_told_is_the_time_of_the_evaluation_and_not_that_of_waiting(open_pool):
+def test_the_reported_time_is_that_of_the_evaluation_without_waiting(open_pool):
     pool = open_pool(["cuda:3"] * 2)
     pool.machine.free = {"smoke", "predict"}
     futures = pool.submit("1", "2", "3")
@@ -169,7 +168,7 @@ def test_when_a_run_is_asked_to_stop_what_trains_is_finished_and_what_waits_is_l
     assert [event.outcome.id for event in pool.settled] == [trained]
 
 
-def test_a_ceiling_that_is_met_while_a_variant_waits_keeps_it_from_training(open_pool):
+def test_a_ceiling_that_is_reached_while_a_variant_waits_keeps_it_from_training(open_pool):
     pool = open_pool()
     pool.machine.free = {"smoke", "predict"}
     futures = pool.submit("1", "2")
@@ -209,7 +208,7 @@ def test_a_gpu_that_fails_a_training_twice_is_a_failure_with_the_reason(open_poo
     assert pool.settled[0].gpus == 0.5
 
 
-def test_while_models_mend_programs_others_train(open_pool):
+def test_while_models_repair_programs_others_train(open_pool):
     answered = threading.Event()
 
     class Slow:
@@ -223,31 +222,3 @@ def test_while_models_mend_programs_others_train(open_pool):
     assert isinstance(futures[3].result(20), Individual)
     answered.set()
     assert {future.result(20).stage for future in futures[:3]} == {"smoke"}
-
-
-class TestCommand:
-    """Slots as the user says them."""
-
-    @pytest.fixture
-    def begin(self, evolve, tmp_path):
-        def run(slots):
-            environment = {"CUDA_VISIBLE_DEVICES": ""}  # on a machine with GPUs there are none either
-            options = ["--llm", "offline", "--out", tmp_path / "run", "--slots", slots]
-            return evolve("run", "seeds/tiny_cnn", *options, env=environment)
-
-        return run
-
-    @pytest.mark.parametrize(
-        ("slots", "said"),
-        [
-            ("2/gpu", "Error: sandbox.slots: 2/gpu was asked for, and there is no GPU here; give cpu:N.\n"),
-            ("many", "not 'many'.\n"),
-            ("0", "not '0'.\n"),
-        ],
-    )
-    def test_what_cannot_be_is_one_sentence_before_anything_is_begun(self, begin, tmp_path, slots, said):
-        done: subprocess.CompletedProcess = begin(slots)
-        assert done.returncode == 2
-        assert done.stderr.endswith(said)
-        assert "Traceback" not in done.stderr
-        assert not (tmp_path / "run").exists()

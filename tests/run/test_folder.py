@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agent.core.errors import MachineError, UserError
-from agent.run.folder import is_locked, locked
+from agent.run.folder import RunFolder, is_locked, locked
 
 ROOT = Path(__file__).resolve().parents[2]
 HOLD = """
@@ -124,3 +124,11 @@ def test_a_folder_that_cannot_hold_a_lock_is_the_machines_fault(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(MachineError, match="cannot be locked"), locked(tmp_path / "file" / "lock"):
         pass
+
+
+def test_a_run_is_named_after_its_folder_however_it_is_written(tmp_path, monkeypatch):
+    (tmp_path / "night").mkdir()
+    monkeypatch.chdir(tmp_path / "night")
+    assert {RunFolder(path).name for path in (tmp_path / "night", tmp_path / "night" / ".", type(tmp_path)("."))} == {
+        "night"
+    }

@@ -16,7 +16,7 @@ from agent.journal.tracker import Tracker
 from agent.operators import Brief, Sampling
 from agent.operators.templates import Prompts
 from agent.population.archive import Archive
-from agent.population.candidate import SEED_ID, Candidate, Duplicate, Evidence, Failure, Individual, Variant
+from agent.population.candidate import SEED_ID, Candidate, Duplicate, Failure, Individual, Variant
 from agent.run.context import RunContext
 from agent.run.loop import GenerationalLoop, SearchState, SteadyLoop
 from agent.search.bandit import Bandits, BanditSettings
@@ -24,7 +24,6 @@ from agent.search.feedback import CreditSettings, Feedback, FeedbackSettings
 from agent.search.plateau import Plateau, PlateauSettings
 from agent.search.recipes import RecipeSampler
 from agent.search.settings import SearchSettings
-from agent.search.steady import Prefetch
 
 PAPER = {"operators": {}}
 CONTEST = BanditSettings(prompts="uniform", operators="uniform", models="uniform")
@@ -157,13 +156,13 @@ def test_a_population_is_elites_and_trained_offspring_once_each():
     assert all(isinstance(outcome, Duplicate) for outcome in settled)
 
 
-def test_a_genome_met_before_is_not_trained_again():
+def test_a_known_genome_is_not_trained_again():
     archive, _ = run(generations=20)
     prints = [i.genome.fingerprint for i in archive.individuals.values()]
     assert len(set(prints)) == len(prints)
 
 
-def test_a_run_in_which_all_fail_goes_on_from_the_seed():
+def test_a_run_in_which_all_fail_continues_from_the_seed():
     class Barren(Breeder):
         def submit(self, candidate, context):
             return done(Failure(candidate, "answer", "no code"))
@@ -185,7 +184,7 @@ def test_of_the_last_evaluations_as_many_are_shown_as_were_asked_for():
     assert archive.recent(0) == ()
 
 
-def test_steady_bears_as_many_children_and_improves():
+def test_steady_breeds_as_many_candidates_and_improves():
     _, events = run(schedule="steady")
     assert [b.id for b in candidates(events)] == [f"{n:04d}" for n in range(1, 12 + 6 * 8 + 1)]
     volumes = [e.hypervolume for e in events if isinstance(e, GenerationEnded)]
@@ -195,14 +194,14 @@ def test_steady_bears_as_many_children_and_improves():
     assert {r.operator for b in candidates(events) for r in b.recipes} == {"mutate", "mate", "eot"}
 
 
-def test_steady_never_breeds_from_somebody_unmeasured():
+def test_steady_never_breeds_from_an_unmeasured_candidate():
     archive, events = run(schedule="steady", generations=12)
     for candidate in candidates(events):
         assert set(candidate.parents) <= set(archive.individuals)
         assert all(int(parent) < int(candidate.id) for parent in candidate.parents if parent != SEED_ID)
 
 
-def test_steady_takes_up_what_an_earlier_process_left():
+def test_steady_continues_what_an_earlier_process_left():
     """Two were settled, one bred, one only drawn: none is born twice, none is lost, numbers go on."""
     _, whole = run(schedule="steady")
     first = candidates(whole)[:4]
@@ -219,55 +218,3 @@ def test_steady_takes_up_what_an_earlier_process_left():
     assert {first[2].id, first[3].id} <= set(archive.individuals) | {
         e.outcome.id for e in events if isinstance(e, Settled)
     }
-
-
-class TestPrefetch:
-    """How far breeding runs ahead of the slots."""
-
-    @staticmethod
-    def trained(fit, beside=0.0, waited=0.0):
-        genome = Genome({"model.py": SOURCE})
-        evidence = Evidence(seconds={"fit": fit, "predict": beside}, waited=waited)
-        return Individual(Candidate("0001", 0), genome, measured(genome), evidence)
-
-    def test_it_is_a_candidate_for_each_slot_until_something_is_measured(self):
-        prefetch = Prefetch(slots=4, limit=20)
-        assert prefetch.wants_more(breeding=3, evaluating=0)
-        assert not prefetch.wants_more(breeding=4, evaluating=0)
-        assert prefetch.wants_more(breeding=3, evaluating=4)
-
-    def test_it_is_what_the_slots_use_up_while_one_child_is_bred_and_tried(self):
-        prefetch = Prefetch(slots=4, limit=20)
-        for _ in range(50):
-            prefetch.add_bred(2.5)
-            prefetch.add_settled(self.trained(fit=2.0, beside=0.5, waited=9.0), seconds=2.0 + 0.5 + 9.0)
-        assert prefetch.ahead == 4 * 3 / 2 + 1
-        assert prefetch.wants_more(breeding=6, evaluating=4)
-        assert not prefetch.wants_more(breeding=6, evaluating=5)
-
-    def test_it_follows_when_models_get_slow_but_breeds_no_more_at_once_than_allowed(self):
-        prefetch = Prefetch(slots=4, limit=20)
-        prefetch.add_settled(self.trained(fit=2.0), seconds=2.0)
-        for _ in range(50):
-            prefetch.add_bred(600.0)
-        assert prefetch.ahead == 4 * 600 / 2 + 1
-        assert prefetch.wants_more(breeding=19, evaluating=4)
-        assert not prefetch.wants_more(breeding=20, evaluating=4)
-
-    def test_where_some_take_much_longer_than_others_there_is_a_margin(self):
-        even, uneven = Prefetch(slots=4, limit=99), Prefetch(slots=4, limit=99)
-        for n in range(50):
-            even.add_bred(2.0)
-            uneven.add_bred(3.0 if n % 2 else 1.0)
-            for prefetch in (even, uneven):
-                prefetch.add_settled(self.trained(fit=2.0), seconds=2.0)
-        assert even.ahead == 4 * 2 / 2 + 1
-        assert 4 * 3.5 / 2 + 1 <= uneven.ahead <= 4 * 4.5 / 2 + 1
-
-    def test_children_that_never_train_are_made_up_for(self):
-        prefetch = Prefetch(slots=4, limit=99)
-        for n in range(400):
-            prefetch.add_bred(1.0)
-            failure = Failure(Candidate("0001", 0), "contract", "it has no body")
-            prefetch.add_settled(self.trained(fit=2.0) if n % 2 else failure, seconds=2.0)
-        assert 4 * 1 / 2 / 0.6 + 1 < prefetch.ahead <= 4 * 1 / 2 / 0.4 + 2

@@ -39,7 +39,7 @@ def test_code_prompts_seed_and_versions_are_in_it(seed):
     assert found == provenance(seed, ["model.py"], prompts_folder())
 
 
-def test_a_changed_seed_and_prompts_that_come_and_go_are_told_by_name(seed, tmp_path):
+def test_a_changed_seed_and_added_or_removed_prompts_are_listed_by_name(seed, tmp_path):
     prompts = tmp_path / "prompts"
     shutil.copytree(prompts_folder(), prompts)
     before = provenance(seed, ["model.py"], prompts)
@@ -50,11 +50,11 @@ def test_a_changed_seed_and_prompts_that_come_and_go_are_told_by_name(seed, tmp_
     assert told == ["prompts/mate.md is gone", "prompts/roles/poet.md is new", "seed/model.py changed"]
 
 
-def test_versions_are_told_with_both(seed):
+def test_changed_versions_are_listed_with_both_values(seed):
     assert changed_digests({"version of torch": "2.12"}, {"version of torch": "2.13"}) == ["version of torch: 2.12 -> 2.13"]
 
 
-def test_a_run_that_recorded_no_basis_is_not_said_to_have_changed():
+def test_a_run_that_recorded_no_provenance_is_not_reported_as_changed():
     assert changed_digests({}, {"seed/model.py": "a"}) == []
 
 
@@ -67,7 +67,7 @@ def test_a_setting_that_changed_in_the_file_is_refused_with_both_values():
         accepted_changes(BEFORE, now({**CONFIG, "limits": {"hours": 12.0}}), {}, False)
 
 
-def test_what_is_said_on_the_command_line_is_accepted_by_that_and_kept_for_the_record():
+def test_changes_on_the_command_line_are_accepted_and_recorded():
     config = {**CONFIG, "limits": {"hours": 12.0, "usd": 5.0}}
     said = {"limits": {"hours": 12.0, "usd": 5.0}}
     assert accepted_changes(BEFORE, now(config), said, False) == ("limits.hours: 8.0 -> 12.0", "limits.usd: (not set) -> 5.0")

@@ -6,7 +6,8 @@ import subprocess
 import pytest
 
 from agent.core.errors import UserError
-from agent.run.config import load, place, with_script
+from agent.run.config_sources import load
+from agent.run.script_flags import folder_and_files, with_script
 
 NETS = """\
 from torch import nn
@@ -114,7 +115,7 @@ def test_a_script_that_measures_nothing_is_refused_before_anything_is_spent(evol
         ("python train.py", [":min"], "--metric ':min' must have the form"),
     ],
 )
-def test_flags_that_say_too_little_are_refused(command, metrics, told):
+def test_incomplete_flags_are_refused(command, metrics, told):
     with pytest.raises(UserError, match=told):
         with_script({}, command, metrics)
 
@@ -128,13 +129,13 @@ def test_flags_become_tables():
 
 def test_the_project_is_where_the_command_is_meant_from(project, monkeypatch):
     monkeypatch.chdir(project)
-    assert place("train.py", "python train.py", ()) == (project, ["train.py"])
-    assert place("lib/nets.py", "python train.py", ()) == (project, ["lib/nets.py"])
-    assert place("lib/nets.py", "python nets.py", ()) == (project / "lib", ["nets.py"])
-    assert place(".", None, ["train.py", "lib/nets.py"])[1] == ["train.py", "lib/nets.py"]
-    assert place(".", None, ()) is None
+    assert folder_and_files("train.py", "python train.py", ()) == (project, ["train.py"])
+    assert folder_and_files("lib/nets.py", "python train.py", ()) == (project, ["lib/nets.py"])
+    assert folder_and_files("lib/nets.py", "python nets.py", ()) == (project / "lib", ["nets.py"])
+    assert folder_and_files(".", None, ["train.py", "lib/nets.py"])[1] == ["train.py", "lib/nets.py"]
+    assert folder_and_files(".", None, ()) is None
     monkeypatch.chdir(project.parent)
-    folder, files = place("project/train.py", "python train.py", ["lib/nets.py", "project/silent.py"])
+    folder, files = folder_and_files("project/train.py", "python train.py", ["lib/nets.py", "project/silent.py"])
     assert (folder.resolve(), files) == (project, ["train.py", "lib/nets.py", "silent.py"])
     for seed, command, sources, told in (
         ("project/train.py", "python other.py", (), "there is no other.py in project or above it"),
@@ -144,7 +145,7 @@ def test_the_project_is_where_the_command_is_meant_from(project, monkeypatch):
         ("elsewhere.py", None, (), "There is no file elsewhere.py"),
     ):
         with pytest.raises(UserError, match=told):
-            place(seed, command, sources)
+            folder_and_files(seed, command, sources)
 
 
 def test_another_task_replaces_that_of_the_seed(tmp_path):

@@ -1,7 +1,6 @@
 """What keeps a run: its time, its first child, its user's word, and the models it waits for."""
 
 import threading
-import time
 from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
 
 import pytest
@@ -15,7 +14,6 @@ from agent.journal.replay import Replay
 from agent.llm import Completion, LlmSettings, Message, Request, Usage, open_model
 from agent.population.candidate import SEED_ID, Candidate, Failure, Individual, Variant
 from agent.run import supervisor as module
-from agent.run.admission import Admission, FirstCandidate
 from agent.run.supervisor import Supervisor
 
 GENOME = Genome({"model.py": "x = 1\n"})
@@ -102,7 +100,7 @@ def test_without_a_limit_of_time_nothing_ends(hands, monkeypatch):
         assert not ended.wait(0.2)
 
 
-def test_the_forecast_is_told_once_when_the_first_child_is_bred_and_shown_with_each_result(hands):
+def test_the_forecast_is_announced_once_when_the_first_candidate_is_bred_and_shown_with_each_result(hands):
     supervisor, shown = kept(hands, hours=1.0, reserve=0.0)
     assert not [one for one in shown if isinstance(one, ForecastUpdated)]
     supervisor.record(*bred("0001"))
@@ -113,14 +111,14 @@ def test_the_forecast_is_told_once_when_the_first_child_is_bred_and_shown_with_e
     assert not second.announce
 
 
-def test_what_a_resume_passes_by_is_shown_as_recalled(hands):
+def test_what_a_resume_replays_is_shown_as_restored(hands):
     old = trained("0001").outcome
     supervisor, shown = kept(hands, replay=Replay(outcomes={"0001": old}, candidates={"0001": old.candidate}))
     supervisor.record(Settled(old), trained("0002"))
     assert [type(one) for one in shown if not isinstance(one, ForecastUpdated)] == [RunStarted, Settled, Restored, Settled]
 
 
-def test_a_stop_shuts_the_gate_closes_who_waits_for_a_person_and_is_shown(hands, tmp_path):
+def test_a_stop_ends_admission_closes_the_inbox_and_is_shown(hands, tmp_path):
     inbox = open_model(f"inbox:{tmp_path / 'inbox'}", LlmSettings())
     supervisor, shown = kept(hands, [inbox])
     supervisor._stop("stopped by the user")
@@ -130,48 +128,20 @@ def test_a_stop_shuts_the_gate_closes_who_waits_for_a_person_and_is_shown(hands,
         inbox.complete(Request((Message("user", "?"),)))
 
 
-class TestPilot:
-    def test_others_wait_until_the_first_is_done(self):
-        first_candidate, passed = FirstCandidate(), threading.Event()
-        admission = Admission(first_candidate=first_candidate)
-        admission.before_call("0001")
-        admission.before_call("0001")  # its repair goes too
-        with ThreadPoolExecutor(1) as threads:
-            other = threads.submit(admission.before_call, "0002")
-            other.add_done_callback(lambda _: passed.set())
-            assert not passed.wait(0.3)
-            first_candidate.done()
-            other.result(timeout=10)
+@pytest.mark.parametrize("limits", [{"usd": 9.0}, {"tokens": 10**6}, {"hours": 8.0}, {}])
+def test_others_wait_for_the_first_candidate_only_if_dollars_or_tokens_are_limited(hands, limits):
+    supervisor, _ = kept(hands, **limits)
+    supervisor.admission.before_call("0001")
+    with ThreadPoolExecutor(1) as threads:
+        other = threads.submit(supervisor.admission.before_call, "0002")
+        done, _ = wait([other], 0.3 if {"usd", "tokens"} & limits.keys() else 10)
+        assert bool(done) is not bool({"usd", "tokens"} & limits.keys())
+        supervisor.record(*bred("0001"))
+        other.result(timeout=10)
 
-    def test_they_do_not_wait_for_ever(self):
-        admission = Admission(first_candidate=FirstCandidate(seconds=0.1))
-        admission.before_call("0001")
-        began = time.monotonic()
-        admission.before_call("0002")
-        assert time.monotonic() - began >= 0.05
 
-    def test_who_waits_is_let_go_when_the_run_is_stopped(self):
-        admission = Admission(first_candidate=FirstCandidate())
-        admission.before_call("0001")
-        with ThreadPoolExecutor(1) as threads:
-            other = threads.submit(admission.before_call, "0002")
-            admission.stop("stopped by the user")
-            with pytest.raises(Halted):
-                other.result(timeout=10)
-
-    @pytest.mark.parametrize("limits", [{"usd": 9.0}, {"tokens": 10**6}, {"hours": 8.0}, {}])
-    def test_only_where_money_is_limited_do_others_wait(self, hands, limits):
-        supervisor, _ = kept(hands, **limits)
-        supervisor.admission.before_call("0001")
-        with ThreadPoolExecutor(1) as threads:
-            other = threads.submit(supervisor.admission.before_call, "0002")
-            done, _ = wait([other], 0.3 if {"usd", "tokens"} & limits.keys() else 10)
-            assert bool(done) is not bool({"usd", "tokens"} & limits.keys())
-            supervisor.record(*bred("0001"))
-            other.result(timeout=10)
-
-    def test_a_failure_lands_as_well(self, hands):
-        supervisor, _ = kept(hands, usd=100.0)
-        supervisor.admission.before_call("0001")
-        supervisor.record(Proposed(Candidate("0001", 0)), Settled(Failure(Candidate("0001", 0), "answer", "no code")))
-        supervisor.admission.before_call("0002")
+def test_a_failed_first_candidate_ends_the_wait_too(hands):
+    supervisor, _ = kept(hands, usd=100.0)
+    supervisor.admission.before_call("0001")
+    supervisor.record(Proposed(Candidate("0001", 0)), Settled(Failure(Candidate("0001", 0), "answer", "no code")))
+    supervisor.admission.before_call("0002")

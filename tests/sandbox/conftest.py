@@ -23,6 +23,7 @@ import pytest
 
 from sandbox import Call, CallLimits, Report, SandboxUnavailable
 from sandbox.launch.client import ForkServerSandbox
+from sandbox.launch.start import ForkServer
 from sandbox.launch.subprocess_backend import SubprocessSandbox
 
 ENTRY = "sandbox.tasks.common.probe:run"
@@ -296,6 +297,14 @@ def processes_named(comm: str) -> list[int]:
                 if Path(f"/proc/{name}/comm").read_text().strip() == comm:
                     found.append(int(name))
     return found
+
+
+@pytest.fixture(scope="module")
+def fork_server() -> Iterator[ForkServer]:
+    """A fork server that slot servers of a module's tests are forked from."""
+    made = ForkServer()
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="session")

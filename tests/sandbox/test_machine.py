@@ -171,7 +171,7 @@ print(json.dumps([found.level, found.in_force, list(found.canaries.values())]))
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become nobody")
 @pytest.mark.parametrize("level", ["contained", "reduced"])
-def test_root_without_namespaces_becomes_nobody_where_everybody_can_read_the_interpreter(level):
+def test_root_without_namespaces_becomes_nobody_if_every_user_can_read_the_interpreter(level):
     system = shutil.which("python3", path="/usr/bin:/usr/local/bin")
     if system is None or subprocess.run([system, "-c", "import sys; sys.exit(sys.version_info < (3, 11))"]).returncode:
         pytest.skip("there is no interpreter of the system's that is new enough")
@@ -186,7 +186,7 @@ def test_root_without_namespaces_becomes_nobody_where_everybody_can_read_the_int
 
 
 @pytest.mark.parametrize("when", ["before the slot server", "after it"])
-def test_a_full_disk_is_the_machines_fault_and_said(when, tmp_path):
+def test_a_full_disk_is_the_machines_fault_and_reported(when, tmp_path):
     needs("contained")
     script = ALONE + f"""
 import tempfile

@@ -88,7 +88,7 @@ def comm(request: pytest.FixtureRequest) -> str:
 class TestEnd:
     """How a call may end, and what its report says."""
 
-    def test_a_result_comes_back_whole(self, box, call) -> None:
+    def test_a_result_is_returned_whole(self, box, call) -> None:
         report = box.run(call("def main(child): print('hello'); return bytes(range(256)) * 200"))
         assert report.ok
         assert (report.cause, report.status, report.log) == ("exit", 0, "hello\n")

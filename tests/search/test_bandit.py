@@ -63,7 +63,7 @@ def test_among_all_prompts_the_best_is_found_within_a_run(policy):
 
 @LEARNING
 @pytest.mark.parametrize("seed", SEEDS)
-def test_of_two_that_gain_alike_the_cheaper_wins_and_a_dear_one_wins_that_is_worth_it(policy, seed):
+def test_of_two_with_equal_gain_the_cheaper_wins_and_an_expensive_one_wins_if_it_is_worth_it(policy, seed):
     def alike(arm, _time, chance):
         return float(chance.random() < 0.4), {"cheap": 1.0, "dear": 4.0}[arm] * chance.uniform(0.5, 1.5)
 
@@ -238,7 +238,7 @@ def perform(bandit, moves, rng):
     for move, *details in moves:
         if move == "draw" and bandit.arms:
             waiting.append(bandit.draw(rng))
-            journal.append(("drawn", waiting[-1]))
+            journal.append(("record_draw", waiting[-1]))
         elif move in ("credit", "cancel") and waiting:
             journal.append((move, waiting.pop(details[0] % len(waiting)), *details[1:]))
             getattr(bandit, move)(*journal[-1][1:])
@@ -283,12 +283,12 @@ def test_shares_add_up_and_none_is_below_its_floor(policy, moves, floor, seed):
 def test_the_share_is_that_of_the_recent_draws_those_in_flight_included(policy):
     bandit = Bandit("abc", policy, floor=0.3, window=1e9)
     for arm in "aaabbbaabb":
-        bandit.drawn(arm)
+        bandit.record_draw(arm)
     assert bandit.share() == pytest.approx({"a": 0.45, "b": 0.45, "c": 0.1})  # c has its floor, the others what is left
     for arm in "aaabbbaa":
         bandit.credit(arm, 0.0, 1.0)
     for arm in "aacccccccc":
-        bandit.drawn(arm)
+        bandit.record_draw(arm)
     assert bandit.share() == pytest.approx({"a": 0.35, "b": 0.25, "c": 0.4}, abs=1e-6)
 
 
@@ -388,7 +388,7 @@ def test_prompt_operator_and_model_that_gain_win_each_in_its_contest(seed):
             done = in_flight.popleft()
             likely = {"eot": 0.0}.get(done.operator, 0.8 if (done.role, done.directive) == ("magoo", "complex") else 0.1)
             gain = chance.expovariate(1) if chance.random() < likely else 0.0
-            contest.settled(done, gain, 3.0 if done.model == "large" else 1.0)
+            contest.credit(done, gain, 3.0 if done.model == "large" else 1.0)
     shares = contest.prompts.share()
     assert max(shares, key=shares.get) == ("magoo", "complex")
     assert contest.operators.share()["mutate"] > 0.85
@@ -400,8 +400,8 @@ def test_a_result_is_credited_to_what_had_a_part_in_it_and_to_nothing_else():
     for operator, role, directive in (("mate", None, None), ("eot", None, None), ("mutate", "expert", "complex")):
         contest, fresh = bandits(), bandits()
         done = Recipe(operator, ("seed",), ("Net",), "small", 0, role, directive)
-        contest.drawn(done)
-        contest.settled(done, 1.0, 2.0)
+        contest.record_draws(done)
+        contest.credit(done, 1.0, 2.0)
         assert contest.models != fresh.models
         assert (contest.operators == fresh.operators) == (operator == "mate")
         assert (contest.prompts == fresh.prompts) == (directive is None)
@@ -413,11 +413,11 @@ def test_an_interrupted_competition_is_rebuilt_from_its_recipes_and_results(step
     contest, again, rng, in_flight, journal = bandits(), bandits(), random.Random(seed), [], []
     for settle, which, reward, cost in steps:
         if settle and in_flight:
-            journal.append(("settled", in_flight.pop(which % len(in_flight)), reward, cost))
-            contest.settled(*journal[-1][1:])
+            journal.append(("credit", in_flight.pop(which % len(in_flight)), reward, cost))
+            contest.credit(*journal[-1][1:])
         else:
             in_flight.append(recipe(contest, rng))
-            journal.append(("drawn", in_flight[-1]))
+            journal.append(("record_draws", in_flight[-1]))
     for move, *details in journal:
         getattr(again, move)(*details)
     assert again == contest

@@ -70,7 +70,7 @@ class School:
             outcome = Individual(candidate, genome(a=self.born + 1), Fitness({"accuracy": accuracy, "parameters": parameters}))
         self.tracker.see(Settled(outcome, seconds))
         self.archive.add(outcome)
-        self.events += self.learning.settled(outcome)
+        self.events += self.learning.learn(outcome)
         return id
 
     def of(self, kind):
@@ -91,7 +91,7 @@ def test_every_result_becomes_a_lesson_against_its_parent_in_units_of_the_noise(
     assert lessons[4].reason == "the same program as 0001"
 
 
-def test_a_prompt_is_told_what_was_learnt_of_its_block_within_its_characters():
+def test_a_prompt_shows_the_lessons_of_its_block_within_its_characters():
     school = School(recall=MemorySettings(characters=700))
     for accuracy in (0.6, 0.4, 0.58, None):
         school.settle(accuracy)
@@ -103,7 +103,7 @@ def test_a_prompt_is_told_what_was_learnt_of_its_block_within_its_characters():
     assert {school.learning.memory[id].verdict for id in ids} >= {"helped", "hurt"} or "failed" in str(told)
 
 
-def test_without_memory_nothing_is_told_and_nothing_is_kept():
+def test_without_memory_no_lesson_is_shown_or_kept():
     school = School(recall=MemorySettings(enabled=False))
     school.settle(0.6)
     assert school.learning.lessons_for([Recipe("mutate", (SEED_ID,), ("a",), "m", 1, None, "complex")], SEED) == ()
@@ -140,7 +140,7 @@ def test_a_model_that_always_fails_loses_its_share_and_is_never_given_up():
     assert 0 < drawn[100:].count("bad") < 30
 
 
-def test_a_model_for_which_another_one_always_stands_in_has_no_part_in_what_that_one_achieves():
+def test_a_model_gets_no_credit_for_the_answers_of_another_model_in_its_place():
     school = School(models=("up", "down"))
     best, drawn = 0.5, []
     for _ in range(200):
@@ -177,7 +177,7 @@ def test_standing_still_raises_the_level_step_by_step_and_growth_ends_it():
     assert {school.sampler.mutation(SEED).temperature for _ in range(20)} == {None}
 
 
-def test_parents_off_the_beaten_front_are_drawn_while_it_stands_still():
+def test_parents_beyond_the_front_are_drawn_while_it_does_not_grow():
     plateau, rng = Plateau(PlateauSettings(1)), random.Random(0)
     old = [Individual(Candidate(f"{n}", 0), genome(a=n), SEED.fitness) for n in range(4)]
     assert all(plateau.parents(rng, old[:2], old) == old[:2] for _ in range(50))
@@ -186,7 +186,7 @@ def test_parents_off_the_beaten_front_are_drawn_while_it_stands_still():
     assert 20 < sum(parents == old[2:] for parents in found) < 90
 
 
-def test_insights_that_prove_themselves_become_one_and_it_is_told_in_their_place():
+def test_proven_insights_become_one_which_is_shown_in_their_place():
     school = School(thoughts=True)
     eot = Recipe("eot", (SEED_ID,), ("a",), "m", 1, elite=SEED_ID, example="b")
     a = school.settle(0.55, recipe=eot, answer="Intention: gates need the spread.\n\n```python\ndef a():\n    return 2\n```")
@@ -197,7 +197,7 @@ def test_insights_that_prove_themselves_become_one_and_it_is_told_in_their_place
     question, _ = school.learning.questions()
     assert question.kind == "insight" and question.about == (a,) and "gates need the spread" in question.messages[-1].text
     assert list(school.learning.questions()) == []  # one at a time
-    school.events += school.learning.answered(question, "Thinking...\nInsight: **show a gate more than the mean**")
+    school.events += school.learning.take_answer(question, "Thinking...\nInsight: **show a gate more than the mean**")
     event = school.of(Generalised)[0]
     assert (event.sources, event.text) == ((a,), "show a gate more than the mean")
     ids = school.learning.lessons_for([Recipe("mutate", (SEED_ID,), ("a",), "m", 1, None, "complex")], SEED)
@@ -212,7 +212,7 @@ def test_a_rewritten_directive_competes_in_every_role_and_lives_in_the_run_only(
     assert question.about == ("complex",) and PROMPTS.directives["complex"] in question.messages[-1].text
     assert "hurt: accuracy -0.1 (-10.0 sigma)" in question.messages[-1].text
     arms = len(school.bandits.prompts.arms)
-    school.events += school.learning.answered(question, "Directive: Add one gate, and only where maps are large.")
+    school.events += school.learning.take_answer(question, "Directive: Add one gate, and only where maps are large.")
     name = school.of(DirectiveWritten)[0].name
     assert school.learning.written == {name: "Add one gate, and only where maps are large."}
     assert len(school.bandits.prompts.arms) == arms + 1 + len(PROMPTS.roles)
@@ -227,7 +227,7 @@ def test_an_answer_without_the_line_that_was_asked_for_changes_nothing(answer):
         school.settle(0.4)
     question = next(q for q in school.learning.questions() if q.kind == "directive")
     arms = school.bandits.prompts.arms
-    school.events += school.learning.answered(question, answer)
+    school.events += school.learning.take_answer(question, answer)
     assert school.of(DirectiveWritten)[0].text == "" and school.bandits.prompts.arms == arms
 
 
@@ -246,7 +246,7 @@ def test_what_was_drawn_settled_and_written_rebuilds_the_same_state():
         first.settle(0.5 + 0.001 * number if number % 3 == 0 else 0.4, recipe=recipe)
         history.append((recipe, first.of(Learned)[birth_at].lesson))
         for question in first.learning.questions():
-            first.events += first.learning.answered(question, "Directive: do it gently.\nInsight: less is more.")
+            first.events += first.learning.take_answer(question, "Directive: do it gently.\nInsight: less is more.")
             history.append(first.events[-1])
     second = School(thoughts=True, patience=3)
     for entry in history:

@@ -25,7 +25,7 @@ def test_every_operator_has_a_share_and_is_drawn(half_way, sampler_of):
     assert [*shares] == [*OPERATORS] and min(shares.values()) > 0
     sampler = sampler_of(shares)
     a, b = (half_way.context.individuals[id] for id in ("0004", "0007"))
-    recipes = [sampler.contested(a, b, [a, b]) for _ in range(100)]
+    recipes = [sampler.by_any_operator(a, b, [a, b]) for _ in range(100)]
     assert {recipe.operator for recipe in recipes} == {*OPERATORS}
     assert {recipe.model for recipe in recipes if recipe.operator != "splice"} == {"one", "two"}
     assert {recipe.model for recipe in recipes if recipe.operator == "splice"} == {""}
@@ -34,11 +34,11 @@ def test_every_operator_has_a_share_and_is_drawn(half_way, sampler_of):
 def test_an_operator_that_has_nothing_to_work_on_is_passed_over(half_way, sampler_of):
     a = half_way.context.individuals["0004"]
     sampler = sampler_of({"mate": 1, "splice": 1, "rewrite": 0.01})
-    assert {sampler.contested(a, a, [a]).operator for _ in range(10)} == {"rewrite"}
-    assert {sampler_of({"mate": 1, "splice": 1}).contested(a, a, [a]).operator for _ in range(10)} == {"mutate"}
+    assert {sampler.by_any_operator(a, a, [a]).operator for _ in range(10)} == {"rewrite"}
+    assert {sampler_of({"mate": 1, "splice": 1}).by_any_operator(a, a, [a]).operator for _ in range(10)} == {"mutate"}
 
 
 def test_the_first_population_gives_every_block_its_turn(half_way, sampler_of):
     sampler = sampler_of({"mutate": 1})
-    drawn = [sampler.first(half_way.seed).blocks[0] for _ in range(16)]
+    drawn = [sampler.first_mutation(half_way.seed).blocks[0] for _ in range(16)]
     assert sorted(drawn[:8]) == sorted(drawn[8:]) == sorted({*drawn})

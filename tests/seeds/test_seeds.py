@@ -69,7 +69,7 @@ def test_the_number_of_parameters_is_exact(name, classes, channels, parameters):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("side", [8, 28, 32, 33, 48, 224])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_images_of_any_usual_size_are_taken(name, side, channels):
+def test_images_of_any_common_size_are_accepted(name, side, channels):
     torch.manual_seed(0)
     model = module(name).build_model(10, channels).eval()
     with torch.no_grad():

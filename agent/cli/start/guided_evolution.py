@@ -1,9 +1,9 @@
-"""Starts `evolve`, and the processes that it starts itself, with the right modules, whatever files the user has around.
+"""Start `evolve`, and the processes that `evolve` starts, with the right modules, whatever files the user has.
 
-Our code imports `agent` and `sandbox`, names that a user's own files may have too. This file binds the two names to the
-packages beside it. It also moves PYTHONPATH and the working folder behind the standard library and the installed packages, so
-that a user's `resource.py` or `click.py` does not take the place of the real one. A package that is only on PYTHONPATH is
-still found.
+Our code imports `agent` and `sandbox`. A user's own files may have these names too, so this file binds both names to the
+packages of this installation. It also moves PYTHONPATH and the working folder behind the standard library and the installed
+packages, so that a user's `resource.py` or `click.py` does not replace the real one. A package that is only on PYTHONPATH
+is still found.
 
 In a wheel this file is the package `guided_evolution`, in which all the other folders lie. Only `os` and `sys` are imported
 before the order is right: Python itself has loaded these two already.
@@ -23,7 +23,7 @@ def main() -> None:
 
 
 def installed_first(path: list[str]) -> list[str]:
-    """`sys.path` in another order: what stands before the standard library (PYTHONPATH, the working folder) goes to the end."""
+    """`sys.path` in another order: all entries before the standard library (PYTHONPATH, the working folder) go to the end."""
     library = (os.path.dirname(os.__file__), f"python{sys.version_info[0]}{sys.version_info[1]}.zip")
     first = next((i for i, entry in enumerate(path) if entry == library[0] or os.path.basename(entry) == library[1]), 0)
     return path[first:] + path[:first]
@@ -40,7 +40,7 @@ def _run(module: str) -> None:
 
 
 def _bind(name: str) -> None:
-    """Make `import NAME` mean the package below ROOT. A package of that name that was imported already is forgotten."""
+    """Make `import NAME` mean the package below ROOT. Forget another package of that name that was imported already."""
     from importlib.util import module_from_spec, spec_from_file_location
 
     folder = os.path.join(ROOT, name)

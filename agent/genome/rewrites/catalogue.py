@@ -83,7 +83,7 @@ def rewrites_like(before: str, after: str) -> list[Rewrite]:
 
 
 def fallback_directive(before: str, after: str) -> str:
-    """The directive that is nearest to a change which no rewrite makes: to reduce size if the code became shorter."""
+    """The directive that is closest to a change which no rewrite makes: "reduce size" if the code became shorter."""
     shorter = any(_changed_lines(before, after)) and len(after) < len(before)
     return REDUCE if shorter else PARAMETERS
 

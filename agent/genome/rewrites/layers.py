@@ -19,9 +19,9 @@ from agent.genome.rewrites.tools import (
     calls_of,
     code_of,
     default_value,
-    format_number,
     forward_method,
     make_rewrites,
+    number_literal,
     numeric_defaults,
     parse_number,
     replace_node,
@@ -58,7 +58,7 @@ def dropout_rate(module: cst.Module, rng: random.Random) -> Result:
         return None
     call = rng.choice(found)
     rate = rng.choice([r for r in (0.0, 0.05, 0.1, 0.2, 0.3, 0.4) if r != parse_number(argument(call, 0, "p"))])
-    new = format_number(rate)
+    new = number_literal(rate)
     return replace_node(module, call, with_argument(call, "p", new, 0)), f"set the dropout rate to {new}"
 
 
@@ -237,12 +237,12 @@ def global_pooling(module: cst.Module, rng: random.Random) -> Result:
     if "(" in x:  # not a plain name: the second choice below would evaluate it twice
         return replace_node(module, call, f"{x}.amax((2, 3))"), "pool by the maximum instead of the mean"
     share = rng.choice((0.3, 0.5, 0.7))
-    new = rng.choice((f"{x}.amax((2, 3))", f"({share} * {x}.mean((2, 3)) + {format_number(1 - share)} * {x}.amax((2, 3)))"))
+    new = rng.choice((f"{x}.amax((2, 3))", f"({share} * {x}.mean((2, 3)) + {number_literal(1 - share)} * {x}.amax((2, 3)))"))
     return replace_node(module, call, new), f"pool globally by `{new}`"
 
 
 def _other_name(module: cst.Module, rng: random.Random, names: tuple[str, ...], what: str) -> Result:
-    """Replace a call of one of `names` by a call of another one. `what` they are: "activation" or "pooling"."""
+    """Replace a call of one of `names` by a call of another one. `what`: "activation" or "pooling", for the description."""
     found = calls_of(module, names)
     if not found:
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from agent.genome.genome import Block, Genome
+from agent.genome.genome import Block, Genome, bare_name
 from agent.genome.rewrites.catalogue import Change, apply_any, fallback_directive, mutate, rewrites_like
 from agent.genome.rewrites.tools import DIRECTIVES
 
@@ -44,6 +44,6 @@ def _change_blocks(genome: Genome, change: Callable[[Block], Change | None], rng
             parts.append(f"# {block.file}")
             current_file = block.file
         parts.append(changes[block.name].source.strip() + "\n")
-    description = "; ".join(f"in `{name.rpartition(':')[2]}` {changed.description}" for name, changed in changes.items())
+    description = "; ".join(f"in `{bare_name(name)}` {changed.description}" for name, changed in changes.items())
     imports = "\n".join(dict.fromkeys(line for changed in changes.values() for line in changed.imports.splitlines()))
     return Change("\n\n".join(parts), imports, description)

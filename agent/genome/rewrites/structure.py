@@ -132,7 +132,7 @@ def _residuals(module: cst.Module) -> list[cst.BinaryOperation]:
 
 
 def _repeatable(module: cst.Module) -> list[tuple[cst.Call, cst.Arg]]:
-    """(Sequential, element) for elements built from one number, as `DFSEB(48)`: these keep the channels and the size."""
+    """(Sequential, element) for each element built from one number, such as `DFSEB(48)`: it keeps the channels and the size."""
     found = []
     for holder in calls_of(module, ("Sequential",)):
         for arg in holder.args:

@@ -125,7 +125,7 @@ def forward_method(module: cst.Module) -> cst.FunctionDef | None:
     return None
 
 
-def format_number(value: float) -> str:
+def number_literal(value: float) -> str:
     """A number in three significant digits; whole numbers in full."""
     if value == int(value) and abs(value) >= 1:
         return str(int(value))

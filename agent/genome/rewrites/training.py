@@ -19,8 +19,8 @@ from agent.genome.rewrites.tools import (
     called_name,
     calls_of,
     code_of,
-    format_number,
     make_rewrites,
+    number_literal,
     parse_number,
     replace_node,
     with_argument,
@@ -82,7 +82,7 @@ def other_optimizer(module: cst.Module, rng: random.Random) -> Result:
     if old == "SGD":
         name, rate = rng.choice((("AdamW", 0.004), ("NAdam", 0.003), ("RAdam", 0.005)))
         decay = max(decay, 0.01) if name == "AdamW" else decay
-        new = f"torch.optim.{name}({parameters}, lr={rate}, weight_decay={format_number(decay)})"
+        new = f"torch.optim.{name}({parameters}, lr={rate}, weight_decay={number_literal(decay)})"
     else:
         name, rate = "SGD", 0.1
         new = f"torch.optim.SGD({parameters}, lr={rate}, momentum=0.9, nesterov=True, weight_decay=0.0001)"
@@ -113,7 +113,7 @@ def _scaled(module: cst.Module, keywords: tuple[str, ...], factor: float, what: 
         for call in calls_of(changed, (*_OPTIMIZERS, "OneCycleLR", "CosineAnnealingLR")):
             value = parse_number(argument(call, None, keyword))
             if value:
-                description = description or f"change {what} from {format_number(value)} to {format_number(value * factor)}"
+                description = description or f"change {what} from {number_literal(value)} to {number_literal(value * factor)}"
                 changed = replace_node(changed, call, with_argument(call, keyword, repr(float(f"{value * factor:.3g}"))))
     return (changed, description) if description else None
 

@@ -1,7 +1,7 @@
 """Models named `cmd:COMMAND`: a program such as a command-line agent, with the prompt on stdin and the answer on stdout.
 
 `text.transcript` gives the form of the prompt. The program runs in the user's environment and working directory, since it
-needs the user's keys and settings. It should have no tools, since a prompt quotes code and output that nobody has read.
+needs the user's keys and settings. It should have no tools, since a prompt quotes code and output that may be hostile.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from agent.core.errors import UserError
 from agent.llm.base import (
     ANSWER_LIMIT_BYTES,
     EMPTY_ANSWER_RETRIES,
+    LONGEST_COMPLAINT,
     LONGEST_PAUSE_SECONDS,
     Completion,
     LanguageModelDown,
@@ -40,15 +41,13 @@ from agent.llm.text import environment_secrets, estimate_usage, redact, transcri
 _PREFIX = "cmd:"
 
 _SELECT_SECONDS = 0.05
-"""Longest wait for input or output before the deadline and the process are looked at again."""
+"""Longest wait for input or output before the deadline and the process are checked again."""
 _LATE_OUTPUT_SECONDS = 1.0
 """How long output of subprocesses is read after the program itself ended (`> >(tee log)`)."""
 _CLOSE_SECONDS = 10.0
 """How long `close` waits for the calls in other threads to end."""
 _STDERR_BYTES = 4096
-"""So much of stderr is kept, from its end."""
-_LONGEST_COMPLAINT = 400
-"""Characters of stderr that are shown."""
+"""How much of stderr is kept: its last bytes."""
 _CHUNK_BYTES = 65536
 _NOT_RUNNABLE = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOEXEC, errno.ENOTDIR)
 
@@ -63,7 +62,7 @@ def open_model(name: str, settings: LlmSettings) -> CommandModel:
 
 
 class _AttemptFailed(Exception):
-    """An attempt brought no answer; another one may."""
+    """An attempt returned no answer; another one may succeed."""
 
 
 class _DeadlineOver(Exception):
@@ -121,18 +120,19 @@ class CommandModel:
 
     def _ask(self, prompt: bytes, deadline: float) -> str:
         """Return stdout of the first attempt that succeeds. `deadline` is on the monotonic clock, here and below."""
-        s = self._settings
+        settings = self._settings
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(_AttemptFailed),
-            stop=tenacity.stop_after_attempt(s.attempts) | tenacity.stop_before_delay(max(0.0, deadline - time.monotonic())),
-            wait=tenacity.wait_random_exponential(multiplier=s.first_wait_seconds, max=LONGEST_PAUSE_SECONDS),
+            stop=tenacity.stop_after_attempt(settings.attempts)
+            | tenacity.stop_before_delay(max(0.0, deadline - time.monotonic())),
+            wait=tenacity.wait_random_exponential(multiplier=settings.first_wait_seconds, max=LONGEST_PAUSE_SECONDS),
             sleep=tenacity.sleep_using_event(self._closed),
             reraise=True,
         )
         try:
             answer = retrying(self._attempt, prompt, deadline)
         except _DeadlineOver as over:
-            raise LanguageModelDown(f"{self.name} gave no answer within {s.deadline_seconds:g} s{over}") from None
+            raise LanguageModelDown(f"{self.name} gave no answer within {settings.deadline_seconds:g} s{over}") from None
         except _AttemptFailed as failure:
             raise LanguageModelDown(f"{self.name} does not answer: {failure}") from None
         try:
@@ -239,4 +239,4 @@ def _quoted(complaint: bytearray) -> str:
     # Where the text was cut, its first word may be half a secret.
     whole = complaint if len(complaint) < _STDERR_BYTES else b"".join(complaint.split(None, 1)[1:])
     line = redact(whole.decode("utf-8", "replace"), environment_secrets())
-    return f"; it said: {line[-_LONGEST_COMPLAINT:]}" if line else ""
+    return f"; it said: {line[-LONGEST_COMPLAINT:]}" if line else ""

@@ -13,6 +13,7 @@ import tenacity
 
 from agent.llm.base import (
     EMPTY_ANSWER_RETRIES,
+    LONGEST_COMPLAINT,
     LONGEST_PAUSE_SECONDS,
     Completion,
     LanguageModelDown,
@@ -32,12 +33,10 @@ _RETRYABLE_STATUSES = (408, 409, 425, 429)
 _REJECTED_STATUSES = (400, 413, 422)
 """Client errors that concern this one request."""
 _ADVICE = {401: " Check the key.", 402: " Check the credit.", 403: " Check the key's rights.", 404: " Check the name."}
-_LONGEST_COMPLAINT = 400
-"""Characters of a provider's message that are shown."""
 
 
 class SendError(Exception):
-    """A call that brought no answer. `status` is None if there was no HTTP response, `retry_after` is in seconds."""
+    """A call returned no answer. `status` is None if there was no HTTP response, `retry_after` is in seconds."""
 
     def __init__(self, message: str, status: int | None = None, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -122,7 +121,7 @@ class EndpointModel:
         try:
             # Half of the deadline: a stalled connection must leave time for another attempt.
             async with asyncio.timeout(self._settings.deadline_seconds / 2):
-                while True:  # providers complain of one parameter at a time
+                while True:  # a provider's error names only one parameter at a time
                     body = self._body(request)
                     try:
                         return await self._sender.send(body)
@@ -135,7 +134,7 @@ class EndpointModel:
     def _adapt(self, complaint: str, sent: dict[str, Any]) -> bool:
         """Remember which parameter of the body `sent` the complaint is about; return False if it is about none.
 
-        Looks at the body instead of the memory, since a concurrent call may have learnt the same already.
+        Checks the body that was sent, since a concurrent call may have learnt about the same parameter meanwhile.
         """
         if "temperature" in complaint and "temperature" in sent:
             self._without_temperature = True
@@ -154,8 +153,8 @@ class EndpointModel:
         return body
 
     def _classified(self, error: SendError) -> Exception:
-        """Return the error of the `LanguageModel` protocol that callers get to see."""
-        text = redact(str(error), self._sender.secrets)[:_LONGEST_COMPLAINT]
+        """Return the error of the `LanguageModel` protocol that stands for this one."""
+        text = redact(str(error), self._sender.secrets)[:LONGEST_COMPLAINT]
         if error.retryable:
             return LanguageModelDown(f"{self.name} does not answer: {text}", error.retry_after)
         if error.status in _REJECTED_STATUSES:

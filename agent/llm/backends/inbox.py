@@ -1,11 +1,11 @@
-"""Models named `inbox:FOLDER`: prompts are written into the folder, and a person or any agent puts the answers beside them.
+"""Models named `inbox:FOLDER`: prompts are written into the folder, and a person or any agent puts the answers next to them.
 
 `0007.prompt.md` (in the form of `text.transcript`, the request's number in the last line) is answered by `0007.answer.md`.
-An answer is accepted when it is not blank and has not changed for two seconds; whoever writes slowly should write under
-another name and rename. There is no deadline: `llm.deadline_seconds` does not apply here.
+An answer is accepted when it is not blank and has not changed for two seconds; a slow writer should write under another
+name and rename. There is no deadline: `llm.deadline_seconds` does not apply here.
 
-A request whose prompt is in the folder already, with the same text and number, is not filed again, and an answer beside it
-is accepted. So answers that were written while the run was stopped are not lost, and open prompts keep their numbers.
+A request whose prompt is in the folder already, with the same text and number, is not written again, and an answer next to
+it is accepted. So answers that were written while the run was stopped are not lost, and open prompts keep their numbers.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ def _answer(messages: tuple[Message, ...], seed: int) -> str:
 
 def _answer_for_program(prompt: str, rng: random.Random) -> str:
     """Return the answer to a prompt that shows the whole program instead of one block."""
-    from agent.genome import Genome
+    from agent.genome import Genome, bare_name
     from agent.genome.rewrites import apply_insight, revise
 
     files = _program_files(prompt)
@@ -74,7 +74,7 @@ def _answer_for_program(prompt: str, rng: random.Random) -> str:
         return "Intention: none, for the prompt shows no block.\nExpected effect: none."
     frozen_lines = re.findall(r"^Frozen: (.+?)\.(?: |$)", prompt, re.MULTILINE)
     names = set(re.findall(r"`(\w+)`", frozen_lines[-1])) if frozen_lines else set()
-    genome = Genome(files, frozenset(b.name for b in Genome(files).all_blocks if b.name.rpartition(":")[2] in names))
+    genome = Genome(files, frozenset(b.name for b in Genome(files).all_blocks if bare_name(b.name) in names))
     diff = re.search(rf"^## The elite's change[ ]*\n{_FENCE.replace('python', 'diff')}", prompt, re.MULTILINE)
     if diff:
         lines = diff["code"].splitlines()

@@ -1,4 +1,4 @@
-"""One evaluation: the self-contained job and its result."""
+"""The job of one evaluation, and its result."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Progress:
-    """What a training reports of itself while it runs: a claim, never part of a fitness."""
+    """What a training reports about itself while it runs: a claim, never part of a fitness."""
 
     epoch: int
     epochs: int
@@ -50,16 +50,16 @@ class Measured:
     seconds: Mapping[str, float]
     """Wall time of each stage."""
     peak_memory: int
-    """Bytes, in the stage that needed most."""
+    """Bytes, in the stage that needed the most."""
     level: str
     """Level of isolation of the sandbox."""
     layers: tuple[str, ...] = ()
     curve: tuple[tuple[float, ...], ...] = ()
-    """What the training reported of itself, a row for each epoch: (loss, accuracy). Never part of a fitness."""
+    """What the training reported about itself, a row for each epoch: (loss, accuracy). Never part of a fitness."""
     parameters_by_block: Mapping[str, int] = field(default_factory=dict)
-    """What the model reported of itself. Never part of a fitness."""
+    """What the model reported about itself. Never part of a fitness."""
     sizes_by_block: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """What the instances of each block return for one image, such as 12x16x16; also the model's own report."""
+    """The shapes that the instances of each block return for one image, such as 12x16x16; also the model's own report."""
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
 """Inference latency, measured by a clock that no candidate can reach.
 
-Whole calls are timed outside, from handing over the images to the end of the process: the images are unknown before, so nothing
-can be computed earlier, and everything must be computed before the end. The time of a call that does everything except the
-model's work is subtracted. A candidate can only make itself slower, or really faster. The predicted classes prove that the
-images are processed and not skipped. Precision: the start of a process, and even more of CUDA, varies by hundredths of a second
-and more, so a call must contain about a second of work; other work on the machine counts too.
+Whole calls are timed outside, from handing over the images to the end of the process. The candidate does not know the images
+before, so that it can compute nothing earlier, and it must have computed everything at the end. The time of a call that does
+everything except the model's work is subtracted. A candidate can only make itself slower, or really faster. The predicted
+classes prove that the images are processed and not skipped. Precision: the start of a process, and even more of CUDA, varies by
+hundredths of a second and more, so a call must contain about a second of work; other work on the machine counts too.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 ROUNDS = 3
 WANTED_SECONDS = 1.0
-"""Amount of work in one call."""
+"""Seconds of work in one call, about."""
 MAX_IMAGES = 32_768
 MAX_BYTES = 256 << 20
 
@@ -51,7 +51,7 @@ def empty_weights(num_classes: int) -> bytes:
 
 
 def enough_images(images: np.ndarray, seconds_each: float) -> tuple[np.ndarray, np.ndarray]:
-    """(images, rows): the given images at `rows`, among so many similar ones that there is work for about a second.
+    """Return (images, rows): the given images stand at `rows`, among so many similar ones that the work takes about a second.
 
     The others are shifted and noisy, each differently, so that no result can be reused.
     """
@@ -71,5 +71,5 @@ def enough_images(images: np.ndarray, seconds_each: float) -> tuple[np.ndarray, 
 
 
 def seconds_each(timed: Callable[[], float], empty: Callable[[], float], count: int) -> float:
-    """Seconds for each of `count` images: the median over rounds of a call with the model minus a call without it."""
+    """Return the seconds for each of `count` images: the median over rounds of a call with the model minus one without it."""
     return max(0.0, statistics.median(timed() - empty() for _ in range(ROUNDS)) / count)

@@ -1,4 +1,4 @@
-"""The entry function for tests and benchmarks: the candidate's own `main(call)` makes the result. Nothing is scored."""
+"""An entry function for tests and benchmarks: the candidate's own `main(call)` makes the result. Nothing is scored."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from sandbox.inside.call import RunningCall
 
 
 def run(call: RunningCall) -> bytes:
-    """The bytes that `main` of the candidate's `model.py` returns."""
+    """Return the bytes that `main` of the candidate's `model.py` returns."""
     return bytes(call.module().main(call))

@@ -1,7 +1,7 @@
-"""Parses what a training prints of its progress, for display and for the rule that ends hopeless trainings.
+"""Parses the progress lines that a training prints, for display and for the rule that ends hopeless trainings.
 
-Any program can print such a line. So nothing of it enters a fitness, and a lie gains a candidate no more than the time that it
-was granted anyway.
+Any program can print such a line. So no value of it enters a fitness, and a candidate that lies gains only the time that it was
+granted anyway.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from collections.abc import Callable
 from sandbox.tasks.common.job import Progress
 
 SHARE = 1 / 3
-"""Share of a training before which it is never ended."""
+"""Share of its length before which a training is never ended."""
 MARGIN = 1.2
-"""A training counts as having learned something from this many times the accuracy of guessing."""
+"""A training has learned something if its accuracy is at least this many times that of guessing."""
 
 _LINE = re.compile(
     r"epoch (\d{1,7})/(\d{1,7}), step (\d{1,9})/(\d{1,9})(?:, done)?: "
@@ -24,7 +24,7 @@ _LINE = re.compile(
 
 
 def parse(line: str) -> Progress | None:
-    """Parse a line of the training loop; None for any other line."""
+    """Parse a line of the training loop; return None for any other line."""
     match = _LINE.fullmatch(line)
     if not match:
         return None
@@ -57,7 +57,7 @@ class Watcher:
         return self.given_up is None
 
     def reason(self) -> str:
-        """Why the training was ended, in a sentence."""
+        """Return in a sentence why the training was ended."""
         assert self.given_up is not None and self._guessing is not None
         return (
             f"After {self.given_up.step:,} of {self.given_up.steps:,} steps {self.given_up.accuracy:.1%} of the training "

@@ -19,7 +19,7 @@ def refuse_unknown(name: str, table: Mapping[str, Any], known: Collection[str]) 
 
 
 def quantity(table: Mapping[str, Any], key: str, default: str, units: Mapping[str, float], name: str = "budget") -> float:
-    """Parse a number with a unit, such as `120s`; returns it in the unit whose factor is 1. Raises TaskError."""
+    """Parse a number with a unit, such as `120s`; return it in the unit whose factor is 1. Raises TaskError."""
     text = str(table.get(key, default))
     match = re.fullmatch(r"\s*([\d.]+)\s*([A-Za-z]+)\s*", text)
     try:

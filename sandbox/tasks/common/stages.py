@@ -1,4 +1,4 @@
-"""What every task does on the trusted side: run a stage in a child, explain how it ended, parse the result of smoke."""
+"""The trusted side of every task: run a stage in a process of its own, explain how it ended, parse the result of smoke."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from sandbox.tasks.common.job import Job, Measured, Stage, StageFailed
 from sandbox.tasks.common.weights import StateLayout
 
 MAX_CODE = 200_000
-"""Characters of all sources together: it bounds what a program could have memorised."""
+"""Largest number of characters of all sources together: it bounds how much a program can have memorised."""
 SMOKE_SECONDS = 30.0
 PROJECT = "project"
-"""Folder in a call's scratch folder that holds the private copy of a script's project."""
+"""The folder, in a call's scratch folder, that holds the private copy of a script's project."""
 SMOKE_RESULT = 1 << 20
 """Bytes: enough for the layout of the largest state that may be trained, as text."""
 
@@ -25,7 +25,7 @@ class Stages:
     """Takes one job through the stages and collects what is measured of it."""
 
     def __init__(self, job: Job, sandbox: Sandbox) -> None:
-        """Raises StageFailed for a program that is too long."""
+        """Raises StageFailed if the program is too long."""
         self._job, self._sandbox = job, sandbox
         self.seconds: dict[str, float] = {}
         """Wall time by stage."""
@@ -45,9 +45,9 @@ class Stages:
         watch: Watch | None = None,
         readable: tuple[Path, ...] = (),
     ) -> Report:
-        """Run a stage in a child and return its report.
+        """Run a stage in a process of its own and return its report.
 
-        Raises StageFailed if the child did not end well, SandboxUnavailable for the machine's fault.
+        Raises StageFailed if the process did not end well, SandboxUnavailable if the machine is at fault.
         """
         job = self._job
         call = Call(
@@ -70,7 +70,7 @@ class Stages:
         return report
 
     def measured(self, values: Mapping[str, float], **claims: Any) -> Measured:
-        """The result of the evaluation. `claims`: what the candidate reported of itself, as fields of `Measured`."""
+        """Return the result of the evaluation. `claims`: what the candidate reported about itself, as fields of `Measured`."""
         return Measured(
             values=values,
             seconds=self.seconds,
@@ -83,7 +83,7 @@ class Stages:
 
 @dataclass(frozen=True)
 class Smoke:
-    """The result of the smoke stage: all of it is a claim; the layout is compared with what training returns."""
+    """The result of the smoke stage. All of it is a claim; the layout is compared with what training returns."""
 
     layout: StateLayout
     parameters_by_block: Mapping[str, int]
@@ -111,7 +111,7 @@ class Smoke:
 
 
 def explain(report: Report, limits: CallLimits, files: tuple[str, ...]) -> str:
-    """Why a child did not end well, in a sentence suitable for a prompt."""
+    """Return why a process did not end well, in a sentence suitable for a prompt."""
     if report.cause == "timeout":
         return f"It ran longer than its limit of {limits.seconds:g} s."
     if report.cause == "memory":
@@ -131,7 +131,7 @@ def explain(report: Report, limits: CallLimits, files: tuple[str, ...]) -> str:
     where = f" ({own[-1][0]}, line {own[-1][1]}, in {own[-1][2]})" if own else ""
     errors = re.findall(r"^(?:\w+\.)*\w*(?:Error|Exception|Interrupt|Exit)\b.*$", report.log, re.MULTILINE)
     _, traceback, tail = report.log.rpartition("Traceback (most recent call last):\n")
-    if traceback:  # an exception of any name stands in the first line that is not indented
+    if traceback:  # the first line that is not indented holds the exception, whatever its name
         errors += re.findall(r"^\S.*$", tail, re.MULTILINE)[:1]
     if errors:
         return f"{errors[-1].strip()[:300]}{where}."
@@ -139,5 +139,5 @@ def explain(report: Report, limits: CallLimits, files: tuple[str, ...]) -> str:
 
 
 def rough(value: float) -> float:
-    """Rounded to two digits: the rest of a measured time is chance, and every chance difference would join the front."""
+    """Return the value rounded to two digits: further digits of a measured time are chance and would put chance on the front."""
     return float(f"{value:.2g}")

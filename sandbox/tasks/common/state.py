@@ -17,13 +17,13 @@ from sandbox.inside.call import RunningCall, module_name
 from sandbox.tasks.common.weights import describe, fold
 
 MAX_SIZES = 12
-"""Most sizes that are listed for each class."""
+"""Largest number of sizes listed for each class."""
 
 BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
 
 
 def serialise(state: Mapping[str, Tensor]) -> bytes:
-    """The state as safetensors; tensors that share memory are each written out."""
+    """Return the state as safetensors; tensors that share memory are each written out."""
     from safetensors.torch import save
 
     return bytes(save({name: t.detach().cpu().contiguous().clone() for name, t in state.items()}))
@@ -35,7 +35,7 @@ def smoke_result(
     shares: Mapping[str, int],
     sizes: Mapping[str, list[str]],
 ) -> bytes:
-    """The result of a smoke stage, a line for each fact: those of a `StateLayout`, `class COUNT NAME`, `size NAME 12x16x16 ...`.
+    """Return the result of a smoke stage: the lines of a `StateLayout`, `class COUNT NAME` and `size NAME 12x16x16 ...`.
 
     `norms`: see `foldable`; `shares`: see `parameters_by_class`; `sizes`: see `recorded_sizes`.
     """
@@ -46,7 +46,7 @@ def smoke_result(
 
 
 def foldable(model: nn.Module, outcome: Callable[[], Tensor]) -> dict[str, BatchNorm]:
-    """Fold the statistics of normalisations into weight and bias where that leaves the outcome unchanged; returns those.
+    """Fold the statistics of normalisations into weight and bias where that leaves the outcome unchanged; return those folded.
 
     `outcome`: computes the model's output for some inputs in its current state, in eval mode.
     """
@@ -58,13 +58,13 @@ def foldable(model: nn.Module, outcome: Callable[[], Tensor]) -> dict[str, Batch
     }
     if not norms or _fold_all(outcome, norms.values()):
         return norms
-    # Some models read a statistic, or share a weight: most normalisations can be folded all the same.
+    # Some models read a statistic or share a weight. Most of their normalisations can still be folded.
     return {name: norm for name, norm in norms.items() if _fold_all(outcome, [norm])}
 
 
 @torch.no_grad()
 def _fold_all(outcome: Callable[[], Tensor], norms: Iterable[BatchNorm]) -> bool:
-    """Fold all of them. If that changes the outcome, undo it and return False."""
+    """Fold all given normalisations. If that changes the outcome, undo it and return False."""
     before = outcome()
     kept = [(norm, {name: t.clone() for name, t in norm.state_dict().items()}) for norm in norms]
     for norm, state in kept:
@@ -80,7 +80,7 @@ def _fold_all(outcome: Callable[[], Tensor], norms: Iterable[BatchNorm]) -> bool
 
 
 def parameters_by_class(model: nn.Module, call: RunningCall) -> dict[str, int]:
-    """Number of parameters by class of the candidate: each parameter belongs to the innermost such module that holds it."""
+    """Return the parameters by class of the candidate: each parameter belongs to the innermost such module that holds it."""
     own = {module_name(path) for path in call.sources}
     shares: dict[str, int] = {}
     owner: dict[str, str] = {"": type(model).__name__}
@@ -116,7 +116,7 @@ def recorded_sizes(call: RunningCall) -> Iterator[dict[str, list[str]]]:
 
 
 def array(descriptor: int) -> np.ndarray:
-    """A private copy of a `.npy` file, so that changes to it cannot reach another process."""
+    """Return a private copy of a `.npy` file, so that changes to it cannot reach another process."""
     with open(descriptor, "rb", closefd=False) as file:
         file.seek(0)
         return np.asarray(np.load(file, allow_pickle=False))

@@ -1,4 +1,4 @@
-"""The interface of a task, and what it is opened from."""
+"""The interface of a task, and the tables that it is opened from."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sandbox.tasks.common.job import Job, Measured, Progress, StageFailure
 
 @dataclass(frozen=True)
 class TaskTables:
-    """Everything that a task is opened from."""
+    """Everything that opening a task needs."""
 
     task: Mapping[str, Any]
     """The table `[task]`."""
@@ -26,7 +26,7 @@ class TaskTables:
     cache: Path
     """The folder for decoded data."""
     wanted: Collection[str] = ()
-    """Names of all quantities to measure. Others may be left out, unless they cost nothing."""
+    """Names of all quantities to measure. A task may also measure others that cost nothing."""
     folder: Path = Path()
     """The seed's folder."""
 
@@ -37,13 +37,13 @@ class Task(Protocol):
     objectives: tuple[str, ...]
     """Names of the quantities it measures."""
     directions: Mapping[str, str] = {}
-    """`max` or `min` by objective, if the task itself defines it; these are a run's objectives if it names none."""
+    """`max` or `min` by objective, if the task itself defines them. They are a run's objectives if the run names none."""
     entry_points: frozenset[str] | None = None
-    """Names that it may call on the seed's program; None: `build_model` and the others of image classification."""
+    """Names that the task may call on the seed's program; None: `build_model` and the others of image classification."""
     pins: Mapping[str, str] = {}
     """Added to the table `[task]` of a run, so that a later process of the run opens the same task."""
     provenance: Mapping[str, str] = {}
-    """What its measurements depend on apart from the code: name -> text or digest. Recorded, and compared on resume."""
+    """What the measurements depend on besides the code: name -> text or digest. It is recorded, and compared on resume."""
 
     floors: Mapping[str, float] = {}
     """By objective, the value that a program may reach without having learned anything, chance included."""

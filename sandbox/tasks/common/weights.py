@@ -1,8 +1,8 @@
-"""How the trusted side treats weights: it counts them, and passes them on in a form that holds nothing else.
+"""The trusted side's treatment of weights: it counts them, and passes them on in a form that holds nothing else.
 
-The layout of a state is fixed in the smoke stage, before the candidate has seen any data; training must return exactly those
+The layout of a state is fixed in the smoke stage, before the candidate has any data; training must return exactly those
 tensors. So neither their names, shapes and order nor anything next to them can carry what was learned. The running statistics
-of a BatchNorm are folded into its weight and bias, so they need not be counted.
+of a BatchNorm are folded into its weight and bias, so that they need not be counted.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     import numpy as np
 
 MAX_HEADER = 8 << 20
-"""Bytes: no honest state has so many tensors, and parsing more would cost the trusted side time and memory."""
+"""Largest header in bytes: no honest state has so many tensors, and parsing more would cost the trusted side time and memory."""
 
 _BYTES = {
     "F64": 8, "I64": 8, "U64": 8, "C64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2,
     "I8": 1, "U8": 1, "BOOL": 1, "F8_E4M3": 1, "F8_E4M3FNUZ": 1, "F8_E5M2": 1, "F8_E5M2FNUZ": 1,
 }  # fmt: skip
-"""Bytes of one element, by the type's name in safetensors."""
+"""Bytes of one element, by the name of the type in safetensors."""
 _TENSOR = re.compile(r"tensor (\w{1,16}) (-|\d{1,12}(?:x\d{1,12}){0,15}) (.{0,512})", re.DOTALL)
 _NORM = re.compile(r"norm ([\d.e+-]{1,24}) (.{0,512})", re.DOTALL)
 _AFFINE = ("weight", "bias")
@@ -65,7 +65,7 @@ class StateLayout:
 
     @cached_property
     def parameters(self) -> int:
-        """Number of elements of all tensors except folded statistics; an element wider than 32 bits counts once per 32 bits."""
+        """Count the elements of all tensors except folded statistics; an element wider than 32 bits counts once per 32 bits."""
         return sum(
             max(math.prod(shape), -(-math.prod(shape) * _BYTES[kind] // 4) if _BYTES[kind] > 4 else 0)
             for name, (kind, shape) in self.tensors.items()
@@ -74,7 +74,7 @@ class StateLayout:
 
     @cached_property
     def folds(self) -> tuple[str, ...]:
-        """Normalisations whose statistics do not count: float32 vectors, with a weight and a bias of the same shape."""
+        """Return normalisations whose statistics do not count: float32 vectors, with a weight and a bias of the same shape."""
         found = []
         for name, eps in self.norms.items():
             first, *others = (self.tensors.get(f"{name}.{part}") for part in (*_AFFINE, *_STATISTICS))
@@ -89,14 +89,14 @@ class StateLayout:
 
 
 def describe(data: bytes) -> list[str]:
-    """The lines of a `StateLayout` except its norms, from safetensors that the caller has made itself."""
+    """Return the lines of a `StateLayout` except its norms, from safetensors that the caller has made itself."""
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     header.pop("__metadata__", None)
     return [f"tensor {t['dtype']} {'x'.join(map(str, t['shape'])) or '-'} {name}" for name, t in header.items()]
 
 
 def canonical(data: bytes, layout: StateLayout) -> bytes:
-    """The same weights as safetensors that hold nothing but `layout.parameters` values. Raises BadWeights.
+    """Return the same weights as safetensors that hold nothing but `layout.parameters` values. Raises BadWeights.
 
     The header depends on the layout alone; folded statistics are 0 and 1, and their `num_batches_tracked` is 0.
     """
@@ -124,10 +124,10 @@ def canonical(data: bytes, layout: StateLayout) -> bytes:
 def fold(
     eps: float, weight: np.ndarray, bias: np.ndarray, mean: np.ndarray, var: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Weight and bias that have the same effect with mean 0 and variance 1 as the given ones with `mean` and `var`."""
+    """Return the weight and bias that have the same effect with mean 0 and variance 1 as the given ones with `mean` and `var`."""
     import numpy as np
 
-    with np.errstate(all="ignore"):  # a negative variance gives NaN here as it would have in the model
+    with np.errstate(all="ignore"):  # a negative variance gives NaN, as it would in the model
         scale = weight.astype("f8") / np.sqrt(var.astype("f8") + eps)
         return (scale * math.sqrt(1 + eps)).astype("<f4"), (bias - mean * scale).astype("<f4")
 

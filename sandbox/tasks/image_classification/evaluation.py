@@ -1,6 +1,6 @@
-"""The evaluation of one candidate: what is handed in, what is believed of the results, and the score.
+"""The evaluation of one candidate: its inputs, the checks of its results, and the score.
 
-Stages, each a fresh child: `smoke` (build, one step, layout of the weights), `fit` (training images and labels -> weights),
+Stages, each in a fresh process: `smoke` (build, one step, layout of the weights), `fit` (training images and labels -> weights),
 `predict` (weights and unlabelled images -> logits) of all images, and again of each half of them. The labels of validation and
 test stay on the trusted side.
 """
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     import numpy as np
 
 MAX_WEIGHTS = 512 << 20
-"""Bytes, where no bound on parameters gives a smaller limit."""
+"""Largest size of the weights in bytes, unless a bound on parameters gives a smaller limit."""
 PREDICT_SECONDS = 60.0
 TOLERANCE = 0.01
 """Largest share of images whose class may depend on the other images of the call. Such images count as wrong."""
 MAX_EPOCHS = 100_000
-"""Largest number of rows of a curve, where the number of epochs is not configured."""
+"""Largest number of rows of a curve, if the number of epochs is not configured."""
 MAX_FLOPS = 1e18
 
 _INSIDE = "sandbox.tasks.image_classification.inside"
@@ -50,13 +50,13 @@ class ImageEvaluation:
         sandbox: Sandbox,
         progress: Callable[[Progress], None] | None,
     ) -> None:
-        """Raises StageFailed for a program that is too long."""
+        """Raises StageFailed if the program is too long."""
         self._settings, self._data, self._job, self._sandbox = settings, data, job, sandbox
         self._progress = progress
         self._stages = Stages(job, sandbox)
 
     def run(self) -> Measured:
-        """Raises StageFailed for the candidate's fault."""
+        """Run all stages. Raises StageFailed if the candidate is at fault."""
         wanted = self._settings.wanted
         smoke, flops = self._smoke()
         trained, curve, weights = self._fit(smoke.layout)
@@ -78,7 +78,7 @@ class ImageEvaluation:
         )
 
     def _smoke(self) -> tuple[Smoke, float | None]:
-        """(what the model reports before it sees any data, its operations if they are wanted)."""
+        """Return (what the model reports before it gets any data, its operations if they are wanted)."""
         s, counted = self._settings, "flops" in self._settings.wanted
         limits = CallLimits(min(SMOKE_SECONDS, s.seconds), s.memory, result=SMOKE_RESULT)
         try:
@@ -95,7 +95,7 @@ class ImageEvaluation:
         return smoke, flops
 
     def _explained(self, failed: StageFailed) -> StageFailed:
-        """The same failure, with a hint about colours if the model was made for another number of channels."""
+        """Return the same failure, with a hint about colours if the model was made for another number of channels."""
         reason, has = failed.failure.reason, self._data.channels
         match = re.search(r"to have (\d+) channels, but got (\d+) channels", reason)
         if not match or int(match[2]) != has or match[1] not in "13":
@@ -104,7 +104,7 @@ class ImageEvaluation:
         return StageFailed(failed.failure.stage, hint, failed.failure.log)
 
     def _fit(self, layout: StateLayout) -> tuple[Report, tuple[tuple[float, ...], ...], bytes]:
-        """(report, curve, canonical weights) of the training."""
+        """Run the training; return (report, curve, canonical weights)."""
         s, d = self._settings, self._data
         most = s.bounds.get("parameters")
         cap = MAX_WEIGHTS if most is None else min(MAX_WEIGHTS, int(16 * most) + (1 << 20))
@@ -123,7 +123,7 @@ class ImageEvaluation:
             raise StageFailed("fit", f"What training returned cannot be used: {error}.", report.log) from None
 
     def _accuracy(self, weights: bytes) -> tuple[float, np.ndarray, float]:
-        """(accuracy, classes (N,), seconds of the call with all images).
+        """Predict and score; return (accuracy, classes (N,), seconds of the call with all images).
 
         An image counts as right if it is classified correctly twice: among all images, and among half of them, in other
         batches. Classes are compared, since logits can be scaled until any difference looks small. The halves are the
@@ -141,7 +141,7 @@ class ImageEvaluation:
         return float(((first == targets) & (second == targets)).mean()), first, seconds
 
     def _latency(self, weights: bytes, classes: np.ndarray, predicted: float) -> float:
-        """Seconds for each image, in batches of the training's size."""
+        """Return the seconds for each image, in batches of the training's size."""
         import numpy as np
 
         images, batch = self._images(), self._settings.batch_size
@@ -161,7 +161,7 @@ class ImageEvaluation:
     def _predict(
         self, images: np.ndarray, weights: bytes, rows: np.ndarray, batch_size: int
     ) -> tuple[np.ndarray, float]:
-        """(classes (N,) of the given rows, -1 for all others; seconds of the call). Rows are predicted in the given order."""
+        """Predict rows in the given order; return (classes (N,), -1 for rows that were not given; seconds of the call)."""
         import numpy as np
 
         report = self._timed(images[rows], weights, batch_size)
@@ -176,7 +176,7 @@ class ImageEvaluation:
         return classes, report.seconds
 
     def _timed(self, images: np.ndarray, weights: bytes, batch_size: int, instead: str | None = None) -> Report:
-        """One call of `predict`; with the program `instead` in place of the candidate, if given."""
+        """Run one call of `predict`, with the program `instead` in place of the candidate if it is given."""
         import numpy as np
 
         s = self._settings
@@ -193,7 +193,7 @@ class ImageEvaluation:
             return self._sandbox.run(Call(f"{_INSIDE}:predict", sources, limits, inputs, options, device, threads))
 
     def _images(self) -> np.ndarray:
-        """uint8 (N, C, H, W) of the split that is measured on, read lazily."""
+        """Return the images of the split to measure on: uint8 (N, C, H, W), read lazily."""
         import numpy as np
 
         return np.asarray(np.load(self._data.images(self._job.split), mmap_mode="r"))
@@ -235,14 +235,14 @@ def _check_company(first: np.ndarray, second: np.ndarray) -> None:
 
 
 def _guessing(data: Dataset) -> float:
-    """Accuracy of always predicting the largest class of the training images."""
+    """Return the accuracy of always predicting the largest class of the training images."""
     import numpy as np
 
     return float(np.bincount(data.targets("train")).max() / data.sizes["train"])
 
 
 def _read_flops(report: Report, layout: StateLayout) -> float:
-    """Operations as the candidate's process counted them, but at least one for each parameter. Raises StageFailed."""
+    """Return the operations that the candidate's process counted, but at least one for each parameter. Raises StageFailed."""
     found = re.findall(r"^flops (\d{1,19})$", report.result.decode("ascii", "replace"), re.MULTILINE)
     if not found or float(found[-1]) > MAX_FLOPS:
         raise StageFailed("smoke", "The operations of its forward pass cannot be counted.", report.log)
@@ -250,7 +250,7 @@ def _read_flops(report: Report, layout: StateLayout) -> float:
 
 
 def _read_fit(report: Report, epochs: int) -> tuple[tuple[tuple[float, ...], ...], bytes]:
-    """(curve, weights) from the fixed binary form of `inside.HEADER`. Raises StageFailed for anything else."""
+    """Return (curve, weights) from the fixed binary form of `inside.HEADER`. Raises StageFailed for anything else."""
     import numpy as np
 
     header, result = 12, report.result

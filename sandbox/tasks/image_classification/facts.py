@@ -1,4 +1,4 @@
-"""What prompts say about an image classification task. Each sentence must be true."""
+"""The sentences about an image classification task in prompts. Each must be true."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ _PARAMETERS = (
 
 
 def _more(s: ImageSettings) -> dict[str, str]:
-    """Sentences for the quantities that are measured only if they are wanted."""
+    """Return sentences for the quantities that are measured only if they are wanted."""
     return {
         "flops": (
             "flops is the floating-point operations of a forward pass for one image (2 for each multiply-add): matrix "
@@ -131,6 +131,6 @@ def _more(s: ImageSettings) -> dict[str, str]:
 
 
 def _channels(values: tuple[float, ...]) -> str:
-    """`0.3068`, or `(0.4914, 0.4822, 0.4465)` for several channels."""
+    """Return `0.3068`, or `(0.4914, 0.4822, 0.4465)` for several channels."""
     shown = ", ".join(f"{value:.4g}" for value in values)
     return f"({shown})" if len(values) > 1 else shown

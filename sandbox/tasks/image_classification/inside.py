@@ -1,7 +1,7 @@
 """Image classification inside the sandbox: the entry functions `smoke`, `fit` and `predict`.
 
 They run in the same process as the candidate's code, which can do anything to them, so their results are claims. `evaluation`
-checks them outside.
+checks the results outside.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ HEADER = struct.Struct("<4sII")
 """Start of a fit's result: magic, rows of the curve, columns of the curve; then float32 rows, then safetensors."""
 MAGIC = b"GEf1"
 NOMINAL_STEPS = 1000
-"""Number of steps that the smoke stage passes to `build_optimizer` where only the seconds of a training are known."""
+"""Number of steps that the smoke stage passes to `build_optimizer` if only the seconds of a training are known."""
 
 
 def smoke(call: RunningCall) -> bytes:
     """Build the model and its optimizer, and take one step on noise.
 
-    Returns lines: those of `state.smoke_result`, and `flops N` if option `flops` is set.
+    Return lines: those of `state.smoke_result`, and `flops N` if option `flops` is set.
     """
     options = call.options
     count = _counter() if options["flops"] else None  # before any candidate code is loaded
@@ -62,7 +62,7 @@ def smoke(call: RunningCall) -> bytes:
 
 
 def fit(call: RunningCall) -> bytes:
-    """Train on the whole training set; returns the curve and the weights (see `HEADER`)."""
+    """Train on the whole training set; return the curve and the weights (see `HEADER`)."""
     options = call.options
     seed(options["training_seed"], call.device)
     module, model = build(call)
@@ -75,7 +75,7 @@ def fit(call: RunningCall) -> bytes:
 
 
 def predict(call: RunningCall) -> bytes:
-    """The logits of the given images with the given weights: raw float32 (N, classes)."""
+    """Return the logits of the given images with the given weights: raw float32 (N, classes)."""
     from safetensors.torch import load
 
     options = call.options
@@ -102,7 +102,7 @@ def predict(call: RunningCall) -> bytes:
 
 
 def _counter() -> Callable[[nn.Module, torch.Tensor], int]:
-    """A function that counts the floating-point operations of a forward pass: torch's own formulas for matrix products,
+    """Return a function that counts the floating-point operations of a forward pass by torch's formulas for matrix products,
     convolutions and attention; everything else counts as zero."""
     from torch.utils.flop_counter import FlopCounterMode
 

@@ -36,15 +36,15 @@ class ImageSettings:
     """Wall time after which a training is ended as a failure."""
     memory: int
     early_stop: bool
-    """End a training that has learned nothing in a third of its length."""
+    """Whether to end a training that has learned nothing in a third of its length."""
     bounds: Mapping[str, float]
     """Upper bounds by objective."""
     wanted: frozenset[str]
-    """Objectives and constrained quantities of the run: a quantity that costs time is measured only if it is listed."""
+    """Objectives and constrained quantities of the run. A quantity that costs time is measured only if it is listed."""
 
     @classmethod
     def read(cls, tables: TaskTables) -> ImageSettings:
-        """Raises TaskError, one sentence."""
+        """Parse the tables. Raises TaskError, one sentence."""
         task, budget, bounds, files = tables.task, tables.budget, tables.bounds, tables.files
         refuse_unknown("task", task, {"name", "entry", "input_size", "training", *REQUEST_KEYS})
         refuse_unknown("budget", budget, {*LENGTHS, "batch_size", "time_limit", "memory", "early_stop"})
@@ -79,13 +79,13 @@ class ImageSettings:
         return full + (rest > 1 and not (full and self.recipe.whole_batches))
 
     def all_steps(self, data: Dataset) -> int:
-        """Optimizer steps of one training; 0 where only the seconds are known."""
+        """Return the optimizer steps of one training; 0 if only the seconds are known."""
         if self.train_seconds:
             return 0
         return self.steps or (self.epochs or 1) * self.steps_per_epoch(data)
 
     def all_epochs(self, data: Dataset) -> int | None:
-        """Number of passes over the training images, counting a last partial one; None where only the seconds are known."""
+        """Return the passes over the training images, counting a last partial one; None if only the seconds are known."""
         if self.train_seconds:
             return None
         return self.epochs or -(-self.all_steps(data) // self.steps_per_epoch(data))

@@ -28,7 +28,7 @@ class ImageClassification(Task):
         return cls(ImageSettings.read(tables), tables.cache)
 
     def __init__(self, settings: ImageSettings, cache: Path) -> None:
-        """Decodes the data set into `cache` if it is not there yet. Raises TaskError."""
+        """Open the task; decode the data set into `cache` if it is not there yet. Raises TaskError."""
         self._settings = settings
         self._data = load(settings.request, cache)
         self.title = f"Classify images into {self._data.num_classes} classes."
@@ -37,7 +37,7 @@ class ImageClassification(Task):
     def evaluate(
         self, job: Job, sandbox: Sandbox, progress: Callable[[Progress], None] | None = None
     ) -> Measured | StageFailure:
-        """Raises SandboxUnavailable when the machine is at fault. `progress` is called in this thread."""
+        """Evaluate one candidate. Raises SandboxUnavailable if the machine is at fault. `progress` is called in this thread."""
         try:
             return ImageEvaluation(self._settings, self._data, job, sandbox, progress).run()
         except StageFailed as failed:

@@ -1,4 +1,4 @@
-"""Checks of the contract of a `task.py`, for its author. Tests run them on the tasks that ship."""
+"""Checks whether a `task.py` keeps its contract, for its author. Tests run the checks on the tasks that ship."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     import numpy as np
 
 SHARED = 0.01
-"""Largest share of rows that may be in two splits: real data have some twins."""
+"""Largest share of rows that may be in two splits: real data contain some duplicates."""
 MIN_VALUES = 4
-"""Rows with fewer values are not compared: single numbers recur by chance."""
+"""Rows with fewer values than this are not compared: single numbers recur by chance."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def checks(
     folder: Path,
     sandbox: Sandbox,
 ) -> Iterator[Check]:
-    """Run the checks one after the other; a failure that makes the next ones impossible ends them. Raises SandboxUnavailable."""
+    """Run the checks in order; stop after a failure that makes the next ones impossible. Raises SandboxUnavailable."""
     try:
         opened = OwnTask.open(TaskTables(task, budget, {}, tuple(sources), cache, folder=folder))
     except TaskError as error:
@@ -70,7 +70,7 @@ def _same_data(task: OwnTask) -> Check:
 
 
 def _apart(splits: Splits) -> Check:
-    """No row of one split may be in another; compared where arrays have the same form and rows are long enough."""
+    """Check that no row of one split is in another; only arrays of the same form with long enough rows are compared."""
     name = "no row is in two splits"
     rows = {split: _rows_of(parts) for split, parts in splits.parts.items()}
     pairs = [("validation", "test", rows["validation"], rows["test"])]
@@ -88,7 +88,7 @@ def _apart(splits: Splits) -> Check:
 
 
 def _rows_of(parts: tuple[Part, ...]) -> tuple[Any, list[bytes]]:
-    """((dtype, shape of a row), all rows) of the first input of each part."""
+    """Return ((dtype, shape of a row), all rows) of the first input of each part."""
     first = [next(iter(part.inputs.values())) for part in parts]
     return (first[0].dtype, first[0].shape[1:]), [row for values in first for row in _bytes(values)]
 
@@ -109,7 +109,7 @@ def _hidden(splits: Splits) -> Check:
 
 
 def _repeatable(first: Mapping[str, float], again: Mapping[str, float]) -> Check:
-    """Quantities that are timed or depend on the machine may differ."""
+    """Check that two trainings score the same. Quantities that are timed or depend on the machine may differ."""
     free = MEASURED.keys() - {"parameters"}
     differing = [name for name in first if name not in free and first[name] != again.get(name)]
     shown = ", ".join(f"{name} {first[name]:.6g} and {again.get(name, float('nan')):.6g}" for name in differing)
@@ -118,7 +118,7 @@ def _repeatable(first: Mapping[str, float], again: Mapping[str, float]) -> Check
 
 
 def _informative(task: OwnTask, reached: Mapping[str, float]) -> Check:
-    """Constant predictions must score differently from the seed's."""
+    """Check that constant predictions score differently from the seed's."""
     import numpy as np
 
     rows = sum(part.rows for part in task.splits.parts["validation"])

@@ -1,4 +1,4 @@
-"""What prompts say about a seed's own task: its author's sentences, how it trains, and what applies to every own task."""
+"""The sentences about a seed's own task in prompts: its author's, how it trains, and what applies to every own task."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from sandbox.tasks.own.splits import Arrays, Splits
 from sandbox.tasks.own.task_file import TaskFile
 
 SHOWN = 6_000
-"""Most characters of `fit` and `predict` that a prompt shows."""
+"""Largest number of characters of `fit` and `predict` that a prompt shows."""
 
 
 def facts(file: TaskFile, splits: Splits, settings: OwnTaskSettings) -> dict[str, str]:
-    """Label -> sentence; the author's come first. Raises TaskError if `facts()` of the task file returns something else."""
+    """Return label -> sentence, the author's first. Raises TaskError if `facts()` of the task file returns something else."""
     by_author = _by_author(file)
     validation = splits.parts["validation"]
     rows, parts = sum(part.rows for part in validation), len(validation)
@@ -58,7 +58,7 @@ def _by_author(file: TaskFile) -> dict[str, str]:
 
 
 def _form(arrays: Arrays, *, rows: bool = True) -> str:
-    """The arrays with their shapes, such as `tokens uint8 (118400)`; without the first axis if `rows` is false."""
+    """Return the arrays with their shapes, such as `tokens uint8 (118400)`; without the first axis if `rows` is false."""
 
     def shape(values: Any) -> str:
         return "x".join(map(str, values.shape if rows else values.shape[1:])) or "1"

@@ -1,7 +1,7 @@
 """A seed's own task inside the sandbox: the entry functions `smoke`, `fit` and `predict` around those of its `task.py`.
 
 They run in the same process as the candidate's code, which can do anything to them, so their results are claims. `task` checks
-them outside.
+the results outside.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sandbox.tasks.own.splits import BARE
 
 
 def smoke(call: RunningCall) -> bytes:
-    """Train for one step on stand-in data and predict; returns the lines of `state.smoke_result`."""
+    """Train for one step on stand-in data and predict; return the lines of `state.smoke_result`."""
     task, module = _prepare(call, seed=0)
     train, inputs = _given(call, "train"), _given(call, "inputs")
     returned = task.fit(module, train, _budget(call), 0)
@@ -43,14 +43,14 @@ def smoke(call: RunningCall) -> bytes:
 
 
 def fit(call: RunningCall) -> bytes:
-    """The trained weights as safetensors."""
+    """Train; return the weights as safetensors."""
     seed = call.options["training_seed"]
     task, module = _prepare(call, seed)
     return serialise(_state(task.fit(module, _given(call, "train"), _budget(call), seed)))
 
 
 def predict(call: RunningCall) -> bytes:
-    """Predictions for the given rows with the given weights: raw float32 (rows, *output_shape)."""
+    """Return predictions for the given rows with the given weights: raw float32 (rows, *output_shape)."""
     from safetensors.torch import load
 
     task, module = _prepare(call, seed=0)
@@ -60,7 +60,7 @@ def predict(call: RunningCall) -> bytes:
 
 
 def _prepare(call: RunningCall, seed: int) -> tuple[ModuleType, ModuleType]:
-    """(the task's module, the candidate's module). torch is seeded before either of them runs."""
+    """Return (the task's module, the candidate's module). torch is seeded before either of them runs."""
     torch.set_num_threads(call.threads)
     torch.use_deterministic_algorithms(call.device == "cpu")
     torch.manual_seed(seed)
@@ -78,13 +78,13 @@ def _budget(call: RunningCall) -> SimpleNamespace:
 
 
 def _given(call: RunningCall, table: str) -> Any:
-    """The arrays of a table by name, or the only array if it was given without a name. Each is a private copy."""
+    """Return the arrays of a table by name, or the only array if it was given without a name. Each is a private copy."""
     found = {n.partition("/")[2]: array(at) for n, at in call.inputs.items() if n.partition("/")[0] == table}
     return found[BARE] if set(found) == {BARE} else found
 
 
 def _state(returned: Any) -> dict[str, Tensor]:
-    """The result of `fit` as tensors by name: it may return the trained module, or a state. Raises TypeError."""
+    """Return the result of `fit` as tensors by name; `fit` may return the trained module or a state. Raises TypeError."""
     state = returned.state_dict() if isinstance(returned, nn.Module) else returned
     if not isinstance(state, Mapping) or not state:
         raise TypeError(f"fit returned {type(returned).__name__}; it must return the trained module, or tensors by name")
@@ -101,7 +101,7 @@ def _on_device(state: Mapping[str, Tensor], call: RunningCall) -> dict[str, Tens
 def _predicted(
     call: RunningCall, task: ModuleType, module: ModuleType, weights: dict[str, Tensor], inputs: Any
 ) -> np.ndarray:
-    """The result of `predict` as float32 (rows, *output_shape). Raises ValueError."""
+    """Return the result of `predict` as float32 (rows, *output_shape). Raises ValueError."""
     with torch.no_grad():
         found = task.predict(module, weights, inputs)
     values = np.asarray(found.detach().cpu() if isinstance(found, Tensor) else found)

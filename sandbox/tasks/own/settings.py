@@ -25,7 +25,7 @@ class OwnTaskSettings:
 
     @classmethod
     def read(cls, tables: TaskTables) -> OwnTaskSettings:
-        """Raises TaskError, one sentence."""
+        """Parse the tables. Raises TaskError, one sentence."""
         task, budget, files = tables.task, tables.budget, tables.files
         refuse_unknown("task", task, ("name", "entry"))
         entry = task.get("entry", files[0])

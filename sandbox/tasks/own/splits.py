@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     import numpy as np
 
 BARE = ""
-"""The name of an array that was given alone and not in a dict."""
+"""The name of an array that was given alone, not in a dict."""
 NOISE_BYTES = 8 << 20
-"""Largest size of all stand-in arrays together."""
+"""Largest size in bytes of all stand-in arrays together."""
 NOISE_ROWS = 1024
 
 Arrays = Mapping[str, "np.ndarray"]
@@ -26,7 +26,7 @@ Arrays = Mapping[str, "np.ndarray"]
 
 @dataclass(frozen=True)
 class Part:
-    """Rows that are predicted in one child process, which gets the inputs of no other part."""
+    """Rows that are predicted in one process, which gets no inputs of other parts."""
 
     inputs: Arrays
     targets: np.ndarray
@@ -44,7 +44,7 @@ class Splits:
     parts: Mapping[Split, tuple[Part, ...]]
     """The parts of validation and test."""
     stand_in: tuple[Arrays, Arrays]
-    """(train, inputs) for the smoke stage: of the same form as the data, with nothing to learn from."""
+    """(train, inputs) for the smoke stage: of the same form as the data, but without content to learn."""
 
     @classmethod
     def read(cls, data: Any, example: Any, where: str) -> Splits:
@@ -69,7 +69,7 @@ class Splits:
 
     @property
     def digest(self) -> str:
-        """A digest of every value, so that another data set under the same name is noticed."""
+        """Return a digest of every value, so that another data set under the same name is noticed."""
         named: dict[str, Arrays] = {"train": self.train}
         for split, parts in self.parts.items():
             for number, part in enumerate(parts):
@@ -77,7 +77,7 @@ class Splits:
         return _digest(named)
 
     def files(self, cache: Path) -> tuple[Mapping[str, Path], Mapping[str, Path]]:
-        """`.npy` files by input name for the stage fit (`train`) and for the stage smoke (the stand-ins). Written once."""
+        """Write, once, the `.npy` files for the stages fit (`train`) and smoke (the stand-ins); return them by input name."""
         tables = {"train": self.train, "example": self.stand_in[0], "inputs": self.stand_in[1]}
         folder = cache / f"own-{_digest(tables)[:32]}"
         if not folder.is_dir():
@@ -109,7 +109,7 @@ def _write(folder: Path, tables: Mapping[str, Arrays]) -> None:
 
 
 def _arrays(value: Any, where: str) -> dict[str, np.ndarray]:
-    """A dict of arrays, or one array under the name `BARE`."""
+    """Return a dict of arrays; a single array gets the name `BARE`."""
     import numpy as np
 
     given = value if isinstance(value, dict) else {BARE: value}
@@ -142,7 +142,7 @@ def _parts(value: Any, where: str) -> Iterator[Part]:
 
 
 def _rows(inputs: Arrays, where: str) -> int:
-    """The number of rows. Raises TaskError if it differs between arrays, or is less than two."""
+    """Return the number of rows. Raises TaskError if it differs between arrays, or is less than two."""
     counts = {len(values) for values in inputs.values()}
     if len(counts) != 1 or min(counts) < 2:
         raise TaskError(f"{where} must all have the same number of rows, at least two; they have {sorted(counts)}.")
@@ -150,7 +150,7 @@ def _rows(inputs: Arrays, where: str) -> int:
 
 
 def _noise(arrays: Arrays) -> dict[str, np.ndarray]:
-    """A few rows of the same types and shapes, drawn uniformly between the smallest and the largest value of each array."""
+    """Return a few rows of the same types and shapes, drawn uniformly between the extreme values of each array."""
     import numpy as np
 
     rng = np.random.default_rng(0)

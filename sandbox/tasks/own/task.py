@@ -1,7 +1,7 @@
-"""A seed's own task, the trusted side: what is handed in, what is believed of the results, and the score.
+"""The trusted side of a seed's own task: the inputs of a candidate, the checks of its results, and the score.
 
-Stages, each a fresh child: `smoke` (one step of `fit` on stand-in data, layout of the weights), `fit`, and `predict` of each
-part of the split as a whole and again of each half of it. The targets of validation and test stay on the trusted side.
+Stages, each in a fresh process: `smoke` (one step of `fit` on stand-in data, layout of the weights), `fit`, and `predict` of
+each part of the split as a whole and again of each half of it. The targets of validation and test stay on the trusted side.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 MAX_WEIGHTS = 512 << 20
-"""Bytes, where no bound on parameters gives a smaller limit."""
+"""Largest size of the weights in bytes, unless a bound on parameters gives a smaller limit."""
 MAX_PREDICTIONS = 256 << 20
 """Largest size in bytes of the predictions for one part."""
 PREDICT_SECONDS = 60.0
@@ -37,7 +37,7 @@ CHANGED = 0.01
 TOLERANCE = 0.01
 """Largest share of rows whose prediction may depend on the other rows of the call. The worse score counts."""
 MEASURED: Mapping[str, str] = {"parameters": "min", "memory": "min", "train_time": "min"}
-"""Measured outside for every task: a count, MiB, and seconds of the training, the latter two to two digits."""
+"""The quantities measured outside for every task: a count, MiB, and seconds of the training, the last two to two digits."""
 
 _INSIDE = "sandbox.tasks.own.inside"
 
@@ -51,7 +51,7 @@ class OwnTask(Task):
         return cls(tables.folder, tables.task["name"], OwnTaskSettings.read(tables), tables.cache)
 
     def __init__(self, folder: Path, name: str, settings: OwnTaskSettings, cache: Path) -> None:
-        """Call `data()` of the file `name` in the seed's folder, and write the arrays that enter sandboxes into `cache`.
+        """Open the task: call `data()` of the seed's task file, and write the arrays that enter sandboxes into `cache`.
 
         Raises TaskError.
         """
@@ -80,7 +80,7 @@ class OwnTask(Task):
     def evaluate(
         self, job: Job, sandbox: Sandbox, progress: Callable[[Progress], None] | None = None
     ) -> Measured | StageFailure:
-        """Raises SandboxUnavailable when the machine is at fault. `progress` is never called."""
+        """Evaluate one candidate. Raises SandboxUnavailable if the machine is at fault. `progress` is never called."""
         try:
             return self._evaluate(job, Stages(job, sandbox))
         except StageFailed as failed:
@@ -100,14 +100,14 @@ class OwnTask(Task):
         )
 
     def _smoke(self, job: Job, stages: Stages) -> Smoke:
-        """The model's own report, with the layout of its state, before it sees any data."""
+        """Return the model's own report, with the layout of its state, before it gets any data."""
         s = self.settings
         limits = CallLimits(min(SMOKE_SECONDS, s.seconds), s.memory, result=SMOKE_RESULT)
         report = stages.run("smoke", f"{_INSIDE}:smoke", limits, self._smoke_files, self._options(job, smoke=True))
         return Smoke.read(report, s.max_parameters)
 
     def _fit(self, job: Job, stages: Stages, layout: StateLayout) -> tuple[Report, bytes]:
-        """(report, canonical weights) of the training."""
+        """Run the training; return (report, canonical weights)."""
         s = self.settings
         cap = MAX_WEIGHTS if s.max_parameters is None else min(MAX_WEIGHTS, int(16 * s.max_parameters) + (1 << 20))
         limits = CallLimits(s.seconds, s.memory, result=cap)
@@ -118,7 +118,7 @@ class OwnTask(Task):
             raise StageFailed("fit", f"What training returned cannot be used: {error}.", report.log) from None
 
     def _predictions(self, job: Job, stages: Stages, weights: bytes) -> tuple[np.ndarray, np.ndarray]:
-        """Predictions of all rows, twice: among all others of their part, and among half of them, in another order."""
+        """Predict all rows twice: among all others of their part, and among half of them, in another order."""
         import numpy as np
 
         first, second = [], []
@@ -134,7 +134,7 @@ class OwnTask(Task):
         return np.concatenate(first), np.concatenate(second)
 
     def _predict(self, job: Job, stages: Stages, weights: bytes, part: Part, rows: np.ndarray) -> np.ndarray:
-        """float32 (len(rows), *output_shape), in the order of `rows`."""
+        """Predict rows; return float32 (len(rows), *output_shape), in the order of `rows`."""
         import numpy as np
 
         s, shape = self.settings, (len(rows), *self.file.output_shape)
@@ -154,7 +154,7 @@ class OwnTask(Task):
         return values
 
     def score(self, split: Split, first: np.ndarray, second: np.ndarray) -> dict[str, float]:
-        """The worse of both values for each objective. Raises StageFailed for rows that depend on the other rows of a call."""
+        """Return the worse of both values for each objective. Raises StageFailed if rows depend on other rows of a call."""
         import numpy as np
 
         targets = np.concatenate([part.targets for part in self.splits.parts[split]])
@@ -185,7 +185,7 @@ class OwnTask(Task):
         return values
 
     def _scored(self, predictions: np.ndarray, targets: np.ndarray) -> dict[str, float]:
-        """One score. Raises StageFailed: usually the predictions are to blame; other mistakes show up with the seed itself."""
+        """Return one score. Raises StageFailed: usually the predictions are to blame; other mistakes show with the seed."""
         try:
             scores = self.file.call("score", predictions, targets)
         except TaskError as error:
@@ -218,7 +218,7 @@ class OwnTask(Task):
 
 
 def _sorted(part: Part) -> np.ndarray:
-    """The rows sorted by the mean of their first array, so that the two halves differ in every statistic."""
+    """Return the rows sorted by the mean of their first array, so that the two halves differ in every statistic."""
     import numpy as np
 
     values = next(iter(part.inputs.values()))
@@ -228,7 +228,7 @@ def _sorted(part: Part) -> np.ndarray:
 
 
 def _changed(first: np.ndarray, second: np.ndarray) -> float:
-    """Share of rows that differ, relative to each output's spread over the rows: scale and offset do not matter."""
+    """Return the share of rows that differ, relative to each output's spread over the rows: scale and offset do not matter."""
     import numpy as np
 
     a, b = (values.reshape(len(values), -1).astype("f8") for values in (first, second))

@@ -1,4 +1,4 @@
-"""The file `task.py`: the user's own code, checked and imported on the trusted side for `data` and `score`.
+"""Checks the user's file `task.py` and imports it on the trusted side, for `data` and `score`.
 
 Its `fit` and `predict` are never called here: they run in the sandbox, which receives the text of the file.
 """
@@ -24,9 +24,9 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     "predict": ("module", "weights", "inputs"),
     "score": ("predictions", "targets"),
 }
-"""Functions that the file must define, with the parameters that they are called with."""
+"""The functions that the file must define, with the parameters that they are called with."""
 OPTIONAL: Mapping[str, tuple[str, ...]] = {"facts": (), "example": (), "normalised": ("predictions",)}
-"""Functions that the file may define."""
+"""The functions that the file may define."""
 MAX_SOURCE = 200_000
 """Characters."""
 
@@ -46,7 +46,7 @@ class TaskFile:
 
     @classmethod
     def load(cls, path: Path) -> TaskFile:
-        """Raises TaskError for a file that is missing, does not import or lacks something."""
+        """Read the file. Raises TaskError if it is missing, cannot be imported or lacks something."""
         text = _read(path)
         module = _imported(path, text)
         for name, parameters in FUNCTIONS.items():
@@ -58,7 +58,7 @@ class TaskFile:
         return cls(path, text, module, _title(path, module), _objectives(path, module), _output_shape(path, module))
 
     def call(self, name: str, *arguments: Any) -> Any:
-        """Call one of its functions. Whatever that raises becomes a TaskError with the line."""
+        """Call one of its functions. Whatever that raises becomes a TaskError that names the line."""
         try:
             return getattr(self.module, name)(*arguments)
         except Exception as error:  # the user's code may raise anything
@@ -66,7 +66,7 @@ class TaskFile:
 
     @property
     def entry_points(self) -> frozenset[str]:
-        """Every name that the file could use of the candidate's module, as an attribute or by `getattr`."""
+        """Return every name that the file could use from the candidate's module, as an attribute or by `getattr`."""
         found: set[str] = set()
         for node in ast.walk(ast.parse(self.text)):
             if isinstance(node, ast.Attribute):
@@ -76,7 +76,7 @@ class TaskFile:
         return frozenset(found)
 
     def shown(self, *names: str) -> str:
-        """The source of some of its functions, for prompts."""
+        """Return the source of some of its functions, for prompts."""
         tree = ast.parse(self.text)
         nodes = [n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name in names]
         return "\n\n\n".join(ast.get_source_segment(self.text, node) or "" for node in nodes)
@@ -112,7 +112,7 @@ def _imported(path: Path, text: str) -> ModuleType:
 
 
 def _where(error: Exception, path: Path) -> str:
-    """The error with its line, such as `ZeroDivisionError: division by zero (line 12).`"""
+    """Return the error with its line, such as `ZeroDivisionError: division by zero (line 12).`"""
     line, trace = 0, error.__traceback__
     while trace:
         if trace.tb_frame.f_code.co_filename == str(path):

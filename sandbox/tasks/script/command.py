@@ -47,13 +47,13 @@ class ScriptCommand:
         return cls(str(Path(rest[0])), False, tuple(rest[1:]))
 
     def candidates(self) -> tuple[str, ...]:
-        """Where the code may be, relative to the project's folder."""
+        """Return where the code may be, relative to the project's folder."""
         if not self.is_module:
             return (self.target,)
         path = self.target.replace(".", "/")
         return (f"{path}.py", f"{path}/__main__.py")
 
     def exists_in(self, folder: Path) -> bool:
-        """Whether the code exists in a folder. Nothing outside of the folder counts."""
+        """Whether the code exists in a folder. Files outside of the folder do not count."""
         inside = [folder / c for c in self.candidates() if (folder / c).resolve().is_relative_to(folder.resolve())]
         return any(path.is_file() for path in inside)

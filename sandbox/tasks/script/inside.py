@@ -1,6 +1,6 @@
 """A script inside the sandbox: a private copy of its project, overlaid with the candidate's files; it runs as `__main__`.
 
-There is no second process and no exec: the forked child becomes the script. Everything that it prints is a claim.
+There is no second process and no exec: the forked process becomes the script. Everything that it prints is a claim.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sandbox.tasks.common.stages import PROJECT
 _ENVIRONMENT = {
     "USER": "evolve", "LOGNAME": "evolve", "MPLBACKEND": "Agg", "WANDB_MODE": "disabled", "HF_HUB_OFFLINE": "1", "TERM": "dumb",
 }  # fmt: skip
-"""Variables that scripts often read; there is no display and no network."""
+"""Environment variables that scripts often read; there is no display and no network."""
 
 
 def run(call: RunningCall) -> bytes:
@@ -55,7 +55,7 @@ def run(call: RunningCall) -> bytes:
 
 
 def _unpack(call: RunningCall, folder: Path, links: Mapping[str, str]) -> None:
-    """Write file by file: the sandbox refuses the changes of times and permissions that a tar extraction makes."""
+    """Write file by file, because the sandbox refuses the changes of times and permissions that tar extraction makes."""
     folder.mkdir()
     with open(call.inputs["project"], "rb", closefd=False) as file, tarfile.open(fileobj=file) as tar:
         for entry in tar:
@@ -75,14 +75,14 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def _disable_workers() -> None:
-    """Make every DataLoader work in this process: its workers are processes, which no candidate may start."""
+    """Make every DataLoader work in this process: its workers would be processes, which no candidate may start."""
     loader: Any = torch.utils.data.DataLoader
     original = loader.__init__
 
     def without_workers(self: Any, *arguments: Any, **named: Any) -> None:
         for name in ("num_workers", "persistent_workers", "prefetch_factor", "timeout", "multiprocessing_context"):
             named.pop(name, None)
-        original(self, *arguments[:5], **named)  # the sixth is num_workers
+        original(self, *arguments[:5], **named)  # the sixth argument is num_workers
 
     loader.__init__ = without_workers
 

@@ -12,7 +12,7 @@ _NUMBER = r"(?i:[-+]?(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+\.?\d*|\.\d+)(?:e[-+]?\d
 
 
 def read(log: str, names: Sequence[str]) -> dict[str, float]:
-    """One finite value for each name. Raises StageFailed that says what is missing; `log` is hostile text."""
+    """Return one finite value for each name. Raises StageFailed that names what is missing. `log` is hostile text."""
     found = {}
     for name in names:
         # One pass over the text for each name, without nested repetition: a hostile log costs no more than its length.

@@ -15,10 +15,10 @@ from pathlib import Path
 from sandbox.sandbox import TaskError
 
 MAX_FILES = 2000
-"""As many as the scratch folder of any level can hold, with room for what the script writes."""
+"""Largest number of files: the scratch folder of any level can hold them, with room for what the script writes."""
 MAX_BYTES = 64 << 20
 _LEFT_OUT = ("__pycache__", "node_modules", "runs", "wandb", "*.egg-info", "*.pyc", "*.pem", "*.key")
-"""Never copied; neither are names that begin with a dot (keys, histories) and virtual environments."""
+"""Patterns that are never copied. Nor are names that begin with a dot (keys, histories) and virtual environments."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Project:
 
     @classmethod
     def find(cls, digest: str, cache: Path) -> Project | None:
-        """The project with this digest, if it is in the cache and intact."""
+        """Return the project with this digest, if it is in the cache and intact."""
         path = _place(digest, cache)
         if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == digest:
             return cls(path, digest)
@@ -56,7 +56,7 @@ class Project:
 
 
 def _walk(folder: Path, prefix: str, leave_out: Collection[str]) -> Iterator[str]:
-    """Relative paths of regular files. Links are left out: they may lead anywhere."""
+    """Return the relative paths of regular files. Links are left out, because they may lead anywhere."""
     try:
         entries = sorted(os.scandir(folder / prefix), key=lambda entry: entry.name)
     except OSError as error:
@@ -73,7 +73,7 @@ def _walk(folder: Path, prefix: str, leave_out: Collection[str]) -> Iterator[str
 
 
 def _archive(folder: Path, files: list[str]) -> bytes:
-    """A tar file that depends on the contents alone: no times, owners or permissions."""
+    """Return a tar file that depends on the contents alone: no times, owners or permissions."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for path in files:
@@ -103,7 +103,7 @@ def _store(data: bytes, digest: str, cache: Path) -> Path:
 
 
 def _too_much(folder: Path, leave_out: Collection[str], most: int) -> str:
-    """The message with the largest entries; in a very large folder only the first files are counted."""
+    """Return the message with the largest entries; in a very large folder only the first files are counted."""
     sizes: dict[str, int] = {}
     for path in islice(_walk(folder, "", leave_out), 20 * MAX_FILES):
         top = path.partition("/")[0]

@@ -12,7 +12,7 @@ from sandbox.tasks.script.command import ScriptCommand
 from sandbox.tasks.script.project import MAX_BYTES
 
 MEASURED = ("train_time", "memory")
-"""Measured outside for every script; not to be used as names of its own metrics."""
+"""The quantities measured outside for every script; its own metrics must have other names."""
 _KEYS = ("name", "title", "command", "metrics", "copy", "leave_out", "readable", "snapshot")
 
 
@@ -22,7 +22,7 @@ class ScriptSettings:
 
     title: str
     text: str
-    """The command as it was given."""
+    """The command line as given."""
     command: ScriptCommand
     metrics: Mapping[str, str]
     """`max` or `min` by the name of the metric."""
@@ -36,7 +36,7 @@ class ScriptSettings:
 
     @classmethod
     def read(cls, task: Mapping[str, Any], budget: Mapping[str, Any]) -> ScriptSettings:
-        """Raises TaskError, one sentence."""
+        """Parse the tables. Raises TaskError, one sentence."""
         refuse_unknown("task", task, _KEYS)
         refuse_unknown("budget", budget, ("time_limit", "memory"))
         if not isinstance(task.get("command"), str):

@@ -1,6 +1,6 @@
-"""Any script, the trusted side: self-reported metrics, and what can be measured of a process from outside.
+"""The trusted side of the task `script`: self-reported metrics, and what can be measured of a process from outside.
 
-One stage: the script runs in a child process in a private copy of its project. What it prints is its own claim.
+There is one stage: the script runs in a process of its own, in a private copy of its project. What it prints is its own claim.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sandbox.tasks.script.project import Project
 from sandbox.tasks.script.settings import MEASURED, ScriptSettings
 
 REASON = "printed by the script itself, which evolves: nothing outside has checked it"
-"""Why such a metric is marked wherever it is shown."""
+"""The reason for marking such a metric wherever it is shown."""
 LOG = 1 << 20
 """Bytes of output that are searched for metrics: half of them from its beginning, half from its end."""
 KEPT = 16_000
@@ -28,9 +28,9 @@ SCRATCH = 256 << 20
 
 
 def directions(own: Mapping[str, str]) -> dict[str, str]:
-    """The objectives of a script: its `own` metrics, and train_time if there is only one metric.
+    """Return the objectives of a script: its `own` metrics, and train_time if there is only one metric.
 
-    A run needs two objectives. The training time is measured outside, and every script has it.
+    A run needs two objectives, and the training time can be measured outside for every script.
     """
     return {**own, "train_time": "min"} if len(own) == 1 else dict(own)
 
@@ -40,7 +40,7 @@ class ScriptTask(Task):
 
     @classmethod
     def open(cls, tables: TaskTables) -> ScriptTask:
-        """Pack the project into `cache`, or find the copy that the run began with. Raises TaskError."""
+        """Open the task: pack the project into `cache`, or find the copy that the run began with. Raises TaskError."""
         task, files, cache, folder = tables.task, tables.files, tables.cache, tables.folder
         settings = ScriptSettings.read(task, tables.budget)
         if not settings.command.exists_in(folder):
@@ -88,7 +88,7 @@ class ScriptTask(Task):
     def evaluate(
         self, job: Job, sandbox: Sandbox, progress: Callable[[Progress], None] | None = None
     ) -> Measured | StageFailure:
-        """Raises SandboxUnavailable when the machine is at fault. `progress` is never called."""
+        """Evaluate one candidate. Raises SandboxUnavailable if the machine is at fault. `progress` is never called."""
         try:
             return self._evaluate(job, Stages(job, sandbox))
         except StageFailed as failed:
@@ -109,13 +109,13 @@ class ScriptTask(Task):
             "fit", "sandbox.tasks.script.inside:run", limits, inputs, options, readable=tuple(self._readable.values())
         )
         values = metrics.read(report.log, tuple(s.metrics))
-        # A short run's time is mostly chance, and each chance difference would be another member of the front.
+        # The time of a short run is mostly chance, and each chance difference would put another candidate on the front.
         whole_seconds = max(1.0, round(rough(report.seconds)))
         return stages.measured({**values, "train_time": whole_seconds, "memory": rough(report.peak_memory / 2**20)})
 
 
 def _readable(name: str, folder: Path) -> Path:
-    """The real path of something that the script may read in place: below the project's folder, or absolute. Raises TaskError."""
+    """Return the real path of what the script may read in place: below the project's folder, or absolute. Raises TaskError."""
     place = (folder / name).resolve()
     if ".." in Path(name).parts:
         raise TaskError(f"task.readable: {name} lies outside of the project's folder; give its absolute path, {place}.")

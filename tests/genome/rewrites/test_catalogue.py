@@ -53,7 +53,7 @@ def test_the_catalogue_has_variety():
 
 
 @pytest.mark.slow
-def test_every_rewrite_fits_some_block_of_the_seeds_or_of_their_children():
+def test_every_rewrite_applies_to_some_block_of_the_seeds_or_their_candidates():
     sources = [b.source for seed in SEEDS for b in genome(seed).blocks]
     rng = random.Random(0)
     sources += [c.source for s in sources for _ in range(20) if (c := mutate(s, "complex", rng))]
@@ -89,7 +89,7 @@ def test_most_mutations_work_and_reducing_reduces(editor, seed):
 
 
 @pytest.mark.slow
-def test_children_of_children_still_work(editor):
+def test_repeated_rewrites_still_work(editor):
     kept = Counter()
     for line in range(4):
         rng, individual = random.Random(line), genome("exquisitenet_v2")
@@ -122,7 +122,7 @@ def test_merging_takes_from_both():
     assert all(r not in (a, b) for r in results)
 
 
-def test_merging_never_reads_what_nobody_wrote():
+def test_merging_never_reads_an_attribute_that_was_not_set():
     a = "class A(nn.Module):\n    def __init__(self):\n        self.p = 1\n\n    def forward(self, x):\n        return self.p\n"
     b = a.replace("self.p", "self.q")
     for n in range(10):

@@ -155,7 +155,7 @@ def test_an_address_of_other_models_does_not_concern_it(ask):
     assert model.complete(ask()).text == "hello"
 
 
-def test_a_failure_that_lasts_is_tried_as_often_as_set_and_quoted_with_its_last_words(shell, ask):
+def test_a_lasting_failure_is_tried_as_often_as_set_and_quoted_with_its_last_output(shell, ask):
     model = shell("echo x >> tries; printf '\\033[31mno\\tcredit\\033[0m\\000 left\\n' >&2; echo part; exit 3")
     with pytest.raises(LanguageModelDown, match=r"does not answer: exit code 3; it said: no credit left$"):
         model.complete(ask())
@@ -233,7 +233,7 @@ def test_the_deadline_counts_all_tries_and_pauses_together(shell, ask):
     assert len(lines("tries")) in (2, 3)
 
 
-def test_no_pause_is_begun_that_the_deadline_would_cut(shell, ask):
+def test_no_pause_is_started_that_would_pass_the_deadline(shell, ask):
     model, began = shell("echo no >&2; exit 1", deadline_seconds=0.5, attempts=50, first_wait_seconds=30.0), time.monotonic()
     with pytest.raises(LanguageModelDown, match="it said: no"):
         model.complete(ask())
@@ -262,7 +262,7 @@ def test_a_program_that_closes_its_output_is_waited_for(shell, ask):
     assert (done.text, lines("finished")) == ("hello\n", ["x"])
 
 
-def test_an_answer_of_the_greatest_length_is_taken_and_a_longer_one_rejected(shell, ask):
+def test_an_answer_of_the_greatest_length_is_accepted_and_a_longer_one_rejected(shell, ask):
     assert len(shell("yes | head -c 2000000").complete(ask()).text) == 2_000_000
     model = shell("echo $$ >> pids; exec yes")
     with pytest.raises(RequestRejected, match="more than 2,000,000 bytes"):
@@ -289,7 +289,7 @@ def test_empty_answers_are_asked_again_twice_and_then_passed_on(shell, ask):
     assert done.usage == Usage(300, 0, estimated=True)  # all three may have been paid for
 
 
-def test_an_answer_after_an_empty_one_is_taken(shell, ask):
+def test_an_answer_after_an_empty_one_is_used(shell, ask):
     assert shell("echo x >> tries; test $(wc -l < tries) -ge 2 && echo hello; true").complete(ask()).text == "hello\n"
 
 
@@ -375,7 +375,7 @@ print(OfflineModel().complete(Request((Message("user", prompt),), zlib.crc32(pro
 
 
 @pytest.mark.slow
-def test_a_run_with_a_command_stops_clean_and_goes_on_to_its_end(evolve, tmp_path, request):
+def test_a_run_with_a_command_stops_cleanly_and_a_resume_finishes_it(evolve, tmp_path, request):
     """The command's own comma and quotes stay with it, from the option into the configuration, the journal and git."""
     shutil.copytree(ROOT / "seeds/tiny_cnn", tmp_path / "seed", ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "answerer.py").write_text(AGENT)
@@ -409,7 +409,7 @@ def test_a_run_with_a_command_stops_clean_and_goes_on_to_its_end(evolve, tmp_pat
 
 
 @pytest.mark.slow
-def test_a_command_that_fails_stops_the_run_with_its_words_and_the_way_on(evolve, tmp_path):
+def test_a_command_that_fails_stops_the_run_with_its_output_and_how_to_resume(evolve, tmp_path):
     shutil.copytree(ROOT / "seeds/tiny_cnn", tmp_path / "seed", ignore=shutil.ignore_patterns("__pycache__"))
     options = ["--out", "run", "--generations", "0", "--set", "llm.deadline_seconds=1", "--set", "search.first_population=2"]
     options += ["--set", "llm.patience_hours=0"]

@@ -48,7 +48,7 @@ def test_the_key_goes_into_the_header_alone(connect, provider, ask, key):
 
 
 @pytest.mark.parametrize("fault", LASTING)
-def test_what_no_retry_can_mend_is_sent_once_and_says_what_to_check(connect, provider, ask, fault):
+def test_an_error_that_no_retry_can_fix_is_sent_once_and_names_what_to_check(connect, provider, ask, fault):
     provider.plays(fault, "answer")
     with pytest.raises(LanguageModelRefused, match=f"refuses: .*Check the .*{LASTING[fault]}"):
         connect().complete(ask())
@@ -56,7 +56,7 @@ def test_what_no_retry_can_mend_is_sent_once_and_says_what_to_check(connect, pro
 
 
 @pytest.mark.parametrize("fault", REJECTED)
-def test_a_request_that_cannot_be_is_sent_once_and_spares_the_run(connect, provider, ask, fault):
+def test_an_impossible_request_is_sent_once_and_does_not_end_the_run(connect, provider, ask, fault):
     provider.plays(fault, "answer")
     model = connect()
     with pytest.raises(RequestRejected):
@@ -126,7 +126,7 @@ def test_a_pause_named_as_a_date_is_as_good_as_none(connect, provider, ask):
     assert connect().complete(ask()).seconds < 2
 
 
-def test_a_pause_beyond_the_deadline_is_reported_at_once_with_the_providers_words(connect, provider, ask):
+def test_a_pause_beyond_the_deadline_is_reported_at_once_with_the_providers_message(connect, provider, ask):
     provider.plays("429 in an hour")
     model, began = connect(deadline_seconds=30.0), time.monotonic()
     with pytest.raises(LanguageModelDown, match="Rate limit reached") as down:
@@ -219,7 +219,7 @@ def test_empty_answers_are_asked_again_twice_and_then_passed_on(connect, provide
 
 
 @pytest.mark.parametrize("behaviour", EMPTY)
-def test_an_answer_after_an_empty_one_is_taken_and_both_are_counted(connect, provider, ask, behaviour):
+def test_an_answer_after_an_empty_one_is_used_and_both_are_counted(connect, provider, ask, behaviour):
     provider.plays(behaviour, "answer")
     done = connect().complete(ask())
     assert (done.text, done.usage) == ("hello", Usage(22, 14))

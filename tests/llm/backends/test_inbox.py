@@ -122,7 +122,7 @@ def test_a_file_with_nothing_in_it_is_no_answer_yet(desk, ask, blank):
     assert call.result(5).text == "hello"
 
 
-def test_a_file_that_still_grows_is_not_taken(desk, ask):
+def test_a_file_that_still_grows_is_not_read(desk, ask):
     call = desk.call(desk.open(), ask())
     with (desk.folder / "0001.answer.md").open("w") as file:
         for word in range(8):
@@ -133,7 +133,7 @@ def test_a_file_that_still_grows_is_not_taken(desk, ask):
     assert call.result(5).text == "0 1 2 3 4 5 6 7 "
 
 
-def test_an_answer_that_is_replaced_in_time_is_taken_in_its_last_form(desk, ask):
+def test_an_answer_that_is_replaced_in_time_is_read_in_its_last_form(desk, ask):
     call = desk.call(desk.open(), ask())
     desk.write("0001", "first thought")
     time.sleep(SETTLE / 2)
@@ -165,7 +165,7 @@ def test_only_a_file_of_its_own_is_an_answer(desk, ask, tmp_path):
     assert calls[0].result(5).text == "hello"
 
 
-def test_an_answer_that_is_no_text_is_rejected_and_spares_the_rest(desk, ask):
+def test_an_answer_that_is_no_text_is_rejected_and_others_are_not(desk, ask):
     model = desk.open()
     first, second = desk.call(model, ask("first")), desk.call(model, ask("second"))
     desk.write("0001", b"caf\xe9")
@@ -175,7 +175,7 @@ def test_an_answer_that_is_no_text_is_rejected_and_spares_the_rest(desk, ask):
     assert second.result(5).text == "hello"
 
 
-def test_an_answer_of_the_greatest_length_is_taken_and_a_longer_one_rejected(desk, ask):
+def test_an_answer_of_the_greatest_length_is_accepted_and_a_longer_one_rejected(desk, ask):
     model = desk.open()
     first, second = desk.call(model, ask("first")), desk.call(model, ask("second"))
     desk.write("0001", "x" * 2_000_000)
@@ -185,7 +185,7 @@ def test_an_answer_of_the_greatest_length_is_taken_and_a_longer_one_rejected(des
         second.result(5)
 
 
-def test_it_can_be_seen_what_is_waited_for(desk, ask):
+def test_the_files_show_which_prompts_wait(desk, ask):
     model = desk.open()
     assert model.waiting == ()
     first, second = desk.call(model, ask("first")), desk.call(model, ask("second"))
@@ -221,7 +221,7 @@ def test_closing_need_not_wait_for_the_next_look(tmp_path, ask):
         assert isinstance(call.exception(1), CancelledError)
 
 
-def test_an_unanswered_prompt_is_taken_up_again_and_not_filed_twice(desk, ask):
+def test_an_unanswered_prompt_is_awaited_again_and_not_filed_twice(desk, ask):
     model = desk.open()
     desk.call(model, ask("first")), desk.call(model, ask("second"))
     model.close()
@@ -243,7 +243,7 @@ def test_what_was_answered_while_nobody_waited_is_taken(desk, ask):
     assert desk.prompts() == ["0001.prompt.md"]
 
 
-def test_the_same_text_asked_for_another_child_wants_an_answer_of_its_own(desk):
+def test_the_same_text_asked_for_another_candidate_needs_its_own_answer(desk):
     model = desk.open()
     messages = (Message("system", "S"), Message("user", "U"))
     first, second = desk.call(model, Request(messages, 1)), desk.call(model, Request(messages, 2))
@@ -253,7 +253,7 @@ def test_the_same_text_asked_for_another_child_wants_an_answer_of_its_own(desk):
 
 
 @pytest.mark.parametrize("lying", ["0041.prompt.md", "0041.answer.md", ".0041.prompt.tmp", "0041.answer.md.part"])
-def test_numbers_go_on_over_whatever_lies_there(desk, ask, lying):
+def test_numbers_continue_after_existing_files(desk, ask, lying):
     desk.folder.mkdir()
     for name in (lying, "0007.prompt.md", "notes.md", "9999.txt"):
         (desk.folder / name).write_text("of an earlier run")
@@ -311,7 +311,7 @@ def test_runs_that_share_a_folder_do_not_write_over_one_another(tmp_path):
     assert not list((tmp_path / "box").glob(".*"))
 
 
-def test_a_prompt_is_never_seen_half_written(desk, ask):
+def test_a_prompt_is_never_visible_half_written(desk, ask):
     model, long = desk.open(), "word " * 400_000
     call = desk._threads.submit(model.complete, ask(long))
     wait_for(desk.prompts)
@@ -319,7 +319,7 @@ def test_a_prompt_is_never_seen_half_written(desk, ask):
     assert not call.done()
 
 
-def test_a_folder_that_goes_away_stops_the_run(desk, ask):
+def test_a_folder_that_disappears_stops_the_run(desk, ask):
     call = desk.call(desk.open(), ask())
     shutil.rmtree(desk.folder)
     with pytest.raises(LanguageModelDown, match="is gone"):

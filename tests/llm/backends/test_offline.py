@@ -19,7 +19,7 @@ from agent.llm import LlmSettings, Request, open_model
 from agent.operators import OPERATORS, Brief, Context, DrawContext, EvolutionOfThought, Sampling, repair
 from agent.operators.templates import Prompts
 from agent.population.candidate import SEED_ID, Candidate, Individual, Recipe
-from agent.run import config
+from agent.run import config_sources
 from sandbox.tasks import open_task
 
 ROOT = Path(__file__).parents[3]
@@ -36,7 +36,7 @@ class Lab:
     """One seed, its prompts as a run writes them, and what became of the answers."""
 
     def __init__(self, name, editor, cache):
-        self.config = config.load(name, None, {}, [])
+        self.config = config_sources.load(name, None, {}, [])
         seed = self.config.seed
         self.genome = read_genome(Path(seed.folder), seed.files, seed.frozen)
         task = open_task(self.config.task, self.config.budget, {}, seed.files, cache)
@@ -168,7 +168,7 @@ def test_several_blocks_at_once_can_be_rewritten_and_most_run(lab, drawn):
     assert all("in `" in answer.splitlines()[0] for _, (answer, _) in children)
 
 
-def test_frozen_blocks_are_left_alone_and_several_files_are_told_apart(editor):
+def test_frozen_blocks_are_not_changed_and_several_files_are_distinguished(editor):
     files = {
         "model.py": "from parts.net import Net\n\n\ndef build_model(n, c):\n    return Net(n)\n\n\ndef loss(a, b):\n"
         "    return F.relu(a, b)\n",
@@ -204,7 +204,7 @@ def test_a_repaired_answer_is_another_one_that_can_be_applied(lab):
     assert share(first != second for first, second, _ in pairs) >= 0.6
 
 
-def test_an_answer_says_what_it_does_in_the_form_of_the_rules(lab):
+def test_an_answer_states_its_change_in_the_form_of_the_rules(lab):
     recipe = next(iter(lab.mutations))
     text, _ = lab.answer(recipe)
     first, second, *_ = text.splitlines()
@@ -258,7 +258,7 @@ def test_the_same_request_gets_the_same_answer_in_every_process(lab):
     ids=["comment like a heading", "docstring with a fence", "docstring with a fence at the margin"],
 )
 def test_a_block_that_looks_like_markdown_is_read_and_written_whole(editor, old, new):
-    seed = config.load("tiny_cnn", None, {}, []).seed
+    seed = config_sources.load("tiny_cnn", None, {}, []).seed
     text = read_genome(Path(seed.folder), seed.files).files["model.py"]
     assert old in text
     genome = Genome({"model.py": text.replace(old, new, 1)})

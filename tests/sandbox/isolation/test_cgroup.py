@@ -95,7 +95,7 @@ def test_the_kernel_ends_a_group_that_takes_more_memory_than_it_may(group):
     assert cgroup.ran_out_of_memory(str(group))
 
 
-def test_a_group_that_is_somebody_elses_is_left_alone(tmp_path, monkeypatch):
+def test_a_group_that_was_not_delegated_is_left_alone(tmp_path, monkeypatch):
     (tmp_path / "cgroup.controllers").write_text("memory pids")
     (tmp_path / "own").mkdir()
     monkeypatch.setattr(cgroup, "_own_group", lambda: "/own")

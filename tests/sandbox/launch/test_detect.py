@@ -80,7 +80,7 @@ def test_a_kernel_without_landlock_gives_contained_by_namespaces(here):
     assert ALLOWED not in canaries.values()
 
 
-def test_neither_namespaces_nor_landlock_is_reduced_and_says_what_would_help(here):
+def test_neither_namespaces_nor_landlock_is_reduced_with_hints_what_would_help(here):
     level, _, _, canaries, hints = on_a_machine_without((UNSHARE, errno.EPERM), (LANDLOCK, errno.ENOSYS))
     assert level == "reduced"
     assert canaries["read"] == ALLOWED

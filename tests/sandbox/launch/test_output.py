@@ -18,11 +18,11 @@ def test_what_fits_is_kept_whole():
     assert kept(10, b"hello", b"", b"world") == "helloworld"
 
 
-def test_of_more_the_head_and_the_tail_stay_and_the_gap_is_told():
+def test_of_more_the_head_and_the_tail_stay_and_the_gap_is_marked():
     assert kept(10, b"a" * 5 + b"b" * 2000 + b"c" * 5) == "aaaaa\n[... 2,000 bytes left out ...]\nccccc"
 
 
-def test_one_byte_too_many_is_told_too():
+def test_one_byte_too_many_is_marked_too():
     assert kept(4, b"abcde") == "ab\n[... 1 bytes left out ...]\nde"
 
 

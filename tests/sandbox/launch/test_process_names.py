@@ -38,7 +38,7 @@ def until_named(pids: list[int], wanted: dict[str, int], seconds: float = 30.0) 
     return found
 
 
-def test_a_fork_server_and_its_slot_servers_say_what_they_are(call) -> None:
+def test_a_fork_server_and_its_slot_servers_have_names(call) -> None:
     fork_server = ForkServer()
     box = ForkServerSandbox("none", fork_server=fork_server)
     try:
@@ -60,7 +60,7 @@ def test_a_fork_server_and_its_slot_servers_say_what_they_are(call) -> None:
         ("none", {"evolve-cand": 1}),
     ],
 )
-def test_the_processes_of_a_call_say_what_they_are(level: str, names: dict[str, int], sandbox, call) -> None:
+def test_the_processes_of_a_call_have_names(level: str, names: dict[str, int], sandbox, call) -> None:
     box = ForkServerSandbox(level, warm=False)  # type: ignore[arg-type]
     sandbox(level)  # skips what this machine cannot do
     found: list[Counter[str]] = []

@@ -95,13 +95,13 @@ class TestGpus:
     def test_the_users_choice_counts(self, machine, visible, observed):
         assert machine(CUDA_VISIBLE_DEVICES=visible) == observed
 
-    def test_name_and_uuid_are_as_the_driver_says(self, tmp_path):
+    def test_name_and_uuid_come_from_the_driver(self, tmp_path):
         (tmp_path / "x").mkdir()
         (tmp_path / "x/information").write_text(INFORMATION.format(bus="1b", minor=0, uuid="GPU-aa11"))
         (tmp_path / "nvidia0").touch()
         assert gpus({}, tmp_path, tmp_path) == (Gpu(0, "NVIDIA H100 80GB HBM3", "GPU-aa11"),)
 
-    def test_where_the_driver_tells_nothing_its_tool_is_asked(self, tmp_path, monkeypatch):
+    def test_if_the_driver_has_no_files_its_tool_is_asked(self, tmp_path, monkeypatch):
         tool = tmp_path / "nvidia-smi"
         message = ("0, NVIDIA A, GPU-aa11, 81559 MiB", "broken", "1, NVIDIA B, GPU-bb22, 9 MiB")
         tool.write_text("#!/bin/sh\n" + "".join(f"echo '{line}'\n" for line in message))
@@ -150,5 +150,5 @@ def test_a_torch_with_cuda_is_known_by_its_version(tmp_path, monkeypatch):
         ("MemoryError", False),
     ],
 )
-def test_what_a_gpu_is_to_blame_for_is_told_from_what_a_program_is(log, blamed):
+def test_errors_of_a_gpu_are_distinguished_from_errors_of_a_program(log, blamed):
     assert failed(f"Traceback (most recent call last):\n  ...\n{log}\n") is blamed

@@ -8,13 +8,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import pytest
 
 from sandbox import Call, CallLimits, Report, SandboxUnavailable
 from sandbox.launch.client import ForkServerSandbox
-from sandbox.launch.start import ForkServer
 from sandbox.pool.lanes import Lanes, Lease
 
 LEVEL = "contained"
@@ -36,13 +34,6 @@ def until(condition: Callable[[], object], seconds: float = 30.0) -> bool:
             return False
         time.sleep(0.01)
     return True
-
-
-@pytest.fixture(scope="module")
-def fork_server() -> Iterator[ForkServer]:
-    made = ForkServer()
-    yield made
-    made.close()
 
 
 @pytest.fixture
@@ -128,7 +119,7 @@ class TestRealSandboxes:
             assert following is None or not following.started.is_set()
             training.stop()
 
-    def test_waiting_for_a_slot_is_told_apart_from_training(self, lanes_of, call):
+    def test_waiting_for_a_slot_is_reported_apart_from_training(self, lanes_of, call):
         lanes = lanes_of(1)
         first = Training(lanes, call)
         assert first.started.wait(30)
@@ -207,7 +198,7 @@ class TestRealSandboxes:
             lanes.run(call(source, slot=True), kill(2))
         assert lanes.run(call(source, slot=True)).result == b"done"  # and its slot came back each time
 
-    def test_many_threads_lose_nothing_and_starve_nobody(self, lanes_of, call):
+    def test_many_threads_lose_nothing_and_none_starves(self, lanes_of, call):
         lanes = lanes_of(2, beside=2)
         source = "import time\ndef main(child): time.sleep(0.005); return repr(child.options['n']).encode()"
         found: dict[int, list[bytes]] = {}
@@ -225,55 +216,6 @@ class TestRealSandboxes:
             thread.join(60)
         assert found == {n: [repr([n, turn]).encode() for turn in range(4)] for n in range(12)}
         assert len(lanes._all) <= 12
-
-
-class TestStem:
-    """Zygotes that are forks of one warm process."""
-
-    def test_its_servers_do_not_share_what_a_call_does(self, fork_server, call):
-        source = """
-import builtins, os
-def main(child):
-    seen = hasattr(builtins, "mark")
-    builtins.mark = 1
-    return repr((seen, os.environ.get("SECRET"))).encode()
-"""
-        boxes = [ForkServerSandbox(LEVEL, fork_server=fork_server) for _ in range(2)]
-        try:
-            for _ in range(2):
-                for box in boxes:
-                    assert box.run(call(source)).result == b"(False, None)"
-            assert boxes[0]._server._process.pid != boxes[1]._server._process.pid
-        finally:
-            for box in boxes:
-                box.close()
-
-    def test_a_slot_server_that_is_killed_is_replaced_and_one_that_is_closed_is_gone(self, fork_server, call):
-        box = ForkServerSandbox(LEVEL, fork_server=fork_server)
-        box.run(call(QUICK))
-        process = box._server._process
-        process.kill()
-        process.wait(10)
-        with pytest.raises(SandboxUnavailable):
-            box.run(call(QUICK))
-        assert box.run(call(QUICK)).result == b"cpu"
-        pid = box._server._process.pid
-        box.close()
-        assert until(lambda: not Path(f"/proc/{pid}").exists(), 5)
-
-    @pytest.mark.slow  # starts two more
-    def test_a_fork_server_that_has_died_is_replaced_and_a_closed_one_refuses(self, call):
-        fork_server = ForkServer()
-        first, second = ForkServerSandbox(LEVEL, fork_server=fork_server), ForkServerSandbox(LEVEL, fork_server=fork_server)
-        assert first.run(call(QUICK)).result == b"cpu"
-        os.kill(fork_server._process.pid, signal.SIGKILL)
-        assert first.run(call(QUICK)).result == b"cpu"  # its slot server lives on
-        assert second.run(call(QUICK)).result == b"cpu"
-        fork_server.close()
-        with pytest.raises(SandboxUnavailable):
-            ForkServerSandbox(LEVEL, fork_server=fork_server).run(call(QUICK))
-        for box in (first, second):
-            box.close()
 
 
 GPU = "cuda:0"
@@ -337,7 +279,7 @@ class TestGpus:
         assert [on for _, on, _ in device.log] == ["cpu", GPU, GPU]
         assert lease.device == GPU
 
-    def test_a_call_that_the_device_failed_is_repeated_with_nobody_else_on_it(self):
+    def test_a_call_that_the_device_failed_is_repeated_alone_on_it(self):
         device = Device(fails=["x:fit"])
         lanes = Lanes("none", lambda: PlayedLane(device), [GPU] * 2)
         other = threading.Thread(target=lambda: lanes.run(replace(FIT, entry="x:other")))
@@ -353,7 +295,7 @@ class TestGpus:
         assert found[0].ok
         assert device.log == [("x:other", GPU, 1), ("x:fit", GPU, 2), ("x:fit", GPU, 1)]
 
-    def test_a_second_failure_stands(self):
+    def test_a_second_failure_is_final(self):
         device = Device(fails=["x:fit", "x:fit", "x:predict", "x:predict"])
         device.holds.set()
         lanes = Lanes("none", lambda: PlayedLane(device), [GPU])

@@ -82,7 +82,7 @@ def test_a_share_of_a_gpu_is_one_by_its_slots():
     assert [slots.gpus(device) for device in ("cuda:0", "cuda:1", "cpu", "cuda:7")] == [0.25, 1.0, 0.0, 0.0]
 
 
-def test_beside_the_slots_only_so_many_run_at_once_and_time_in_line_is_told():
+def test_beside_the_slots_only_so_many_run_at_once_and_the_time_waited_is_returned():
     slots = Slots(["cpu"], beside=1)
     waited: list[float] = []
 
@@ -104,7 +104,7 @@ def test_beside_the_slots_only_so_many_run_at_once_and_time_in_line_is_told():
 class TestAlone:
     """A device without anybody else on it."""
 
-    def test_it_waits_for_trainings_and_others_and_lets_nobody_in_meanwhile(self):
+    def test_it_waits_for_all_running_calls_and_admits_none_meanwhile(self):
         slots = Slots(["cuda:0", "cuda:0", "cuda:1"], beside=4)
         assert [slots.take()[0] for _ in range(3)].count("cuda:0") == 2
         log: list[str] = []
@@ -155,7 +155,7 @@ class TestAlone:
         assert slots.take()[0] == "cuda:0"
 
 
-def test_closing_sends_everybody_away_who_waits_and_all_who_come_later():
+def test_closing_refuses_waiting_and_later_calls():
     slots = Slots(["cuda:0"], beside=1)
     slots.take()
     with slots.beside("cuda:0"):

@@ -1,1 +1,1 @@
-"""How an image classifier is trained: the configured recipe, and the loop inside the sandbox that follows it."""
+"""The training of an image classifier: the configured recipe, and the loop inside the sandbox that follows it."""

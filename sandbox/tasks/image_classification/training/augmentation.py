@@ -1,6 +1,6 @@
-"""Augmentation of training images as a recipe configures it, drawn for each image separately, on the images' own device.
+"""The augmentation of training images that a recipe configures, drawn separately for each image, on the images' device.
 
-All functions take and return float32 (N, C, H, W) unless they say otherwise.
+All functions take and return float32 (N, C, H, W) unless noted otherwise.
 """
 
 from __future__ import annotations
@@ -54,14 +54,14 @@ def _translated(images: Tensor, recipe: TrainingRecipe, generator: Generator) ->
 def _shifts(
     count: int, side: int, share: float, shifted: Tensor, generator: Generator, device: torch.device
 ) -> Tensor:
-    """(N, side): the row, or column, of the old image that each one of the new image is copied from."""
+    """Return (N, side): for each row or column of the new image, the row or column of the old one that it is copied from."""
     most = max(1, round(side * share))
     offsets = torch.randint(-most, most + 1, (count, 1), generator=generator, device=device) * shifted
     return torch.arange(side, device=device)[None] + offsets
 
 
 def _squares(images: Tensor, recipe: TrainingRecipe, generator: Generator) -> Tensor:
-    """Masks (N, 1, H, W) of squares, which may lie partly outside."""
+    """Return masks (N, 1, H, W) of squares, which may lie partly outside."""
     count, _, height, width = images.shape
     drawn = _drawn(images, recipe.chance, generator)[:, 0, 0]
     sides = []
@@ -74,7 +74,7 @@ def _squares(images: Tensor, recipe: TrainingRecipe, generator: Generator) -> Te
 
 
 def _drawn(images: Tensor, chance: float, generator: Generator) -> Tensor:
-    """Bool (N, 1, 1, 1): whether something happens to each image."""
+    """Return bool (N, 1, 1, 1): whether something happens to each image."""
     return _uniform(images, generator) < chance
 
 

@@ -18,7 +18,7 @@ class Average:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Call it after every step. The first steps count more, so that the random start is forgotten."""
+        """Take in the weights; call it after every step. The first steps count more, so that the random start is forgotten."""
         self._count += 1
         state = self._model.state_dict()
         decay = min(self._decay, (1 + self._count) / (10 + self._count))

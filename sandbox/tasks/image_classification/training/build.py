@@ -1,4 +1,4 @@
-"""Gets the candidate's parts, its model, optimizer and loss, and checks their types."""
+"""Gets the candidate's model, optimizer and loss, and checks their types."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FUSED = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)
 
 
 def build(call: RunningCall) -> tuple[ModuleType, nn.Module]:
-    """Import the candidate and build its model on the CPU: (module, model)."""
+    """Import the candidate and build its model on the CPU; return (module, model)."""
     torch.set_num_threads(call.threads)
     torch.use_deterministic_algorithms(call.device == "cpu")
     module = call.module(call.options["file"])
@@ -33,7 +33,7 @@ def build(call: RunningCall) -> tuple[ModuleType, nn.Module]:
 
 
 def optimizer_of(module: ModuleType, model: nn.Module, steps: int) -> tuple[torch.optim.Optimizer, Any]:
-    """(optimizer, scheduler or None) of the seed's `build_optimizer(model, steps)`; without one, AdamW with one cycle."""
+    """Return (optimizer, scheduler or None) of the seed's `build_optimizer(model, steps)`; without one, AdamW with one cycle."""
     if hasattr(module, "build_optimizer"):
         built = module.build_optimizer(model, steps)
         optimizer, scheduler = built if isinstance(built, tuple) else (built, None)
@@ -45,7 +45,7 @@ def optimizer_of(module: ModuleType, model: nn.Module, steps: int) -> tuple[torc
 
 
 def fuse(optimizer: torch.optim.Optimizer) -> None:
-    """For GPUs: use one kernel for all parameters, where the optimizer has one and did not choose otherwise."""
+    """On GPUs, use one kernel for all parameters if the optimizer has one and did not choose otherwise."""
     if type(optimizer) in _FUSED:
         for group in optimizer.param_groups:
             floats = all(p.is_cuda and p.is_floating_point() for p in group["params"])
@@ -54,7 +54,7 @@ def fuse(optimizer: torch.optim.Optimizer) -> None:
 
 
 def loss_of(module: ModuleType, label_smoothing: float) -> Callable[[Tensor, Tensor], Tensor]:
-    """The seed's `loss(logits, labels)`; without one, cross-entropy."""
+    """Return the seed's `loss(logits, labels)`; without one, cross-entropy."""
     if hasattr(module, "loss"):
         return module.loss  # type: ignore[no-any-return]
     return partial(F.cross_entropy, label_smoothing=label_smoothing) if label_smoothing else F.cross_entropy

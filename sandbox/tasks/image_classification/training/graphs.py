@@ -1,4 +1,4 @@
-"""Forward and backward pass of one batch: directly, or replayed as a CUDA graph: one launch instead of hundreds."""
+"""Forward and backward pass of one batch, run directly or replayed as a CUDA graph: one launch instead of hundreds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PassFunction = Callable[[Tensor, Tensor], PassResult]
 """Takes images and labels; adds gradients to those of the parameters."""
 
 WARM = 4
-"""Direct passes before the capture: libraries choose their kernels in the first ones."""
+"""Number of direct passes before the capture: libraries choose their kernels in the first ones."""
 
 
 class BatchPass(Protocol):
@@ -38,7 +38,7 @@ class DirectPass:
 
 
 class GraphedPass:
-    """Captures the pass of a full batch after some direct ones. A pass that cannot be captured goes on directly."""
+    """Captures the pass of a full batch after some direct ones. A pass that cannot be captured runs directly for good."""
 
     def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, work: PassFunction, batch_size: int) -> None:
         self._plain = DirectPass(model, optimizer, work)
@@ -53,7 +53,7 @@ class GraphedPass:
     def __call__(self, images: Tensor, labels: Tensor) -> PassResult:
         if self._graph is None:
             return self._before(images, labels)
-        if len(images) != self._batch_size:  # the last of an epoch: added to gradients that keep their place
+        if len(images) != self._batch_size:  # the last batch of an epoch: added to gradients that keep their memory
             for parameter in self._parameters:
                 if parameter.grad is not None:
                     parameter.grad.zero_()
@@ -77,7 +77,7 @@ class GraphedPass:
         torch.cuda.synchronize()
         graph = torch.cuda.CUDAGraph()
         try:
-            with torch.cuda.graph(graph, stream=self._stream):  # the stream of the passes before: gradients belong to it
+            with torch.cuda.graph(graph, stream=self._stream):  # the stream of the earlier passes: gradients belong to it
                 found = self._work(*given)
         except RuntimeError as error:  # it looks at a value, or needs what a capture forbids
             print(f"CUDA graphs are not used: {str(error).splitlines()[0]}", flush=True)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 def mapped(descriptor: int) -> Tensor:
-    """A `.npy` file as a tensor that is read lazily; all processes that read it share its pages."""
+    """Return a `.npy` file as a tensor that is read lazily; all processes that read it share its pages."""
     with open(descriptor, "rb", closefd=False) as file:
         file.seek(0)
         version = np.lib.format.read_magic(file)
@@ -37,27 +37,27 @@ class View:
         stored = (options["height"], options["width"])
         wanted = tuple(options.get("input_size") or stored)
         self.size: tuple[int, int] = wanted
-        """(height, width) of the model's input."""
+        """Return (height, width) of the model's input."""
         self._resizes = wanted != stored
         self._on_gpu = device.type == "cuda"
 
     def scaled(self, images: Tensor) -> Tensor:
-        """Images in 0..1 at the size of the model's input; bilinear, with anti-aliasing where they become smaller."""
+        """Return images in 0..1 at the size of the model's input; bilinear, with anti-aliasing if they become smaller."""
         return self.resized(self.stored(images))
 
     def stored(self, images: Tensor) -> Tensor:
-        """Images in 0..1 at their own size."""
+        """Return images in 0..1 at their own size."""
         return images.float() / 255
 
     def resized(self, images: Tensor) -> Tensor:
-        """Images resized to the model's input."""
+        """Return images resized to the model's input."""
         if not self._resizes:
             return images
         smaller = self.size[0] < images.shape[-2] or self.size[1] < images.shape[-1]
         return F.interpolate(images, size=self.size, mode="bilinear", align_corners=False, antialias=smaller)
 
     def normalised(self, scaled: Tensor) -> Tensor:
-        """Images with zero mean and unit deviation of each channel over the training set."""
+        """Return images with zero mean and unit deviation of each channel over the training set."""
         return (scaled - self._mean) / self._std
 
     def placed(self, images: Tensor) -> Tensor:

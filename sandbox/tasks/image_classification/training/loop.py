@@ -1,4 +1,4 @@
-"""The training loop: the whole set stays on the device, every step is a few tensor operations; prints progress now and then."""
+"""The training loop. The whole set stays on the device, every step is a few tensor operations; progress is printed at times."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from sandbox.tasks.image_classification.training.recipe import TrainingRecipe
 from sandbox.tasks.image_classification.training.schedules import rates_of
 
 REPORT_SECONDS = 2.0
-"""Longest time within an epoch without a line of progress."""
+"""Longest time in seconds within an epoch without a line of progress."""
 TIMED_STEPS = 30
-"""Steps on a copy of the model from which the number of steps in a training of given seconds is estimated."""
+"""Number of steps on a copy of the model, to estimate how many steps fit into a training of given seconds."""
 TIMED_SHARE = 0.1
 """Share of the seconds that these steps may take."""
 MARGIN = 0.95
@@ -69,7 +69,7 @@ class Training:
             total, right, count = torch.zeros((), device=self._device), torch.zeros((), device=self._device), 0
             for rows in self._shuffled():
                 if taken >= steps or (len(rows) < 2 and taken) or (seconds and self._elapsed() > seconds):
-                    break  # one image alone cannot pass a batch normalisation
+                    break  # a batch normalisation fails on a batch of one image
                 loss, hits = passes(self._batch(rows), self._labels[rows])
                 optimizer.step()
                 rates.step()
@@ -101,7 +101,7 @@ class Training:
         return self._recipe.whole_batches and count < self._batch_size
 
     def _batch(self, rows: Tensor) -> Tensor:
-        """The model's input for these images; the seed's `augment` replaces the recipe's augmentation."""
+        """Return the model's input for these images; the seed's `augment` replaces the recipe's augmentation."""
         images = self._images[rows]
         if hasattr(self._module, "augment"):
             return self._view.placed(self._module.augment(self._view(images), self._generator))
@@ -110,7 +110,7 @@ class Training:
         return self._view.placed(self._augmented(images))
 
     def _augmented(self, images: Tensor) -> Tensor:
-        """Images after the recipe's augmentation, resized before it or after it."""
+        """Return the images after the recipe's augmentation, resized before it or after it."""
         view, recipe, last = self._view, self._recipe, self._recipe.resize == "last"
         shown = view.stored(images) if last else view.scaled(images)
         changed = moved(view.normalised(coloured(shown, recipe, self._generator)), recipe, self._generator)
@@ -136,7 +136,7 @@ class Training:
         return DirectPass(model, optimizer, work)
 
     def _estimated_steps(self, seconds: float) -> int:
-        """How many steps fit into the time, timed on a copy of the model: a schedule needs to know its end."""
+        """Return how many steps fit into the time, timed on a copy of the model: a schedule needs to know its end."""
         model = copy.deepcopy(self._model).train()
         optimizer, _ = optimizer_of(self._module, model, TIMED_STEPS)
         passes = self._passes(model, optimizer)
@@ -151,7 +151,7 @@ class Training:
                 if self._elapsed() > TIMED_SHARE * seconds:
                     break
         self._generator.set_state(state)
-        late = marks[len(marks) // 2 :]  # in the first ones libraries choose their kernels
+        late = marks[len(marks) // 2 :]  # in the first steps libraries choose their kernels
         each = (late[-1] - late[0]) / (len(late) - 1) if len(late) > 1 else self._elapsed()
         return max(1, int(MARGIN * (seconds - self._elapsed()) / max(each, 1e-6)))
 

@@ -1,4 +1,4 @@
-"""The table `[task.training]`: the parts of a training that the configuration fixes, and not the seed's source.
+"""The table `[task.training]`: the parts of a training that the configuration fixes and the seed's source does not.
 
 With the defaults a training is as plain as possible: float32 on a CPU, no augmentation, the seed's own schedule.
 """
@@ -85,7 +85,7 @@ class TrainingRecipe:
         return bool(self.flip or self.translate or self.cutout or self.jitter)
 
     def augmentation(self) -> str:
-        """The augmentation in words, for prompts."""
+        """Return the augmentation in words, for prompts."""
         parts = []
         if self.flip:
             parts.append(f"mirrored with probability {self.flip:g}")
@@ -102,7 +102,7 @@ class TrainingRecipe:
         return "; ".join(parts) or "none"
 
     def rates(self) -> str:
-        """The schedule in words, for prompts; empty if it is the seed's."""
+        """Return the schedule in words, for prompts; empty if it is the seed's."""
         warm = f"a linear rise over {self.warmup_steps:,} steps, then " if self.warmup_steps else ""
         match self.schedule:
             case "seed":

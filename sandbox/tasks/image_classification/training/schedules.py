@@ -1,4 +1,4 @@
-"""Learning rates during a training: by the seed's own scheduler, or by a schedule that the configuration fixes."""
+"""Learning rates during a training: from the seed's own scheduler, or from a schedule that the configuration fixes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Rates(Protocol):
 
 
 def rates_of(optimizer: torch.optim.Optimizer, scheduler: Any, recipe: TrainingRecipe, steps: int) -> Rates:
-    """The rates of a recipe. `scheduler`: what the seed's `build_optimizer` returned with its optimizer, if anything."""
+    """Return the rates of a recipe. `scheduler`: what the seed's `build_optimizer` returned with its optimizer, if anything."""
     return SeedSchedule(scheduler) if recipe.schedule == "seed" else FixedSchedule(optimizer, recipe, steps)
 
 
@@ -43,7 +43,7 @@ class SeedSchedule:
             self._scheduler.step()
 
     def epoch(self, loss: float) -> None:
-        """The seed's scheduler does not use losses."""
+        """Do nothing: the seed's scheduler does not use losses."""
 
 
 class FixedSchedule:
@@ -87,5 +87,5 @@ class FixedSchedule:
 
 
 def _peak(group: dict[str, Any]) -> float:
-    """The rate that the seed chose, even if a scheduler has changed it since: one-cycle schedulers keep it as `max_lr`."""
+    """Return the rate that the seed chose, even if a scheduler has changed it since: one-cycle schedulers keep it as `max_lr`."""
     return float(group.get("max_lr", group.get("initial_lr", group["lr"])))

@@ -47,7 +47,7 @@ def sandbox():
     sandbox.close()
 
 
-def test_sizes_are_told_by_class_in_the_order_of_the_calls(sandbox, tmp_path):
+def test_sizes_are_reported_by_class_in_the_order_of_the_calls(sandbox, tmp_path):
     task = open_task({"dataset": "digits"}, {"steps": 2}, {}, ("model.py",), tmp_path)
     measured = task.evaluate(Job({"model.py": NET}, 0), sandbox)
     assert measured.sizes_by_block == {"Down": ("4x4x4", "4x2x2", "8x1x1"), "Net": ("10",)}
@@ -58,7 +58,7 @@ def test_sizes_are_told_by_class_in_the_order_of_the_calls(sandbox, tmp_path):
     "line",
     ["size Net", "Net 3x3", "size N`et 3x3", "size Net 3 ", "size Net 3\r", f"size Net {'3x' * 9}3", f"size Net 3{' 3' * 12}"],
 )
-def test_what_is_no_size_is_not_told(line):
+def test_lines_that_are_no_size_are_ignored(line):
     message = f"tensor F32 3 weight\n{line}\nsize Real 3x3\n".encode()
     smoke = Smoke.read(Report("exit", 0, 0.0, 0.0, 0, message), None)
     assert smoke.sizes_by_block == {"Real": ("3x3",)}

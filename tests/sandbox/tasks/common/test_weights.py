@@ -74,7 +74,7 @@ def test_statistics_of_a_true_normalisation_do_not_count():
     assert count_parameters(model.state_dict(), **{"1": 1e-5}) == sum(p.numel() for p in model.parameters()) == 72
 
 
-def test_statistics_that_nobody_announced_count():
+def test_statistics_that_were_not_announced_count():
     assert count_parameters(batch_norm(6).state_dict()) == 12 + 12 + 2
 
 

@@ -281,7 +281,7 @@ def test_a_buffer_that_is_trained_by_hand_counts(evaluate, honest, honest_source
     assert measured.values["parameters"] == honest["parameters"] + 500
 
 
-def test_a_fake_normalisation_that_passes_as_a_true_one_loses_what_it_hid(evaluate, honest_source):
+def test_a_fake_normalisation_that_passes_as_a_true_one_loses_its_hidden_values(evaluate, honest_source):
     # A harmless trial would find that folding changes the logits; so the announcement is forged in its place.
     norm = FAKE_NORM.format(base="nn.BatchNorm1d", init="super().__init__(592)")
     cheat = BUFFER.format(name="norm", module="Norm()", read="hidden(self.norm)")
@@ -472,7 +472,7 @@ def test_patching_what_runs_inside_changes_no_score(name, evaluate, honest, hone
         assert all(seconds > 0 for seconds in result.seconds.values())
 
 
-def test_a_curve_that_lies_is_kept_out_of_the_fitness(evaluate, honest, honest_source):
+def test_a_false_curve_does_not_enter_the_fitness(evaluate, honest, honest_source):
     lie = "\nimport sandbox.tasks.image_classification.inside as inside\n\n\nclass Lie:\n    def asarray(self, value, *how):\n"
     lie += "        curve = isinstance(value, list)\n"
     lie += "        return np.asarray([[0.0, 1.0]] * 3, '<f4') if curve else np.asarray(value, *how)\n\n"
@@ -537,7 +537,7 @@ def build_model(num_classes, in_channels):
 
 
 @pytest.mark.slow
-def test_labels_of_validation_and_test_are_nowhere_in_any_child(
+def test_labels_of_validation_and_test_are_nowhere_in_any_process(
     evaluate, open_digits, recorder, honest_source, cache, monkeypatch
 ):
     monkeypatch.setattr(evaluation, "SMOKE_SECONDS", 120.0)  # to search all memory takes long on a busy machine
@@ -709,7 +709,7 @@ def test_without_hidden_labels_a_candidate_looks_them_up(open_digits, warm, hone
         sandbox.close()
 
 
-def test_without_the_comparison_of_companies_label_spreading_pays(evaluate, honest_source, monkeypatch):
+def test_without_the_comparison_of_two_predictions_label_spreading_pays(evaluate, honest_source, monkeypatch):
     weak = honest_source.replace("8, 3, stride", "4, 3, stride").replace("Norm2d(8)", "Norm2d(4)").replace("128", "64")
     alone = evaluate(weak).values["accuracy"]
     monkeypatch.setattr(evaluation, "_check_company", lambda first, second: None)

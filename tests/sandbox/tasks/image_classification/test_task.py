@@ -70,6 +70,20 @@ def test_several_files_are_one_candidate(cache, recorder):
     assert task.evaluate(Job(files, 0), recorder).values["accuracy"] > 0.9
 
 
+def test_a_classifier_of_several_files_is_trained(cache, warm, honest_source, honest):
+    head, _, build = honest_source.partition("def build_model")
+    files = {
+        "model.py": f"from nets.small import Net\n\n\ndef build_model{build}",
+        "nets/__init__.py": "WIDTH = 8\n",
+        "nets/small.py": head.replace("import ctypes", "from . import WIDTH\nimport ctypes").replace("8, 3,", "WIDTH, 3,"),
+    }
+    task = open_task({"dataset": "digits"}, {"epochs": 3}, {}, tuple(files), cache)
+    measured = task.evaluate(Job(files, 0), warm)
+    assert isinstance(measured, Measured), measured
+    assert measured.values == honest
+    assert measured.parameters_by_block == {"Net": honest["parameters"]}
+
+
 STOPS = {
     "import error": (
         "import torch\nimport nosuchmodule\n",
@@ -187,7 +201,7 @@ STOPS = {
 
 
 @pytest.mark.parametrize("name", STOPS)
-def test_a_candidate_at_fault_is_stopped_where_it_fails_and_told_why(name, evaluate):
+def test_a_candidate_at_fault_is_stopped_where_it_fails_with_the_reason(name, evaluate):
     source, stage, reason = STOPS[name]
     stopped = evaluate(source, time_limit="20s")
     assert isinstance(stopped, StageFailure)
@@ -265,7 +279,7 @@ def test_a_mistake_in_the_settings_is_one_sentence(task, budget, words, cache):
     assert "\n" not in str(error.value)
 
 
-def test_the_facts_say_what_holds(open_digits):
+def test_the_facts_are_true(open_digits):
     facts = open_digits(at_most=9000, time_limit="2min", memory="3GiB").facts()
     assert "8 x 8 pixels; 1,087 to train on, 106 to 111 of each class, and 355 others (validation)" in facts["Data"]
     assert "3 epochs of shuffled batches of 64, which is 51 optimizer steps" in facts["Training"]

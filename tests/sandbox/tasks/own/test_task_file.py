@@ -49,7 +49,7 @@ def test_a_task_file_that_is_not_there_or_that_is_to_evolve_is_refused(open_own,
         open_task({"name": "imageclassification"}, {}, {}, ("model.py",), cache, folder=tmp_path)
 
 
-def test_a_run_rests_on_its_task_file_and_on_its_data(open_own, task_text):
+def test_the_provenance_of_a_run_includes_its_task_file_and_its_data(open_own, task_text):
     started = open_own().provenance
     assert started["seed/task.py"] == task_text
     assert open_own().provenance == started

@@ -162,7 +162,7 @@ def test_a_mistake_in_a_recipe_is_one_sentence(table, message):
     assert "\n" not in str(error.value)
 
 
-def test_a_recipe_is_told_in_words():
+def test_a_recipe_is_described_in_words():
     augmentation = {"flip": 0.5, "translate": 0.05, "jitter": 0.05, "chance": 0.5}
     recipe = TrainingRecipe(**augmentation, schedule="plateau", warmup_steps=1000, stop_below=0.001)
     assert recipe.augmentation() == (

@@ -142,7 +142,7 @@ print(sandbox.WORD, "loss:", double(Part.value))
     assert {path: data for path, data in before.items() if path.name != "train.py"} == after
 
 
-def test_a_script_finds_its_own_packages_called_as_ours(run, project):
+def test_a_script_finds_its_own_packages_with_the_names_of_ours(run, project):
     for name in ("agent", "sandbox"):
         (project / name).mkdir()
         (project / name / "__init__.py").write_text(f"from {name}.part import VALUE\n")
@@ -211,7 +211,7 @@ def test_a_command_that_cannot_be_run_is_refused(open_script, project, command, 
         open_script(command)
 
 
-def test_commands_are_taken_apart():
+def test_commands_are_parsed():
     assert ScriptCommand.parse("python3.11 -u a/b.py --x 'two words'") == ScriptCommand("a/b.py", False, ("--x", "two words"))
     assert ScriptCommand.parse("/usr/bin/python -m a.b -v") == ScriptCommand("a.b", True, ("-v",))
 
@@ -251,7 +251,7 @@ def test_a_folder_that_is_huge_is_refused_with_what_is_large_in_it(open_script, 
     assert open_script(leave_out=["data", "*.txt"]).pins
 
 
-def test_a_run_that_goes_on_finds_the_project_that_it_began_with(open_script, project, cache):
+def test_a_resumed_run_finds_the_project_that_it_started_with(open_script, project, cache):
     (project / "note.txt").write_text("one")
     started = open_script()
     (project / "note.txt").write_text("two")
@@ -263,7 +263,7 @@ def test_a_run_that_goes_on_finds_the_project_that_it_began_with(open_script, pr
     assert open_script(**started.pins).provenance == started.provenance
 
 
-def test_a_metric_is_marked_as_the_scripts_own_word(open_script):
+def test_a_metric_is_marked_as_self_reported(open_script):
     table = {"name": "script", "metrics": {"loss": "min"}}
     assert self_reported(table) == {"loss": "printed by the script itself, which evolves: nothing outside has checked it"}
     assert self_reported({"name": "task.py"}) == self_reported({}) == {}

@@ -34,12 +34,12 @@ def trains(genome):
     return bool(loss.isfinite())
 
 
-def test_there_are_five_for_each_seed():
+def test_there_are_five_answers_for_each_seed():
     assert len(ANSWERS) == 10
 
 
 @pytest.mark.parametrize("answer", ANSWERS, ids=lambda path: path.stem)
-def test_a_bold_answer_makes_a_program_that_trains(editor, answer):
+def test_a_whole_program_answer_gives_a_program_that_trains(editor, answer):
     seed = seed_of(answer)
     child = editor.apply(seed, (), answer.read_text())
     assert not isinstance(child, Violations), child.reasons

@@ -153,7 +153,7 @@ def test_columns_that_could_both_be_meant_have_to_be_named(tmp_path):
     assert message == "task.label_column: there is no column 'rough'; there are image, fine, coarse."
 
 
-def test_a_table_without_images_says_what_it_has(tmp_path):
+def test_a_table_without_images_is_refused_with_its_columns(tmp_path):
     write_parquet(tmp_path / "d/data.parquet", [b"no image"] * 4, [0, 1] * 2)
     assert "no column can be told to be the image: image, label" in refusal(str(tmp_path / "d"), tmp_path / "c")
 
@@ -183,7 +183,7 @@ def test_sixteen_bits_of_grey_keep_their_upper_eight(tmp_path):
     assert (np.load(data.images("train")) == 0x80).all()
 
 
-def test_images_of_other_sizes_are_resized_to_the_most_common_and_the_facts_say_so(tmp_path):
+def test_images_of_other_sizes_are_resized_to_the_most_common_and_the_facts_state_it(tmp_path):
     write_folders(tmp_path / "d", size=(8, 6))
     (tmp_path / "d/cat/0.png").write_bytes(encoded(pictures(1, size=(20, 9))[0]))
     data = load(str(tmp_path / "d"), tmp_path / "c")
@@ -253,12 +253,12 @@ def test_an_empty_folder_a_file_and_a_broken_file_are_refused(tmp_path):
     assert "is a file; give a hub id" in refusal(str(tmp_path / "d/train.parquet"), tmp_path / "c")
 
 
-def test_a_missing_piece_of_a_set_is_seen(tmp_path):
+def test_a_missing_piece_of_a_set_is_noticed(tmp_path):
     write_parquet(tmp_path / "d/train-00000-of-00002.parquet", map(encoded, pictures(20)), [0, 1] * 10)
     assert "train-00001-of-00002.parquet is missing" in refusal(str(tmp_path / "d"), tmp_path / "c")
 
 
-def test_several_sets_in_one_folder_have_to_be_told_apart(tmp_path):
+def test_several_sets_in_one_folder_must_be_distinguished(tmp_path):
     simple(tmp_path / "d/cropped")
     simple(tmp_path / "d/whole", train=48)
     assert "name one as task.subset: cropped, whole." in refusal(str(tmp_path / "d"), tmp_path / "c")
@@ -309,7 +309,7 @@ def test_a_mistake_in_a_request_is_one_sentence(key, value, message):
     assert str(error.value) == message
 
 
-def test_without_the_packages_it_says_which_to_install(tmp_path, monkeypatch):
+def test_without_the_packages_the_error_names_which_to_install(tmp_path, monkeypatch):
     simple(tmp_path / "d")
     find = __import__("importlib.util").util.find_spec
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name in ("PIL", "pyarrow") else find(name))

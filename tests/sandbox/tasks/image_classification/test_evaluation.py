@@ -78,7 +78,7 @@ def test_seconds_are_a_length_too(measure):
     assert 1 <= len(measured.curve) <= 6
 
 
-def test_progress_is_told_after_every_epoch_and_in_a_long_one(measure):
+def test_progress_is_reported_after_every_epoch_and_within_a_long_one(measure):
     message = []
     measured = measure(progress=message.append, epochs=3)
     assert [(p.epoch, p.epochs, p.step, p.steps) for p in message] == [(1, 3, 17, 51), (2, 3, 34, 51), (3, 3, 51, 51)]
@@ -115,7 +115,7 @@ def test_a_training_that_learns_nothing_is_given_up_if_that_is_asked_for(measure
     assert isinstance(measure(GUESSES, epochs=3), Measured)
 
 
-def test_nothing_is_given_up_that_learns_or_has_only_begun():
+def test_a_training_that_learns_or_has_just_started_is_not_given_up():
     watcher = Watcher(None, 0.1)
     assert watcher("epoch 1/9, step 2/9: loss 2.3, training accuracy 0.0900")
     assert watcher("epoch 3/9, step 3/9, done: loss 2.3, training accuracy 0.1300")
@@ -166,7 +166,7 @@ def test_images_that_are_timed_hold_those_that_are_known_and_no_two_alike():
     assert len(enough_images(images, 10.0)[0]) == 50
 
 
-def test_an_answer_that_is_skipped_where_it_is_timed_is_seen(measure):
+def test_skipping_images_while_timed_is_noticed(measure):
     skip = "        CALLS.append(1)\n        if len(CALLS) > 7 and not self.training:\n            return x.flatten(1)[:, :10]\n"
     lazy = TINY.replace("        x = self.second(", skip + "        x = self.second(") + "\n\nCALLS = []\n"
     stopped = measure(lazy, wanted=("latency",), epochs=1)  # seven batches judge all 355 images, more must be the clock
@@ -207,7 +207,7 @@ def test_a_mistake_in_the_settings_is_one_sentence(task, budget, message, cache)
 # Images and models that do not fit each other.
 
 
-def test_a_model_for_colour_is_told_how_to_see_grey_images_in_colour(measure):
+def test_the_error_of_a_model_for_colour_explains_how_to_get_grey_images_in_colour(measure):
     fixed = TINY.replace("TinyCNN(num_classes, in_channels)", "TinyCNN(num_classes, 3)")
     stopped = measure(fixed)
     assert "expected input[8, 1, 8, 8] to have 3 channels, but got 1 channels instead" in stopped.reason
@@ -215,7 +215,7 @@ def test_a_model_for_colour_is_told_how_to_see_grey_images_in_colour(measure):
     assert isinstance(measure(fixed, task={"channels": 3}), Measured)
 
 
-def test_a_model_for_grey_is_told_how_to_see_colour_images_in_grey(recorder, tmp_path):
+def test_the_error_of_a_model_for_grey_explains_how_to_get_colour_images_in_grey(recorder, tmp_path):
     Image = pytest.importorskip("PIL.Image")
     for name in ("cat", "dog"):
         (tmp_path / "d" / name).mkdir(parents=True)

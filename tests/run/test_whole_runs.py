@@ -114,7 +114,7 @@ def hook():
 
 
 @pytest.mark.slow
-def test_a_night_from_its_forecast_to_its_last_words_and_on(start, model, llm, hook, tmp_path, evolve):
+def test_a_whole_run_from_its_forecast_to_its_final_message_and_a_resume(start, model, llm, hook, tmp_path, evolve):
     url, told = hook
     run = tmp_path / "run"
     farewell = ["--notify", url, "--on-finish", f"sh {tmp_path}/after.sh"]
@@ -186,7 +186,7 @@ class TinyCNN(nn.Module):
 
 
 @pytest.mark.slow
-def test_what_is_under_way_is_ended_after_the_grace_and_taken_up_by_a_resume(start, tmp_path):
+def test_work_under_way_is_ended_after_the_grace_and_continued_by_a_resume(start, tmp_path):
     (tmp_path / "sleepers.py").write_text(SLEEPERS)
     (tmp_path / "calls").mkdir()
     toml = tmp_path / "seed/seed.toml"
@@ -212,7 +212,7 @@ def test_what_is_under_way_is_ended_after_the_grace_and_taken_up_by_a_resume(sta
 
 
 @pytest.mark.slow
-def test_a_run_waits_for_a_provider_that_is_down_and_goes_on_when_it_is_back(start, tmp_path, hook, evolve):
+def test_a_run_waits_for_a_provider_that_is_down_and_continues_when_it_answers(start, tmp_path, hook, evolve):
     class Down(LoopbackLLM):
         down = True
 
@@ -318,7 +318,7 @@ def test_a_full_disk(start, evolve, tmp_path, model, request):
 
 
 @pytest.mark.slow
-def test_scratch_that_has_gone(start, evolve, tmp_path, model):
+def test_a_scratch_folder_that_was_removed(start, evolve, tmp_path, model):
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     process = start("run", "seed", *model, "--out", "run", *settings(search__generations=40), env={"TMPDIR": str(scratch)})

@@ -79,7 +79,7 @@ def test_splits_are_shuffled(digits):
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_splits_are_the_same_for_ever(digits, split):
+def test_splits_never_change(digits, split):
     digest = hashlib.sha256(np.load(digits.images(split)).tobytes() + digits.targets(split).astype("<i8").tobytes())
     assert digest.hexdigest()[:32] == SPLIT_HASHES[split]
 
@@ -195,7 +195,7 @@ def test_the_only_labels_that_enter_a_sandbox_are_those_of_training(spied, digit
 
 
 @pytest.mark.parametrize("split", ["validation", "test"])
-def test_no_input_holds_the_labels_in_any_usual_form(split, spied, digits):
+def test_no_input_holds_the_labels_in_any_common_form(split, spied, digits):
     labels = digits.targets(split)
     shapes = [labels, np.eye(10)[labels]]
     forms = [a.astype(kind)[50:90].tobytes() for a in shapes for kind in ("<i8", "<i4", "u1", "<f4", "<f8")]
@@ -204,7 +204,7 @@ def test_no_input_holds_the_labels_in_any_usual_form(split, spied, digits):
     assert not [form for form in forms if any(form in given for given in spied.bytes)]
 
 
-def test_images_of_the_test_split_are_seen_by_nobody_who_is_measured_on_validation(spied, digits):
+def test_images_of_the_test_split_reach_no_candidate_that_is_measured_on_validation(spied, digits):
     images = np.load(digits.images("test"))
     half = len(spied.bytes) // 2
     assert any(images[7].tobytes() in given for given in spied.bytes[half:])

@@ -55,7 +55,7 @@ def test_the_smoke_stage_sees_no_real_row(evaluate_own, recorder, open_own):
     ],
     ids=["position", "the batch's mean", "batch size", "chance", "a large scale"],
 )
-def test_predictions_that_depend_on_their_company_stop_at_integrity(evaluate_own, model_text, body):
+def test_predictions_that_depend_on_other_rows_stop_at_integrity(evaluate_own, model_text, body):
     cheat = model_text.replace(
         "        return self.linear(x).squeeze(1)",
         f"        y = self.linear(x).squeeze(1)\n        if torch.is_grad_enabled():\n            return y\n        {body}",
@@ -109,7 +109,7 @@ def test_a_bound_on_parameters_stops_a_model_before_it_is_trained(evaluate_own, 
     ],
     ids=["NaN", "another name", "a text", "an error", "another shape", "no weights", "a budget that is not there"],
 )
-def test_what_a_task_file_does_wrong_in_an_evaluation_is_named(evaluate_own, task_text, old, new, stage, message):
+def test_errors_of_a_task_file_in_an_evaluation_are_named(evaluate_own, task_text, old, new, stage, message):
     assert old in task_text
     stopped = evaluate_own(text=task_text.replace(old, new))
     assert isinstance(stopped, StageFailure)
@@ -126,7 +126,7 @@ def test_what_a_task_file_does_wrong_in_an_evaluation_is_named(evaluate_own, tas
     ],
     ids=["crash", "nothing there", "hang", "NaN"],
 )
-def test_what_a_candidate_does_wrong_is_a_failure_with_its_stage(evaluate_own, model_text, source, stage, message):
+def test_errors_of_a_candidate_are_failures_with_their_stage(evaluate_own, model_text, source, stage, message):
     stopped = evaluate_own(source.replace("MODEL", model_text), time_limit="3s" if "sleep(" in source else "60s")
     assert isinstance(stopped, StageFailure)
     assert (stopped.stage, message in stopped.reason) == (stage, True), stopped
@@ -166,7 +166,7 @@ def test_the_worse_of_two_passes_counts_and_few_rows_may_differ(open_own, task_t
         task.score("validation", right, other)
 
 
-def test_prompts_are_told_how_it_trains_and_what_the_author_says(open_own, task_text):
+def test_prompts_contain_how_it_trains_and_the_authors_facts(open_own, task_text):
     message = open_own().facts()
     assert "for _ in range(budget.steps)" in message["Training"]
     assert re.search(r"^  ```python$", message["Training"], re.MULTILINE)
