@@ -60,7 +60,7 @@ class Live:
         self._counts: Counter[str] = Counter()
         self._progress: dict[str, str] = {}
         """The last progress report of each training."""
-        self._generation, self._generations = 0, 0
+        self._generation, self._settings = 0, SearchSettings()
         self._isolation, self._slots = "?", ""
         self._front: list[str] = []
         self._fitness: dict[str, Mapping[str, float]] = {}
@@ -74,7 +74,7 @@ class Live:
         if self._console.is_terminal:
             self._panel.start()
         else:
-            self.print_line(f"{self._run}: checking the seed, then training it")
+            self.print_line(f"{self._run}: checking the settings, then training the seed")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -121,7 +121,7 @@ class Live:
     def _start(self, event: RunStarted) -> None:
         search, task = event.config["search"], event.config["task"]
         assert isinstance(search, dict) and isinstance(task, dict)
-        self._isolation, self._generations = event.isolation, SearchSettings(**search).stages
+        self._isolation, self._settings = event.isolation, SearchSettings(**search)
         self._slots = slots_text(event.devices)
         for change in event.accepted:
             self._add_line(f"changed since the last start, and accepted: {change}", "yellow")
@@ -132,8 +132,15 @@ class Live:
         self._front = list(event.front)
         best = "; ".join(f"{id} {fitness_text(self._fitness.get(id))}" for id in self._front[:_FRONT_IN_LINE])
         more = f"; and {len(self._front) - _FRONT_IN_LINE} more" if len(self._front) > _FRONT_IN_LINE else ""
-        head = f"generation {event.number} of {self._generations}: worth {event.hypervolume:.2f}"
+        head = f"{self._progress_text(event.number)}: worth {event.hypervolume:.2f}"
         self._add_line(f"{head}, front: {best}{more}", "bold")
+
+    def _progress_text(self, number: int) -> str:
+        """How far the search is when a generation ends: the steady schedule has no generations, only candidates."""
+        settings = self._settings
+        if settings.schedule == "generational":
+            return f"generation {number} of {settings.generations}"
+        return f"{number * settings.population} of {settings.candidates} candidates"
 
     def _follow(self, event: Event) -> None:
         """Show an event of one candidate."""
@@ -180,8 +187,10 @@ class Live:
         open_candidates = self._tracker.open()
         evaluating = sum(one.bred for one in open_candidates)
         breeding = len(open_candidates) - evaluating
+        steady = self._settings.schedule != "generational"
+        plan = f"{self._settings.candidates} candidates planned" if steady else self._progress_text(self._generation)
         return Text(
-            f"generation {self._generation}/{self._generations}   {counts}   breeding {breeding}   in evaluation {evaluating}"
+            f"{plan}   {counts}   breeding {breeding}   in evaluation {evaluating}"
         )
 
     def _front_table(self) -> Table:

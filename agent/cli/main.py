@@ -228,14 +228,16 @@ def show(run: Path, id: str | None, lessons: bool, arms: bool, as_json: bool) ->
 @cli.command()
 @RUN
 @click.argument("id")
-def diff(run: Path, id: str) -> None:
+@click.option("--parent", is_flag=True, help="Against its first parent: what its own recipe changed.")
+def diff(run: Path, id: str, parent: bool) -> None:
     """The change of one candidate against the seed."""
     from agent.cli.reading import find_run, open_journal
     from agent.cli.tables import print_diff
-    from agent.review.candidates import candidate
+    from agent.review.candidates import candidate, program_diff
 
     with open_journal(find_run(run)) as journal:
-        print_diff(candidate(journal, id)["diff"])
+        facts = candidate(journal, id)
+        print_diff(program_diff(journal, facts["parents"][0], facts["id"]) if parent else facts["diff"])
 
 
 @cli.command()

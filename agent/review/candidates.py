@@ -47,18 +47,23 @@ def candidate(journal: Journal, id: str) -> Facts:
     last_call = calls[-1] if calls else {"prompt": None, "answer": None}
     return {
         **_facts(found, tracker, found.candidates[known]),
-        "diff": seed_diff(journal, known),
+        "diff": program_diff(journal, SEED_ID, known),
         "prompt": last_call["prompt"],
         "answer": last_call["answer"],
         "calls": calls,
     }
 
 
-def seed_diff(journal: Journal, id: str) -> str:
-    """The unified diff of a candidate against the seed; empty if the candidate never parsed."""
-    bred = [data["files"] for _, _, key, data in journal.events("bred", "mended", key=id) if key == id]
-    seed = next((data["files"] for _, _, _, data in journal.events("settled", key=SEED_ID)), None)
-    return diff(Genome(seed), Genome(bred[-1])) if seed is not None and bred else ""
+def program_diff(journal: Journal, old: str, new: str) -> str:
+    """The unified diff from one program to another, by ids; empty if one of them never parsed."""
+    before, after = _program(journal, old), _program(journal, new)
+    return diff(before, after) if before and after else ""
+
+
+def _program(journal: Journal, id: str) -> Genome | None:
+    kinds = ("settled",) if id == SEED_ID else ("bred", "mended")
+    files = [data["files"] for _, _, key, data in journal.events(*kinds, key=id) if key == id]
+    return Genome(files[-1]) if files else None
 
 
 def _is_proposed(journal: Journal, id: str) -> bool:

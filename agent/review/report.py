@@ -14,7 +14,7 @@ from agent.core.text import clean, format_number, quote
 from agent.journal.header import objectives_of, units_of
 from agent.journal.store import Journal
 from agent.population.candidate import SEED_ID
-from agent.review.candidates import seed_diff
+from agent.review.candidates import program_diff
 from agent.review.charts import Chart, scatter_chart, step_chart
 from agent.review.comparison import Trained, growth, trained
 from agent.review.facts import Facts, format_changes, format_distance, format_price
@@ -69,7 +69,7 @@ def _content(journal: Journal, run: str, alive: bool) -> dict[str, Any]:
         "columns": [f"{name} (self-reported)" if name in facts["self_reported"] else name for name in facts["objectives"]],
         "rows": _rows(facts),
         "warning": " ".join(f"{name} is self-reported: {reason}." for name, reason in facts["self_reported"].items()),
-        "diffs": {member["id"]: seed_diff(journal, member["id"]) for member in facts["front"]},
+        "diffs": {member["id"]: program_diff(journal, SEED_ID, member["id"]) for member in facts["front"]},
         "growth": _growth(journal, individuals),
         "trained": _scatter(facts, individuals),
         "lessons": _best_lessons(journal, facts),

@@ -30,7 +30,8 @@ class SearchSettings:
     p_eot: float = 0.25
     """Probability that a mutation is an Evolution of Thought. Used where `operators` is empty."""
     operators: Mapping[str, float] = field(default_factory=lambda: {name: operator.share for name, operator in OPERATORS.items()})
-    """Which operators make candidates, with their shares before any result is known. Empty: the paper's three rates."""
+    """Which operators make candidates after the first population, which is mutated, with their shares before any result is known.
+    Empty: the paper's three rates."""
     roles: bool = True
     """Whether prompts may give the model a role to play."""
     spread_first_population: bool = True

@@ -18,7 +18,7 @@ def test_it_counts_what_is_bred_and_what_is_evaluated(monkeypatch, capsys):
     with Live("night") as live:
         for event in (Proposed(first), Proposed(second), Proposed(third), Bred(Variant(first, GENOME))):
             live.see(event)
-        assert str(live._head()).startswith("generation 2/0   proposed 3   trained 0")
+        assert str(live._head()).startswith("272 candidates planned   proposed 3   trained 0")
         assert str(live._head()).endswith("breeding 2   in evaluation 1")
         live.see(Repaired(Variant(first, GENOME), "it did not build"))
         live.see(Settled(Individual(first, GENOME, Fitness({"accuracy": 0.5}))))

@@ -136,6 +136,18 @@ def test_a_diff_applies_to_the_seed(evolve, finished, project, tmp_path):
     assert (tmp_path / "model.py").read_text() == git(project, "show", f"{member['branch']}:nets/tiny/model.py")
 
 
+def changed_lines(diff):
+    return [line for line in diff.splitlines() if line[:1] in ("+", "-") and line[:3] not in ("+++", "---")]
+
+
+def test_the_diff_of_one_step_is_against_the_parent(evolve, finished, project):
+    shown = json.loads(evolve("show", finished, "--json").stdout)
+    later = next(one for one in shown if one["branch"] and one["parents"] != ["seed"])
+    branch = {one["id"]: one["branch"] for one in shown}[later["parents"][0]]
+    step = evolve("diff", finished, later["id"], "--parent").stdout
+    assert changed_lines(step) == changed_lines(git(project, "diff", branch, later["branch"]))
+
+
 def test_an_unknown_variant_is_one_sentence(evolve, finished):
     shown = evolve("show", finished, "9999")
     assert shown.returncode == 2
