@@ -47,9 +47,9 @@ def run(folder, arm, seed, options):
     if done.returncode:
         raise SystemExit(f"{out.name}: {done.stderr[-2000:]}")
     asked = [*command[:3], "compare", str(out), "--json"]
-    told = subprocess.run(asked, env=environment, capture_output=True, text=True, check=True)
+    facts = subprocess.run(asked, env=environment, capture_output=True, text=True, check=True)
     shutil.rmtree(source)
-    return [point["hypervolume"] for point in json.loads(told.stdout)["runs"][0]["points"]]
+    return [point["hypervolume"] for point in json.loads(facts.stdout)["runs"][0]["points"]]
 
 
 def spread(values):

@@ -59,8 +59,8 @@ class AtOnce:
         rng = random.Random(request.seed)
         prompt = next(m.text for m in request.messages if m.role == "user")
         if (head := SHOWN.search(prompt)) is None:  # a question about the search itself
-            told = "Insight: narrower is better.\nDirective: Make it narrower."
-            return Completion(told, "stop", Usage(9, 9), 0.0001, 0.0, self.name)
+            report = "Insight: narrower is better.\nDirective: Make it narrower."
+            return Completion(report, "stop", Usage(9, 9), 0.0001, 0.0, self.name)
         code = prompt[head.end() : prompt.index(f"\n{head[1]}\n", head.end())].rstrip()
         chance = rng.random()
         words = " ".join(f"w{7 if chance < 0.03 else rng.randrange(10**6)}" for _ in range(16))
@@ -111,12 +111,12 @@ class Metered(Editor):
     seconds = 0.0
 
     def close(self):
-        before = children()
+        before = candidates()
         super().close()
-        Metered.seconds += children() - before
+        Metered.seconds += candidates() - before
 
 
-def children():
+def candidates():
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
@@ -171,7 +171,7 @@ def timed(*command, cwd):
     return round(min(times), 2)
 
 
-def told(repository):
+def report(repository):
     out = subprocess.run(["git", "count-objects", "-v"], cwd=repository, check=True, capture_output=True, text=True).stdout
     facts = {key: int(value) for key, _, value in (line.partition(": ") for line in out.splitlines()) if value.isdecimal()}
     listed = ["git", "for-each-ref", "--format=%(refname)", "refs/heads/evolve", "refs/evolve"]
@@ -225,7 +225,7 @@ def run(place, variants, slots, profile):
         "load": os.getloadavg()[0],
         "cpu_ms_per_variant": round(1000 * (end[0] - first[0]) / variants, 2),
         "of_which_the_simulated_model_ms": round(1000 * model.seconds / variants, 2),
-        "git_cpu_ms_per_variant": round(1000 * (children() - Metered.seconds) / variants, 2),
+        "git_cpu_ms_per_variant": round(1000 * (candidates() - Metered.seconds) / variants, 2),
         "editor_cpu_ms_per_variant": round(1000 * Metered.seconds / variants, 2),
         "wall_seconds": round(end[1] - first[1], 1),
         "variants_per_second": round(variants / (end[1] - first[1]), 1),
@@ -235,7 +235,7 @@ def run(place, variants, slots, profile):
         "flush_seconds": round(end[1] - laps.marks[-1][1], 2),
         "memory_mib": {"end": end[2], "most": memory("VmHWM"), "at_start": first[2]},
         "journal_bytes_per_variant": journal_size(journal, variants),
-        "git": told(repository),
+        "git": report(repository),
         "command_seconds": {
             "status": timed("status", str(folder.root), cwd=place),
             "status --json": timed("status", str(folder.root), "--json", cwd=place),

@@ -108,8 +108,8 @@ def test_no_block_is_shown_twice_and_the_target_once(case, name):
 
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_no_sentence_appears_twice(case, name):
-    said = prose("\n".join(m.text for m in case(name)[1]))
-    sentences = [s.strip() for s in re.split(r"\n|(?<=[.:;]) ", said)]
+    output = prose("\n".join(m.text for m in case(name)[1]))
+    sentences = [s.strip() for s in re.split(r"\n|(?<=[.:;]) ", output)]
     long = [s for s in sentences if len(s) > 30]
     assert sorted(long) == sorted(set(long))
 
@@ -117,10 +117,10 @@ def test_no_sentence_appears_twice(case, name):
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_no_field_is_left_open_or_empty(case, name):
     for message in case(name)[1]:
-        said = prose(message.text)
-        assert not re.search(r"\$\w", said)
-        assert not re.search(r"(?<!`)``(?!`)|(?<!\w)\(\)|: ?\.(?!\.)|, ?[.,]|\bNone\b|\n\n\n|[ \t]\n", said)
-        paragraphs = said.split("\n\n")
+        output = prose(message.text)
+        assert not re.search(r"\$\w", output)
+        assert not re.search(r"(?<!`)``(?!`)|(?<!\w)\(\)|: ?\.(?!\.)|, ?[.,]|\bNone\b|\n\n\n|[ \t]\n", output)
+        paragraphs = output.split("\n\n")
         for one, other in pairwise([*paragraphs, "# end"]):
             assert not (one.startswith("#") or one.endswith(":")) or not other.startswith("#"), one
 
@@ -241,8 +241,8 @@ def outline(text):
 def test_a_hostile_reason_or_intention_stays_in_its_code_span(half_way, field, text):
     failure = next(child for child in half_way.context.recent if isinstance(child, Failure))
     harmless, hostile = (
-        half_way.with_recent(replace(failure, **{field: said})).prompt("mutate", "seed", blocks=("DW",), directive="complex")[1]
-        for said in ("harmless", text)
+        half_way.with_recent(replace(failure, **{field: output})).prompt("mutate", "seed", blocks=("DW",), directive="complex")[1]
+        for output in ("harmless", text)
     )
     headings, plain = outline(hostile.text)
     assert headings == outline(harmless.text)[0]

@@ -65,10 +65,10 @@ class Tags(HTMLParser):
 def test_it_reports_the_results_of_the_run(journal, tmp_path):
     write_report(journal, "night", tmp_path / "r.html", tmp_path / "r.md")
     page, text = Tags((tmp_path / "r.html").read_text()), (tmp_path / "r.md").read_text()
-    for told in (page.text, text):
-        assert "evolve/r/0001" in told and "0.25 USD" in told and "1 trained" in told and "1 failed" in told
-        assert "0.56 (+6.0 sigma)" in told and "900 (-10.0%)" in told and "accuracy 0.01" in told
-        assert "isolation full" in told
+    for message in (page.text, text):
+        assert "evolve/r/0001" in message and "0.25 USD" in message and "1 trained" in message and "1 failed" in message
+        assert "0.56 (+6.0 sigma)" in message and "900 (-10.0%)" in message and "accuracy 0.01" in message
+        assert "isolation full" in message
     assert page.found.count("svg") == 2 and page.found.count("circle") == 3  # trained, front, seed
     assert not [name for name in tmp_path.iterdir() if name.suffix == ".tmp"]
 

@@ -147,7 +147,7 @@ class TestMistakesAreBlamedOnTheirSource:
             load(str(seed), written("[run]\nseed = 'x'\n"), {}, ["run.seed=1"])
 
     @pytest.mark.parametrize(
-        ("text", "told"),
+        ("text", "message"),
         [
             ("[run]\nseed = 'x'\n", r"run\.seed"),
             ("[llm]\nmodels = 'offline'\n", r"llm\.models"),
@@ -180,8 +180,8 @@ class TestMistakesAreBlamedOnTheirSource:
             ("[preset]\npaper = true\n", "no preset"),
         ],
     )
-    def test_a_value_that_cannot_be(self, seed, written, text, told):
-        with pytest.raises(UserError, match=told) as caught:
+    def test_a_value_that_cannot_be(self, seed, written, text, message):
+        with pytest.raises(UserError, match=message) as caught:
             load(str(seed), written(text), {}, [])
         assert "mine.toml" in str(caught.value)
         assert "\n" not in str(caught.value)
@@ -202,12 +202,12 @@ class TestMistakesAreBlamedOnTheirSource:
 
     def test_a_file_that_is_missing_no_text_or_a_folder(self, seed, tmp_path):
         (tmp_path / "latin.toml").write_bytes(b"x = '\xe4'")
-        for name, told in (
+        for name, message in (
             ("absent.toml", "There is no file"),
             ("latin.toml", "cannot be read"),
             (".", "cannot be read"),
         ):
-            with pytest.raises(UserError, match=told):
+            with pytest.raises(UserError, match=message):
                 load(str(seed), tmp_path / name, {}, [])
 
     @pytest.mark.parametrize(

@@ -67,8 +67,8 @@ def run(seed=0, past=None, **search):
     genome = Genome({"model.py": SOURCE})
     archive = Archive(Individual(Candidate(SEED_ID, 0), genome, measured(genome)), OBJECTIVES)
     brief = Brief("A number.", {}, OBJECTIVES)
-    usual = {"generations": 6, "first_population": 12, "population": 8, "schedule": "generational", **PAPER}
-    settings = SearchSettings(**{**usual, **search})
+    defaults = {"generations": 6, "first_population": 12, "population": 8, "schedule": "generational", **PAPER}
+    settings = SearchSettings(**{**defaults, **search})
     loop_of(archive, brief, settings, events.append, Breeder(), seed, past).work()
     return archive, events
 

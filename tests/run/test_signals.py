@@ -72,9 +72,9 @@ def start():
 
 
 def ended(process):
-    told, complaints = process.communicate(timeout=20)
+    shown, complaints = process.communicate(timeout=20)
     assert complaints == ""
-    return process.returncode, told.split("\n")[:-1]
+    return process.returncode, shown.split("\n")[:-1]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
