@@ -81,4 +81,4 @@ def test_an_operator_is_a_file_a_template_and_a_line(scratch_copy):
     ids = [one["id"] for one in listed if one["operator"] == "simplify"]
     asked = [json.loads(scratch_copy.evolve("show", "run", id, "--json"))["prompt"] for id in ids]
     assert all("whatever does not earn its place" in str(prompt) for prompt in asked)
-    assert any("simplification of `" in str(prompt) for prompt in asked)  # told of an earlier candidate
+    assert any("simplification of `" in str(prompt) for prompt in asked)  # a lesson of an earlier candidate

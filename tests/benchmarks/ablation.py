@@ -1,4 +1,4 @@
-"""What evolution, Evolution of Thought and roles bring: hypervolume at equal budget over several run seeds. Prints JSON.
+"""The gain from evolution, Evolution of Thought and roles: hypervolume at equal budget over several run seeds. Prints JSON.
 
     python tests/benchmarks/ablation.py [--seeds 10] [--variants 24] [--jobs 2] [--llm offline] [--seed-folder seeds/tiny_cnn]
 

@@ -3,7 +3,7 @@
     python tests/benchmarks/chaos.py [--variants 60]
 
 The provider knows which of its answers kill the process that trains them; every other one must be trained. So the right
-counts are known: no child is lost, none is drawn twice, and whoever fails was poisoned.
+counts are known: no candidate is lost, none is proposed twice, and only poisoned ones fail.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ def play(variants: int, home: Path) -> dict[str, object]:
 
 
 def check(run: Run, variants: int) -> list[str]:
-    """What is wrong with the counts."""
+    """Return what is wrong with the counts."""
     facts = []
     proposed, settled, bred = run.events("drawn"), run.events("settled"), run.events("bred")
     if list(proposed) != [f"{n:04d}" for n in range(1, variants + 1)]:

@@ -39,7 +39,7 @@ SHORT_SECONDS = 20
 
 
 def tables(options):
-    """The sources of the seed, and its [task] and [budget] under its recipe, changed as the options say."""
+    """The sources of the seed, and its [task] and [budget] under its recipe, changed by the options."""
     folder = ROOT / "seeds" / options.seed
     merged = {"seed": {}, "task": {}, "budget": {}}
     recipe = folder / f"{options.recipe}.toml"
@@ -67,7 +67,7 @@ def tables(options):
 
 
 class Listening:
-    """A sandbox that keeps what the training says of CUDA graphs."""
+    """A sandbox that keeps what the training prints about CUDA graphs."""
 
     def __init__(self, sandbox):
         self.level, self._sandbox = sandbox.level, sandbox
@@ -83,7 +83,7 @@ class Listening:
 
 
 class Watched:
-    """One training and what was seen of it from outside."""
+    """One training and what was observed of it from outside."""
 
     def __init__(self, options, sources, task, budget, sandbox, cache):
         self._marks = []
@@ -109,7 +109,7 @@ class Watched:
 
 
 class Busy(threading.Thread):
-    """Samples the share of time in which the GPU runs anything, and its memory, as its driver says."""
+    """Samples the share of time in which the GPU runs anything, and its memory, from its driver."""
 
     def __init__(self, device):
         super().__init__(daemon=True)

@@ -3,9 +3,9 @@
     python tests/benchmarks/kill.py [--rounds 100] [--variants 60] [--seed 0] [--keep FOLDER]
 
 A round is one `kill -9`, of the run's own process or, in a quarter of them, of one that it started (fork server, training,
-editor, git). A run that is finished is checked, and another one is begun, until the rounds are used up; the two schedules take
+editor, git). A finished run is checked, and another one is started, until the rounds are used up; the two schedules take
 turns.
-A generational run must end exactly as one that was never killed. A call that was out when the process died may be asked
+A generational run must end exactly as one that was never killed. A call without an answer when the process died may be sent
 again, and is counted; an answer that is in the journal must not.
 """
 
@@ -114,13 +114,13 @@ class Run:
             return {key: json.loads(data) for key, data in found}
 
     def results(self) -> object:
-        """All that chance or an answer had a part in."""
+        """Everything that depends on chance or on an answer."""
         settled = {id: {k: v for k, v in data.items() if k not in TIMED} for id, data in self.events("settled").items()}
         answers = {key: data["text"] for key, data in self.events("answered").items()}
         return [self.events("drawn"), settled, answers, self.events("generation"), self.events("bred"), self.events("learned")]
 
     def faults(self) -> list[str]:
-        """What is wrong with how it ended."""
+        """Return what is wrong with the end of the run."""
         facts = []
         proposed, settled = self.events("drawn"), self.events("settled")
         if list(proposed) != [f"{n:04d}" for n in range(1, len(proposed) + 1)]:
@@ -157,7 +157,7 @@ class Run:
 
 
 def copy_fast_seed(home: Path) -> None:
-    """A seed that says nothing of its epochs: the runs say how many steps."""
+    """A seed without a number of epochs: the runs set the number of steps."""
     shutil.copytree(ROOT / "seeds/tiny_cnn", home / "seed", ignore=shutil.ignore_patterns("__pycache__"))
     toml = home / "seed/seed.toml"
     toml.write_text("\n".join(line for line in toml.read_text().splitlines() if not line.startswith("epochs")))

@@ -51,7 +51,7 @@ class LoopbackLLM(ThreadingHTTPServer):
         return OfflineModel().complete(Request(output, seed=zlib.crc32(fixed.encode()))).text
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients that are killed go away without a word."""
+        """Killed clients disconnect without a message."""
 
     def stop(self) -> None:
         self.shutdown()

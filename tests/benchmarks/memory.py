@@ -25,7 +25,7 @@ SAMPLES = 300
 
 
 def new(parent, number, rng):
-    """A child of the shipped seed with a few lines changed in one of its blocks, with made-up measurements."""
+    """A candidate of the shipped seed with a few lines changed in one of its blocks, with made-up measurements."""
     block = rng.choice(parent.genome.live_blocks)
     lines = block.source.split("\n")
     for _ in range(rng.randint(1, 4)):

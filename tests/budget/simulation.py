@@ -60,7 +60,7 @@ def ask(budget, id, call=0):
 
 
 def breed(budget, id, usd=0.0, tokens=(0, 0), seconds=1.0):
-    """From being drawn to having its code, with one call."""
+    """Propose a candidate and breed it with one call."""
     draw(budget, id)
     ask(budget, id)
     budget.see(Answered(id, 0, answer(usd, tokens, seconds)))
@@ -68,7 +68,7 @@ def breed(budget, id, usd=0.0, tokens=(0, 0), seconds=1.0):
 
 
 def settle(budget, id, seconds=None, gpus=0.0):
-    """Trained if it was evaluated, else found to be there already."""
+    """Settle a candidate: trained if it was evaluated, else a duplicate."""
     candidate = Candidate(id, 0)
     trained = Individual(candidate, GENOME, Fitness({"accuracy": 0.5}))
     budget.see(Settled(Duplicate(candidate, SEED_ID) if seconds is None else trained, seconds, gpus))
@@ -93,7 +93,7 @@ class Run:
         self._plan = itertools.count()
 
     def go(self, stop=lambda run: False):
-        """Until nothing is under way, or `stop` says so."""
+        """Run until nothing is under way, or `stop` returns true."""
         events, took = [], {}
         proposed, breeding, ready, running = deque(), set(), deque(), set()
         while not stop(self):

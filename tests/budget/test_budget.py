@@ -108,7 +108,7 @@ class TestCeilings:
         ask(budget, "0002", 1)  # a repair
         assert budget.spend.usd_in_flight == pytest.approx(0.3)
         budget.see(Answered("0002", 1, answer(0.1)))
-        assert budget.admits_breeding() is None  # 0.7 spent, a child costs 0.3
+        assert budget.admits_breeding() is None  # 0.7 spent, a candidate costs 0.3
         budget.see(Bred(Variant(Candidate("0002", 0), GENOME)))
         assert budget.spend.usd_per_candidate == pytest.approx((0.3 + 0.4) / 2)
         assert budget.admits_breeding().limit == "usd"
@@ -465,7 +465,7 @@ class TestResume:
             record(Proposed(Candidate(f"{time.monotonic_ns()}", 0)))
             assert budget.admits_breeding() is None
             manual.wall += 50_000  # nothing ran
-            manual.seconds = 3.0  # the machine was started anew
+            manual.seconds = 3.0  # the machine was restarted
         assert budget.spend.seconds == 3000
         last = Budget(RunLimits(hours=1.0, reserve=0), clock=manual.clock)
         last.recall(journal.cost_rows())

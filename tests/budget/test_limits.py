@@ -15,7 +15,7 @@ from agent.run import config
 from tests.budget.simulation import run_candidate, start_budget
 
 NO_LIMITS = ("reserve", "grace_seconds")
-"""Fields of `RunLimits` that only say how limits are kept."""
+"""Fields of `RunLimits` that only configure how limits are kept."""
 
 
 def test_every_field_has_an_entry_and_every_entry_a_field():

@@ -1,4 +1,4 @@
-"""Notifications of a run's end, to a server on loopback and to a program: what they say, and that they never get in the way."""
+"""Notifications of a run's end, to a server on loopback and to a program: their content, and that they never disturb the run."""
 
 import json
 import os

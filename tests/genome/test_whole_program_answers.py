@@ -1,4 +1,4 @@
-"""Whole-program answers in full, as a model writes them to the prompt of `rewrite`: none is refused, and each child trains."""
+"""Whole-program answers in full, as a model writes them for `rewrite`: none is refused, and each candidate trains."""
 
 from pathlib import Path
 

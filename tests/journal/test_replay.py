@@ -101,7 +101,7 @@ stages = st.sampled_from(["answer", "contract", "smoke", "fit", "predict", "inte
 
 
 def remembered(tmp_path, *events):
-    """What a later process knows of the events."""
+    """Return what a later process reads from the events."""
     path = tmp_path / "round.db"
     path.unlink(missing_ok=True)
     journal = Journal(path)

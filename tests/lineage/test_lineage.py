@@ -1,4 +1,4 @@
-"""Real repositories: what git itself says afterwards is what counts."""
+"""Real repositories, checked with git itself."""
 
 import os
 import stat

@@ -1,4 +1,4 @@
-"""What git itself reads from a commit message is what counts."""
+"""Commit messages, as git itself reads them."""
 
 import pytest
 from hypothesis import HealthCheck, given, settings

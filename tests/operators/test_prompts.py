@@ -1,6 +1,6 @@
 """Whole prompts, byte for byte as an LLM receives them.
 
-After a wanted change of a prompt: `REWRITE_GOLDEN=1 python -m pytest tests/operators`, then read `git diff`.
+After an intended change of a prompt: `REWRITE_GOLDEN=1 python -m pytest tests/operators`, then read `git diff`.
 """
 
 import os
@@ -77,7 +77,7 @@ def check_golden(name, text):
     path = GOLDEN / f"{name}.md"
     if os.environ.get("REWRITE_GOLDEN"):
         path.write_bytes(text.encode())
-    assert text.encode() == path.read_bytes(), f"{name}.md differs; REWRITE_GOLDEN=1 writes it anew"
+    assert text.encode() == path.read_bytes(), f"{name}.md differs; REWRITE_GOLDEN=1 rewrites it"
 
 
 @pytest.mark.parametrize("name", OPERATIONS)

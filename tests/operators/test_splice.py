@@ -1,4 +1,4 @@
-"""Children of two parents' blocks without a model: what must come together does, and most of them run."""
+"""Candidates of two parents' blocks without a model: blocks that need each other stay together, and most candidates run."""
 
 import random
 from dataclasses import replace
@@ -144,7 +144,7 @@ def runs(genome):
         space["build_optimizer"](model, 10)
         with torch.no_grad():
             return model(torch.rand(2, 1, 8, 8)).shape == (2, 10)
-    except Exception:  # whatever does not fit together, the child does not run
+    except Exception:  # whatever does not fit together, the candidate does not run
         return False
 
 

@@ -1,4 +1,4 @@
-"""BreedingPool with a model that answers from a script, and the real editor: repairs, second draws, what is journaled."""
+"""BreedingPool with a model that answers from a script, and the real editor: repairs, second answers, the journaled events."""
 
 import threading
 from contextlib import closing
@@ -57,7 +57,7 @@ def prompts():
 
 @pytest.fixture
 def bred(editor, prompts):
-    """A child of the seed bred from these answers: (what came, model, events, breeding)."""
+    """Breed a candidate of the seed from these answers: (outcome, model, events, breeding)."""
 
     def build(*answers, replay=None, archive=None, temperature=None, max_tokens=None, **options):
         model, events = Scripted(*answers), []
@@ -194,7 +194,7 @@ NARROW = Individual(
 
 @pytest.fixture
 def breed(editor, prompts):
-    """A child of any recipes: (what came, model, events)."""
+    """Breed a candidate of any recipes: (outcome, model, events, breeding)."""
 
     def build(*recipes, answers=(), replay=None):
         model, events = Scripted(*answers), []

@@ -1,4 +1,4 @@
-"""The pool over the evaluator: what holds a slot, what does not, and how both come to an end. Lanes and task are played."""
+"""The pool over the evaluator: what holds a slot, what does not, and how both end. Lanes and task are simulated."""
 
 import threading
 import time
@@ -78,7 +78,7 @@ class Machine:
 
 
 class Ceilings:
-    """Admits evaluations until it is told not to."""
+    """Admits evaluations until `refusal` is set."""
 
     refusal = None
 

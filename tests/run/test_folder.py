@@ -35,7 +35,7 @@ for turn in range(10**9):
 
 @contextmanager
 def holder(path):
-    """Another process with the lock, and with a child of its own, as a run has: (process, the child's id)."""
+    """Another process with the lock and a child process, as a run has: (process, id of the child process)."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", HOLD, str(path)]
     with subprocess.Popen(

@@ -1,4 +1,4 @@
-"""`--command`, `--metric` and `--source`: anybody's project as a run, its metric marked wherever it is shown."""
+"""`--command`, `--metric` and `--source`: any project as a run, its metric marked wherever it is shown."""
 
 import json
 import subprocess

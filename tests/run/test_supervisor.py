@@ -1,4 +1,4 @@
-"""What keeps a run: its time, its first child, its user's word, and the models it waits for."""
+"""The supervisor of a run: time limits, the first candidate, stops by the user, and models that wait for a person."""
 
 import threading
 from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
@@ -37,7 +37,7 @@ def trained(id, seconds=20.0):
 
 
 def supervise(manual, models=(), ended=None, replay=None, **limits):
-    """(supervisor, what it shows): of a run that has just begun."""
+    """Return (supervisor, events that it shows) of a run that has just started."""
     shown = []
     budget = Budget(RunLimits(**limits), clock=manual.clock)
     supervisor = Supervisor(budget, models, ended or (lambda: None), 100, shown.append, replay or Replay())

@@ -1,4 +1,4 @@
-"""A night without anybody beside it: budgets, resumes, terminals and machines that fail. Real runs, an LLM on loopback."""
+"""Whole unattended runs: budgets, resumes, closed terminals and failing machines. Real runs, an LLM on loopback."""
 
 import json
 import os
@@ -52,7 +52,7 @@ def wait_for(run, kind, count, process):
 
 
 def is_whole(run):
-    """Every child that was drawn has its end, and ids go on."""
+    """Check that every proposed candidate has an outcome, and that ids are consecutive."""
     proposed = list(events(run, "drawn"))
     assert proposed == [f"{n:04d}" for n in range(1, len(proposed) + 1)]
     assert events(run, "settled").keys() == {"seed", *proposed}
@@ -94,7 +94,7 @@ def start(cache, tmp_path):
 
 @pytest.fixture
 def hook():
-    """A webhook: what it was told."""
+    """A webhook: the messages that it received."""
     printed = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -288,7 +288,7 @@ def test_a_helper_process_that_is_killed_is_replaced_and_costs_no_variant(start,
 
 
 def breaks(start, evolve, tmp_path, process, message):
-    """The run ends with one sentence and is as good as new when the cause is repaired."""
+    """The run ends with one sentence, and a resume works once the cause is repaired."""
     _, output = process.communicate()
     assert process.returncode == 1, output
     assert [line for line in output.splitlines() if line.startswith("Failed: ")], output

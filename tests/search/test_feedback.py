@@ -52,7 +52,7 @@ class School:
     def settle(
         self, accuracy=None, *, recipe=None, answer="", lessons=(), parameters=1000, usd=0.0, seconds=36.0, twin=None, by=None
     ):
-        """`by`: the model that answered, if not the one that was drawn."""
+        """`by`: the model that answered, if not the one of the recipe."""
         self.number += 1
         id = f"{self.number:04d}"
         recipe = recipe or Recipe("mutate", (SEED_ID,), ("a",), "m", 1, None, "complex")
@@ -236,7 +236,7 @@ def test_hostile_text_in_an_answer_stays_one_clean_line():
 
 
 def test_what_was_drawn_settled_and_written_rebuilds_the_same_state():
-    """Replayed from its history, another learning draws the same and tells the same."""
+    """Replayed from its history, another `Feedback` draws the same and shows the same lessons."""
     first = School(thoughts=True, patience=3)
     history = []
     for number in range(24):

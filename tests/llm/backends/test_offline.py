@@ -33,7 +33,7 @@ def test_there_are_24_combinations_of_role_and_directive():
 
 
 class Lab:
-    """One seed, its prompts as a run writes them, and what became of the answers."""
+    """One seed, its prompts as a run writes them, and the outcomes of the answers."""
 
     def __init__(self, name, editor, cache):
         self.config = config.load(name, None, {}, [])
@@ -52,12 +52,12 @@ class Lab:
         return OPERATORS[recipe.operator].prompt(PROMPTS, recipe, base, context)
 
     def answer(self, recipe, messages=None):
-        """(the answer, the child or what is wrong with it)."""
+        """Return (the answer, the candidate's genome or what is wrong with it)."""
         text = self.model.complete(Request(messages or self.prompt(recipe), recipe.seed)).text
         return text, self.editor.apply(self.individuals[recipe.parents[0]].genome, recipe.blocks, text)
 
     def draw(self, drawn, count):
-        """Recipes for children of the mutations."""
+        """Recipes for candidates of the mutations."""
         rng = random.Random(0)
         pool = [individual for id, individual in self.individuals.items() if id != SEED_ID]
         recipes = []
@@ -67,7 +67,7 @@ class Lab:
         return recipes
 
     def _mutate_in_every_way(self):
-        """Every role with every directive, going round the blocks; children that run become individuals."""
+        """Every role with every directive, going round the blocks; candidates that run become individuals."""
         tried = {}
         for number, (role, directive) in enumerate(product(ROLES, DIRECTIVES)):
             # 7 shares no factor with the number of directives: each meets all the blocks.
