@@ -189,7 +189,7 @@ def kind_of(pid: int) -> str:
     if words[0].endswith("git"):
         return "git"
     if "sandbox.launch.fork_server" in words:
-        return "training" if inside else "zygote"
+        return "training" if inside else "fork server"
     return "editor" if "agent.genome.editor_process" in words else "other"
 
 
