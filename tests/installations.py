@@ -1,4 +1,4 @@
-"""This project installed as a user would have it, in an environment that borrows this one's libraries but not the clone."""
+"""This project installed as a user installs it, in an environment that uses this one's libraries but not the clone."""
 
 import subprocess
 import sys

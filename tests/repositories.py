@@ -1,4 +1,4 @@
-"""Repositories of somebody's, and what git itself says of them."""
+"""Repositories of a user, and what git itself reports about them."""
 
 import subprocess
 

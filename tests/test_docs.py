@@ -120,7 +120,7 @@ def test_the_architecture_names_every_room_and_no_other():
 def test_every_path_that_is_named_exists(page):
     """Names in capitals (`seeds/NAME`) stand for what a reader chooses."""
     if page.name == "CHANGELOG.md":
-        return  # it tells of what was, too
+        return  # it also names what no longer exists
     named = re.findall(r"`((?:agent|sandbox|prompts|seeds|tests|docs)/[\w./-]*)`", page.read_text())
     missing = [path for path in named if not re.search("[A-Z]{4}", path) and not (ROOT / path).exists()]
     assert not missing

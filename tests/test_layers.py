@@ -1,4 +1,4 @@
-"""Imports go one way: a room knows only the rooms above it in the list."""
+"""Imports go one way: a room imports only the rooms above it in the list."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""A user's own files that are called as our packages, or as others that we use, neither break a run nor enter it."""
+"""A user's files with the names of this project's packages, or of others that it uses, neither break a run nor enter it."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What is shipped works outside of the clone, and says nothing of the machine it was made on."""
+"""The built package works outside of the clone, and contains nothing of the machine it was built on."""
 
 import re
 import shutil

@@ -1,4 +1,4 @@
-"""What evolution, Evolution of Thought and roles bring: hypervolume at equal budget over several run seeds. Prints JSON.
+"""The gain from evolution, Evolution of Thought and roles: hypervolume at equal budget over several run seeds. Prints JSON.
 
     python tests/benchmarks/ablation.py [--seeds 10] [--variants 24] [--jobs 2] [--llm offline] [--seed-folder seeds/tiny_cnn]
 
@@ -47,9 +47,9 @@ def run(folder, arm, seed, options):
     if done.returncode:
         raise SystemExit(f"{out.name}: {done.stderr[-2000:]}")
     asked = [*command[:3], "compare", str(out), "--json"]
-    told = subprocess.run(asked, env=environment, capture_output=True, text=True, check=True)
+    facts = subprocess.run(asked, env=environment, capture_output=True, text=True, check=True)
     shutil.rmtree(source)
-    return [point["hypervolume"] for point in json.loads(told.stdout)["runs"][0]["points"]]
+    return [point["hypervolume"] for point in json.loads(facts.stdout)["runs"][0]["points"]]
 
 
 def spread(values):

@@ -3,7 +3,7 @@
     python tests/benchmarks/chaos.py [--variants 60]
 
 The provider knows which of its answers kill the process that trains them; every other one must be trained. So the right
-counts are known: no child is lost, none is drawn twice, and whoever fails was poisoned.
+counts are known: no candidate is lost, none is proposed twice, and only poisoned ones fail.
 """
 
 from __future__ import annotations
@@ -150,22 +150,22 @@ def play(variants: int, home: Path) -> dict[str, object]:
 
 
 def check(run: Run, variants: int) -> list[str]:
-    """What is wrong with the counts."""
-    told = []
-    drawn, settled, bred = run.events("drawn"), run.events("settled"), run.events("bred")
-    if list(drawn) != [f"{n:04d}" for n in range(1, variants + 1)]:
-        told.append(f"{len(drawn)} variants were drawn")
-    if settled.keys() != drawn.keys() | {"seed"}:
-        told.append(f"not settled: {sorted(drawn.keys() - settled.keys())}")
-    for id in drawn.keys() & settled.keys():
+    """Return what is wrong with the counts."""
+    facts = []
+    proposed, settled, bred = run.events("drawn"), run.events("settled"), run.events("bred")
+    if list(proposed) != [f"{n:04d}" for n in range(1, variants + 1)]:
+        facts.append(f"{len(proposed)} variants were proposed")
+    if settled.keys() != proposed.keys() | {"seed"}:
+        facts.append(f"not settled: {sorted(proposed.keys() - settled.keys())}")
+    for id in proposed.keys() & settled.keys():
         outcome, poisoned = settled[id]["outcome"], "POISON" in bred.get(id, {}).get("intention", "")
         empty = id not in bred  # three empty answers in a row, and again after the reason was given
         if outcome != ("failed" if poisoned or empty else "trained"):
-            told.append(f"{id} is {outcome}, poisoned: {poisoned}: {settled[id].get('reason', '')}")
+            facts.append(f"{id} is {outcome}, poisoned: {poisoned}: {settled[id].get('reason', '')}")
     numbers = re.findall(r"variant (\d+)", "\n".join(data["text"] for data in run.events("answered").values()))
     if len(numbers) != len(set(numbers)):
-        told.append("an answer was used twice")
-    return told
+        facts.append("an answer was used twice")
+    return facts
 
 
 def main() -> None:

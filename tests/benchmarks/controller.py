@@ -1,13 +1,13 @@
-"""What the controller itself costs, with models that answer at once and evaluations that take no time. Prints JSON.
+"""The cost of the controller itself, with models that answer at once and evaluations that take no time. Prints JSON.
 
     python tests/benchmarks/controller.py [--variants 10000] [--slots 4] [--keep FOLDER] [--profile FILE]
 
-Real: the whole of `experiment.start` with the steady schedule, prompts, the editor's process, journal, git in a repository
+Real: the whole of `agent.run.start` with the steady schedule, prompts, the editor's process, journal, git in a repository
 of the user's, the live view (its lines go to a file). Simulated: the model (it returns the block that it is shown with one
 line changed: no rewriting by rules is measured) and the evaluation (a fitness computed from the text). 2 % of the answers
-hold no code, 3 % are those of an earlier child, 5 % of the evaluations fail.
+hold no code, 3 % are those of an earlier candidate, 5 % of the evaluations fail.
 
-CPU is that of this process, all threads; the editor's process and git are told apart from it.
+CPU is that of this process, all threads; the editor's process and git are measured separately.
 """
 
 import argparse
@@ -59,13 +59,13 @@ class AtOnce:
         rng = random.Random(request.seed)
         prompt = next(m.text for m in request.messages if m.role == "user")
         if (head := SHOWN.search(prompt)) is None:  # a question about the search itself
-            told = "Insight: narrower is better.\nDirective: Make it narrower."
-            return Completion(told, "stop", Usage(9, 9), 0.0001, 0.0, self.name)
+            report = "Insight: narrower is better.\nDirective: Make it narrower."
+            return Completion(report, "stop", Usage(9, 9), 0.0001, 0.0, self.name)
         code = prompt[head.end() : prompt.index(f"\n{head[1]}\n", head.end())].rstrip()
         chance = rng.random()
         words = " ".join(f"w{7 if chance < 0.03 else rng.randrange(10**6)}" for _ in range(16))
         code = TUNED.sub("", code) + f'\n    tuned = "{words}"'
-        text = f"Intention: a number that nobody had.\nExpected effect: more.\n\n```python\n{code}\n```\n"
+        text = f"Intention: a number that is new.\nExpected effect: more.\n\n```python\n{code}\n```\n"
         self.seconds += time.thread_time() - began
         usage = Usage(len(prompt) // 4, len(text) // 4, estimated=True)
         return Completion("I cannot." if 0.03 <= chance < 0.05 else text, "stop", usage, 0.0001, 0.0, self.name)
@@ -106,17 +106,17 @@ class Simulated:
 
 
 class Metered(Editor):
-    """Tells the editor's processes from git's."""
+    """Measures the editor's processes and git separately."""
 
     seconds = 0.0
 
     def close(self):
-        before = children()
+        before = candidates()
         super().close()
-        Metered.seconds += children() - before
+        Metered.seconds += candidates() - before
 
 
-def children():
+def candidates():
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
@@ -127,7 +127,7 @@ def memory(key):
 
 
 class Laps:
-    """CPU and wall time at each eighth of the settled children."""
+    """CPU and wall time at each eighth of the settled candidates."""
 
     def __init__(self, variants, see):
         self._variants, self._see = variants, see
@@ -150,7 +150,7 @@ class Laps:
 
 
 def user_repository(place):
-    """Twenty files of somebody's, and the seed among them."""
+    """Twenty files of a user, and the seed among them."""
     shutil.copytree(ROOT / "seeds" / "exquisitenet_v2", place / "seeds" / "exquisitenet_v2")
     for number in range(20):
         (place / f"file{number}.py").write_text(f"x = {number}\n" * 100)
@@ -171,7 +171,7 @@ def timed(*command, cwd):
     return round(min(times), 2)
 
 
-def told(repository):
+def report(repository):
     out = subprocess.run(["git", "count-objects", "-v"], cwd=repository, check=True, capture_output=True, text=True).stdout
     facts = {key: int(value) for key, _, value in (line.partition(": ") for line in out.splitlines()) if value.isdecimal()}
     listed = ["git", "for-each-ref", "--format=%(refname)", "refs/heads/evolve", "refs/evolve"]
@@ -225,7 +225,7 @@ def run(place, variants, slots, profile):
         "load": os.getloadavg()[0],
         "cpu_ms_per_variant": round(1000 * (end[0] - first[0]) / variants, 2),
         "of_which_the_simulated_model_ms": round(1000 * model.seconds / variants, 2),
-        "git_cpu_ms_per_variant": round(1000 * (children() - Metered.seconds) / variants, 2),
+        "git_cpu_ms_per_variant": round(1000 * (candidates() - Metered.seconds) / variants, 2),
         "editor_cpu_ms_per_variant": round(1000 * Metered.seconds / variants, 2),
         "wall_seconds": round(end[1] - first[1], 1),
         "variants_per_second": round(variants / (end[1] - first[1]), 1),
@@ -235,7 +235,7 @@ def run(place, variants, slots, profile):
         "flush_seconds": round(end[1] - laps.marks[-1][1], 2),
         "memory_mib": {"end": end[2], "most": memory("VmHWM"), "at_start": first[2]},
         "journal_bytes_per_variant": journal_size(journal, variants),
-        "git": told(repository),
+        "git": report(repository),
         "command_seconds": {
             "status": timed("status", str(folder.root), cwd=place),
             "status --json": timed("status", str(folder.root), "--json", cwd=place),

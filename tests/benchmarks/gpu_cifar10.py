@@ -39,7 +39,7 @@ SHORT_SECONDS = 20
 
 
 def tables(options):
-    """The sources of the seed, and its [task] and [budget] under its recipe, changed as the options say."""
+    """The sources of the seed, and its [task] and [budget] under its recipe, changed by the options."""
     folder = ROOT / "seeds" / options.seed
     merged = {"seed": {}, "task": {}, "budget": {}}
     recipe = folder / f"{options.recipe}.toml"
@@ -67,15 +67,15 @@ def tables(options):
 
 
 class Listening:
-    """A sandbox that keeps what the training says of CUDA graphs."""
+    """A sandbox that keeps what the training prints about CUDA graphs."""
 
     def __init__(self, sandbox):
         self.level, self._sandbox = sandbox.level, sandbox
-        self.said = set()
+        self.lines = set()
 
     def run(self, call, watch=None):
         report = self._sandbox.run(call, watch)
-        self.said |= {line for line in report.log.splitlines() if line.startswith("CUDA graphs")}
+        self.lines |= {line for line in report.log.splitlines() if line.startswith("CUDA graphs")}
         return report
 
     def close(self):
@@ -83,7 +83,7 @@ class Listening:
 
 
 class Watched:
-    """One training and what was seen of it from outside."""
+    """One training and what was observed of it from outside."""
 
     def __init__(self, options, sources, task, budget, sandbox, cache):
         self._marks = []
@@ -91,7 +91,7 @@ class Watched:
         opened = open_task(task, budget, {}, tuple(sources), cache, ("memory", "train_time"))
         job = Job(sources, options.training_seed, device=options.device, threads=options.threads, split="test")
         began = time.monotonic()
-        self.measured = opened.evaluate(job, sandbox, lambda told: self._marks.append((time.monotonic(), told)))
+        self.measured = opened.evaluate(job, sandbox, lambda facts: self._marks.append((time.monotonic(), facts)))
         self.seconds = time.monotonic() - began
         if isinstance(self.measured, StageFailure):
             raise SystemExit(f"stopped at {self.measured.stage}: {self.measured.reason}\n{self.measured.log[-3000:]}")
@@ -109,7 +109,7 @@ class Watched:
 
 
 class Busy(threading.Thread):
-    """Samples the share of time in which the GPU runs anything, and its memory, as its driver says."""
+    """Samples the share of time in which the GPU runs anything, and its memory, from its driver."""
 
     def __init__(self, device):
         super().__init__(daemon=True)
@@ -124,7 +124,7 @@ class Busy(threading.Thread):
             if found.returncode == 0:
                 self.samples.append(tuple(int(v) for v in found.stdout.strip().split(",")))
 
-    def told(self):
+    def facts(self):
         self._ended.set()
         busy = sorted(share for share, _ in self.samples if share)
         if not busy:
@@ -142,7 +142,7 @@ def whole(options, sources, task, budget, box, cache):
         busy.start()
     one = Watched(options, sources, task, budget, box, cache)
     steps, seconds = one.span
-    told = busy.told() if busy else {}
+    facts = busy.facts() if busy else {}
     return one, {
         "test_accuracy": round(one.measured.values["accuracy"], 4),
         "parameters": int(one.measured.values["parameters"]),
@@ -152,7 +152,7 @@ def whole(options, sources, task, budget, box, cache):
         "steps": one.steps,
         "last_training_loss": one.measured.curve[-1][0],
         "host_memory_mib": one.measured.values["memory"],
-        **told,
+        **facts,
     }
 
 
@@ -170,11 +170,11 @@ def beside(options, sources, task, budget, boxes, cache, count, speed, overhead,
 def machine(options):
     import torch
 
-    told = {"platform": platform.platform(), "torch": torch.__version__, "cores": len(os.sched_getaffinity(0))}
+    facts = {"platform": platform.platform(), "torch": torch.__version__, "cores": len(os.sched_getaffinity(0))}
     if options.device.startswith("cuda"):
         query = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
-        told["gpu"] = subprocess.run(query, capture_output=True, text=True).stdout.strip()
-    return told
+        facts["gpu"] = subprocess.run(query, capture_output=True, text=True).stdout.strip()
+    return facts
 
 
 def main():
@@ -222,7 +222,7 @@ def main():
         for box in boxes:  # starts its process
             box.run(PROBE)
         one, result["whole"] = whole(options, sources, task, budget, boxes[0], cache)
-        result["said"] = sorted(boxes[0].said)
+        result["said"] = sorted(boxes[0].lines)
         overhead = one.seconds - one.span[1]
         result["seconds_around_training"] = round(overhead, 1)
         result["at_once"] = {}

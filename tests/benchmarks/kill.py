@@ -3,9 +3,9 @@
     python tests/benchmarks/kill.py [--rounds 100] [--variants 60] [--seed 0] [--keep FOLDER]
 
 A round is one `kill -9`, of the run's own process or, in a quarter of them, of one that it started (fork server, training,
-editor, git). A run that is finished is checked, and another one is begun, until the rounds are used up; the two schedules take
+editor, git). A finished run is checked, and another one is started, until the rounds are used up; the two schedules take
 turns.
-A generational run must end exactly as one that was never killed. A call that was out when the process died may be asked
+A generational run must end exactly as one that was never killed. A call without an answer when the process died may be sent
 again, and is counted; an answer that is in the journal must not.
 """
 
@@ -114,32 +114,32 @@ class Run:
             return {key: json.loads(data) for key, data in found}
 
     def results(self) -> object:
-        """All that chance or an answer had a part in."""
+        """Everything that depends on chance or on an answer."""
         settled = {id: {k: v for k, v in data.items() if k not in TIMED} for id, data in self.events("settled").items()}
         answers = {key: data["text"] for key, data in self.events("answered").items()}
         return [self.events("drawn"), settled, answers, self.events("generation"), self.events("bred"), self.events("learned")]
 
     def faults(self) -> list[str]:
-        """What is wrong with how it ended."""
-        told = []
-        drawn, settled = self.events("drawn"), self.events("settled")
-        if list(drawn) != [f"{n:04d}" for n in range(1, len(drawn) + 1)]:
-            told.append("ids do not go on")
-        if self.schedule == "steady" and len(drawn) != self._variants:
-            told.append(f"{len(drawn)} variants were drawn")
-        if settled.keys() != drawn.keys() | {"seed"}:
-            told.append(f"not settled: {sorted(drawn.keys() - settled.keys())}")
+        """Return what is wrong with the end of the run."""
+        facts = []
+        proposed, settled = self.events("drawn"), self.events("settled")
+        if list(proposed) != [f"{n:04d}" for n in range(1, len(proposed) + 1)]:
+            facts.append("ids do not go on")
+        if self.schedule == "steady" and len(proposed) != self._variants:
+            facts.append(f"{len(proposed)} variants were proposed")
+        if settled.keys() != proposed.keys() | {"seed"}:
+            facts.append(f"not settled: {sorted(proposed.keys() - settled.keys())}")
         answered, asked = self.events("answered"), self.events("asked")
         paid = Counter(prompt_of(asked[key]) for key in answered)
         calls = self._server.calls - self.server_calls
         twice = {one: n - paid[one] - self.out[one] for one, n in calls.items() if n > paid[one] + self.out[one]}
-        told += [f"the answer to {one} was paid {n} times too often" for one, n in twice.items()]
+        facts += [f"the answer to {one} was paid {n} times too often" for one, n in twice.items()]
         branches = {line.removeprefix(f"evolve/{self.folder.name}/") for line in self._git("refs/heads")}
         failed = {line.rpartition("/")[2] for line in self._git(f"refs/evolve/{self.folder.name}")}
         trained = {id for id, data in settled.items() if data["outcome"] in ("seed", "trained")}
         if branches != trained or self.events("committed").keys() != branches | failed:
-            told.append(f"branches are not those of the individuals: {sorted(branches ^ trained)}")
-        return told
+            facts.append(f"branches are not those of the individuals: {sorted(branches ^ trained)}")
+        return facts
 
     def _calls_out(self) -> Counter[str]:
         try:
@@ -157,7 +157,7 @@ class Run:
 
 
 def copy_fast_seed(home: Path) -> None:
-    """A seed that says nothing of its epochs: the runs say how many steps."""
+    """A seed without a number of epochs: the runs set the number of steps."""
     shutil.copytree(ROOT / "seeds/tiny_cnn", home / "seed", ignore=shutil.ignore_patterns("__pycache__"))
     toml = home / "seed/seed.toml"
     toml.write_text("\n".join(line for line in toml.read_text().splitlines() if not line.startswith("epochs")))
@@ -173,8 +173,8 @@ def descendants(pid: int) -> list[int]:
         process = waiting.pop()
         with suppress(OSError):
             for thread in os.listdir(f"/proc/{process}/task"):
-                children = Path(f"/proc/{process}/task/{thread}/children").read_text().split()
-                found += (more := [int(child) for child in children])
+                processes = Path(f"/proc/{process}/task/{thread}/children").read_text().split()
+                found += (more := [int(running) for running in processes])
                 waiting += more
     return found
 
@@ -252,7 +252,7 @@ def play(rounds: int, variants: int, chance: random.Random, home: Path) -> dict[
                 if failed > 2:
                     faults.append(f"{run.folder.name}: it fails again and again with nobody killing it")
                     break
-        faults += [f"{run.folder.name}: {told}" for told in run.faults()]
+        faults += [f"{run.folder.name}: {facts}" for facts in run.faults()]
         if faults:  # the rest would only cost time
             break
         if schedule == "generational" and run.results() != unbroken.results():

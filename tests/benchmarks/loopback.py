@@ -46,12 +46,12 @@ class LoopbackLLM(ThreadingHTTPServer):
 
     def answer(self, messages: list[dict[str, str]]) -> str:
         """The same for the same prompt: time and memory, which differ from run to run, do not count."""
-        said = tuple(Message(m["role"], m["content"]) for m in messages)  # type: ignore[arg-type]
-        fixed = _MEASURED.sub("", "\n".join(message.text for message in said))
-        return OfflineModel().complete(Request(said, seed=zlib.crc32(fixed.encode()))).text
+        output = tuple(Message(m["role"], m["content"]) for m in messages)  # type: ignore[arg-type]
+        fixed = _MEASURED.sub("", "\n".join(message.text for message in output))
+        return OfflineModel().complete(Request(output, seed=zlib.crc32(fixed.encode()))).text
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients that are killed go away without a word."""
+        """Killed clients disconnect without a message."""
 
     def stop(self) -> None:
         self.shutdown()

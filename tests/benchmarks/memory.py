@@ -25,8 +25,8 @@ BUDGET = 4_000
 SAMPLES = 300
 
 
-def child(parent, number, rng):
-    """A child of the shipped seed with a few lines changed in one of its blocks, with made-up measurements."""
+def new(parent, number, rng):
+    """A candidate of the shipped seed with a few lines changed in one of its blocks, with made-up measurements."""
     block = rng.choice(parent.genome.live_blocks)
     lines = block.source.split("\n")
     for _ in range(rng.randint(1, 4)):
@@ -58,11 +58,11 @@ def main():
     memory = Memory(OBJECTIVES, noise)
     kinds = {block.name: kinds_in(block.source) for block in genome.blocks}
     costs = {"lesson_of": [], "learn": [], "recall": []}
-    told = []
+    facts = []
     for number in range(size):
         block = rng.choice(genome.live_blocks).name
         recalling, shown = timed(memory.recall, (block,), kinds[block], rng.choice(DIRECTIVES), BUDGET)
-        outcome = child(parent, number, rng)
+        outcome = new(parent, number, rng)
         answer = f"Intention: layer {number} mixes the channels.\nExpected effect: accuracy +0.01.\n"
         ids = [lesson.id for lesson in shown]
         making, lesson = timed(lesson_of, outcome, parent, answer, ids, OBJECTIVES, noise)
@@ -70,8 +70,8 @@ def main():
         if number >= size - SAMPLES:
             for name, cost in (("lesson_of", making), ("learn", learning), ("recall", recalling)):
                 costs[name].append(cost)
-            told.append(len(shown))
-    report = {"lessons": len(memory), "recalled": statistics.median(told), "budget_characters": BUDGET}
+            facts.append(len(shown))
+    report = {"lessons": len(memory), "recalled": statistics.median(facts), "budget_characters": BUDGET}
     for name, values in costs.items():
         report[f"{name}_median_ms"] = round(statistics.median(values), 3)
         report[f"{name}_worst_ms"] = round(max(values), 3)

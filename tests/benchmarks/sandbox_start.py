@@ -28,13 +28,13 @@ def start(level, calls):
     try:
         for _ in range(5):
             sandbox.run(CALL)
-        begun, whole = [], []
+        started, whole = [], []
         for _ in range(calls):
             asked = time.clock_gettime(time.CLOCK_MONOTONIC)
             report = sandbox.run(CALL)
             whole.append(1000 * (time.clock_gettime(time.CLOCK_MONOTONIC) - asked))
-            begun.append(1000 * (float(report.result) - asked))
-        return {"first_line": spread(begun), "whole_call": spread(whole)}
+            started.append(1000 * (float(report.result) - asked))
+        return {"first_line": spread(started), "whole_call": spread(whole)}
     finally:
         sandbox.close()
 

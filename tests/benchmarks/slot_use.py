@@ -159,10 +159,10 @@ def serve(latency):
 
     def invent(asked):
         number = next(numbers)
-        told = model.complete(Request(asked, number))
+        facts = model.complete(Request(asked, number))
         own = ", ".join(f"{name}_{number}" for name in ("one", "two", "three", "four"))
-        text = re.sub(r"^((?:class|def) .*:)$", rf"\1\n    {own} = 1, 2, 3, 4", told.text, count=1, flags=re.MULTILINE)
-        return text, told.usage
+        text = re.sub(r"^((?:class|def) .*:)$", rf"\1\n    {own} = 1, 2, 3, 4", facts.text, count=1, flags=re.MULTILINE)
+        return text, facts.usage
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -227,32 +227,32 @@ def run(folder, address, arguments):
         "noise": {"trainings": 0},
     }
     config = load(str(folder / "seed"), None, settings, [])
-    calls, seen, open_sandbox = [], [], components.open_sandbox
+    calls, noted, open_sandbox = [], [], components.open_sandbox
     components.open_sandbox = lambda *which, **how: Watched(open_sandbox(*which, **how), calls)
-    experiment.start(config, RunFolder(folder / "run"), lambda event: seen.append((time.monotonic(), event)))
-    begun = next(moment for moment, event in seen if isinstance(event, RunStarted))
-    return calls, begun, seen[-1][0], [event for _, event in seen]
+    experiment.start(config, RunFolder(folder / "run"), lambda event: noted.append((time.monotonic(), event)))
+    started = next(moment for moment, event in noted if isinstance(event, RunStarted))
+    return calls, started, noted[-1][0], [event for _, event in noted]
 
 
-def figures(calls, begun, ended, events, slots):
+def figures(calls, started, ended, events, slots):
     from agent.journal.events import Settled
 
-    fits = sorted(span for stage, source, _, _, span in calls if stage == "fit" and span and span[0] > begun)
+    fits = sorted(span for stage, source, _, _, span in calls if stage == "fit" and span and span[0] > started)
     inside = sum(end - start for start, end in fits)
     first, last = fits[0][0], max(end for _, end in fits)
     wall = last - first
     outcomes = [e.outcome for e in events if isinstance(e, Settled)]
     stages = {}
     for stage, _, asked, report, _ in calls:
-        if asked > begun:
+        if asked > started:
             stages.setdefault(stage, []).append((report.seconds, report.cpu_seconds))
     return {
         "slot_use": round(inside / (slots * wall), 4),
         "steady": steady(fits, slots),
         "limit": round(len(fits) / (slots * -(-len(fits) // slots)), 4),
-        "whole_run": round(inside / (slots * (ended - begun)), 4),
+        "whole_run": round(inside / (slots * (ended - started)), 4),
         "trainings": len(fits),
-        "seconds": {"wall": round(wall, 2), "whole_run": round(ended - begun, 2), "mean_inside": round(inside / len(fits), 4)},
+        "seconds": {"wall": round(wall, 2), "whole_run": round(ended - started, 2), "mean_inside": round(inside / len(fits), 4)},
         "gaps_ms": gaps(fits, slots),
         "at_the_edges_s": {
             "until_all_slots_train": round(fits[min(slots, len(fits)) - 1][0] - first, 3),

@@ -1,8 +1,8 @@
 import pytest
 
-from tests.budget.simulation import Hands
+from tests.budget.simulation import ManualClock
 
 
 @pytest.fixture
-def hands():
-    return Hands()
+def manual():
+    return ManualClock()

@@ -25,7 +25,7 @@ def at(text, zone=BERLIN):
     return datetime.fromisoformat(text).replace(tzinfo=zone).timestamp()
 
 
-class Hands:
+class ManualClock:
     """A clock that is set by hand."""
 
     def __init__(self, wall=None):
@@ -40,8 +40,8 @@ class Hands:
         return RunTime(budget.spend.seconds, budget.spend.started, self.wall, BERLIN)
 
 
-def start_budget(hands, guess=None, slots=1, concurrency=1, **limits):
-    budget = Budget(RunLimits(**limits), slots=slots, concurrency=concurrency, clock=hands.clock, guess=guess or Guess())
+def start_budget(manual, guess=None, slots=1, concurrency=1, **limits):
+    budget = Budget(RunLimits(**limits), slots=slots, concurrency=concurrency, clock=manual.clock, guess=guess or Guess())
     budget.see(START)
     return budget
 
@@ -60,7 +60,7 @@ def ask(budget, id, call=0):
 
 
 def breed(budget, id, usd=0.0, tokens=(0, 0), seconds=1.0):
-    """From being drawn to having its code, with one call."""
+    """Propose a candidate and breed it with one call."""
     draw(budget, id)
     ask(budget, id)
     budget.see(Answered(id, 0, answer(usd, tokens, seconds)))
@@ -68,7 +68,7 @@ def breed(budget, id, usd=0.0, tokens=(0, 0), seconds=1.0):
 
 
 def settle(budget, id, seconds=None, gpus=0.0):
-    """Trained if it was evaluated, else found to be there already."""
+    """Settle a candidate: trained if it was evaluated, else a duplicate."""
     candidate = Candidate(id, 0)
     trained = Individual(candidate, GENOME, Fitness({"accuracy": 0.5}))
     budget.see(Settled(Duplicate(candidate, SEED_ID) if seconds is None else trained, seconds, gpus))
@@ -82,8 +82,8 @@ def run_candidate(budget, id, usd=0.0, tokens=(0, 0), seconds=None, gpus=0.0):
 class Run:
     """A steady run on a clock by hand: the product's loop in small, with chance for the models and the machine."""
 
-    def __init__(self, budget, hands, chance, *, slots, concurrency, ahead, cost, breed_seconds, evaluate_seconds, gpus=1.0):
-        self.budget, self.hands, self.chance = budget, hands, chance
+    def __init__(self, budget, manual, chance, *, slots, concurrency, ahead, cost, breed_seconds, evaluate_seconds, gpus=1.0):
+        self.budget, self.manual, self.chance = budget, manual, chance
         self.slots, self.concurrency, self.ahead = slots, concurrency, ahead
         self.cost, self.breed_seconds, self.evaluate_seconds, self.gpus = cost, breed_seconds, evaluate_seconds, gpus
         self.record = budget.see
@@ -93,35 +93,35 @@ class Run:
         self._plan = itertools.count()
 
     def go(self, stop=lambda run: False):
-        """Until nothing is under way, or `stop` says so."""
+        """Run until nothing is under way, or `stop` returns true."""
         events, took = [], {}
-        drawn, breeding, ready, running = deque(), set(), deque(), set()
+        proposed, breeding, ready, running = deque(), set(), deque(), set()
         while not stop(self):
-            while not self.refusal and len(drawn) + len(breeding) + len(ready) < self.ahead:
+            while not self.refusal and len(proposed) + len(breeding) + len(ready) < self.ahead:
                 self.refusal = self.budget.admits_breeding()
                 if not self.refusal:
-                    drawn.append(id := next(self._ids))
+                    proposed.append(id := next(self._ids))
                     self.costs[id] = self.cost(self.chance)
                     self.record(Proposed(Candidate(id, 0)))
-            while drawn and len(breeding) < self.concurrency:
-                id = drawn.popleft()
+            while proposed and len(breeding) < self.concurrency:
+                id = proposed.popleft()
                 if self.budget.admits_call(id):
                     continue
                 breeding.add(id)
                 self.last_out = list(breeding)
                 self.record(Asked(id, 0, "gpt-x", (), None, None))
                 took[id] = self.breed_seconds(self.chance)
-                heapq.heappush(events, (self.hands.seconds + took[id], next(self._plan), id))
+                heapq.heappush(events, (self.manual.seconds + took[id], next(self._plan), id))
             while ready and len(running) < self.slots:
                 id = ready.popleft()
                 if not self.budget.admits_evaluation(id):
                     running.add(id)
                     took[id] = self.evaluate_seconds(self.chance)
-                    heapq.heappush(events, (self.hands.seconds + took[id], next(self._plan), id))
+                    heapq.heappush(events, (self.manual.seconds + took[id], next(self._plan), id))
             if not events:
                 return self
             moment, _, id = heapq.heappop(events)
-            self.hands.pass_(moment - self.hands.seconds)
+            self.manual.pass_(moment - self.manual.seconds)
             candidate = Candidate(id, 0)
             if id in breeding:
                 breeding.remove(id)

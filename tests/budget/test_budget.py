@@ -24,7 +24,7 @@ from tests.budget.simulation import (
     GENOME,
     SEED,
     START,
-    Hands,
+    ManualClock,
     Run,
     answer,
     ask,
@@ -37,8 +37,8 @@ from tests.budget.simulation import (
 
 
 class TestCeilings:
-    def test_dollars_are_spent_up_to_the_reserve(self, hands):
-        budget = start_budget(hands, usd=1.0, reserve=0.2)
+    def test_dollars_are_spent_up_to_the_reserve(self, manual):
+        budget = start_budget(manual, usd=1.0, reserve=0.2)
         run_candidate(budget, "0001", usd=0.4)
         assert budget.admits_breeding() is None  # 0.4 + 0.4 of 0.8
         run_candidate(budget, "0002", usd=0.4)
@@ -46,60 +46,60 @@ class TestCeilings:
         assert refusal.limit == "usd"
         assert refusal.reason == "usd: 0.80 spent of 1.00, of which 0.20 are kept in reserve; what comes next needs 0.40"
 
-    def test_what_is_kept_in_reserve_is_there_for_what_follows(self, hands):
-        budget = start_budget(hands, usd=1.0, hours=1.0, gpu_hours=1.0, reserve=0.5)
+    def test_what_is_kept_in_reserve_is_there_for_what_follows(self, manual):
+        budget = start_budget(manual, usd=1.0, hours=1.0, gpu_hours=1.0, reserve=0.5)
         run_candidate(budget, "0001", usd=0.5, seconds=1800, gpus=1)
-        hands.pass_(1800)
+        manual.pass_(1800)
         assert budget.admits_breeding()
         assert budget.admits_evaluation("0001")
-        later = start_budget(hands, usd=1.0, hours=1.0, gpu_hours=1.0, reserve=0.0)
+        later = start_budget(manual, usd=1.0, hours=1.0, gpu_hours=1.0, reserve=0.0)
         run_candidate(later, "0001", usd=0.5, seconds=1800, gpus=1)
-        hands.pass_(1800)
+        manual.pass_(1800)
         assert later.admits_breeding() is None
         assert later.admits_evaluation("0002") is None
 
-    def test_candidates_in_flight_count_at_the_mean_cost_of_a_candidate(self, hands):
-        budget = start_budget(hands, usd=1.0, reserve=0)
+    def test_candidates_in_flight_count_at_the_mean_cost_of_a_candidate(self, manual):
+        budget = start_budget(manual, usd=1.0, reserve=0)
         run_candidate(budget, "0001", usd=0.25)
         draw(budget, "0002", "0003")
         assert budget.admits_breeding() is None
         draw(budget, "0004")
         assert budget.admits_breeding().reason == "usd: 0.25 spent and 0.75 in flight of 1.00; what comes next needs 0.25"
 
-    def test_an_admitted_candidate_may_call_its_model_when_no_other_is_admitted(self, hands):
-        budget = start_budget(hands, usd=1.0, reserve=0)
+    def test_an_admitted_candidate_may_call_its_model_when_no_other_is_admitted(self, manual):
+        budget = start_budget(manual, usd=1.0, reserve=0)
         run_candidate(budget, "0001", usd=0.4)
         draw(budget, "0002")
         assert budget.admits_breeding()
         assert budget.admits_call("0002") is None
         assert budget.admits_call("0002") is None  # asking again does not reserve twice
 
-    def test_calls_in_flight_count_and_a_candidate_without_a_call_is_given_up(self, hands):
-        budget = start_budget(hands, usd=1.0, tokens=10_000, reserve=0)
+    def test_calls_in_flight_count_and_a_candidate_without_a_call_is_given_up(self, manual):
+        budget = start_budget(manual, usd=1.0, tokens=10_000, reserve=0)
         run_candidate(budget, "0001", usd=0.4, tokens=(10, 10))
         draw(budget, "0002", "0003")
         assert budget.admits_call("0002") is None
-        said = "usd: 0.40 spent and 0.40 in flight of 1.00; what comes next needs 0.40"
-        assert budget.admits_call("0003").reason == said
+        message = "usd: 0.40 spent and 0.40 in flight of 1.00; what comes next needs 0.40"
+        assert budget.admits_call("0003").reason == message
         assert budget.spend.in_flight == 1
 
-    def test_no_call_is_paid_for_a_candidate_that_could_not_be_evaluated_in_time(self, hands):
-        budget = start_budget(hands, hours=1.0, reserve=0, grace_seconds=0)
+    def test_no_call_is_paid_for_a_candidate_that_could_not_be_evaluated_in_time(self, manual):
+        budget = start_budget(manual, hours=1.0, reserve=0, grace_seconds=0)
         budget.see(Settled(SEED, 600.0))
         draw(budget, "0001", "0002")
-        hands.pass_(3000)
+        manual.pass_(3000)
         assert budget.admits_call("0001") is None
-        hands.pass_(1)
+        manual.pass_(1)
         assert budget.admits_call("0002").limit == "hours"
 
-    def test_a_call_over_the_tokens_is_refused(self, hands):
-        budget = start_budget(hands, tokens=100)
+    def test_a_call_over_the_tokens_is_refused(self, manual):
+        budget = start_budget(manual, tokens=100)
         run_candidate(budget, "0001", tokens=(50, 10))
         draw(budget, "0002")
         assert budget.admits_call("0002").limit == "tokens"
 
-    def test_what_a_candidate_in_flight_has_paid_is_not_expected_again(self, hands):
-        budget = start_budget(hands, usd=1.0, reserve=0)
+    def test_what_a_candidate_in_flight_has_paid_is_not_expected_again(self, manual):
+        budget = start_budget(manual, usd=1.0, reserve=0)
         run_candidate(budget, "0001", usd=0.3)
         draw(budget, "0002")
         ask(budget, "0002")
@@ -108,13 +108,13 @@ class TestCeilings:
         ask(budget, "0002", 1)  # a repair
         assert budget.spend.usd_in_flight == pytest.approx(0.3)
         budget.see(Answered("0002", 1, answer(0.1)))
-        assert budget.admits_breeding() is None  # 0.7 spent, a child costs 0.3
+        assert budget.admits_breeding() is None  # 0.7 spent, a candidate costs 0.3
         budget.see(Bred(Variant(Candidate("0002", 0), GENOME)))
         assert budget.spend.usd_per_candidate == pytest.approx((0.3 + 0.4) / 2)
         assert budget.admits_breeding().limit == "usd"
 
-    def test_a_refusal_is_lifted_when_the_work_in_flight_was_cheaper_than_expected(self, hands):
-        budget = start_budget(hands, usd=1.0, reserve=0)
+    def test_a_refusal_is_lifted_when_the_work_in_flight_was_cheaper_than_expected(self, manual):
+        budget = start_budget(manual, usd=1.0, reserve=0)
         run_candidate(budget, "0001", usd=0.4)
         draw(budget, "0002")
         assert budget.admits_breeding()
@@ -123,8 +123,8 @@ class TestCeilings:
         settle(budget, "0002")
         assert budget.admits_breeding() is None
 
-    def test_a_guess_is_used_until_the_first_candidate_has_settled(self, hands):
-        budget = start_budget(hands, Guess(usd=0.6), usd=1.0, reserve=0)
+    def test_a_guess_is_used_until_the_first_candidate_has_settled(self, manual):
+        budget = start_budget(manual, Guess(usd=0.6), usd=1.0, reserve=0)
         assert budget.admits_breeding() is None
         draw(budget, "0001")
         assert budget.admits_breeding().limit == "usd"
@@ -134,30 +134,30 @@ class TestCeilings:
         assert budget.admits_breeding(candidates=9) is None
         assert budget.admits_breeding(candidates=10).limit == "usd"
 
-    def test_tokens_of_prompts_and_answers_have_no_reserve(self, hands):
-        budget = start_budget(hands, tokens=1000, reserve=0.5)
+    def test_tokens_of_prompts_and_answers_have_no_reserve(self, manual):
+        budget = start_budget(manual, tokens=1000, reserve=0.5)
         run_candidate(budget, "0001", tokens=(300, 100))
         draw(budget, "0002")
         assert budget.admits_breeding().reason == "tokens: 400 spent and 400 in flight of 1,000; what comes next needs 400"
         settle(budget, "0002")
         assert budget.admits_breeding() is None
 
-    def test_candidates_are_counted_when_they_are_proposed_whatever_their_outcome(self, hands):
-        budget = start_budget(hands, variants=3)
+    def test_candidates_are_counted_when_they_are_proposed_whatever_their_outcome(self, manual):
+        budget = start_budget(manual, variants=3)
         draw(budget, "0001")
         settle(budget, "0002")
         draw(budget, "0002", "0003")
         assert budget.admits_breeding().reason == "variants: 3 spent of 3; what comes next needs 1"
         assert budget.admits_evaluation("0001") is None
 
-    def test_a_generation_is_admitted_as_a_whole(self, hands):
-        budget = start_budget(hands, variants=10)
+    def test_a_generation_is_admitted_as_a_whole(self, manual):
+        budget = start_budget(manual, variants=10)
         draw(budget, "0001", "0002", "0003")
         assert budget.admits_breeding(7) is None
         assert budget.admits_breeding(8).limit == "variants"
 
-    def test_gpu_hours_count_failed_evaluations_and_those_that_run(self, hands):
-        budget = start_budget(hands, gpu_hours=1.0, reserve=0.0, slots=8)
+    def test_gpu_hours_count_failed_evaluations_and_those_that_run(self, manual):
+        budget = start_budget(manual, gpu_hours=1.0, reserve=0.0, slots=8)
         breed(budget, "0001")
         budget.see(Settled(Failure(Candidate("0001", 0), "fit", "it ran too long"), 600.0, 2.0))
         assert budget.spend.gpu_seconds == 1200
@@ -169,8 +169,8 @@ class TestCeilings:
         assert budget.admits_evaluation("0004").limit == "gpu_hours"
         assert budget.admits_breeding().limit == "gpu_hours"
 
-    def test_threads_that_ask_at_once_are_not_admitted_together_beyond_the_ceiling(self, hands):
-        budget = start_budget(hands, gpu_hours=1.0, reserve=0.0, slots=64)
+    def test_threads_that_ask_at_once_are_not_admitted_together_beyond_the_ceiling(self, manual):
+        budget = start_budget(manual, gpu_hours=1.0, reserve=0.0, slots=64)
         run_candidate(budget, "seen", seconds=360, gpus=1)
         admission = threading.Barrier(32)
 
@@ -182,8 +182,8 @@ class TestCeilings:
             answers = list(threads.map(ask, range(32)))
         assert answers.count(None) == 9
 
-    def test_a_candidate_whose_evaluation_is_refused_is_no_longer_in_flight(self, hands):
-        budget = start_budget(hands, gpu_hours=1.0, reserve=0.0)
+    def test_a_candidate_whose_evaluation_is_refused_is_no_longer_in_flight(self, manual):
+        budget = start_budget(manual, gpu_hours=1.0, reserve=0.0)
         run_candidate(budget, "0001", seconds=1800, gpus=1)
         for id in ("0002", "0003"):
             breed(budget, id)
@@ -191,24 +191,24 @@ class TestCeilings:
         assert budget.admits_evaluation("0003")
         assert budget.spend.in_flight == 1
 
-    def test_the_seeds_evaluation_is_the_first_that_is_known(self, hands):
-        budget = start_budget(hands, hours=1.0, reserve=0.0, grace_seconds=0)
+    def test_the_seeds_evaluation_is_the_first_that_is_known(self, manual):
+        budget = start_budget(manual, hours=1.0, reserve=0.0, grace_seconds=0)
         budget.see(Settled(SEED))
         assert (budget.spend.evaluation_seconds, budget.spend.settled, budget.spend.variants) == (60, 0, 0)
-        hands.pass_(3600 - 61)
+        manual.pass_(3600 - 61)
         assert budget.admits_evaluation("0001") is None
-        hands.pass_(2)
+        manual.pass_(2)
         assert budget.admits_evaluation("0001").limit == "hours"
 
-    def test_answers_of_unknown_price_are_counted_and_teach_no_price(self, hands):
-        budget = start_budget(hands)
+    def test_answers_of_unknown_price_are_counted_and_teach_no_price(self, manual):
+        budget = start_budget(manual)
         run_candidate(budget, "0001", usd=None, tokens=(5, 5))
         assert (budget.spend.unpriced_calls, budget.spend.tokens, budget.spend.usd) == (1, 10, 0)
         assert not budget.spend.candidate_usd.known
         assert not budget.spend.call_usd.known
 
-    def test_events_that_a_resume_passes_by_again_count_once(self, hands):
-        budget = start_budget(hands)
+    def test_events_that_a_resume_passes_by_again_count_once(self, manual):
+        budget = start_budget(manual)
         for _ in range(2):
             run_candidate(budget, "0001", usd=0.5, tokens=(1, 2), seconds=10, gpus=1)
         s = budget.spend
@@ -217,99 +217,99 @@ class TestCeilings:
 
 
 class TestTime:
-    def test_hours_end_at_the_reserve(self, hands):
-        budget = start_budget(hands, hours=8.0, reserve=0.25)
-        hands.pass_(6 * 3600 - 1)
+    def test_hours_end_at_the_reserve(self, manual):
+        budget = start_budget(manual, hours=8.0, reserve=0.25)
+        manual.pass_(6 * 3600 - 1)
         assert budget.admits_breeding() is None
-        hands.pass_(1)
-        said = "hours: 6.00 used of 8.00, of which 2.00 are kept in reserve"
-        assert budget.admits_breeding().reason == said
-        assert budget.admits_evaluation("0001").reason == said
+        manual.pass_(1)
+        message = "hours: 6.00 used of 8.00, of which 2.00 are kept in reserve"
+        assert budget.admits_breeding().reason == message
+        assert budget.admits_evaluation("0001").reason == message
 
-    def test_nothing_begins_that_would_end_after_the_grace(self, hands):
-        budget = start_budget(hands, hours=1.0, reserve=0.0, grace_seconds=60)
+    def test_nothing_begins_that_would_end_after_the_grace(self, manual):
+        budget = start_budget(manual, hours=1.0, reserve=0.0, grace_seconds=60)
         run_candidate(budget, "0001", seconds=600)
         breed(budget, "0002")
-        hands.pass_(3600 - 540)
+        manual.pass_(3600 - 540)
         assert budget.admits_evaluation("0002") is None
-        hands.pass_(1)
+        manual.pass_(1)
         assert budget.admits_evaluation("0002").limit == "hours"
 
-    def test_an_evaluation_whose_slot_gets_free_too_late_does_not_begin(self, hands):
-        budget = start_budget(hands, hours=1.0, reserve=0.0, grace_seconds=0, slots=2)
+    def test_an_evaluation_whose_slot_gets_free_too_late_does_not_begin(self, manual):
+        budget = start_budget(manual, hours=1.0, reserve=0.0, grace_seconds=0, slots=2)
         budget.see(Settled(SEED, 2000.0))
         assert [budget.admits_evaluation(id) for id in ("0001", "0002", "0003")] == [None, None, None]
-        hands.pass_(2000)  # the third has waited for one of the first two
+        manual.pass_(2000)  # the third has waited for one of the first two
         assert budget.admits_evaluation("0003").limit == "hours"
 
-    def test_what_is_under_way_keeps_its_slot_busy_first(self, hands):
-        budget = start_budget(hands, hours=1.0, reserve=0.0, grace_seconds=0, slots=2, concurrency=4)
+    def test_what_is_under_way_keeps_its_slot_busy_first(self, manual):
+        budget = start_budget(manual, hours=1.0, reserve=0.0, grace_seconds=0, slots=2, concurrency=4)
         budget.see(Settled(SEED, 600.0))
         draw(budget, *(f"{n:04d}" for n in range(1, 12)))
         assert budget.admits_breeding() is None  # the twelfth: six rounds of ten minutes in two slots
         draw(budget, "0012")
         assert budget.admits_breeding().limit == "hours"
 
-    def test_slow_models_count_too(self, hands):
-        budget = start_budget(hands, hours=1.0, reserve=0.0, grace_seconds=0, slots=8, concurrency=2)
+    def test_slow_models_count_too(self, manual):
+        budget = start_budget(manual, hours=1.0, reserve=0.0, grace_seconds=0, slots=8, concurrency=2)
         breed(budget, "0001", seconds=600)
         settle(budget, "0001", seconds=60)
         assert budget.admits_breeding(10) is None  # five rounds of ten minutes, then one
         assert budget.admits_breeding(12).limit == "hours"
 
-    def test_what_is_under_way_may_go_on_for_the_grace(self, hands):
-        budget = start_budget(hands, hours=1.0, reserve=0.5, grace_seconds=90)
+    def test_what_is_under_way_may_go_on_for_the_grace(self, manual):
+        budget = start_budget(manual, hours=1.0, reserve=0.5, grace_seconds=90)
         assert budget.seconds_left() == 1890
-        hands.pass_(1800)
+        manual.pass_(1800)
         assert budget.seconds_left() == 90
-        hands.pass_(500)
+        manual.pass_(500)
         assert budget.seconds_left() == 0
 
-    def test_time_passes_only_between_start_and_end(self, hands):
-        budget = Budget(RunLimits(hours=1.0, reserve=0), clock=hands.clock)
-        hands.pass_(5000)
+    def test_time_passes_only_between_start_and_end(self, manual):
+        budget = Budget(RunLimits(hours=1.0, reserve=0), clock=manual.clock)
+        manual.pass_(5000)
         assert budget.admits_breeding() is None
         budget.see(START)
-        hands.pass_(1000)
+        manual.pass_(1000)
         budget.see(RunEnded("finished", ""))
-        hands.pass_(5000)
+        manual.pass_(5000)
         assert budget.admits_breeding() is None
         assert budget.spend.seconds == 1000
 
-    def test_the_wall_clock_may_jump_without_touching_the_hours(self, hands):
-        budget = start_budget(hands, hours=1.0, reserve=0.0)
+    def test_the_wall_clock_may_jump_without_touching_the_hours(self, manual):
+        budget = start_budget(manual, hours=1.0, reserve=0.0)
         for jump in (-7200, 86_400, -1e9):
-            hands.wall += jump
-            hands.pass_(100)
+            manual.wall += jump
+            manual.pass_(100)
             assert budget.admits_breeding() is None
         assert budget.spend.seconds == 300
 
-    def test_a_night_that_the_machine_slept_through_costs_no_hours_but_passes_until(self, hands):
-        hours, until = start_budget(hands, hours=2.0), start_budget(hands, until="07:00")
-        hands.pass_(60)
-        hands.wall += 10 * 3600
+    def test_a_night_that_the_machine_slept_through_costs_no_hours_but_passes_until(self, manual):
+        hours, until = start_budget(manual, hours=2.0), start_budget(manual, until="07:00")
+        manual.pass_(60)
+        manual.wall += 10 * 3600
         assert hours.admits_breeding() is None
         assert until.admits_breeding().limit == "until"
 
-    def test_a_clock_set_back_gives_until_its_time_again(self, hands):
-        budget = start_budget(hands, until="23:00", reserve=0.0)
-        hands.pass_(3601)
+    def test_a_clock_set_back_gives_until_its_time_again(self, manual):
+        budget = start_budget(manual, until="23:00", reserve=0.0)
+        manual.pass_(3601)
         assert budget.admits_breeding()
-        hands.wall -= 7200
+        manual.wall -= 7200
         assert budget.admits_breeding() is None
 
-    def test_until_is_reached_over_midnight_less_its_reserve(self, hands):
-        budget = start_budget(hands, until="07:00", reserve=0.1)  # nine hours from 22:00
-        hands.pass_(8 * 3600)
+    def test_until_is_reached_over_midnight_less_its_reserve(self, manual):
+        budget = start_budget(manual, until="07:00", reserve=0.1)  # nine hours from 22:00
+        manual.pass_(8 * 3600)
         assert budget.admits_breeding() is None
-        hands.pass_(6 * 60)
+        manual.pass_(6 * 60)
         assert budget.admits_breeding().reason == (
             "until: it is 06:06 and the search ends at 06:06, 10% of the time before 07:00 are kept in reserve"
         )
 
-    def test_the_ceiling_that_comes_first_is_the_one_that_refuses(self, hands):
-        budget = start_budget(hands, hours=3.0, until="23:00", reserve=0.0)
-        hands.pass_(3600)
+    def test_the_ceiling_that_comes_first_is_the_one_that_refuses(self, manual):
+        budget = start_budget(manual, hours=3.0, until="23:00", reserve=0.0)
+        manual.pass_(3600)
         assert budget.admits_breeding().limit == "until"
 
 
@@ -325,11 +325,11 @@ def shapes(draw):
 @settings(max_examples=60, deadline=None)
 @given(shapes(), st.integers(0, 2**32), st.floats(0.2, 5.0), st.floats(0.0, 0.9), st.floats(0.01, 0.5), st.floats(1.0, 4.0))
 def test_dollars_are_exceeded_by_no_more_than_what_was_in_flight(shape, seed, usd, reserve, most, shape_of_costs):
-    hands = Hands()
-    budget = start_budget(hands, Guess(usd=most), shape["slots"], shape["concurrency"], usd=usd, reserve=reserve)
+    manual = ManualClock()
+    budget = start_budget(manual, Guess(usd=most), shape["slots"], shape["concurrency"], usd=usd, reserve=reserve)
     run = Run(
         budget,
-        hands,
+        manual,
         random.Random(seed),
         **shape,
         cost=lambda chance: most * chance.random() ** shape_of_costs,
@@ -349,13 +349,13 @@ def test_dollars_are_exceeded_by_no_more_than_what_was_in_flight(shape, seed, us
 @settings(max_examples=60, deadline=None)
 @given(shapes(), st.integers(0, 2**32), st.floats(0.2, 5.0), st.floats(0.0, 0.9), st.floats(0.01, 0.5))
 def test_candidates_that_cost_what_was_expected_never_pass_a_ceiling(shape, seed, ceiling, reserve, each):
-    hands = Hands()
+    manual = ManualClock()
     guess = Guess(usd=each, tokens=150, breeding_seconds=10, evaluation_seconds=each * 3600, gpu_seconds=each * 3600)
     limits = {"usd": ceiling, "gpu_hours": ceiling, "hours": ceiling, "tokens": 10_000, "reserve": reserve, "grace_seconds": 0}
-    budget = start_budget(hands, guess, shape["slots"], shape["concurrency"], **limits)
+    budget = start_budget(manual, guess, shape["slots"], shape["concurrency"], **limits)
     run = Run(
         budget,
-        hands,
+        manual,
         random.Random(seed),
         **shape,
         cost=lambda _: each,
@@ -373,20 +373,20 @@ def test_candidates_that_cost_what_was_expected_never_pass_a_ceiling(shape, seed
 @settings(max_examples=40, deadline=None)
 @given(shapes(), st.integers(0, 2**32), st.integers(1, 60))
 def test_exactly_as_many_candidates_are_proposed_as_allowed(shape, seed, variants):
-    hands = Hands()
-    budget = start_budget(hands, variants=variants, slots=shape["slots"])
+    manual = ManualClock()
+    budget = start_budget(manual, variants=variants, slots=shape["slots"])
     seconds = {"breed_seconds": lambda c: c.uniform(1, 9), "evaluate_seconds": lambda c: c.uniform(1, 9)}
-    run = Run(budget, hands, random.Random(seed), **shape, cost=lambda _: 0.0, **seconds).go()
+    run = Run(budget, manual, random.Random(seed), **shape, cost=lambda _: 0.0, **seconds).go()
     assert len(run.costs) == variants
 
 
 class TestResume:
     LIMITS = {"hours": 2.0, "usd": 3.0, "tokens": 30_000, "gpu_hours": 1.5, "until": "07:00"}
 
-    def run(self, hands, budget, seed=1):
+    def run(self, manual, budget, seed=1):
         return Run(
             budget,
-            hands,
+            manual,
             random.Random(seed),
             slots=2,
             concurrency=3,
@@ -396,22 +396,22 @@ class TestResume:
             evaluate_seconds=lambda chance: chance.uniform(20, 60),
         )
 
-    @pytest.mark.parametrize(("anew", "admitted"), [(False, False), (True, True)])
-    def test_a_time_that_is_given_again_is_the_next_one_after_that_start(self, hands, journal, anew, admitted):
+    @pytest.mark.parametrize(("given_again", "admitted"), [(False, False), (True, True)])
+    def test_a_time_that_is_given_again_is_the_next_one_after_that_start(self, manual, journal, given_again, admitted):
         """The run ended at 07:00 and is resumed in the evening; so is a process after that one, from the journal."""
-        budget = Budget(RunLimits(until="07:00", reserve=0.0), clock=hands.clock)
+        budget = Budget(RunLimits(until="07:00", reserve=0.0), clock=manual.clock)
         self.both(budget, journal)(START)
-        hands.pass_(22 * 3600)
-        again = dataclasses.replace(START, until_restarted=anew)
+        manual.pass_(22 * 3600)
+        again = dataclasses.replace(START, until_restarted=given_again)
         for start in (again, START):
-            budget = Budget(RunLimits(until="07:00", reserve=0.0), clock=hands.clock)
+            budget = Budget(RunLimits(until="07:00", reserve=0.0), clock=manual.clock)
             budget.recall(journal.cost_rows())
             self.both(budget, journal)(start)
             assert (budget.admits_breeding() is None) == admitted
 
     @pytest.fixture
-    def journal(self, tmp_path, hands, monkeypatch):
-        monkeypatch.setattr("agent.journal.store.time.time", lambda: hands.wall)
+    def journal(self, tmp_path, manual, monkeypatch):
+        monkeypatch.setattr("agent.journal.store.time.time", lambda: manual.wall)
         journal = Journal(tmp_path / "journal.db")
         yield journal
         journal.close()
@@ -433,82 +433,82 @@ class TestResume:
         }
 
     @pytest.mark.parametrize("settled", [0, 1, 7, 40])
-    def test_a_budget_rebuilt_from_the_journal_gives_the_same_answers(self, hands, journal, settled):
-        budget = Budget(RunLimits(**self.LIMITS), slots=2, concurrency=3, clock=hands.clock)
+    def test_a_budget_rebuilt_from_the_journal_gives_the_same_answers(self, manual, journal, settled):
+        budget = Budget(RunLimits(**self.LIMITS), slots=2, concurrency=3, clock=manual.clock)
         record = self.both(budget, journal)
         record(START)
         record(Settled(SEED))
-        run = self.run(hands, budget)
+        run = self.run(manual, budget)
         run.record = record
         run.go(stop=lambda run: run.settled >= settled)
         budget.forecast()  # brings its time to now, as a last event does for the journal
         record(RunEnded("stopped", ""))
 
-        again = Budget(RunLimits(**self.LIMITS), slots=2, concurrency=3, clock=Hands(hands.wall).clock)
+        again = Budget(RunLimits(**self.LIMITS), slots=2, concurrency=3, clock=ManualClock(manual.wall).clock)
         again.recall(journal.cost_rows())
         assert self.facts(again.spend) == pytest.approx(self.facts(budget.spend))
         assert again.spend.started == budget.spend.started
-        for children in range(1, 200, 7):
-            assert again.admits_breeding(children) == budget.admits_breeding(children)
-        told, first = again.forecast(), budget.forecast()
-        assert (told.variants, told.limit) == (first.variants, first.limit)
-        assert (told.seconds_per_variant, told.ends) == pytest.approx((first.seconds_per_variant, first.ends))
+        for several in range(1, 200, 7):
+            assert again.admits_breeding(several) == budget.admits_breeding(several)
+        text, first = again.forecast(), budget.forecast()
+        assert (text.variants, text.limit) == (first.variants, first.limit)
+        assert (text.seconds_per_variant, text.ends) == pytest.approx((first.seconds_per_variant, first.ends))
         assert again.admits_evaluation("0001") == budget.admits_evaluation("0001")
 
-    def test_only_the_time_in_which_a_process_ran_counts_and_a_crash_leaves_no_end(self, hands, journal):
+    def test_only_the_time_in_which_a_process_ran_counts_and_a_crash_leaves_no_end(self, manual, journal):
         for _ in range(3):
-            budget = Budget(RunLimits(hours=1.0, reserve=0), clock=hands.clock)
+            budget = Budget(RunLimits(hours=1.0, reserve=0), clock=manual.clock)
             budget.recall(journal.cost_rows())
             record = self.both(budget, journal)
             record(START)
-            hands.pass_(1000)
+            manual.pass_(1000)
             record(Proposed(Candidate(f"{time.monotonic_ns()}", 0)))
             assert budget.admits_breeding() is None
-            hands.wall += 50_000  # nothing ran
-            hands.seconds = 3.0  # the machine was started anew
+            manual.wall += 50_000  # nothing ran
+            manual.seconds = 3.0  # the machine was restarted
         assert budget.spend.seconds == 3000
-        last = Budget(RunLimits(hours=1.0, reserve=0), clock=hands.clock)
+        last = Budget(RunLimits(hours=1.0, reserve=0), clock=manual.clock)
         last.recall(journal.cost_rows())
         last.see(START)
-        hands.pass_(599)
+        manual.pass_(599)
         assert last.admits_breeding() is None
-        hands.pass_(1)
+        manual.pass_(1)
         assert last.admits_breeding().limit == "hours"
 
-    def test_a_wall_clock_that_went_back_between_two_records_takes_no_time_away(self, hands, journal):
+    def test_a_wall_clock_that_went_back_between_two_records_takes_no_time_away(self, manual, journal):
         journal.record(START)
-        hands.wall += 100
+        manual.wall += 100
         journal.record(Proposed(Candidate("0001", 0)))
-        hands.wall -= 5000
+        manual.wall -= 5000
         journal.record(Proposed(Candidate("0002", 0)))
-        hands.wall += 50
+        manual.wall += 50
         journal.record(RunEnded("stopped", ""))
         spend = Spend()
         spend.recall(journal.cost_rows())
         assert spend.seconds == pytest.approx(150)
 
-    def test_what_is_recorded_after_the_end_of_the_search_takes_none_of_its_time(self, hands, journal):
+    def test_what_is_recorded_after_the_end_of_the_search_takes_none_of_its_time(self, manual, journal):
         for event, seconds in ((START, 100), (RunEnded("finished", ""), 5000), (Proposed(Candidate("0001", 0)), 0)):
             journal.record(event)
-            hands.pass_(seconds)
+            manual.pass_(seconds)
         spend = Spend()
         spend.recall(journal.cost_rows())
         assert spend.seconds == 100
 
-    def test_trainings_of_the_seed_and_for_the_noise_hold_a_gpu_too(self, hands, journal):
-        record = self.both(start_budget(hands), journal)
+    def test_trainings_of_the_seed_and_for_the_noise_hold_a_gpu_too(self, manual, journal):
+        record = self.both(start_budget(manual), journal)
         record(Settled(Individual(Candidate(SEED_ID, 0), GENOME, Fitness({})), 30.0, 0.5))
         for number, fitness in ((1, Fitness({})), (2, None)):
             record(SeedRepeated(number, fitness, "", 20.0, 0.5))
-        seen = start_budget(hands, gpu_hours=40 / 3600, reserve=0.0)
-        seen.recall(journal.cost_rows())
+        noted = start_budget(manual, gpu_hours=40 / 3600, reserve=0.0)
+        noted.recall(journal.cost_rows())
         for repeated in read_replay(journal, GENOME).repeats.values():
-            seen.see(repeated)  # a resume passes them by again
-        assert (seen.spend.gpu_seconds, seen.spend.evaluation_seconds, seen.spend.settled) == (35, 70, 0)
-        assert seen.admits_breeding().limit == "gpu_hours"  # 35 and one more of 10
+            noted.see(repeated)  # a resume passes them by again
+        assert (noted.spend.gpu_seconds, noted.spend.evaluation_seconds, noted.spend.settled) == (35, 70, 0)
+        assert noted.admits_breeding().limit == "gpu_hours"  # 35 and one more of 10
 
-    def test_a_training_for_the_noise_is_under_way_until_it_ends(self, hands):
-        budget = start_budget(hands, guess=Guess(evaluation_seconds=10, gpu_seconds=10), gpu_hours=25 / 3600, reserve=0.0)
+    def test_a_training_for_the_noise_is_under_way_until_it_ends(self, manual):
+        budget = start_budget(manual, guess=Guess(evaluation_seconds=10, gpu_seconds=10), gpu_hours=25 / 3600, reserve=0.0)
         one, two, three = map(SeedRepeated.id_of, (1, 2, 3))
         assert budget.admits_evaluation(one) is budget.admits_evaluation(two) is None
         assert budget.admits_evaluation(three).limit == "gpu_hours"
@@ -517,37 +517,37 @@ class TestResume:
         assert budget.spend.evaluations() == 0
         assert budget.admits_evaluation(three) is None
 
-    def test_until_stays_the_moment_that_it_was_at_the_first_start(self, hands, journal):
+    def test_until_stays_the_moment_that_it_was_at_the_first_start(self, manual, journal):
         journal.record(START)
-        hands.wall += 11 * 3600  # 09:00, two hours after
-        budget = Budget(RunLimits(until="07:00"), clock=hands.clock)
+        manual.wall += 11 * 3600  # 09:00, two hours after
+        budget = Budget(RunLimits(until="07:00"), clock=manual.clock)
         budget.recall(journal.cost_rows())
         budget.see(START)
         assert budget.admits_breeding().limit == "until"
 
-    def test_what_was_in_flight_at_a_crash_is_in_flight_until_it_settles(self, hands, journal):
-        record = self.both(start_budget(hands), journal)
+    def test_what_was_in_flight_at_a_crash_is_in_flight_until_it_settles(self, manual, journal):
+        record = self.both(start_budget(manual), journal)
         record(Proposed(Candidate("0001", 0)))
         record(Asked("0001", 0, "gpt-x", (), None, None))
-        budget = Budget(RunLimits(variants=2), clock=hands.clock)
+        budget = Budget(RunLimits(variants=2), clock=manual.clock)
         budget.recall(journal.cost_rows())
         assert (budget.spend.in_flight, budget.spend.variants) == (1, 1)
         run_candidate(budget, "0001", usd=0.1)
         assert (budget.spend.in_flight, budget.spend.variants, budget.spend.usd) == (0, 1, 0.1)
 
-    def test_an_interrupted_and_resumed_run_keeps_the_ceiling(self, hands, journal):
-        drawn, spent = 0, 0.0
+    def test_an_interrupted_and_resumed_run_keeps_the_ceiling(self, manual, journal):
+        proposed, spent = 0, 0.0
         for life in range(4):
-            budget = Budget(RunLimits(usd=1.0, reserve=0.0), slots=2, concurrency=3, clock=hands.clock)
+            budget = Budget(RunLimits(usd=1.0, reserve=0.0), slots=2, concurrency=3, clock=manual.clock)
             budget.recall(journal.cost_rows())
             record = self.both(budget, journal)
             record(START)
-            run = self.run(hands, budget, seed=life)
+            run = self.run(manual, budget, seed=life)
             run.record = record
-            run._ids = (f"{n:04d}" for n in itertools.count(drawn + 1))
+            run._ids = (f"{n:04d}" for n in itertools.count(proposed + 1))
             run.go(stop=lambda run: run.settled >= 9)
-            drawn, spent = budget.spend.variants, budget.spend.usd
-            hands.pass_(10_000)
+            proposed, spent = budget.spend.variants, budget.spend.usd
+            manual.pass_(10_000)
         assert run.refusal.limit == "usd"
         assert 0.8 < spent <= 1.0 + 0.05 * 4
 

@@ -15,7 +15,7 @@ from agent.run import config_sources
 from tests.budget.simulation import run_candidate, start_budget
 
 NO_LIMITS = ("reserve", "grace_seconds")
-"""Fields of `RunLimits` that only say how limits are kept."""
+"""Fields of `RunLimits` that only configure how limits are kept."""
 
 
 def test_every_field_has_an_entry_and_every_entry_a_field():
@@ -45,10 +45,10 @@ def test_limits_that_are_exceeded_together_are_named_in_the_order_of_the_table()
 
 
 class TestLimits:
-    def test_without_limits_everything_is_admitted(self, hands):
-        budget = start_budget(hands)
+    def test_without_limits_everything_is_admitted(self, manual):
+        budget = start_budget(manual)
         run_candidate(budget, "0001", usd=1e6, tokens=(10**9, 10**9), seconds=1e6, gpus=8)
-        hands.pass_(1e9)
+        manual.pass_(1e9)
         assert budget.admits_breeding() is None
         assert budget.admits_evaluation("0001") is None
         assert budget.seconds_left() is None
@@ -74,16 +74,16 @@ class TestLimits:
         assert config_sources.read(tmp_path / "config.toml").limits == loaded.limits
 
     @pytest.mark.parametrize(
-        ("text", "said"),
+        ("text", "message"),
         [
             ("limits.usd=0", "limits: usd must be"),
             ("limits.hour=3", "unknown key limits.hour"),
             ("limits.until=late", "until must be"),
         ],
     )
-    def test_a_mistake_in_the_section_is_the_users(self, tmp_path, text, said):
+    def test_a_mistake_in_the_section_is_the_users(self, tmp_path, text, message):
         (tmp_path / "model.py").write_text("class Net: ...\n")
-        with pytest.raises(UserError, match=said):
+        with pytest.raises(UserError, match=message):
             config_sources.load(str(tmp_path / "model.py"), None, {}, [text])
 
     @pytest.mark.parametrize(

@@ -123,9 +123,9 @@ def test_show_explains_a_variant(evolve, finished):
     assert facts["outcome"] == "trained"
     assert "## Objectives" in facts["prompt"]
     assert "```python" in facts["answer"]
-    told = evolve("show", finished, one["id"]).stdout
-    assert facts["answer"].splitlines()[0] in told
-    assert str(one["parents"][0]) in told
+    printed = evolve("show", finished, one["id"]).stdout
+    assert facts["answer"].splitlines()[0] in printed
+    assert str(one["parents"][0]) in printed
 
 
 def test_a_diff_applies_to_the_seed(evolve, finished, project, tmp_path):
@@ -204,10 +204,10 @@ def test_a_second_process_is_refused(evolve, long_run):
 def test_ctrl_c_finishes_what_is_under_way_and_prints_how_to_resume(evolve, long_run):
     run, process = long_run
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=30)
+    _, printed = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert "evolve resume run" in told
-    assert "Traceback" not in told
+    assert "evolve resume run" in printed
+    assert "Traceback" not in printed
     facts = json.loads(evolve("status", run, "--json").stdout)
     assert (facts["state"], facts["reason"]) == ("stopped", "stopped by the user")
     bred, settled = rows(run, "bred"), rows(run, "settled")
@@ -223,9 +223,9 @@ def test_a_second_ctrl_c_stops_at_once_and_loses_nothing(evolve, long_run):
     process.send_signal(signal.SIGINT)
     time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=10)
+    _, printed = process.communicate(timeout=10)
     assert process.returncode == 130
-    assert "Traceback" not in told
+    assert "Traceback" not in printed
     assert settled.items() <= rows(run, "settled").items()
     assert json.loads(evolve("status", run, "--json").stdout)["state"] == "stopped"
 
@@ -246,9 +246,9 @@ def test_stop_asks_a_run_to_end_and_a_closed_terminal_does_not(evolve, long_run)
 @pytest.mark.slow
 def test_a_detached_run_continues_in_the_background(evolve, tmp_path):
     copy_seed(tmp_path / "seed")
-    begun = evolve("run", "seed", "--llm", "offline", "--out", "run", "--detach", *SMALL, cwd=tmp_path)
-    assert begun.returncode == 0, begun.stderr
-    assert "evolve stop run" in begun.stderr
+    started = evolve("run", "seed", "--llm", "offline", "--out", "run", "--detach", *SMALL, cwd=tmp_path)
+    assert started.returncode == 0, started.stderr
+    assert "evolve stop run" in started.stderr
     watched = evolve("status", "run", "--watch", "--json", cwd=tmp_path)
     assert watched.returncode == 0
     assert json.loads(evolve("status", "run", "--json", cwd=tmp_path).stdout)["state"] == "finished"
@@ -340,8 +340,8 @@ def refused_without_a_trace(evolve, folder, arguments, message):
     refused = evolve("run", *arguments, cwd=folder)
     assert refused.returncode == 2, refused.stderr
     assert message in refused.stderr
-    said = [line for line in refused.stderr.splitlines() if line.startswith("Error")]
-    assert len(said) == 1
+    output = [line for line in refused.stderr.splitlines() if line.startswith("Error")]
+    assert len(output) == 1
     assert "Traceback" not in refused.stderr
     assert refused.stdout == ""
     assert [p for p in sorted(folder.rglob("*")) if "__pycache__" not in p.parts] == before

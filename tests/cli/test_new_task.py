@@ -36,9 +36,9 @@ def test_the_template_is_written_passes_its_check_and_is_left_alone(evolve, tmp_
     assert "evolve check-task mine" in wrote.stdout
     checked = evolve("check-task", "mine", "--json", cwd=tmp_path)
     assert checked.returncode == 0, checked.stdout
-    told = json.loads(checked.stdout)
-    assert len(told) == 7
-    assert all(check["passed"] for check in told)
+    shown = json.loads(checked.stdout)
+    assert len(shown) == 7
+    assert all(check["passed"] for check in shown)
     with pytest.raises(UserError, match="is there already"):
         new_task.create(tmp_path / "mine")
 
@@ -54,12 +54,12 @@ def test_objectives_are_those_of_the_task_file_unless_others_are_named(cache):
     assert completed(Config(), task).objectives == {"rmse": "min", "parameters": "min"}
     named = {"rmse": "min", "train_time": "min"}
     assert completed(Config(objectives=named), task).objectives == named
-    for wrong, told in (
+    for wrong, shown in (
         ({"objectives": {"rmse": "max", "parameters": "min"}}, 'objectives.rmse = "max": the task itself says "min"'),
         ({"objectives": {"rmse": "min", "accuracy": "max"}}, "objectives.accuracy: this task measures rmse, parameters"),
         ({"constraints": {"latency": "<= 3"}}, "constraints.latency: this task measures rmse, parameters"),
     ):
-        with pytest.raises(UserError, match=told):
+        with pytest.raises(UserError, match=shown):
             completed(Config(**wrong), task)
 
 
@@ -92,8 +92,8 @@ BREACHES = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("old", "new", "name", "told"), BREACHES.values(), ids=BREACHES)
-def test_each_breach_of_the_contract_is_found(cache, sandbox, tmp_path, old, new, name, told):
+@pytest.mark.parametrize(("old", "new", "name", "shown"), BREACHES.values(), ids=BREACHES)
+def test_each_breach_of_the_contract_is_found(cache, sandbox, tmp_path, old, new, name, shown):
     folder = tmp_path / "seed"
     shutil.copytree(SEED, folder)
     text = (folder / "task.py").read_text()
@@ -102,7 +102,7 @@ def test_each_breach_of_the_contract_is_found(cache, sandbox, tmp_path, old, new
     sources = {"model.py": (folder / "model.py").read_text()}
     found = checks({"name": "task.py"}, {"epochs": 2, "batch_size": 64}, sources, cache, folder, sandbox)
     first = next(check for check in found if not check.passed)
-    assert (first.name, told in first.detail) == (name, True), first
+    assert (first.name, shown in first.detail) == (name, True), first
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Notifications of a run's end, to a server on loopback and to a program: what they say, and that they never get in the way."""
+"""Notifications of a run's end, to a server on loopback and to a program: their content, and that they never disturb the run."""
 
 import json
 import os
@@ -162,7 +162,7 @@ def test_a_signal_ends_a_command_that_does_not_end(tmp_path):
         assert process.wait(timeout=10) == 0
 
 
-@pytest.mark.parametrize(("command", "told"), [("no-such-program-at-all x", "no such program"), ("'", "cannot be split")])
-def test_a_command_that_cannot_be_run_is_the_users_mistake(printed, command, told):
-    with pytest.raises(UserError, match=told):
+@pytest.mark.parametrize(("command", "shown"), [("no-such-program-at-all x", "no such program"), ("'", "cannot be split")])
+def test_a_command_that_cannot_be_run_is_the_users_mistake(printed, command, shown):
+    with pytest.raises(UserError, match=shown):
         Notifications.of(None, command, printed.append)

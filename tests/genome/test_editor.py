@@ -64,9 +64,9 @@ def test_a_killed_process_is_replaced():
     editor = Editor()
     try:
         assert "x + 1" in text(apply_block(editor, "def scale(x, factor=2.0):\n    return x + 1", "scale"))
-        child = next(child.process for child in editor._processes if child.process)
-        child.kill()
-        child.wait()
+        running = next(running.process for running in editor._processes if running.process)
+        running.kill()
+        running.wait()
         assert "x + 2" in text(apply_block(editor, "def scale(x, factor=2.0):\n    return x + 2", "scale"))
     finally:
         editor.close()
@@ -76,13 +76,13 @@ def test_a_process_that_is_killed_during_an_edit_does_not_count_against_the_answ
     editor = Editor(processes=1)
     try:
         apply_block(editor, "def scale(x, factor=2.0):\n    return x + 1", "scale")
-        (child,) = editor._processes
-        os.kill(child.process.pid, signal.SIGSTOP)
+        (running,) = editor._processes
+        os.kill(running.process.pid, signal.SIGSTOP)
         with ThreadPoolExecutor(1) as threads:
             edit = threads.submit(apply_block, editor, "def scale(x, factor=2.0):\n    return x + 3", "scale")
             while not editor._idle.empty():
                 time.sleep(0.001)
-            child.process.kill()
+            running.process.kill()
             assert "x + 3" in text(edit.result())
     finally:
         editor.close()
@@ -95,8 +95,8 @@ def test_a_process_that_is_killed_while_it_starts_is_started_again():
     def started():
         """The process that the edit has just started, before it is ready."""
         while True:
-            for children in tasks.glob("*/children"):
-                for pid in children.read_text().split():
+            for all_processes in tasks.glob("*/children"):
+                for pid in all_processes.read_text().split():
                     with contextlib.suppress(OSError):
                         if b"agent.genome.editor_process" in Path(f"/proc/{pid}/cmdline").read_bytes():
                             return int(pid)
@@ -107,8 +107,8 @@ def test_a_process_that_is_killed_while_it_starts_is_started_again():
             first = started()
             os.kill(first, signal.SIGKILL)
             assert "x + 4" in text(edit.result())
-        (child,) = editor._processes
-        assert child.process.pid != first
+        (running,) = editor._processes
+        assert running.process.pid != first
     finally:
         editor.close()
 

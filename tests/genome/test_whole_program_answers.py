@@ -1,4 +1,4 @@
-"""Whole-program answers in full, as a model writes them to the prompt of `rewrite`: none is refused, and each child trains."""
+"""Whole-program answers in full, as a model writes them for `rewrite`: none is refused, and each candidate trains."""
 
 from pathlib import Path
 
@@ -41,15 +41,15 @@ def test_there_are_five_answers_for_each_seed():
 @pytest.mark.parametrize("answer", ANSWERS, ids=lambda path: path.stem)
 def test_a_whole_program_answer_gives_a_program_that_trains(editor, answer):
     seed = seed_of(answer)
-    child = editor.apply(seed, (), answer.read_text())
-    assert not isinstance(child, Violations), child.reasons
-    assert child != seed
-    assert trains(child)
+    candidate = editor.apply(seed, (), answer.read_text())
+    assert not isinstance(candidate, Violations), candidate.reasons
+    assert candidate != seed
+    assert trains(candidate)
 
 
 def test_blocks_that_an_answer_made_superfluous_are_gone_and_the_seeds_dead_one_stays(editor):
     (answer,) = (path for path in ANSWERS if path.stem == "exquisitenet_v2_stem")
-    child = editor.apply(seed_of(answer), (), answer.read_text())
-    assert isinstance(child, Genome)
-    names = {block.name for block in child.all_blocks}
+    candidate = editor.apply(seed_of(answer), (), answer.read_text())
+    assert isinstance(candidate, Genome)
+    names = {block.name for block in candidate.all_blocks}
     assert names >= {"SE", "Stem", "EVE", "ME", "build_model"} and not names & {"FCT", "DW"}

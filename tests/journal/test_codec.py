@@ -1,4 +1,4 @@
-"""The format of a journal file: the same kinds and JSON keys for ever, whatever the types are called."""
+"""The format of a journal file: kinds and JSON keys never change, whatever the names of the types."""
 
 import json
 import shutil

@@ -101,7 +101,7 @@ stages = st.sampled_from(["answer", "contract", "smoke", "fit", "predict", "inte
 
 
 def remembered(tmp_path, *events):
-    """What a later process knows of the events."""
+    """Return what a later process reads from the events."""
     path = tmp_path / "round.db"
     path.unlink(missing_ok=True)
     journal = Journal(path)
@@ -155,12 +155,12 @@ def test_any_duplicate_is_kept_and_decided_again(tmp_path, candidate, twin):
 
 
 @every
-@given(id=ids, call=st.integers(0, 20), completion=completions, said=anything, temperature=st.none() | number)
-def test_any_answer_is_read_as_written(tmp_path, id, call, completion, said, temperature):
-    asked = Asked(id, call, "m", (Message("user", said),), temperature, None)
+@given(id=ids, call=st.integers(0, 20), completion=completions, message=anything, temperature=st.none() | number)
+def test_any_answer_is_read_as_written(tmp_path, id, call, completion, message, temperature):
+    asked = Asked(id, call, "m", (Message("user", message),), temperature, None)
     replay, listed = remembered(tmp_path, asked, Answered(id, call, completion))
     assert replay.answers == {(id, call): completion}
-    assert listed[0][3]["messages"] == [{"role": "user", "text": said}]
+    assert listed[0][3]["messages"] == [{"role": "user", "text": message}]
 
 
 @every

@@ -1,4 +1,4 @@
-"""Real repositories: what git itself says afterwards is what counts."""
+"""Real repositories, checked with git itself."""
 
 import os
 import stat
@@ -50,20 +50,20 @@ class TestTheUsersRepository:
         head = git(repository, "rev-parse", "HEAD")
         lineage = opened(repository)
         seed = lineage.commit(SEED_ID, {"model.py": SOURCE}, [], "seed")
-        child = lineage.commit("0001", {"model.py": OTHER}, [seed.sha], "one")
-        assert (seed.branch, child.branch) == ("evolve/night/seed", "evolve/night/0001")
-        assert git(repository, "rev-parse", child.branch) == child.sha
+        new = lineage.commit("0001", {"model.py": OTHER}, [seed.sha], "one")
+        assert (seed.branch, new.branch) == ("evolve/night/seed", "evolve/night/0001")
+        assert git(repository, "rev-parse", new.branch) == new.sha
         assert parents(repository, seed.sha) == [head]
-        assert parents(repository, child.sha) == [seed.sha]
-        assert show(repository, child.branch) == OTHER.encode()
-        assert git(repository, "diff", "--stat", seed.branch, child.branch).startswith("model.py")
-        assert show(repository, child.branch, "README.md") == b"Mine.\n"
+        assert parents(repository, new.sha) == [seed.sha]
+        assert show(repository, new.branch) == OTHER.encode()
+        assert git(repository, "diff", "--stat", seed.branch, new.branch).startswith("model.py")
+        assert show(repository, new.branch, "README.md") == b"Mine.\n"
 
     def test_needs_no_identity_and_the_commits_carry_the_projects(self, repository):
         git(repository, "config", "user.useConfigOnly", "true")
         commit = opened(repository).commit(SEED_ID, {"model.py": SOURCE}, [], "seed")
-        told = git(repository, "log", "-1", "--format=%an <%ae> %cn <%ce>", commit.sha)
-        assert told == "Guided Evolution <evolve@localhost> Guided Evolution <evolve@localhost>"
+        shown = git(repository, "log", "-1", "--format=%an <%ae> %cn <%ce>", commit.sha)
+        assert shown == "Guided Evolution <evolve@localhost> Guided Evolution <evolve@localhost>"
 
     def test_does_not_run_the_users_hooks(self, repository, tmp_path):
         witness = tmp_path / "ran"
@@ -172,12 +172,12 @@ class TestWhereTheSeedLies:
         assert not run.exists()
         run.mkdir()
         commit = lineage.commit(SEED_ID, {"model.py": SOURCE}, [], "seed")
-        child = lineage.commit("0001", {"model.py": OTHER}, [commit.sha], "one")
+        new = lineage.commit("0001", {"model.py": OTHER}, [commit.sha], "one")
         own = run / OWN_REPOSITORY
         assert [p.name for p in run.iterdir()] == [OWN_REPOSITORY]
         assert git(own, "rev-parse", "--is-bare-repository") == "true"
         assert refs(own, "refs/") == ["refs/heads/evolve/night/0001", "refs/heads/evolve/night/seed"]
-        assert git(own, "ls-tree", "-r", "--name-only", child.sha) == "model.py"
+        assert git(own, "ls-tree", "-r", "--name-only", new.sha) == "model.py"
         assert parents(own, commit.sha) == []
         assert_sound(own)
         if seed_is != "in no repository":
@@ -312,10 +312,10 @@ class TestCommitting:
         lineage = opened(repository)
         one = lineage.commit("0001", {"model.py": SOURCE, "one.py": "x = 1\n"}, [], "one")
         two = lineage.commit("0002", {"model.py": OTHER, "two.py": "x = 2\n"}, [], "two")
-        child = lineage.commit("0003", {"model.py": SOURCE + OTHER}, [one.sha, two.sha], "child")
-        assert parents(repository, child.sha) == [one.sha, two.sha]
-        assert git(repository, "diff", "--name-only", one.sha, child.sha) == "model.py"
-        assert lineage.commit("0003", {"model.py": SOURCE + OTHER}, [one.sha, two.sha], "child") == child
+        new = lineage.commit("0003", {"model.py": SOURCE + OTHER}, [one.sha, two.sha], "child")
+        assert parents(repository, new.sha) == [one.sha, two.sha]
+        assert git(repository, "diff", "--name-only", one.sha, new.sha) == "model.py"
+        assert lineage.commit("0003", {"model.py": SOURCE + OTHER}, [one.sha, two.sha], "child") == new
 
     def test_failures_are_kept_but_not_in_the_list_of_branches(self, repository):
         commit = opened(repository).commit("0001", {"model.py": OTHER}, [], "one", failed=True)

@@ -1,4 +1,4 @@
-"""What git itself reads from a commit message is what counts."""
+"""Commit messages, as git itself reads them."""
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -49,10 +49,10 @@ class TestMessages:
         mating = Recipe("mate", ("0001", "0002"), ("Head",), "other/model", 8)
         fitness = Fitness({"accuracy": 0.91234567, "parameters": 1000.0})
         meant = "wider\x1b[2J\n---\nVariant: 9"
-        child = Individual(Candidate("0003", 1, (mating, RECIPE)), Genome({"model.py": OTHER}), fitness, intention=meant)
-        text = commit_message(child, SEED, OBJECTIVES, 0.0125)
-        subject, said, body, _ = text.split("\n\n")
-        assert said == "Intention: wider --- Variant: 9"
+        new = Individual(Candidate("0003", 1, (mating, RECIPE)), Genome({"model.py": OTHER}), fitness, intention=meant)
+        text = commit_message(new, SEED, OBJECTIVES, 0.0125)
+        subject, output, body, _ = text.split("\n\n")
+        assert output == "Intention: wider --- Variant: 9"
         assert subject == "0003: mate+mutate Head, Net: accuracy 0.9123, parameters 1,000"
         assert body == "Against the seed: accuracy 0.5 -> 0.9123, parameters 1,234,567 -> 1,000"
         assert trailers(text, tmp_path) == [
@@ -60,7 +60,7 @@ class TestMessages:
             ("Directive", "complex"), ("Model", "other/model, gpt-x"), ("Accuracy", "0.91234567"),
             ("Parameters", "1000"), ("Cost-USD", "0.012500"),
         ]  # fmt: skip
-        stood_in = commit_message(child, SEED, OBJECTIVES, 0.0125, ("third",))
+        stood_in = commit_message(new, SEED, OBJECTIVES, 0.0125, ("third",))
         assert dict(trailers(stood_in, tmp_path))["Model"] == "third"
 
     def test_the_seed_is_not_compared_with_itself(self, tmp_path):
@@ -86,8 +86,8 @@ class TestMessages:
         freely = Recipe("rewrite", ("seed",), (), "m", 1)
         changed = tuple(f"Block{number}" for number in range(6))
         fitness = Fitness({"accuracy": 1, "parameters": 2})
-        child = Individual(Candidate("0003", 1, (freely,)), Genome({}), fitness, changed=changed)
-        text = commit_message(child, SEED, OBJECTIVES)
+        new = Individual(Candidate("0003", 1, (freely,)), Genome({}), fitness, changed=changed)
+        text = commit_message(new, SEED, OBJECTIVES)
         assert text.startswith("0003: rewrite Block0, Block1, Block2, Block3 and 2 more: accuracy 1, parameters 2\n")
         assert dict(trailers(text, tmp_path))["Block"] == "Block0, Block1, Block2, Block3 and 2 more"
         assert failed("why", freely).startswith("0001: rewrite: failed at fit\n")
@@ -116,8 +116,8 @@ class TestMessages:
         text = failed(reason)
         assert trailers(text, repository) == FAILED_TRAILERS
         commit = opened(repository).commit("0001", {"model.py": OTHER}, [], text, failed=True)
-        told = git(repository, "log", "-1", "--format=%(trailers:only,unfold)", commit.sha).splitlines()
-        assert [tuple(line.split(": ", 1)) for line in told] == FAILED_TRAILERS
+        message = git(repository, "log", "-1", "--format=%(trailers:only,unfold)", commit.sha).splitlines()
+        assert [tuple(line.split(": ", 1)) for line in message] == FAILED_TRAILERS
         assert git(repository, "log", "-1", "--format=%s", commit.sha) == "0001: mutate Net: failed at fit"
         assert not any(ord(c) < 32 and c not in "\n\t" for c in git(repository, "log", "-1", "--format=%B", commit.sha))
 

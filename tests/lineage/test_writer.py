@@ -143,7 +143,7 @@ class TestFailures:
                 attempt()
         writer.close()
         assert book.batches == []
-        assert refs(repository, "refs/heads/evolve") == []  # no child without its parent
+        assert refs(repository, "refs/heads/evolve") == []  # no commit without its parent
         lock.unlink()
         again = written(lineage, SEED, planned("0001"), planned("0002", parents=("0001",)))  # as a resume would
         assert set(again.commits) == {SEED_ID, "0001", "0002"}

@@ -1,4 +1,4 @@
-"""A provider on loopback: real HTTP, the faults that providers are seen with, and a record of what was asked."""
+"""A provider on loopback: real HTTP, the faults that real providers have, and a record of the requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Providers on loopback that go away and come back, and who is asked meanwhile."""
+"""Providers on loopback that fail and recover, and which model is asked meanwhile."""
 
 import threading
 import time

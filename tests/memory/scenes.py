@@ -40,7 +40,7 @@ def candidate(id="0001", operator="mutate", blocks=("Stage",), **choices):
     return Candidate(id, 1, (Recipe(operator, (SEED_ID,), blocks, "m", 1, **choices),))
 
 
-def child(old="nn.BatchNorm2d(width)", new="nn.GroupNorm(2, width)", *, accuracy=0.85, parameters=1000, **choices):
+def individual(old="nn.BatchNorm2d(width)", new="nn.GroupNorm(2, width)", *, accuracy=0.85, parameters=1000, **choices):
     genome = Genome({"model.py": SOURCE.replace(old, new)})
     return Individual(candidate(**choices), genome, fit(accuracy, parameters))
 
@@ -50,7 +50,7 @@ def taught(outcome, answer=ANSWER, shown=()):
 
 
 def lesson(id="0001", **changed):
-    return replace(taught(child()), id=id, **changed)
+    return replace(taught(individual()), id=id, **changed)
 
 
 def made(number, verdict="helped", *, blocks=("Stage",), kinds=(), directive=None, gain=5.0, change=None, **rest):

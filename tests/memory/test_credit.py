@@ -35,14 +35,14 @@ def test_an_unknown_id_has_no_credit_and_is_no_harm_where_shown():
 
 
 def scripted(seed):
-    """A run in which most children lose, those told 0001 lose less, those told 0003 more, and 0002 changes nothing."""
+    """A run in which most candidates lose, those shown 0001 lose less, those shown 0003 more, and 0002 changes nothing."""
     rng = random.Random(seed)
     memory = memory_of(*(made(n, insight=f"insight {n}") for n in (1, 2, 3)))
     for number in range(10, 250):
-        told = rng.choice((1, 2, 3, None))
-        gain = rng.gauss({1: 1.0, 2: -0.5, 3: -1.6, None: -0.5}[told], 1.0)
+        shown = rng.choice((1, 2, 3, None))
+        gain = rng.gauss({1: 1.0, 2: -0.5, 3: -1.6, None: -0.5}[shown], 1.0)
         verdict = "failed" if rng.random() < 0.2 else "helped" if gain > 0 else "hurt"
-        story(memory, number, [f"{told:04d}"] if told else [], verdict, gain=abs(gain))
+        story(memory, number, [f"{shown:04d}"] if shown else [], verdict, gain=abs(gain))
     return memory
 
 

@@ -55,7 +55,7 @@ def test_lines_below_the_code_are_taken_if_there_are_none_above():
 
 
 @pytest.mark.parametrize(
-    ("answer", "said"),
+    ("answer", "message"),
     [
         ("", ("", "")),
         (CODE, ("", "")),
@@ -69,8 +69,8 @@ def test_lines_below_the_code_are_taken_if_there_are_none_above():
         ("```python\nIntention: in a fence that never ends", ("", "")),
     ],
 )
-def test_what_is_missing_is_empty(answer, said):
-    assert read_intention(answer) == said
+def test_what_is_missing_is_empty(answer, message):
+    assert read_intention(answer) == message
 
 
 def test_a_long_intention_is_cut():

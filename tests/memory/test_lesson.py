@@ -10,7 +10,7 @@ from agent.genome import Genome, changed_blocks
 from agent.memory import lesson_of, render
 from agent.memory.lesson import CHANGE_LIMIT, CUT_MARK
 from agent.population.candidate import Failure, Individual
-from tests.memory.scenes import ANSWER, NOISE, OBJECTIVES, SEED, SOURCE, candidate, child, fit, taught
+from tests.memory.scenes import ANSWER, NOISE, OBJECTIVES, SEED, SOURCE, candidate, fit, individual, taught
 
 REWRITTEN = SOURCE.replace("momentum=0.9", "momentum=0.8").replace("nn.BatchNorm2d", "nn.GroupNorm")
 
@@ -48,11 +48,12 @@ def test_a_rewrite_that_never_parsed_teaches_by_the_blocks_of_its_answer():
     ],
 )
 def test_a_verdict_counts_what_is_beyond_the_noise(accuracy, parameters, verdict):
-    assert taught(child(accuracy=accuracy, parameters=parameters)).verdict == verdict
+    assert taught(individual(accuracy=accuracy, parameters=parameters)).verdict == verdict
 
 
 def test_a_lesson_has_the_change_its_author_and_its_effect():
-    lesson = taught(child(accuracy=0.83, parameters=900, role="expert", directive="reduce_size"), shown=["0002", "0002", "0003"])
+    smaller = individual(accuracy=0.83, parameters=900, role="expert", directive="reduce_size")
+    lesson = taught(smaller, shown=["0002", "0002", "0003"])
     assert (lesson.id, lesson.operator, lesson.blocks, lesson.model) == ("0001", "mutate", ("Stage",), "m")
     assert (lesson.role, lesson.directive) == ("expert", "reduce_size")
     assert lesson.kinds == ("GroupNorm", "BatchNorm2d")
@@ -65,9 +66,9 @@ def test_a_lesson_has_the_change_its_author_and_its_effect():
 
 
 def test_only_evolution_of_thought_gives_an_insight():
-    assert taught(child(operator="eot", elite="e", example="x")).insight == "smooth the signal."
+    assert taught(individual(operator="eot", elite="e", example="x")).insight == "smooth the signal."
     mated = replace(candidate(), recipes=(*candidate(operator="mate").recipes, *candidate(operator="eot").recipes))
-    both = taught(replace(child(), candidate=mated))
+    both = taught(replace(individual(), candidate=mated))
     assert (both.operator, both.insight) == ("mate+eot", "smooth the signal.")
 
 
@@ -94,22 +95,22 @@ def test_an_answer_without_usable_code_teaches_its_reason_alone(answer):
 
 
 def test_a_long_change_is_cut_at_a_line_with_a_mark():
-    lesson = taught(child("self.norm = nn.BatchNorm2d(width)", "\n        ".join(f"self.n{i} = {i}" for i in range(900))))
+    lesson = taught(individual("self.norm = nn.BatchNorm2d(width)", "\n        ".join(f"self.n{i} = {i}" for i in range(900))))
     assert len(lesson.change) <= CHANGE_LIMIT
     assert lesson.change.splitlines()[-1].startswith(CUT_MARK) and lesson.change.splitlines()[-2].startswith("+ ")
     assert "` and at least 49 more lines" in render(lesson, OBJECTIVES, NOISE)
 
 
 def test_a_lesson_cannot_be_changed_and_has_a_hash():
-    lesson = taught(child())
+    lesson = taught(individual())
     with pytest.raises(TypeError):
         lesson.effects["accuracy"] = 1
-    assert hash(lesson) == hash(taught(child())) and lesson == taught(child())
+    assert hash(lesson) == hash(taught(individual())) and lesson == taught(individual())
 
 
 def test_hostile_source_is_compared_in_bounded_time():
     lines = [f"    x = {n % 97}" for n in range(20_000)]
-    outcome = child("        self.norm = nn.BatchNorm2d(width)", "\n".join(f"    {line}" for line in lines))
+    outcome = individual("        self.norm = nn.BatchNorm2d(width)", "\n".join(f"    {line}" for line in lines))
     began = time.monotonic()
     assert taught(outcome).verdict == "helped"
     assert time.monotonic() - began < 5
@@ -117,5 +118,5 @@ def test_hostile_source_is_compared_in_bounded_time():
 
 def test_the_seed_as_parent_counts_with_its_mean_over_training_seeds():
     lucky = Noise(NOISE.sigma, {"accuracy": 0.81, "parameters": 1000})
-    told = lesson_of(child(accuracy=0.825), SEED, ANSWER, (), OBJECTIVES, lucky)
-    assert told.effects["accuracy"] == pytest.approx(0.015) and told.verdict == "neutral"
+    text = lesson_of(individual(accuracy=0.825), SEED, ANSWER, (), OBJECTIVES, lucky)
+    assert text.effects["accuracy"] == pytest.approx(0.015) and text.verdict == "neutral"

@@ -8,11 +8,11 @@ from markdown_it import MarkdownIt
 from agent.core.noise import Noise
 from agent.memory import render
 from agent.population.candidate import Failure
-from tests.memory.scenes import NOISE, OBJECTIVES, candidate, child, lesson, taught
+from tests.memory.scenes import NOISE, OBJECTIVES, candidate, individual, lesson, taught
 
 
 def test_a_rendering_begins_with_the_verdict_and_counts_in_noise():
-    lesson = taught(child(accuracy=0.821, parameters=876, directive="reduce_size"))
+    lesson = taught(individual(accuracy=0.821, parameters=876, directive="reduce_size"))
     deed = '`0001`, mutation "reduce size" of `Stage`, about `GroupNorm`, `BatchNorm2d`'
     assert render(lesson, OBJECTIVES, NOISE).split("\n") == [
         f"- helped: accuracy +0.021 (+2.1 sigma), parameters -12.4% ({deed})",
@@ -23,12 +23,12 @@ def test_a_rendering_begins_with_the_verdict_and_counts_in_noise():
 
 
 def test_an_insight_takes_the_place_of_the_intention():
-    text = render(taught(child(operator="eot")), OBJECTIVES, NOISE)
+    text = render(taught(individual(operator="eot")), OBJECTIVES, NOISE)
     assert "\n  Insight: `smooth the signal.`" in text and "Intention" not in text and "Evolution of Thought of `Stage`" in text
 
 
 @pytest.mark.parametrize(
-    ("accuracy", "parameters", "said"),
+    ("accuracy", "parameters", "output"),
     [
         (0.8, 1000, "accuracy same, parameters same"),
         (0.8197, 1000, "undecided: accuracy +0.02 (+2.0 sigma)"),
@@ -36,19 +36,19 @@ def test_an_insight_takes_the_place_of_the_intention():
         (0.85, 20_000, "accuracy +0.05 (+5.0 sigma), parameters +2e+01 times"),
     ],
 )
-def test_amounts_are_rendered_exactly(accuracy, parameters, said):
-    assert said in render(taught(child(accuracy=accuracy, parameters=parameters)), OBJECTIVES, NOISE)
+def test_amounts_are_rendered_exactly(accuracy, parameters, output):
+    assert output in render(taught(individual(accuracy=accuracy, parameters=parameters)), OBJECTIVES, NOISE)
 
 
 def test_a_count_is_rendered_if_a_percentage_would_be_uninformative():
     large = Noise(NOISE.sigma, {"accuracy": 0.8, "parameters": 1_000_000})
-    assert "parameters +1 " in render(taught(child(parameters=1001)), OBJECTIVES, large)
+    assert "parameters +1 " in render(taught(individual(parameters=1001)), OBJECTIVES, large)
 
 
 def test_replacements_are_rendered_before_additions():
     change = "@@ -1,4 +1,7 @@\n+class New:\n+    x = 1\n context\n-old\n+better\n"
-    told = render(lesson(change=change), OBJECTIVES, NOISE)
-    assert told.endswith("Change: `-old` `+better` `+class New:` `+ x = 1`")
+    message = render(lesson(change=change), OBJECTIVES, NOISE)
+    assert message.endswith("Change: `-old` `+better` `+class New:` `+ x = 1`")
     assert render(lesson(change=change), OBJECTIVES, NOISE, code_shown=True).endswith("Change: in the code below")
 
 

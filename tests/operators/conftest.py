@@ -193,10 +193,10 @@ def _half_way(prompts, brief, genome):
     individuals = {one.id: one for one in (seed, gated, driven, narrow)}
     noise = Noise({"accuracy": 0.0042, "parameters": 0.0}, {"accuracy": 0.9361, "parameters": 518126.0})
     memory = Memory(brief.objectives, noise)
-    for child in (gated, driven, shapes, slow):
-        parent = individuals[child.candidate.recipes[0].parents[0]]
-        answer = ANSWER.format(intention=child.intention or "widen it.")
-        memory.learn(lesson_of(child, parent, answer, (), brief.objectives, noise))
+    for individual in (gated, driven, shapes, slow):
+        parent = individuals[individual.candidate.recipes[0].parents[0]]
+        answer = ANSWER.format(intention=individual.intention or "widen it.")
+        memory.learn(lesson_of(individual, parent, answer, (), brief.objectives, noise))
     lessons = {lesson.id: memory.render(lesson) for lesson in memory.recall(("SELN",), ("LayerNorm",), "complex", 3000)}
     recent, front = (gated, driven, shapes, slow, narrow), (gated, driven, narrow)
     guidance = "Deployment is on a microcontroller: no attention, please. `SELN` may go altogether."

@@ -1,4 +1,4 @@
-"""What each operator draws: from everything that is worth it, each as likely, and nothing else."""
+"""What each operator draws: uniformly from everything that is worth it, and nothing else."""
 
 import random
 from collections import Counter

@@ -1,6 +1,6 @@
 """Whole prompts, byte for byte as an LLM receives them.
 
-After a wanted change of a prompt: `REWRITE_GOLDEN=1 python -m pytest tests/operators`, then read `git diff`.
+After an intended change of a prompt: `REWRITE_GOLDEN=1 python -m pytest tests/operators`, then read `git diff`.
 """
 
 import os
@@ -77,7 +77,7 @@ def check_golden(name, text):
     path = GOLDEN / f"{name}.md"
     if os.environ.get("REWRITE_GOLDEN"):
         path.write_bytes(text.encode())
-    assert text.encode() == path.read_bytes(), f"{name}.md differs; REWRITE_GOLDEN=1 writes it anew"
+    assert text.encode() == path.read_bytes(), f"{name}.md differs; REWRITE_GOLDEN=1 rewrites it"
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
@@ -108,8 +108,8 @@ def test_no_block_is_shown_twice_and_the_target_once(case, name):
 
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_no_sentence_appears_twice(case, name):
-    said = prose("\n".join(m.text for m in case(name)[1]))
-    sentences = [s.strip() for s in re.split(r"\n|(?<=[.:;]) ", said)]
+    output = prose("\n".join(m.text for m in case(name)[1]))
+    sentences = [s.strip() for s in re.split(r"\n|(?<=[.:;]) ", output)]
     long = [s for s in sentences if len(s) > 30]
     assert sorted(long) == sorted(set(long))
 
@@ -117,10 +117,10 @@ def test_no_sentence_appears_twice(case, name):
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_no_field_is_left_open_or_empty(case, name):
     for message in case(name)[1]:
-        said = prose(message.text)
-        assert not re.search(r"\$\w", said)
-        assert not re.search(r"(?<!`)``(?!`)|(?<!\w)\(\)|: ?\.(?!\.)|, ?[.,]|\bNone\b|\n\n\n|[ \t]\n", said)
-        paragraphs = said.split("\n\n")
+        output = prose(message.text)
+        assert not re.search(r"\$\w", output)
+        assert not re.search(r"(?<!`)``(?!`)|(?<!\w)\(\)|: ?\.(?!\.)|, ?[.,]|\bNone\b|\n\n\n|[ \t]\n", output)
+        paragraphs = output.split("\n\n")
         for one, other in pairwise([*paragraphs, "# end"]):
             assert not (one.startswith("#") or one.endswith(":")) or not other.startswith("#"), one
 
@@ -241,8 +241,8 @@ def outline(text):
 def test_a_hostile_reason_or_intention_stays_in_its_code_span(half_way, field, text):
     failure = next(child for child in half_way.context.recent if isinstance(child, Failure))
     harmless, hostile = (
-        half_way.with_recent(replace(failure, **{field: said})).prompt("mutate", "seed", blocks=("DW",), directive="complex")[1]
-        for said in ("harmless", text)
+        half_way.with_recent(replace(failure, **{field: output})).prompt("mutate", "seed", blocks=("DW",), directive="complex")[1]
+        for output in ("harmless", text)
     )
     headings, plain = outline(hostile.text)
     assert headings == outline(harmless.text)[0]

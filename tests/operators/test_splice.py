@@ -1,4 +1,4 @@
-"""Children of two parents' blocks without a model: what must come together does, and most of them run."""
+"""Candidates of two parents' blocks without a model: blocks that need each other stay together, and most candidates run."""
 
 import random
 from dataclasses import replace
@@ -120,8 +120,8 @@ def test_helpers_constants_and_imports_that_a_block_needs_are_brought_along(pers
 
 def test_what_the_first_parent_needed_for_its_own_version_is_dropped(person, editor, helpers):
     a, b = person("a", HELPED), person("b", ("return 1", "return 2"))
-    child = spliced(editor, helpers["recipe"]("splice", ["a", "b"], blocks=("gate",)), a, b)
-    assert child.files["model.py"] == SOURCE
+    result = spliced(editor, helpers["recipe"]("splice", ["a", "b"], blocks=("gate",)), a, b)
+    assert result.files["model.py"] == SOURCE
 
 
 def test_files_are_kept_apart(person, editor, helpers):
@@ -130,9 +130,9 @@ def test_files_are_kept_apart(person, editor, helpers):
     a = Individual(helpers["candidate"]("a", 0), Genome(files), Fitness({"a": 1}))
     other = {path: text.replace("return 1", "return -1").replace("return 2", "return -2") for path, text in files.items()}
     b = replace(a, candidate=helpers["candidate"]("b", 0), genome=Genome(other))
-    child = spliced(editor, helpers["recipe"]("splice", ["a", "b"], blocks=("parts.py:same",)), a, b)
-    assert not isinstance(child, Violations), child.reasons
-    assert dict(child.files) == {**files, "parts.py": other["parts.py"]}
+    result = spliced(editor, helpers["recipe"]("splice", ["a", "b"], blocks=("parts.py:same",)), a, b)
+    assert not isinstance(result, Violations), result.reasons
+    assert dict(result.files) == {**files, "parts.py": other["parts.py"]}
 
 
 def runs(genome):
@@ -144,7 +144,7 @@ def runs(genome):
         space["build_optimizer"](model, 10)
         with torch.no_grad():
             return model(torch.rand(2, 1, 8, 8)).shape == (2, 10)
-    except Exception:  # whatever does not fit together, the child does not run
+    except Exception:  # whatever does not fit together, the candidate does not run
         return False
 
 
@@ -155,26 +155,26 @@ def test_most_splices_of_real_parents_run_and_each_is_new(person, editor, name, 
     seed = replace(person(SEED_ID), genome=genome)
     rng, parents = random.Random(3), []
     while len(parents) < 4:
-        child = rng.choice([genome, *(parent.genome for parent in parents)])
+        result = rng.choice([genome, *(parent.genome for parent in parents)])
         for _ in range(2):
-            change = revise(child, "free", rng)
-            edited = change and editor.apply(child, (), f"```python\n{change.imports}\n\n{change.source}\n```")
-            child = edited if isinstance(edited, Genome) and runs(edited) else child
-        if child != genome:
-            parents.append(replace(seed, candidate=replace(seed.candidate, id=f"{len(parents):04}"), genome=child))
+            change = revise(result, "free", rng)
+            edited = change and editor.apply(result, (), f"```python\n{change.imports}\n\n{change.source}\n```")
+            result = edited if isinstance(edited, Genome) and runs(edited) else result
+        if result != genome:
+            parents.append(replace(seed, candidate=replace(seed.candidate, id=f"{len(parents):04}"), genome=result))
     outcomes = []
     for _ in range(tries):
         a, b = rng.sample(parents, 2)
         if recipe := draw_splice(rng, a, b, seed):
-            child = spliced(editor, recipe, a, b)
-            assert child not in (a.genome, b.genome)
-            assert isinstance(child, Violations) or {*recipe.blocks} <= {*changed_blocks(a.genome, child)}
-            outcomes.append(isinstance(child, Genome) and runs(child))
+            result = spliced(editor, recipe, a, b)
+            assert result not in (a.genome, b.genome)
+            assert isinstance(result, Violations) or {*recipe.blocks} <= {*changed_blocks(a.genome, result)}
+            outcomes.append(isinstance(result, Genome) and runs(result))
     assert len(outcomes) >= tries // 2
     assert sum(outcomes) / len(outcomes) >= 0.8  # measured: all of 94
 
 
 def test_rules_over_several_blocks_change_two_or_three(person):
     genome = read_genome(seeds_folder() / "exquisitenet_v2", ["model.py"], ["build_model"])
-    told = [revise(genome, "complex", random.Random(n)).description.count("in `") for n in range(5)]
-    assert set(told) == {2, 3}
+    message = [revise(genome, "complex", random.Random(n)).description.count("in `") for n in range(5)]
+    assert set(message) == {2, 3}

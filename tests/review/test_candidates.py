@@ -76,8 +76,8 @@ class TestOneCandidate:
         journal.record(Proposed(BETTER))
         for call in range(12):
             journal.record(asked("0001", call, f"call {call}"))
-        told = [call["prompt"].rpartition(" ")[2] for call in candidate(journal, "0001")["calls"]]
-        assert told == [str(call) for call in range(12)]
+        shown = [call["prompt"].rpartition(" ")[2] for call in candidate(journal, "0001")["calls"]]
+        assert shown == [str(call) for call in range(12)]
 
     def test_a_call_that_was_not_answered_yet_has_no_answer(self, small_run):
         facts = candidate(small_run, "0007")

@@ -1,4 +1,4 @@
-"""The page of the morning after, from a journal written event by event; hostile text stays text."""
+"""The report, from a journal written event by event; hostile text stays text."""
 
 from contextlib import closing
 from html.parser import HTMLParser

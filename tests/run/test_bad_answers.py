@@ -1,4 +1,4 @@
-"""What becomes of answers that crash, hang, lie or are none at all: failures with their stage, and the run goes on."""
+"""Answers that crash, hang, lie or are empty: each becomes a failure with its stage, and the run continues."""
 
 import json
 import shutil
@@ -38,7 +38,7 @@ ANSWERS = {
 
 @contextmanager
 def endpoint(kinds):
-    """An OpenAI-compatible server that gives each child the next of these answers, whatever it was asked."""
+    """An OpenAI-compatible server that gives each candidate the next of these answers, whatever the prompt."""
     served: dict[str, str] = {}
     numbers = count()
 

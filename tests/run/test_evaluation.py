@@ -1,4 +1,4 @@
-"""The pool over the evaluator: what holds a slot, what does not, and how both come to an end. Lanes and task are played."""
+"""The pool over the evaluator: what holds a slot, what does not, and how both end. Lanes and task are simulated."""
 
 import threading
 import time
@@ -78,7 +78,7 @@ class Machine:
 
 
 class Ceilings:
-    """Admits evaluations until it is told not to."""
+    """Admits evaluations until `refusal` is set."""
 
     refusal = None
 
@@ -189,18 +189,18 @@ def test_closing_ends_all_at_once_and_settles_nothing(open_pool):
     began = time.monotonic()
     pool.evaluation.close()
     pool.evaluator.close()
-    begun = [future for future in futures if not future.cancelled()]
-    wait(begun, 20)
+    started = [future for future in futures if not future.cancelled()]
+    wait(started, 20)
     assert time.monotonic() - began < 5
-    assert len(begun) == 6
-    assert all(isinstance(future.exception(), MachineError) for future in begun)
+    assert len(started) == 6
+    assert all(isinstance(future.exception(), MachineError) for future in started)
     assert pool.settled == []
 
 
 def test_a_gpu_that_fails_a_training_twice_is_a_failure_with_the_reason(open_pool):
     pool = open_pool(["cuda:0"] * 2)
-    told = 'Traceback (most recent call last):\n  File "model.py", line 7\ntorch.OutOfMemoryError: CUDA out of memory.\n'
-    pool.machine.fails[("fit", "1")] = ("device", told)
+    shown = 'Traceback (most recent call last):\n  File "model.py", line 7\ntorch.OutOfMemoryError: CUDA out of memory.\n'
+    pool.machine.fails[("fit", "1")] = ("device", shown)
     failure = pool.submit("1")[0].result(20)
     assert isinstance(failure, Failure)
     assert (failure.stage, failure.reason.rstrip(".")) == ("fit", "torch.OutOfMemoryError: CUDA out of memory")

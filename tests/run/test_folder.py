@@ -35,19 +35,19 @@ for turn in range(10**9):
 
 @contextmanager
 def holder(path):
-    """Another process with the lock, and with a child of its own, as a run has: (process, the child's id)."""
+    """Another process with the lock and a child process, as a run has: (process, id of the child process)."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", HOLD, str(path)]
     with subprocess.Popen(
         command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
-        child = int(process.stdout.readline())
+        running = int(process.stdout.readline())
         try:
-            yield process, child
+            yield process, running
         finally:
             process.kill()
-            if alive(child):
-                os.kill(child, signal.SIGKILL)
+            if alive(running):
+                os.kill(running, signal.SIGKILL)
 
 
 def alive(pid):
@@ -72,10 +72,10 @@ def test_a_second_process_is_refused_with_the_runs_folder(path):
 
 
 def test_the_lock_goes_with_a_process_that_is_killed_even_if_its_children_live_on(path):
-    with holder(path) as (process, child):
+    with holder(path) as (process, running):
         process.send_signal(signal.SIGKILL)
         process.wait()
-        assert alive(child)
+        assert alive(running)
         assert not is_locked(path)
         with locked(path):
             assert is_locked(path)

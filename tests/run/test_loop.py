@@ -38,7 +38,7 @@ def done(result):
 
 
 class Breeder:
-    """Writes a number into the block it is asked to rewrite; every seventh child is stillborn."""
+    """Writes a number into the block it is asked to rewrite; every seventh candidate fails."""
 
     def submit(self, candidate, context):
         if int(candidate.id) % 7 == 0:
@@ -68,8 +68,8 @@ def run(seed=0, past=None, **search):
     genome = Genome({"model.py": SOURCE})
     archive = Archive(Individual(Candidate(SEED_ID, 0), genome, measured(genome)), OBJECTIVES)
     brief = Brief("A number.", {}, OBJECTIVES)
-    usual = {"generations": 6, "first_population": 12, "population": 8, "schedule": "generational", **PAPER}
-    settings = SearchSettings(**{**usual, **search})
+    defaults = {"generations": 6, "first_population": 12, "population": 8, "schedule": "generational", **PAPER}
+    settings = SearchSettings(**{**defaults, **search})
     loop_of(archive, brief, settings, events.append, Breeder(), seed, past).work()
     return archive, events
 
@@ -202,7 +202,7 @@ def test_steady_never_breeds_from_an_unmeasured_candidate():
 
 
 def test_steady_continues_what_an_earlier_process_left():
-    """Two were settled, one bred, one only drawn: none is born twice, none is lost, numbers go on."""
+    """Two were settled, one bred, one only proposed: none is bred twice, none is lost, numbers continue."""
     _, whole = run(schedule="steady")
     first = candidates(whole)[:4]
     breeder, evaluator = Breeder(), Evaluator()

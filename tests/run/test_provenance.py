@@ -46,8 +46,8 @@ def test_a_changed_seed_and_added_or_removed_prompts_are_listed_by_name(seed, tm
     (seed / "model.py").write_text("x = 2\n")
     (prompts / "roles/poet.md").write_text("You are a poet.")
     (prompts / "mate.md").unlink()
-    told = changed_digests(before, provenance(seed, ["model.py"], prompts))
-    assert told == ["prompts/mate.md is gone", "prompts/roles/poet.md is new", "seed/model.py changed"]
+    shown = changed_digests(before, provenance(seed, ["model.py"], prompts))
+    assert shown == ["prompts/mate.md is gone", "prompts/roles/poet.md is new", "seed/model.py changed"]
 
 
 def test_changed_versions_are_listed_with_both_values(seed):
@@ -69,10 +69,10 @@ def test_a_setting_that_changed_in_the_file_is_refused_with_both_values():
 
 def test_changes_on_the_command_line_are_accepted_and_recorded():
     config = {**CONFIG, "limits": {"hours": 12.0, "usd": 5.0}}
-    said = {"limits": {"hours": 12.0, "usd": 5.0}}
-    assert accepted_changes(BEFORE, now(config), said, False) == ("limits.hours: 8.0 -> 12.0", "limits.usd: (not set) -> 5.0")
+    text = {"limits": {"hours": 12.0, "usd": 5.0}}
+    assert accepted_changes(BEFORE, now(config), text, False) == ("limits.hours: 8.0 -> 12.0", "limits.usd: (not set) -> 5.0")
     with pytest.raises(UserError, match=r"seed/model\.py changed"):
-        accepted_changes(BEFORE, now(config, {"seed/model.py": "b"}), said, False)
+        accepted_changes(BEFORE, now(config, {"seed/model.py": "b"}), text, False)
 
 
 def test_what_is_accepted_is_kept_for_the_record():

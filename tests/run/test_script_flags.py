@@ -1,4 +1,4 @@
-"""`--command`, `--metric` and `--source`: anybody's project as a run, its metric marked wherever it is shown."""
+"""`--command`, `--metric` and `--source`: any project as a run, its metric marked wherever it is shown."""
 
 import json
 import subprocess
@@ -106,7 +106,7 @@ def test_a_script_that_measures_nothing_is_refused_before_anything_is_spent(evol
 
 
 @pytest.mark.parametrize(
-    ("command", "metrics", "told"),
+    ("command", "metrics", "printed"),
     [
         (None, ["loss:min"], "say with --command"),
         ("python train.py", [], "needs at least one --metric NAME:min or NAME:max"),
@@ -115,8 +115,8 @@ def test_a_script_that_measures_nothing_is_refused_before_anything_is_spent(evol
         ("python train.py", [":min"], "--metric ':min' must have the form"),
     ],
 )
-def test_incomplete_flags_are_refused(command, metrics, told):
-    with pytest.raises(UserError, match=told):
+def test_incomplete_flags_are_refused(command, metrics, printed):
+    with pytest.raises(UserError, match=printed):
         with_script({}, command, metrics)
 
 
@@ -137,14 +137,14 @@ def test_the_project_is_where_the_command_is_meant_from(project, monkeypatch):
     monkeypatch.chdir(project.parent)
     folder, files = folder_and_files("project/train.py", "python train.py", ["lib/nets.py", "project/silent.py"])
     assert (folder.resolve(), files) == (project, ["train.py", "lib/nets.py", "silent.py"])
-    for seed, command, sources, told in (
+    for seed, command, sources, printed in (
         ("project/train.py", "python other.py", (), "there is no other.py in project or above it"),
         ("project/train.py", "make train", (), "the sandbox runs Python"),
         ("project/train.py", None, ("lib/none.py",), "--source lib/none.py: there is no such file"),
         ("elsewhere", None, ("train.py",), "There is no folder elsewhere"),
         ("elsewhere.py", None, (), "There is no file elsewhere.py"),
     ):
-        with pytest.raises(UserError, match=told):
+        with pytest.raises(UserError, match=printed):
             folder_and_files(seed, command, sources)
 
 

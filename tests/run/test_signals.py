@@ -72,9 +72,9 @@ def start():
 
 
 def ended(process):
-    told, complaints = process.communicate(timeout=20)
+    shown, complaints = process.communicate(timeout=20)
     assert complaints == ""
-    return process.returncode, told.split("\n")[:-1]
+    return process.returncode, shown.split("\n")[:-1]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -115,7 +115,7 @@ def test_one_on_the_way_down_ends_the_process_with_the_code_of_a_stop(start):
 
 @pytest.mark.parametrize("chance", range(8))
 def test_a_hail_of_them_at_any_moment_has_no_other_end_than_that_of_a_stop(start, chance):
-    """Some meet the way up, the work, its end, the handling of another one, and the last line."""
+    """Some arrive during the start, the work, its end, the handling of another one, and the last line."""
     rng = random.Random(chance)
     process = start(0.02, 0.02, down=0.02, until="ready")
     sent = 0

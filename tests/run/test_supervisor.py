@@ -1,4 +1,4 @@
-"""What keeps a run: its time, its first child, its user's word, and the models it waits for."""
+"""The supervisor of a run: time limits, the first candidate, stops by the user, and models that wait for a person."""
 
 import threading
 from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
@@ -19,7 +19,7 @@ from agent.run.supervisor import Supervisor
 GENOME = Genome({"model.py": "x = 1\n"})
 
 
-class Hands:
+class ManualClock:
     """A clock that is set by hand."""
 
     def __init__(self):
@@ -28,18 +28,18 @@ class Hands:
 
 
 @pytest.fixture
-def hands():
-    return Hands()
+def manual():
+    return ManualClock()
 
 
 def trained(id, seconds=20.0):
     return Settled(Individual(Candidate(id, 0), GENOME, Fitness({"accuracy": 0.5})), seconds)
 
 
-def kept(hands, models=(), ended=None, replay=None, **limits):
-    """(supervisor, what it shows): of a run that has just begun."""
+def supervise(manual, models=(), ended=None, replay=None, **limits):
+    """Return (supervisor, events that it shows) of a run that has just started."""
     shown = []
-    budget = Budget(RunLimits(**limits), clock=hands.clock)
+    budget = Budget(RunLimits(**limits), clock=manual.clock)
     supervisor = Supervisor(budget, models, ended or (lambda: None), 100, shown.append, replay or Replay())
 
     def see(*events):
@@ -57,16 +57,16 @@ def bred(id):
     return Proposed(Candidate(id, 0)), answer, Bred(Variant(Candidate(id, 0), GENOME))
 
 
-def test_after_the_grace_calls_and_evaluations_are_ended_and_nothing_begins(hands, tmp_path, monkeypatch):
+def test_after_the_grace_calls_and_evaluations_are_ended_and_nothing_begins(manual, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_LOOK_SECONDS", 0.02)
     model, ended = open_model(f"inbox:{tmp_path / 'inbox'}", LlmSettings()), threading.Event()
-    supervisor, _ = kept(hands, [model], ended.set, hours=1.0, reserve=0.0, grace_seconds=60.0)
+    supervisor, _ = supervise(manual, [model], ended.set, hours=1.0, reserve=0.0, grace_seconds=60.0)
     with ThreadPoolExecutor(1) as threads, supervisor.supervised():
         call = threads.submit(model.complete, Request((Message("user", "?"),)))
-        hands.seconds += 3600
+        manual.seconds += 3600
         assert not ended.wait(0.2)  # the grace
         assert not supervisor.admission.is_cut and not call.done() and supervisor.gives_up()
-        hands.seconds += 60
+        manual.seconds += 60
         assert ended.wait(10)
         with pytest.raises(CancelledError):
             call.result(timeout=10)
@@ -77,31 +77,31 @@ def test_after_the_grace_calls_and_evaluations_are_ended_and_nothing_begins(hand
             ask("0001")
 
 
-def test_a_wall_clock_that_is_set_back_leaves_the_hours_as_they_are(hands, monkeypatch):
+def test_a_wall_clock_that_is_set_back_leaves_the_hours_as_they_are(manual, monkeypatch):
     monkeypatch.setattr(module, "_LOOK_SECONDS", 0.02)
     ended = threading.Event()
-    supervisor, _ = kept(hands, ended=ended.set, hours=1.0, reserve=0.0, grace_seconds=0.0)
+    supervisor, _ = supervise(manual, ended=ended.set, hours=1.0, reserve=0.0, grace_seconds=0.0)
     with supervisor.supervised():
-        hands.wall -= 86400
-        hands.seconds += 3599
+        manual.wall -= 86400
+        manual.seconds += 3599
         assert not ended.wait(0.2)
-        hands.wall += 2 * 86400
+        manual.wall += 2 * 86400
         assert not ended.wait(0.2)
-        hands.seconds += 1
+        manual.seconds += 1
         assert ended.wait(10)
 
 
-def test_without_a_limit_of_time_nothing_ends(hands, monkeypatch):
+def test_without_a_limit_of_time_nothing_ends(manual, monkeypatch):
     monkeypatch.setattr(module, "_LOOK_SECONDS", 0.01)
     ended = threading.Event()
-    supervisor, _ = kept(hands, ended=ended.set, usd=1.0)
+    supervisor, _ = supervise(manual, ended=ended.set, usd=1.0)
     with supervisor.supervised():
-        hands.seconds += 1e9
+        manual.seconds += 1e9
         assert not ended.wait(0.2)
 
 
-def test_the_forecast_is_announced_once_when_the_first_candidate_is_bred_and_shown_with_each_result(hands):
-    supervisor, shown = kept(hands, hours=1.0, reserve=0.0)
+def test_the_forecast_is_announced_once_when_the_first_candidate_is_bred_and_shown_with_each_result(manual):
+    supervisor, shown = supervise(manual, hours=1.0, reserve=0.0)
     assert not [one for one in shown if isinstance(one, ForecastUpdated)]
     supervisor.record(*bred("0001"))
     (first,) = [one for one in shown if isinstance(one, ForecastUpdated)]
@@ -111,16 +111,16 @@ def test_the_forecast_is_announced_once_when_the_first_candidate_is_bred_and_sho
     assert not second.announce
 
 
-def test_what_a_resume_replays_is_shown_as_restored(hands):
+def test_what_a_resume_replays_is_shown_as_restored(manual):
     old = trained("0001").outcome
-    supervisor, shown = kept(hands, replay=Replay(outcomes={"0001": old}, candidates={"0001": old.candidate}))
+    supervisor, shown = supervise(manual, replay=Replay(outcomes={"0001": old}, candidates={"0001": old.candidate}))
     supervisor.record(Settled(old), trained("0002"))
     assert [type(one) for one in shown if not isinstance(one, ForecastUpdated)] == [RunStarted, Settled, Restored, Settled]
 
 
-def test_a_stop_ends_admission_closes_the_inbox_and_is_shown(hands, tmp_path):
+def test_a_stop_ends_admission_closes_the_inbox_and_is_shown(manual, tmp_path):
     inbox = open_model(f"inbox:{tmp_path / 'inbox'}", LlmSettings())
-    supervisor, shown = kept(hands, [inbox])
+    supervisor, shown = supervise(manual, [inbox])
     supervisor._stop("stopped by the user")
     assert supervisor.admission.stop_reason == "stopped by the user" and supervisor.gives_up()
     assert shown[-1] == StopRequested("stopped by the user")
@@ -129,8 +129,8 @@ def test_a_stop_ends_admission_closes_the_inbox_and_is_shown(hands, tmp_path):
 
 
 @pytest.mark.parametrize("limits", [{"usd": 9.0}, {"tokens": 10**6}, {"hours": 8.0}, {}])
-def test_others_wait_for_the_first_candidate_only_if_dollars_or_tokens_are_limited(hands, limits):
-    supervisor, _ = kept(hands, **limits)
+def test_others_wait_for_the_first_candidate_only_if_dollars_or_tokens_are_limited(manual, limits):
+    supervisor, _ = supervise(manual, **limits)
     supervisor.admission.before_call("0001")
     with ThreadPoolExecutor(1) as threads:
         other = threads.submit(supervisor.admission.before_call, "0002")
@@ -140,8 +140,8 @@ def test_others_wait_for_the_first_candidate_only_if_dollars_or_tokens_are_limit
         other.result(timeout=10)
 
 
-def test_a_failed_first_candidate_ends_the_wait_too(hands):
-    supervisor, _ = kept(hands, usd=100.0)
+def test_a_failed_first_candidate_ends_the_wait_too(manual):
+    supervisor, _ = supervise(manual, usd=100.0)
     supervisor.admission.before_call("0001")
     supervisor.record(Proposed(Candidate("0001", 0)), Settled(Failure(Candidate("0001", 0), "answer", "no code")))
     supervisor.admission.before_call("0002")

@@ -1,4 +1,4 @@
-"""A night without anybody beside it: budgets, resumes, terminals and machines that fail. Real runs, an LLM on loopback."""
+"""Whole unattended runs: budgets, resumes, closed terminals and failing machines. Real runs, an LLM on loopback."""
 
 import json
 import os
@@ -52,11 +52,11 @@ def wait_for(run, kind, count, process):
 
 
 def is_whole(run):
-    """Every child that was drawn has its end, and ids go on."""
-    drawn = list(events(run, "drawn"))
-    assert drawn == [f"{n:04d}" for n in range(1, len(drawn) + 1)]
-    assert events(run, "settled").keys() == {"seed", *drawn}
-    return len(drawn)
+    """Check that every proposed candidate has an outcome, and that ids are consecutive."""
+    proposed = list(events(run, "drawn"))
+    assert proposed == [f"{n:04d}" for n in range(1, len(proposed) + 1)]
+    assert events(run, "settled").keys() == {"seed", *proposed}
+    return len(proposed)
 
 
 @pytest.fixture
@@ -94,12 +94,12 @@ def start(cache, tmp_path):
 
 @pytest.fixture
 def hook():
-    """A webhook: what it was told."""
-    told = []
+    """A webhook: the messages that it received."""
+    printed = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
-            told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            printed.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
             self.send_response(204)
             self.end_headers()
 
@@ -108,25 +108,25 @@ def hook():
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/secret-path", told
+    yield f"http://127.0.0.1:{server.server_port}/secret-path", printed
     server.shutdown()
     server.server_close()
 
 
 @pytest.mark.slow
 def test_a_whole_run_from_its_forecast_to_its_final_message_and_a_resume(start, model, llm, hook, tmp_path, evolve):
-    url, told = hook
+    url, printed = hook
     run = tmp_path / "run"
-    farewell = ["--notify", url, "--on-finish", f"sh {tmp_path}/after.sh"]
+    final = ["--notify", url, "--on-finish", f"sh {tmp_path}/after.sh"]
     (tmp_path / "after.sh").write_text(f"cat > {tmp_path}/after.json\n")
     budgets = ["--hours", 2, "--usd", 1, PRICES]
-    out, said = start("run", "seed", *model, "--out", "run", *budgets, *settings(), *farewell).communicate()
-    assert "forecast: " in said and "USD a variant; " in said and "more variants by " in said
+    out, output = start("run", "seed", *model, "--out", "run", *budgets, *settings(), *final).communicate()
+    assert "forecast: " in output and "USD a variant; " in output and "more variants by " in output
     # Told when one child had been paid for.
     first = [(kind, key[:4]) for kind, key in order(run) if kind in ("asked", "bred", "settled") and key != "seed"]
     assert {key for kind, key in first[: first.index(next(e for e in first if e[0] != "asked"))]} == {first[0][1]}
     assert len(out.splitlines()) + 1 <= 24
-    (words,) = told
+    (words,) = printed
     assert (words["state"], words["exit_code"], words["counts"]["proposed"]) == ("finished", 0, 6)
     assert json.loads((tmp_path / "after.json").read_text()) == words
     written = [path for path in run.rglob("*") if path.is_file() and b"secret-path" in path.read_bytes()]
@@ -157,10 +157,10 @@ def test_a_wrong_key_ends_a_run_at_once(start, tmp_path):
 
     server = Strict()
     process = start("run", "seed", "--llm", "openai/loopback", "--api-base", server.url, "--out", "run", *settings())
-    _, said = process.communicate()
+    _, output = process.communicate()
     server.stop()
     assert process.returncode == 1
-    assert "Check the key" in said and "evolve resume run" in said and "Traceback" not in said
+    assert "Check the key" in output and "evolve resume run" in output and "Traceback" not in output
     assert server.calls["refused"] <= 2  # the first child goes ahead alone, and its answer is not asked for again
 
 
@@ -197,8 +197,8 @@ def test_work_under_way_is_ended_after_the_grace_and_continued_by_a_resume(start
     process = start("run", "seed", "--llm", sleepers, "--out", "run", *settings(**limits, llm__redraws=0))
     run = tmp_path / "run"
     wait_for(run, "settled", 2, process)  # the seed and the one that does not sleep
-    _, said = process.communicate()
-    assert process.returncode == 0, said
+    _, output = process.communicate()
+    assert process.returncode == 0, output
     (ended,) = events(run, "ended").values()
     assert ended["state"] == "finished"
     assert ended["reason"].startswith("hours: ") and ended["reason"].endswith("after the grace was ended")
@@ -206,8 +206,8 @@ def test_work_under_way_is_ended_after_the_grace_and_continued_by_a_resume(start
     assert left  # no sleeper had its time
     calls = len(list((tmp_path / "calls").iterdir()))
     resumed = start("resume", "run", "--hours", 1, "--set", "budget.time_limit=3s", "--set", f"limits.variants={calls}")
-    _, said = resumed.communicate()
-    assert resumed.returncode == 0, said
+    _, output = resumed.communicate()
+    assert resumed.returncode == 0, output
     assert is_whole(run) == calls == len(list((tmp_path / "calls").iterdir()))  # no answer was asked for again
 
 
@@ -222,35 +222,35 @@ def test_a_run_waits_for_a_provider_that_is_down_and_continues_when_it_answers(s
             else:
                 super().serve(handler, messages)
 
-    server, (url, told) = Down(), hook
-    rests = settings(llm__rest_after=1, llm__rest_seconds=0.5)
+    server, (url, printed) = Down(), hook
+    cool_downs = settings(llm__rest_after=1, llm__rest_seconds=0.5)
     address = ["--llm", "openai/loopback", "--api-base", server.url]
-    process = start("run", "seed", *address, "--out", "run", "--notify", url, *rests)
+    process = start("run", "seed", *address, "--out", "run", "--notify", url, *cool_downs)
     run = tmp_path / "run"
     wait_for(run, "rests", 2, process)
     facts = json.loads(evolve("status", "run", "--json", cwd=tmp_path).stdout)
     assert facts["state"] == "running"
     assert [one["model"] for one in facts["waiting"]] == ["openai/loopback"]
-    assert "no model answers: openai/loopback does not answer" in told[0]["text"]
+    assert "no model answers: openai/loopback does not answer" in printed[0]["text"]
     server.down = False
-    _, said = process.communicate()
+    _, output = process.communicate()
     server.stop()
-    assert process.returncode == 0, said
-    assert "the run waits" in said and "answers again" in said
+    assert process.returncode == 0, output
+    assert "the run waits" in output and "answers again" in output
     assert is_whole(run) == 6
-    assert [words["state"] for words in told] == ["waiting", "finished"]
+    assert [words["state"] for words in printed] == ["waiting", "finished"]
 
 
 @pytest.mark.slow
 def test_without_patience_a_provider_that_is_down_ends_the_run_which_can_be_resumed(start, tmp_path, model, llm):
     process = start("run", "seed", "--llm", "openai/x", "--api-base", "http://127.0.0.1:9/v1", "--out", "run",
                     *settings(llm__patience_hours=0))  # fmt: skip
-    _, said = process.communicate()
+    _, output = process.communicate()
     assert process.returncode == 1
-    assert "does not answer" in said and "evolve resume run" in said and "Traceback" not in said
+    assert "does not answer" in output and "evolve resume run" in output and "Traceback" not in output
     resumed = start("resume", "run", "--set", f'llm.api_base="{llm.url}"')
-    _, said = resumed.communicate()
-    assert resumed.returncode == 0, said
+    _, output = resumed.communicate()
+    assert resumed.returncode == 0, output
     assert is_whole(tmp_path / "run") == 6
 
 
@@ -281,18 +281,18 @@ def test_a_helper_process_that_is_killed_is_replaced_and_costs_no_variant(start,
     assert pids
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
-    _, said = process.communicate()
-    assert process.returncode == 0, said
+    _, output = process.communicate()
+    assert process.returncode == 0, output
     assert is_whole(tmp_path / "run") == 10
     assert not [one for one in events(tmp_path / "run", "settled").values() if one["outcome"] == "failed"]
 
 
 def breaks(start, evolve, tmp_path, process, message):
-    """The run ends with one sentence and is as good as new when the cause is repaired."""
-    _, said = process.communicate()
-    assert process.returncode == 1, said
-    assert [line for line in said.splitlines() if line.startswith("Failed: ")], said
-    assert message in said and "evolve resume" in said and "Traceback" not in said
+    """The run ends with one sentence, and a resume works once the cause is repaired."""
+    _, output = process.communicate()
+    assert process.returncode == 1, output
+    assert [line for line in output.splitlines() if line.startswith("Failed: ")], output
+    assert message in output and "evolve resume" in output and "Traceback" not in output
     assert json.loads(evolve("status", "run", "--json", cwd=tmp_path).stdout)["state"] in ("failed", "stopped")
 
 
@@ -311,8 +311,8 @@ def test_a_full_disk(start, evolve, tmp_path, model, request):
     subprocess.run(["mount", "-o", "remount,size=64m", str(small)], check=True)
     answered = events(tmp_path / "run", "answered")
     resumed = start("resume", "small/run", "--set", f"limits.variants={len(events(tmp_path / 'run', 'drawn'))}")
-    _, said = resumed.communicate()
-    assert resumed.returncode == 0, said
+    _, output = resumed.communicate()
+    assert resumed.returncode == 0, output
     is_whole(tmp_path / "run")
     assert answered.items() <= events(tmp_path / "run", "answered").items()
 
@@ -329,8 +329,8 @@ def test_a_scratch_folder_that_was_removed(start, evolve, tmp_path, model):
     scratch.mkdir(exist_ok=True)
     variants = len(events(tmp_path / "run", "drawn"))
     resumed = start("resume", "run", "--set", f"limits.variants={variants}", env={"TMPDIR": str(scratch)})
-    _, said = resumed.communicate()
-    assert resumed.returncode == 0, said
+    _, output = resumed.communicate()
+    assert resumed.returncode == 0, output
     assert is_whole(tmp_path / "run") == variants
 
 
@@ -342,8 +342,8 @@ def test_locks_that_a_killed_git_left_behind(start, tmp_path, model):
     folder.mkdir(parents=True, exist_ok=True)
     for n in range(6, 13):
         (folder / f"{n:04d}.lock").touch()
-    _, said = process.communicate()
-    assert process.returncode == 0, said
+    _, output = process.communicate()
+    assert process.returncode == 0, output
     assert is_whole(tmp_path / "run") == 12
     assert branches(tmp_path / "run") == trained(tmp_path / "run")
 
@@ -361,8 +361,8 @@ def test_a_branch_that_git_cannot_write(start, evolve, tmp_path, model):
     for name in names:
         shutil.rmtree(name)
     resumed = start("resume", "run")
-    _, said = resumed.communicate()
-    assert resumed.returncode == 0, said
+    _, output = resumed.communicate()
+    assert resumed.returncode == 0, output
     assert is_whole(tmp_path / "run") == 12
     assert branches(tmp_path / "run") == trained(tmp_path / "run")
 

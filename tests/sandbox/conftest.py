@@ -47,7 +47,7 @@ def own_tmp() -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def _temporary_files_of_sandboxes(own_tmp: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Apart from those of other programs, so that a test can say that none is left."""
+    """Keep them apart from those of other programs, so that a test can assert that none is left."""
     monkeypatch.setattr(tempfile, "tempdir", own_tmp)
 
 
@@ -60,7 +60,7 @@ def call() -> Callable[..., Call]:
 def sandbox(own_tmp: str) -> Iterator[Callable[..., ForkServerSandbox | SubprocessSandbox]]:
     """A sandbox of a level, or of some layers alone, each started once; or `fresh`. Skips what the machine cannot do.
 
-    Only those in which unread code may run are warm, as in a run; the others start without torch, which takes seconds.
+    Only those in which unreviewed code may run are warm, as in a run; the others start without torch, which takes seconds.
     """
     started: dict[tuple[str, ...], ForkServerSandbox | SubprocessSandbox] = {}
     lacking: dict[tuple[str, ...], str] = {}
@@ -122,7 +122,7 @@ def _message(text: str) -> ctypes.Array[ctypes.c_char]:
 
 
 class World:
-    """What a trusted side has that a candidate must neither get nor touch."""
+    """The things of the trusted side that a candidate must neither read nor change."""
 
     def __init__(self, folder: Path, stack: contextlib.ExitStack) -> None:
         self.secret = "sk-evolve-" + secrets.token_hex(16)
@@ -208,7 +208,7 @@ class World:
         return candidate(source, options=options, inputs={"images": self.data / "images.npy"}, device=device, **limits)
 
     def damage(self, report: Report | None = None) -> list[str]:
-        """Everything that went wrong since it was last asked, seen from outside; puts it right again."""
+        """Return all damage since the last call, as seen from outside, and repair it."""
         found = []
         for name, ours in self.sockets.items():
             with contextlib.suppress(BlockingIOError):
@@ -317,5 +317,5 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 @pytest.fixture(scope="session")
 def named() -> Callable[[str], list[int]]:
-    """The processes of a name (`comm`), seen from outside every namespace."""
+    """The processes of a name (`comm`), as seen from outside every namespace."""
     return processes_named

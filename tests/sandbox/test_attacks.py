@@ -1,6 +1,6 @@
-"""Every file in `attacks/` is a candidate that tries to get out. Where unread code may run, none may succeed.
+"""Every file in `attacks/` is a candidate that tries to get out. At levels where unreviewed code may run, none may succeed.
 
-An attack says in constants of its own what it needs to be judged:
+An attack declares in constants what its judgement needs:
 LEAKS   where it is shown to work: `none` (that level), `root` (that level, as root), `limits` (contained, with generous
         limits), `limits none` (both), `plain` (an ordinary process), `never` (nothing to show).
 ALONE   layers each of which stops it with the others switched off; `landlock 4` needs that version.
@@ -45,7 +45,7 @@ def name(value: object) -> str:
 
 
 def leaks(attack: Path, report: Report, damage: list[str]) -> list[str]:
-    """What it got, by its own word and by what was seen from outside."""
+    """Return what the attack obtained, by its own report and as seen from outside."""
     found = [*damage]
     says = FACTS[attack].get("SAYS")
     if says and says in report.log:

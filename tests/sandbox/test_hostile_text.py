@@ -1,4 +1,4 @@
-"""What candidates write is hostile: it is cut, cleaned and never believed."""
+"""The output of candidates is hostile: it is cut, cleaned and never trusted."""
 
 from __future__ import annotations
 

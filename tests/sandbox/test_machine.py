@@ -1,4 +1,4 @@
-"""Machines as they are: interpreters under the home folder, containers, full disks, processes that are killed."""
+"""Real conditions of machines: interpreters under the home folder, containers, full disks, processes that are killed."""
 
 import json
 import os
@@ -40,7 +40,7 @@ for name, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_m
         file.write(text)
 linux.mount(None, "/", None, namespaces._MS_REC | namespaces._MS_PRIVATE)
 """
-"""In a mount namespace of its own: what is mounted there disturbs nobody."""
+"""In a mount namespace of its own: what is mounted there is visible to no other process."""
 
 
 def python(script, *, interpreter=sys.executable, package=ROOT, **environment):

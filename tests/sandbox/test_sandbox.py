@@ -86,7 +86,7 @@ def comm(request: pytest.FixtureRequest) -> str:
 
 
 class TestEnd:
-    """How a call may end, and what its report says."""
+    """The ways in which a call can end, and its report."""
 
     def test_a_result_is_returned_whole(self, box, call) -> None:
         report = box.run(call("def main(child): print('hello'); return bytes(range(256)) * 200"))
@@ -291,7 +291,7 @@ def main(child):
 
 
 class TestWatch:
-    """Who runs a call can look at its output as it comes, and end it."""
+    """The caller can read the output of a call while it runs, and end it."""
 
     def test_lines_come_while_the_call_runs_in_the_thread_that_runs_it(self, box, call) -> None:
         source = """
@@ -509,7 +509,7 @@ class TestMachine:
     """The machine's fault is an exception, never a report."""
 
     def test_a_layer_that_cannot_be_set_up_is_the_machines_fault(self, call) -> None:
-        # A folder that is not there in the child cannot become its root: the namespaces then fail inside.
+        # A folder that does not exist in the call's process cannot become its root: the namespaces then fail inside.
         layers = {"rlimits": True, "namespaces": True, "landlock": False, "seccomp": False}
         box = ForkServerSandbox("none", layers=layers, warm=False)
         try:

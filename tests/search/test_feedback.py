@@ -48,26 +48,26 @@ class School:
         self.sampler = RecipeSampler(random.Random(0), SEED, PROMPTS, Sampling(tuple(models)), self.bandits, self.plateau)
         settings = FeedbackSettings(recall or MemorySettings(), credit or CreditSettings())
         self.learning = Feedback(self.archive, NOISE, self.sampler, self.tracker, settings, asking)
-        self.born = 0
+        self.number = 0
 
     def settle(
         self, accuracy=None, *, recipe=None, answer="", lessons=(), parameters=1000, usd=0.0, seconds=36.0, twin=None, by=None
     ):
-        """`by`: the model that answered, if not the one that was drawn."""
-        self.born += 1
-        id = f"{self.born:04d}"
+        """`by`: the model that answered, if not the one of the recipe."""
+        self.number += 1
+        id = f"{self.number:04d}"
         recipe = recipe or Recipe("mutate", (SEED_ID,), ("a",), "m", 1, None, "complex")
         candidate = Candidate(id, 0, (recipe,), tuple(lessons))
-        said = f"Intention: try {self.born}.\nExpected effect: more."
-        text = answer or f"{said}\n\n```python\ndef a():\n    return {self.born}\n```"
+        message = f"Intention: try {self.number}.\nExpected effect: more."
+        text = answer or f"{message}\n\n```python\ndef a():\n    return {self.number}\n```"
         self.tracker.see(Proposed(candidate))
         self.tracker.see(Answered(id, 0, Completion(text, "stop", Usage(1, 1), usd, 0.0, by or recipe.model)))
         if twin:
             outcome = Duplicate(candidate, twin)
         elif accuracy is None:
-            outcome = Failure(candidate, "fit", "NaN.", "", genome(a=self.born + 1))
+            outcome = Failure(candidate, "fit", "NaN.", "", genome(a=self.number + 1))
         else:
-            outcome = Individual(candidate, genome(a=self.born + 1), Fitness({"accuracy": accuracy, "parameters": parameters}))
+            outcome = Individual(candidate, genome(a=self.number + 1), Fitness({"accuracy": accuracy, "parameters": parameters}))
         self.tracker.see(Settled(outcome, seconds))
         self.archive.add(outcome)
         self.events += self.learning.learn(outcome)
@@ -97,10 +97,10 @@ def test_a_prompt_shows_the_lessons_of_its_block_within_its_characters():
         school.settle(accuracy)
     recipe = Recipe("mutate", (SEED_ID,), ("a",), "m", 1, None, "complex")
     ids = school.learning.lessons_for([recipe], SEED)
-    told = school.learning.rendered_lessons(Candidate("0009", 0, (recipe,), ids))
-    assert list(told) == list(ids) and len(ids) >= 2
-    assert len("\n\n".join(told.values())) <= 700
-    assert {school.learning.memory[id].verdict for id in ids} >= {"helped", "hurt"} or "failed" in str(told)
+    shown = school.learning.rendered_lessons(Candidate("0009", 0, (recipe,), ids))
+    assert list(shown) == list(ids) and len(ids) >= 2
+    assert len("\n\n".join(shown.values())) <= 700
+    assert {school.learning.memory[id].verdict for id in ids} >= {"helped", "hurt"} or "failed" in str(shown)
 
 
 def test_without_memory_no_lesson_is_shown_or_kept():
@@ -237,14 +237,14 @@ def test_hostile_text_in_an_answer_stays_one_clean_line():
 
 
 def test_what_was_drawn_settled_and_written_rebuilds_the_same_state():
-    """Replayed from its history, another learning draws the same and tells the same."""
+    """Replayed from its history, another `Feedback` draws the same and shows the same lessons."""
     first = School(thoughts=True, patience=3)
     history = []
     for number in range(24):
         recipe = first.sampler.mutation(SEED)
-        birth_at = len(first.of(Learned))
+        proposed_at = len(first.of(Learned))
         first.settle(0.5 + 0.001 * number if number % 3 == 0 else 0.4, recipe=recipe)
-        history.append((recipe, first.of(Learned)[birth_at].lesson))
+        history.append((recipe, first.of(Learned)[proposed_at].lesson))
         for question in first.learning.questions():
             first.events += first.learning.take_answer(question, "Directive: do it gently.\nInsight: less is more.")
             history.append(first.events[-1])

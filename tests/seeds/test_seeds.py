@@ -1,4 +1,4 @@
-"""The models that runs start from: their facts, and that they work on images of any usual size."""
+"""The models that runs start from: their facts, and that they work on images of any common size."""
 
 import importlib.util
 import re
@@ -223,7 +223,7 @@ def test_exquisitenet_trains_by_nesterov_momentum(exquisite):
     optimizer, _ = exquisite.build_optimizer(exquisite.build_model(10, 3), 10)
     group = optimizer.param_groups[0]
     assert isinstance(optimizer, torch.optim.SGD)
-    # The schedule would change the momentum too, if it were not told to leave it.
+    # The schedule would change the momentum too, unless that is switched off.
     assert (group["momentum"], group["nesterov"], group["weight_decay"]) == (0.9, True, 1e-4)
 
 

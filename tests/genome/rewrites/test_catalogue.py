@@ -77,9 +77,9 @@ def test_most_mutations_work_and_reducing_reduces(editor, seed):
         change = mutate(block.source, directive, rng)
         if change is None:
             continue
-        child = apply(editor, parent, block.name, change)
-        assert not isinstance(child, Violations), (change, child)
-        tried, size = tried + 1, works(child.files["model.py"])
+        candidate = apply(editor, parent, block.name, change)
+        assert not isinstance(candidate, Violations), (change, candidate)
+        tried, size = tried + 1, works(candidate.files["model.py"])
         good += size is not None
         if directive == "reduce size" and size is not None and change.source != block.source:
             smaller.append(size <= before)
@@ -96,10 +96,10 @@ def test_repeated_rewrites_still_work(editor):
         for _ in range(8):
             block = rng.choice(individual.blocks)
             change = mutate(block.source, rng.choice(DIRECTIVES), rng)
-            child = apply(editor, individual, block.name, change) if change else individual
-            works_still = not isinstance(child, Violations) and works(child.files["model.py"]) is not None
+            candidate = apply(editor, individual, block.name, change) if change else individual
+            works_still = not isinstance(candidate, Violations) and works(candidate.files["model.py"]) is not None
             kept[works_still] += 1
-            individual = child if works_still else individual
+            individual = candidate if works_still else individual
     assert kept[True] / kept.total() >= 0.8, kept
 
 

@@ -58,7 +58,7 @@ def wait_for(condition, seconds=10.0):
 
 
 def runs(pid):
-    """A process that waits to be buried by an init that may not exist here does not run."""
+    """A zombie, which no init may reap here, does not run."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
     except (FileNotFoundError, ProcessLookupError):

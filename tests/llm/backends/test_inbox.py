@@ -1,4 +1,4 @@
-"""A folder as a model: real files, written late, slowly, wrongly or while nobody waited."""
+"""A folder as a model: real files, written late, slowly, wrongly or when no call waited."""
 
 import json
 import os

@@ -33,7 +33,7 @@ def test_there_are_24_combinations_of_role_and_directive():
 
 
 class Lab:
-    """One seed, its prompts as a run writes them, and what became of the answers."""
+    """One seed, its prompts as a run writes them, and the outcomes of the answers."""
 
     def __init__(self, name, editor, cache):
         self.config = config_sources.load(name, None, {}, [])
@@ -52,12 +52,12 @@ class Lab:
         return OPERATORS[recipe.operator].prompt(PROMPTS, recipe, base, context)
 
     def answer(self, recipe, messages=None):
-        """(the answer, the child or what is wrong with it)."""
+        """Return (the answer, the candidate's genome or what is wrong with it)."""
         text = self.model.complete(Request(messages or self.prompt(recipe), recipe.seed)).text
         return text, self.editor.apply(self.individuals[recipe.parents[0]].genome, recipe.blocks, text)
 
     def draw(self, drawn, count):
-        """Recipes for children of the mutations."""
+        """Recipes for candidates of the mutations."""
         rng = random.Random(0)
         pool = [individual for id, individual in self.individuals.items() if id != SEED_ID]
         recipes = []
@@ -67,17 +67,17 @@ class Lab:
         return recipes
 
     def _mutate_in_every_way(self):
-        """Every role with every directive, going round the blocks; children that run become individuals."""
+        """Every role with every directive, going round the blocks; candidates that run become individuals."""
         tried = {}
         for number, (role, directive) in enumerate(product(ROLES, DIRECTIVES)):
             # 7 shares no factor with the number of directives: each meets all the blocks.
             block = self.genome.blocks[(number * 7 + number // 6) % len(self.genome.blocks)].name
             recipe = Recipe("mutate", (SEED_ID,), (block,), "offline", number, role, directive)
-            child = tried[recipe] = self.answer(recipe)[1]
-            if runs(child):
+            rewritten = tried[recipe] = self.answer(recipe)[1]
+            if runs(rewritten):
                 candidate = Candidate(f"{number:04}", 1, (recipe,))
                 fitness = Fitness({"accuracy": 0.9 + number / 1000, "parameters": 1000.0})
-                self.individuals[candidate.id] = Individual(candidate, child, fitness)
+                self.individuals[candidate.id] = Individual(candidate, rewritten, fitness)
         return tried
 
 
@@ -101,14 +101,14 @@ def draw_rewrite(*given):
     return OPERATORS["rewrite"].draw(draw_context(*given))
 
 
-def runs(child):
+def runs(rewritten):
     """Does the edited program build, and map two small images to ten logits each?"""
-    if isinstance(child, Violations):
+    if isinstance(rewritten, Violations):
         return False
     torch.set_num_threads(1)
     space = {"__name__": "model"}
     try:
-        exec(compile(child.files["model.py"], "model.py", "exec"), space)
+        exec(compile(rewritten.files["model.py"], "model.py", "exec"), space)
         with torch.no_grad():
             return space["build_model"](10, 1)(torch.rand(2, 1, 8, 8)).shape == (2, 10)
     except Exception:  # whatever an answer broke, it counts as not running
@@ -134,38 +134,38 @@ def lab(request, editor, tmp_path_factory):
 
 
 def test_every_role_and_directive_gets_an_answer_that_can_be_applied(lab):
-    children = lab.mutations.values()
-    assert len(children) == 24
+    candidates = lab.mutations.values()
+    assert len(candidates) == 24
     assert {recipe.blocks[0] for recipe in lab.mutations} == {block.name for block in lab.genome.blocks}
-    assert share(isinstance(child, Genome) for child in children) == 1.0
-    assert share(child != lab.genome for child in children) == 1.0
-    assert share(map(runs, children)) >= 0.95  # measured 1.0
+    assert share(isinstance(rewritten, Genome) for rewritten in candidates) == 1.0
+    assert share(rewritten != lab.genome for rewritten in candidates) == 1.0
+    assert share(map(runs, candidates)) >= 0.95  # measured 1.0
 
 
 def test_matings_can_be_applied_and_most_run(lab):
-    children = [(recipe, lab.answer(recipe)[1]) for recipe in lab.draw(draw_mating, 6)]
-    assert share(isinstance(child, Genome) for _, child in children) == 1.0
-    assert share(runs(child) for _, child in children) >= 0.6  # measured 0.93 and 1.0 of 40
+    candidates = [(recipe, lab.answer(recipe)[1]) for recipe in lab.draw(draw_mating, 6)]
+    assert share(isinstance(rewritten, Genome) for _, rewritten in candidates) == 1.0
+    assert share(runs(rewritten) for _, rewritten in candidates) >= 0.6  # measured 0.93 and 1.0 of 40
     # A copy of the first parent is a wasted evaluation.
-    assert share(child != lab.individuals[recipe.parents[0]].genome for recipe, child in children) == 1.0
+    assert share(rewritten != lab.individuals[recipe.parents[0]].genome for recipe, rewritten in candidates) == 1.0
 
 
 def test_insights_of_elites_can_be_applied_and_run(lab):
-    children = [(recipe, lab.answer(recipe)[1]) for recipe in lab.draw(draw_thought, 6)]
-    assert share(isinstance(child, Genome) for _, child in children) == 1.0
-    assert share(runs(child) for _, child in children) >= 0.8  # measured 1.0 of 40
-    assert share(child != lab.individuals[recipe.parents[0]].genome for recipe, child in children) == 1.0
+    candidates = [(recipe, lab.answer(recipe)[1]) for recipe in lab.draw(draw_thought, 6)]
+    assert share(isinstance(rewritten, Genome) for _, rewritten in candidates) == 1.0
+    assert share(runs(rewritten) for _, rewritten in candidates) >= 0.8  # measured 1.0 of 40
+    assert share(rewritten != lab.individuals[recipe.parents[0]].genome for recipe, rewritten in candidates) == 1.0
 
 
 @pytest.mark.parametrize("drawn", [draw_rewrite, draw_whole_thought])
 def test_several_blocks_at_once_can_be_rewritten_and_most_run(lab, drawn):
-    children = [(recipe, lab.answer(recipe)) for recipe in lab.draw(drawn, 6)]
-    assert share(isinstance(child, Genome) for _, (_, child) in children) == 1.0
-    assert share(runs(child) for _, (_, child) in children) >= 0.8  # measured: 240 of 242
-    counts = [len(changed_blocks(lab.individuals[recipe.parents[0]].genome, child)) for recipe, (_, child) in children]
+    candidates = [(recipe, lab.answer(recipe)) for recipe in lab.draw(drawn, 6)]
+    assert share(isinstance(rewritten, Genome) for _, (_, rewritten) in candidates) == 1.0
+    assert share(runs(rewritten) for _, (_, rewritten) in candidates) >= 0.8  # measured: 240 of 242
+    counts = [len(changed_blocks(lab.individuals[recipe.parents[0]].genome, rewritten)) for recipe, (_, rewritten) in candidates]
     assert 1 < max(counts) <= 3  # an insight may fit one block alone
     assert drawn is draw_whole_thought or min(counts) > 1
-    assert all("in `" in answer.splitlines()[0] for _, (answer, _) in children)
+    assert all("in `" in answer.splitlines()[0] for _, (answer, _) in candidates)
 
 
 def test_frozen_blocks_are_not_changed_and_several_files_are_distinguished(editor):
@@ -184,9 +184,9 @@ def test_frozen_blocks_are_not_changed_and_several_files_are_distinguished(edito
     for seed in range(4):
         recipe = Recipe("rewrite", (SEED_ID,), (), "offline", seed, None, "uncommon")
         messages = OPERATORS["rewrite"].prompt(PROMPTS, recipe, genome, context)
-        child = editor.apply(genome, (), open_model("offline", LlmSettings()).complete(Request(messages, seed)).text)
-        assert not isinstance(child, Violations), child.reasons
-        found |= {*changed_blocks(genome, child)}
+        rewritten = editor.apply(genome, (), open_model("offline", LlmSettings()).complete(Request(messages, seed)).text)
+        assert not isinstance(rewritten, Violations), rewritten.reasons
+        found |= {*changed_blocks(genome, rewritten)}
     assert found == {"model.py:loss", "parts/net.py:Net"}
 
 
@@ -197,10 +197,10 @@ def test_a_repaired_answer_is_another_one_that_can_be_applied(lab):
         messages = lab.prompt(recipe)
         first = lab.model.complete(Request(messages, recipe.seed)).text
         again = replace(recipe, seed=recipe.seed + 1)
-        second, child = lab.answer(again, repair(PROMPTS, messages, first, ("The name `x` is not defined.",)))
-        pairs.append((first, second, child))
-    assert share(isinstance(child, Genome) for _, _, child in pairs) == 1.0
-    assert share(runs(child) for _, _, child in pairs) >= 0.8
+        second, rewritten = lab.answer(again, repair(PROMPTS, messages, first, ("The name `x` is not defined.",)))
+        pairs.append((first, second, rewritten))
+    assert share(isinstance(rewritten, Genome) for _, _, rewritten in pairs) == 1.0
+    assert share(runs(rewritten) for _, _, rewritten in pairs) >= 0.8
     assert share(first != second for first, second, _ in pairs) >= 0.6
 
 
@@ -266,10 +266,10 @@ def test_a_block_that_looks_like_markdown_is_read_and_written_whole(editor, old,
     context = Context(Brief("A test.", {}, ()), parent, {SEED_ID: parent})
     recipe = Recipe("mutate", (SEED_ID,), ("Stage",), "offline", 0, None, "parameters")
     messages = OPERATORS["mutate"].prompt(PROMPTS, recipe, genome, context)
-    child = editor.apply(genome, ("Stage",), open_model("offline", LlmSettings()).complete(Request(messages)).text)
-    assert isinstance(child, Genome)
-    assert child != genome
-    assert runs(child)
+    rewritten = editor.apply(genome, ("Stage",), open_model("offline", LlmSettings()).complete(Request(messages)).text)
+    assert isinstance(rewritten, Genome)
+    assert rewritten != genome
+    assert runs(rewritten)
 
 
 def test_a_prompt_that_shows_no_block_is_answered_without_code(ask):

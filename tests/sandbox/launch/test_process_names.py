@@ -1,4 +1,4 @@
-"""The names by which a person tells the processes of the sandbox apart in `ps -e` and `top`."""
+"""The names that distinguish the processes of the sandbox in `ps -e` and `top`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Slots laid out over devices, and GPUs found as their driver tells of them: here in folders of the same form."""
+"""Slots laid out over devices, and GPUs found in the files of their driver: here in folders of the same form."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class TestGpus:
             ("1,0", ["cuda:0", "cuda:1"]),
             ("GPU-aa22", ["cuda:0"]),
             ("GPU-aa", []),  # fits two
-            ("1,7,0", ["cuda:0"]),  # as CUDA does: what comes after nonsense is not seen
+            ("1,7,0", ["cuda:0"]),  # as CUDA does: everything after an invalid entry is ignored
             ("0,0", ["cuda:1"]),
         ],
     )

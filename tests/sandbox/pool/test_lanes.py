@@ -1,4 +1,4 @@
-"""The facade over several sandboxes: with real ones what a `Sandbox` promises, with played ones what a GPU can do to it."""
+"""The facade over several sandboxes: with real ones what a `Sandbox` promises, with simulated ones the failures of a GPU."""
 
 from __future__ import annotations
 
@@ -225,7 +225,7 @@ FIT, PREDICT, SMOKE = (Call(f"x:{name}", {}, LIMITS, slot=name == "fit") for nam
 
 @dataclass
 class Device:
-    """A GPU as played lanes see it: who is on it, and whom it fails."""
+    """A GPU of simulated lanes: the calls on it, and the calls that it fails."""
 
     fails: list[str] = field(default_factory=list)
     """Entries of the calls that are to fail, once each."""
@@ -268,7 +268,7 @@ class PlayedLane:
 
 
 class TestGpus:
-    """Played: what a report says of a device is all that the facade goes by."""
+    """Simulated lanes: the facade knows a device only from its reports."""
 
     def test_an_evaluation_stays_on_the_device_of_its_training(self):
         device = Device()

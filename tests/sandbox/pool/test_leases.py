@@ -1,4 +1,4 @@
-"""Who may use which device, without any sandbox: threads that ask, and an observer who waits for them to stand in line."""
+"""Which call may use which device, without any sandbox: threads that ask, and a test that waits until they are in line."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_beside_the_slots_only_so_many_run_at_once_and_the_time_waited_is_return
 
 
 class TestAlone:
-    """A device without anybody else on it."""
+    """Exclusive use of a device."""
 
     def test_it_waits_for_all_running_calls_and_admits_none_meanwhile(self):
         slots = Slots(["cuda:0", "cuda:0", "cuda:1"], beside=4)

@@ -1,4 +1,4 @@
-"""What an evaluation tells of the sizes that blocks return: a claim of the candidate's, for prompts only."""
+"""The sizes that blocks return, as an evaluation reports them: a claim of the candidate, for prompts only."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Evaluations of real trainings: what a good candidate gets, and what a candidate at fault is told."""
+"""Evaluations of real trainings: the values of a good candidate, and the reasons of a failing one."""
 
 from pathlib import Path
 

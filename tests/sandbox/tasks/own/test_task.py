@@ -1,4 +1,4 @@
-"""A task of one's own in the sandbox: what is believed of a candidate, and what is not."""
+"""A seed's own task in the sandbox: which results of a candidate are accepted, and which are not."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Anybody's script: what it may be, what it gets, and how its own word is taken."""
+"""Scripts as tasks: allowed commands, their environment, and how their metrics are read."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a recipe changes in a training: its images, its rates, its weights, and what is said of it."""
+"""What a recipe changes in a training: its images, rates and weights, and its description in prompts."""
 
 import numpy as np
 import pytest
