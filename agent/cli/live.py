@@ -47,6 +47,8 @@ _FRONT_IN_LINE = 6
 """The most members of the front that the line at the end of a generation names."""
 _REASON = 160
 """Characters of a reason in a line."""
+_CHANGES = 10
+"""The most changes since the last start that are named: another version of the program changes every file."""
 _COUNTED = ("proposed", "trained", "invalid", "failed", "duplicate")
 
 
@@ -123,8 +125,10 @@ class Live:
         assert isinstance(search, dict) and isinstance(task, dict)
         self._isolation, self._settings = event.isolation, SearchSettings(**search)
         self._slots = slots_text(event.devices)
-        for change in event.accepted:
+        for change in event.accepted[:_CHANGES]:
             self._add_line(f"changed since the last start, and accepted: {change}", "yellow")
+        if len(event.accepted) > _CHANGES:
+            self._add_line(f"and {len(event.accepted) - _CHANGES} more changes, all in the journal", "yellow")
         for name, reason in self_reported(task).items():
             self._add_line(f"{name} is self-reported: {reason}", "yellow")
 

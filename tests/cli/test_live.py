@@ -6,7 +6,7 @@ import os
 from agent.cli.live import Live
 from agent.core.objectives import Fitness
 from agent.genome import Genome
-from agent.journal.events import Bred, Proposed, Repaired, Settled
+from agent.journal.events import Bred, Proposed, Repaired, RunStarted, Settled
 from agent.population.candidate import SEED_ID, Candidate, Failure, Individual, Recipe, Variant
 
 RECIPE = Recipe("mutate", (SEED_ID,), ("Net",), "m", 1)
@@ -27,6 +27,14 @@ def test_it_counts_what_is_bred_and_what_is_evaluated(monkeypatch, capsys):
     shown = capsys.readouterr().err
     assert "0001  mutate Net: accuracy 0.5" in shown
     assert "0002  mutate Net: stopped at answer: no [bold]code[/bold]" in shown
+
+
+def test_of_many_changes_since_the_last_start_the_first_are_named(capsys):
+    config = {"search": {}, "task": {"name": "image-classification"}}
+    with Live("night") as live:
+        live.see(RunStarted(config, "full", (), accepted=tuple(f"file {n}" for n in range(150))))
+    shown = capsys.readouterr().err
+    assert "accepted: file 9\n" in shown and "file 10" not in shown and "and 140 more changes" in shown
 
 
 def test_output_that_cannot_be_written_does_not_end_a_run(monkeypatch):
