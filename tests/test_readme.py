@@ -27,7 +27,7 @@ def environment(tmp_path_factory, cache):
     """`evolve` on the path, whether this checkout is installed or not; it runs the code of this checkout."""
     folder = tmp_path_factory.mktemp("bin")
     command = folder / "evolve"
-    command.write_text(f'#!/bin/sh\nPYTHONPATH="{ROOT}" exec "{sys.executable}" -m agent.cli.main "$@"\n')
+    command.write_text(f'#!/bin/sh\nPYTHONPATH="{ROOT}" exec "{sys.executable}" -m agent.cli "$@"\n')
     command.chmod(0o755)
     return {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}", "EVOLVE_CACHE": str(cache), "PAGER": "cat"}
 
@@ -52,7 +52,7 @@ def test_links_lead_somewhere():
 
 
 def test_every_flag_that_it_names_exists(evolve):
-    commands = ("run", "resume", "stop", "status", "show", "diff", "doctor")
+    commands = ("run", "resume", "stop", "confirm", "status", "show", "diff", "doctor")
     helped = "".join(evolve(command, "--help").stdout for command in commands)
     for flag in set(re.findall(r"`(--[a-z-]+)", README)):
         assert flag in helped, flag

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from agent.budget.clock import HOUR, SYSTEM_CLOCK, Clock, RunTime
@@ -74,6 +74,11 @@ class Budget:
             elif isinstance(event, RunEnded):
                 self._earlier_seconds, self._began = self.spend.seconds, None
             self.spend.see(event)
+
+    def open_reserve(self) -> None:
+        """The search is over: what follows may use everything that is left of the limits."""
+        with self._lock:
+            self.limits = replace(self.limits, reserve=0.0)
 
     def admits_breeding(self, candidates: int = 1) -> Refusal | None:
         """May so many more candidates be proposed? They and what is under way count at their expected costs.
@@ -197,7 +202,8 @@ def forecast_from_journal(rows: Iterable[Row], config: Mapping[str, Any], planne
     """
     rows = list(rows)
     slots, concurrency = config.get("sandbox", {}).get("slots", 1), config.get("llm", {}).get("concurrency", 1)
-    budget = Budget(RunLimits(**config.get("limits", {})), slots=slots, concurrency=concurrency)
+    limits = RunLimits(**config.get("limits", {})).for_search(config.get("confirm", {}).get("at_end"))
+    budget = Budget(limits, slots=slots, concurrency=concurrency)
     budget.recall(rows)
     if rows:
         budget.spend.seconds += max(0.0, now - rows[-1][0])

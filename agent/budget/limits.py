@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 from agent.budget.clock import HOUR, RunTime, next_time
@@ -58,6 +58,16 @@ class RunLimits:
     def share(self) -> float:
         """The part of reserved limits that the search may use, from 0.1 to 1."""
         return 1 - self.reserve
+
+    @property
+    def keeps_reserve(self) -> bool:
+        """Is a limit set of which a reserve is kept?"""
+        return bool(self.reserve) and any(value is not None for value in (self.hours, self.until, self.usd, self.gpu_hours))
+
+    def for_search(self, at_end: object) -> RunLimits:
+        """The limits of the search. `at_end`: the key of that name in `[confirm]`; where no confirmation follows, there is
+        nothing to keep a reserve for."""
+        return replace(self, reserve=0.0) if at_end is False else self
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,13 +11,15 @@ from datetime import datetime
 from agent.budget.budget import forecast_from_journal
 from agent.budget.forecast import forecast_facts, forecast_text
 from agent.core.objectives import Fitness, Objective
+from agent.journal.confirmations import count_openings, read_confirmations
 from agent.journal.store import Journal
 from agent.population import selection
 from agent.population.candidate import INVALID_STAGES, SEED_ID
+from agent.review.confirmation import confirmation_facts
 from agent.review.facts import Facts
 from agent.review.learning import measured_noise
 from agent.search.settings import SearchSettings
-from sandbox.tasks import self_reported
+from sandbox.tasks import has_test_split, self_reported
 
 COUNTED = ("proposed", "invalid", "duplicate", "failed", "trained")
 """The keys of `counts`: the candidates that were proposed, and how many of them ended in each way."""
@@ -67,6 +69,9 @@ def status(journal: Journal, run: str, *, alive: bool) -> Facts:
         "plateau": next((data["level"] for _, _, _, data in reversed(list(journal.events("adapted")))), 0),
         "front": [_member(journal, one) for one in front],
         "hypervolume": hypervolume,
+        "confirmation": confirmation_facts(journal),
+        "seal_openings": count_openings(read_confirmations(journal)),
+        "has_test_split": has_test_split(config.get("task", {})),
         "spend": _spend(journal),
         "forecast": _forecast(journal, config) if alive and config else None,
         "waiting": _cooling_down(journal) if alive else [],

@@ -37,6 +37,17 @@ class TimedOutcome:
 
 
 @dataclass(frozen=True)
+class TimedResult:
+    """What one training of a program measured, whatever the run's constraints say of it, and what it took."""
+
+    result: Measured | StageFailure
+    seconds: float
+    """Wall time without that of waiting for others."""
+    gpus: float
+    """As in `TimedOutcome`."""
+
+
+@dataclass(frozen=True)
 class EvaluatorSettings:
     """What is the same in every evaluation of a run."""
 
@@ -82,15 +93,30 @@ class Evaluator:
         seed = self._settings.training_seed if training_seed is None else training_seed
         job = Job(dict(genome.files), seed, threads=self._settings.threads)
         seat = self._lanes.lease(admit)
+        timed = self._evaluate(job, seat, candidate.id)
+        return TimedOutcome(self._judge(candidate, genome, timed.result, seat), timed.seconds, timed.gpus)
+
+    def retrain(
+        self, id: str, genome: Genome, training_seed: int, *, test_too: bool, admit: Callable[[], None]
+    ) -> TimedResult:
+        """One training of a confirmation. `id`: under which its progress is reported; `admit`: as in `timed`.
+
+        `test_too`: reads the labels of the test split, so its opening must be journaled when `admit` returns.
+        Raises MachineError if the sandbox is at fault.
+        """
+        job = Job(dict(genome.files), training_seed, threads=self._settings.threads, test_too=test_too)
+        return self._evaluate(job, self._lanes.lease(admit), id)
+
+    def _evaluate(self, job: Job, seat: Lease, id: str) -> TimedResult:
         started = time.monotonic()
         try:
-            result = self._task.evaluate(job, seat, partial(self._report, candidate.id))
+            result = self._task.evaluate(job, seat, partial(self._report, id))
         except SandboxUnavailable as error:
             raise MachineError(f"The sandbox cannot run: {error}") from error
         except OSError as error:  # no room for the inputs, no descriptor left, data that has gone
             raise MachineError(f"An evaluation cannot be made: {error}") from error
         seconds = time.monotonic() - started - seat.waited
-        return TimedOutcome(self._judge(candidate, genome, result, seat), seconds, self.gpus(seat.device))
+        return TimedResult(result, seconds, self.gpus(seat.device))
 
     def gpus(self, device: str) -> float:
         """How many GPUs an evaluation on this device holds: a share of one that has several slots."""

@@ -33,6 +33,7 @@ from agent.run.admission import Admission
 from agent.run.breeding import BreedingPool
 from agent.run.components import Components, open_components, pinned_level
 from agent.run.config import Config, LlmSection
+from agent.run.confirming import INTERRUPTED, ConfirmationAtEnd
 from agent.run.context import RunContext
 from agent.run.evaluation import EvaluationPool, Evaluator
 from agent.run.event_bus import EventBus
@@ -151,7 +152,7 @@ class Process:
         tracker.recall(self.journal.events_without_texts(*kinds), replay.answers)
         guess = _first_guess(seed, evaluator)
         budget = Budget(
-            config.limits,
+            config.limits.for_search(config.confirm.at_end),
             slots=len(evaluator.devices),
             concurrency=config.llm.concurrency,
             guess=guess,
@@ -169,7 +170,7 @@ class Process:
         for outcome in replay.outcomes.values():
             record(Settled(outcome))
         supervisor.update_forecast()
-        self._search(seed, run, supervisor, record)
+        self._search(seed, run, supervisor, record, budget)
 
     def _event_bus(
         self, seed: Individual, replay: Replay, tracker: Tracker, budget: Budget, supervisor: Supervisor
@@ -182,7 +183,9 @@ class Process:
         branches = BranchWriter(self.lineage, replay.commits, lambda events: self.journal.record(*events))
         return EventBus(self.journal, branches, tracker, budget, supervisor.see, describe)
 
-    def _search(self, seed: Individual, run: RunContext, supervisor: Supervisor, record: EventBus) -> None:
+    def _search(
+        self, seed: Individual, run: RunContext, supervisor: Supervisor, record: EventBus, budget: Budget
+    ) -> None:
         components, admission = self.components, run.admission
         failover = Failover(components.models, _failover_policy(run.config.llm), record, supervisor.gives_up)
         breeding = BreedingPool(run, components.prompts, failover.members, components.editor)
@@ -207,7 +210,22 @@ class Process:
             breeding.close()
             evaluation.close()
             record.close()
-        _conclude(record, admission, archive)
+        self._confirm(run, record, budget, archive)
+
+    def _confirm(self, run: RunContext, record: EventBus, budget: Budget, archive: Archive) -> None:
+        """Ends the run, with a confirmation of its front before if one is due. Raises as `_conclude` does."""
+        admission, note = run.admission, ""
+        if len(archive.individuals) > 1 and not admission.stop_reason:
+            at_end = ConfirmationAtEnd(self.components, self.journal, budget, record, self.watch)
+            try:
+                note = at_end.work(tuple(archive.individuals.values()), admission)
+            except KeyboardInterrupt as stop:
+                _record_end(record, "stopped", str(stop) or f"stopped by the user {INTERRUPTED}")
+                raise
+            except Exception as error:  # recorded whatever it is
+                _record_end(record, "failed", str(error) or repr(error))
+                raise
+        _conclude(record, admission, archive, note)
 
     def _loop(
         self,
@@ -253,8 +271,8 @@ class Process:
         return RecipeSampler(chance, seed, prompts, sampling, bandits, Plateau(config.plateau))
 
 
-def _conclude(record: EventBus, admission: Admission, archive: Archive) -> None:
-    """Records the end of a run that did not break.
+def _conclude(record: EventBus, admission: Admission, archive: Archive, note: str = "") -> None:
+    """Records the end of a run that did not break. `note`: about its confirmation.
 
     Raises KeyboardInterrupt if it was stopped, MachineError if nothing was trained.
     """
@@ -269,7 +287,7 @@ def _conclude(record: EventBus, admission: Admission, archive: Archive) -> None:
         text += f"; most frequent reasons: {frequent}" if frequent else ""
         record(RunEnded("failed", text))
         raise MachineError(text)
-    record(RunEnded("finished", admission.limit_reason))
+    record(RunEnded("finished", "; ".join(filter(None, (admission.limit_reason, note)))))
 
 
 def _record_end(record: EventBus, state: str, reason: str) -> None:

@@ -10,6 +10,7 @@ def facts(members, failures=5, waiting=2):
         "forecast": {"words": "41 s and 0.0087 USD a variant"}, "devices": ["cpu", "cpu"], "isolation": "full",
         "waiting": [{"model": f"m{n}", "until": "03:12:00", "reason": "down\n" * 50} for n in range(waiting)],
         "failures": {f"fit: it\nfailed{n} " * 40: 3 for n in range(failures)}, "self_reported": {}, "noise": None,
+        "confirmation": None, "seal_openings": 0, "has_test_split": True,
         "objectives": {"accuracy": "max", "parameters": "min"}, "hypervolume": 2.0,
         "seed": {"fitness": {"accuracy": 0.1, "parameters": 9.0}},
         "front": [

@@ -25,7 +25,7 @@ def test_targets_of_validation_and_test_enter_no_sandbox(evaluate_own, recorder,
     task = open_own()
     assert isinstance(task, OwnTask)
     assert isinstance(evaluate_own(), Measured)
-    assert isinstance(evaluate_own(split="test"), Measured)
+    assert isinstance(evaluate_own(test_too=True), Measured)
     handed = b"".join(data for inputs in recorder.inputs for data in inputs.values())
     for split in ("validation", "test"):
         (part,) = task.splits.parts[split]
@@ -159,11 +159,12 @@ def test_the_worse_of_two_passes_counts_and_few_rows_may_differ(open_own, task_t
     right = task.splits.parts["validation"][0].targets
     other = right.copy()
     other[7] += 10
-    assert task.score("validation", right, right) == {"error": 0.0}
-    assert task.score("validation", right, other) == task.score("validation", other, right) == {"error": pytest.approx(0.05)}
+    targets = task.splits.targets()
+    assert task.score(targets, right, right) == {"error": 0.0}
+    assert task.score(targets, right, other) == task.score(targets, other, right) == {"error": pytest.approx(0.05)}
     other[8:10] += 10
     with pytest.raises(StageFailed, match=r"1\.5% of the rows"):
-        task.score("validation", right, other)
+        task.score(targets, right, other)
 
 
 def test_prompts_are_told_how_it_trains_and_what_the_author_says(open_own, task_text):
