@@ -128,6 +128,18 @@ class Budget:
             left = [limit.seconds_left(self.limits, time) for limit in self._time_limits()]
         return max(0.0, min(left) + self.limits.grace_seconds) if left else None
 
+    def affordable_evaluations(self) -> float | None:
+        """How many more evaluations as long as the recent ones the limits allow, in all slots. None: any number, or unknown."""
+        with self._lock:
+            time, spend, limits = self._time(), self.spend, self.limits
+            found = []
+            if spend.evaluation.value:
+                left = [limit.seconds_left(limits, time) for limit in self._time_limits()]
+                found += [max(0.0, seconds) * self._slots / spend.evaluation.value for seconds in left]
+            if limits.gpu_hours is not None and spend.gpu.value:
+                found.append(max(0.0, limits.gpu_hours * limits.share * HOUR - spend.gpu_seconds) / spend.gpu.value)
+        return min(found, default=None)
+
     def late(self) -> Refusal | None:
         """Is the time of the search over? What is under way may go on for the grace."""
         with self._lock:

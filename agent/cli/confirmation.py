@@ -47,12 +47,13 @@ class ConfirmationView:
         match event:
             case SearchEnded(_, reason):
                 yield f"the search is over{f' ({one_line(reason)})' if reason else ''}; its front is confirmed now", "bold"
-            case ShortlistFrozen(members=members, nulls=nulls, plan=plan):
+            case ShortlistFrozen(members=members, nulls=nulls, plan=plan, left_out=left_out):
                 self._planned, self.is_under_way = len(plan), True
                 chosen = [id for id in members if id != SEED_ID and id not in nulls]
                 each = sum(id == SEED_ID for id, _ in plan)
                 beside = f"with the seed and {len(nulls)} copies of it, {each} trainings each"
-                yield f"to be confirmed: {', '.join(chosen)}; {beside}", "bold"
+                others = f" ({left_out} more of the front are not)" if left_out else ""
+                yield f"to be confirmed: {', '.join(chosen)}{others}; {beside}", "bold"
             case SealOpened(number):
                 yield f"the sealed test split is opened, by confirmation {number} of this run", "bold yellow"
             case Retrained():

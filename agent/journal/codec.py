@@ -255,6 +255,7 @@ def _write_shortlist(shortlist: ShortlistFrozen) -> Json:
         "has_test_split": shortlist.has_test_split,
         "test_note": shortlist.test_note,
         "forced": shortlist.forced,
+        "left_out": shortlist.left_out,
     }
 
 

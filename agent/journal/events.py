@@ -225,6 +225,8 @@ class ShortlistFrozen:
     """Where that split comes from, or why there is none."""
     forced: bool = False
     """The run had been confirmed before, and the user wanted it again."""
+    left_out: int = 0
+    """Members of the front that are not confirmed."""
 
 
 @dataclass(frozen=True)

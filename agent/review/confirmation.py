@@ -12,9 +12,9 @@ from agent.journal.store import Journal
 from agent.review.facts import Facts
 
 MEANING = (
-    "\"confirmed\" means: trained again with training seeds that the search never used, it differs from the seed by more than "
-    "chance explains (level 5 %, adjusted for all comparisons). It says nothing about other data, longer trainings or another "
-    "machine."
+    "\"confirmed\" means: trained again with training seeds that the search never used, it is better than the seed, or not worse "
+    "by the margin, beyond what chance explains: at a level of 5 % over all comparisons of either kind. It says nothing about "
+    "other data, longer trainings or another machine."
 )
 _ROLES = {"seed": "where it began", "null": "a copy of the seed: ", "member": ""}
 CHECK_FAILED = (
@@ -64,8 +64,8 @@ def basis_text(facts: Facts) -> str:
     adjusted = f"{facts['comparisons']} comparison{'s' if facts['comparisons'] != 1 else ''}"
     return (
         f"Judged on the {facts['split']} split ({facts['test_note']}), {facts['trainings']} trainings of each program; intervals "
-        f"of {facts['confidence']:.0%} by Welch, p-values adjusted by Holm for {adjusted}; no worse: less than "
-        f"{facts['margin']:g} sigmas below the seed."
+        f"of {facts['confidence']:.0%} by Welch, p-values adjusted by Holm for {adjusted}; no worse: worse than the "
+        f"seed by less than {facts['margin']:g} sigmas."
     )
 
 

@@ -29,6 +29,10 @@ NULL_COPIES = 2
 """Copies of the seed that differ from it by a comment: what is confirmed of them shows what chance alone confirms."""
 FIRST_FRESH_SEED = 1_000_000
 """Above `run.training_seed`: far from the training seeds of the noise, which follow on that one."""
+FEWEST_IN_A_HURRY = 3
+"""Trainings of each program below which no lack of time leads."""
+IN_TIME = 0.8
+"""Share of the affordable evaluations that is planned: those that were seen may have failed early."""
 _NOTHING = "Nothing is to be confirmed: the front holds only the seed."
 
 
@@ -45,6 +49,22 @@ class Request:
     def settings(self, config: ConfirmSection) -> ConfirmSection:
         changed = {"trainings": self.trainings, "members": self.members}
         return config.model_copy(update={key: value for key, value in changed.items() if value is not None})
+
+
+def fitted(settings: ConfirmSection, affordable: float | None) -> ConfirmSection:
+    """Fewer members, then fewer trainings, where the configured ones would not be done in time: half a confirmation is none.
+
+    `affordable`: evaluations that the limits allow; None: any number. Nothing is measured yet, so that this favours nobody. Where
+    not even the least fits, all stay as they are: the user will have to go on with it.
+    """
+    if affordable is None:
+        return settings
+    fewer = [(members, settings.trainings) for members in range(settings.members, 0, -1)]
+    fewer += [(1, trainings) for trainings in range(settings.trainings - 1, FEWEST_IN_A_HURRY - 1, -1)]
+    for members, trainings in fewer:
+        if (1 + NULL_COPIES + members) * trainings <= IN_TIME * affordable:
+            return settings.model_copy(update={"members": members, "trainings": trainings})
+    return settings
 
 
 def freeze_shortlist(
@@ -79,6 +99,7 @@ def freeze_shortlist(
         has_test_split=task.has_test_split,
         test_note=task.test_note,
         forced=bool(earlier),
+        left_out=len(front) - len(chosen),
     )
 
 

@@ -20,7 +20,7 @@ from agent.run import config as configuration
 from agent.run.admission import Admission
 from agent.run.components import Components, open_components, pinned_level
 from agent.run.config import Config
-from agent.run.confirmation import Confirmation, Request, freeze_shortlist, to_go_on_with
+from agent.run.confirmation import Confirmation, Request, fitted, freeze_shortlist, to_go_on_with
 from agent.run.context import RunContext
 from agent.run.evaluation import Evaluator
 from agent.run.folder import RunFolder, locked
@@ -50,15 +50,16 @@ class ConfirmationAtEnd:
         config, records = self.components.config, read_confirmations(self.journal)
         if not is_due(config, records):
             return ""
+        self.budget.open_reserve()
         if records:
             one = records[-1]
         else:
+            settings = fitted(config.confirm, self.budget.affordable_evaluations())
             try:
-                one = ConfirmationRecord(freeze_shortlist(trained, config, config.confirm, self.components.task))
+                one = ConfirmationRecord(freeze_shortlist(trained, config, settings, self.components.task))
             except UserError as nothing:  # the front holds only the seed
                 return str(nothing).rstrip(".")
         self.record(SearchEnded("finished", search.limit_reason))
-        self.budget.open_reserve()
         # What was under way at the end of the time was ended, and the evaluator with it.
         evaluator = self.components.open_evaluator() if search.is_cut else self.components.evaluator
         admission = confirm_supervised(config, one, trained, evaluator, self.budget, self.record, self.watch)

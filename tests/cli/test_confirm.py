@@ -203,15 +203,20 @@ class TestAtTheEnd:
         assert resumed.returncode == 0 and "to be confirmed" not in resumed.stderr
         assert status(tmp_path / "run")["seal_openings"] == 1
 
-    def test_a_time_that_is_over_leaves_it_undecided_and_resumable(self, evolve, run, status):
-        hours = (status(run)["spend"]["seconds"] + 8) / 3600
+    def test_a_time_that_is_over_leaves_it_undecided_and_resumable(self, evolve, run, start, status):
+        process = start("confirm", "run", "--trainings", "400")
+        wait_for(run, 2, process)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        before = len(rows(run, "retrained"))
+        hours = (status(run)["spend"]["seconds"] + 20) / 3600
         limits = ("--hours", hours, "--set", "limits.grace_seconds=0", "--set", "limits.reserve=0.9")
-        done = evolve("resume", run, *limits, "--set", "confirm.trainings=400")
+        done = evolve("resume", run, *limits)
         assert done.returncode == 0, done.stderr
         facts = status(run)
         assert facts["state"] == "finished" and "the confirmation is not finished (hours: " in facts["reason"]
         found = facts["confirmation"]
-        assert found["state"] == "interrupted" and 0 < found["made"] < found["planned"]
+        assert found["state"] == "interrupted" and before < found["made"] < found["planned"]
         assert not [row for row in rows(run, "retrained") if row[2]["reason"]]  # what was cut off is no failure
         assert {one["word"] for one in found["verdicts"]} == {None, "undecided"}
 

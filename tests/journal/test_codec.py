@@ -96,7 +96,7 @@ EVENTS = (
     SearchEnded("finished", "hours: all used"),
     ShortlistFrozen(
         2, {SEED_ID: dict(FITNESS.values), "null-1": None}, {"null-1": {"model.py": "x = 1\n"}},
-        ((SEED_ID, 7), ("null-1", 8)), 2.0, True, "its own", True,
+        ((SEED_ID, 7), ("null-1", 8)), 2.0, True, "its own", True, 4,
     ),
     SealOpened(2),
     RETRAINED,

@@ -15,8 +15,8 @@ from agent.journal.store import Journal
 from agent.population.candidate import SEED_ID, Candidate, Individual
 from agent.run.admission import Admission
 from agent.run.components import open_components
-from agent.run.config import load
-from agent.run.confirmation import Confirmation, Request, freeze_shortlist, fresh_seed, null_copy, to_go_on_with
+from agent.run.config import ConfirmSection, load
+from agent.run.confirmation import Confirmation, Request, fitted, freeze_shortlist, fresh_seed, null_copy, to_go_on_with
 from agent.run.confirming import is_due
 from agent.run.context import RunContext
 from sandbox.data import Dataset
@@ -131,12 +131,28 @@ class TestShortlist:
         frozen = freeze_shortlist([trained[0], *crowd, *far], opened.config, settings, opened.task)
         chosen = list(frozen.members)[3:]
         assert len(chosen) == 3 and {"0008", "0009"} < set(chosen)
+        assert frozen.left_out == 6
 
     def test_a_null_copy_is_the_same_program_with_a_comment(self):
         genome = Genome({"a.py": "x = 1", "b.py": "y = 2\n"})
         copies = [null_copy(genome, n) for n in (1, 2)]
         assert copies[0] == {"a.py": "x = 1\n# null copy 1: nothing is changed\n", "b.py": "y = 2\n"}
         assert copies[0] != copies[1]
+
+
+class TestInTime:
+    """5 members, 2 copies and the seed, 5 trainings each: 40."""
+
+    @pytest.mark.parametrize(
+        ("affordable", "members", "trainings"),
+        [(None, 5, 5), (50, 5, 5), (49.9, 4, 5), (25, 1, 5), (24, 1, 4), (15, 1, 3), (14.9, 5, 5), (0, 5, 5)],
+    )
+    def test_what_cannot_be_done_in_time_is_not_begun(self, affordable, members, trainings):
+        found = fitted(ConfirmSection(), affordable)
+        assert (found.members, found.trainings) == (members, trainings)
+
+    def test_few_trainings_that_were_asked_for_stay_few(self):
+        assert fitted(ConfirmSection(trainings=2, members=1), 10).trainings == 2
 
 
 class TestTrainings:

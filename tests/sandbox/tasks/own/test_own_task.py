@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from sandbox.tasks.common.job import Measured, StageFailed, StageFailure
+from sandbox.tasks.own.splits import Splits
 from sandbox.tasks.own.task import OwnTask
 
 
@@ -188,3 +189,21 @@ def test_a_state_of_tensors_does_as_well_as_a_module(evaluate_own, task_text):
     assert isinstance(measured, Measured), measured
     assert measured.values["parameters"] == 5
     assert measured.parameters_by_block == {}
+
+
+def test_the_test_split_is_scored_with_the_same_weights_only_where_that_is_asked_for(evaluate_own, recorder):
+    plain = evaluate_own()
+    both = evaluate_own(test_too=True)
+    assert plain.test_values is None
+    assert both.values["error"] == plain.values["error"]
+    assert both.test_values["error"] != both.values["error"]
+    assert both.test_values["parameters"] == 5
+    stages = [call.entry.rpartition(":")[2] for call in recorder.calls]
+    assert stages[5:] == ["smoke", "fit", *["predict"] * 6]
+
+
+def test_targets_of_the_test_split_are_scored_against_only_for_a_confirmation(evaluate_own, monkeypatch):
+    monkeypatch.setattr(Splits, "sealed_targets", lambda self: 1 / 0)
+    assert isinstance(evaluate_own(), Measured)
+    with pytest.raises(ZeroDivisionError):
+        evaluate_own(test_too=True)
