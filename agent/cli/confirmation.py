@@ -41,6 +41,7 @@ class ConfirmationView:
 
     def __init__(self) -> None:
         self._planned, self._made, self.is_under_way = 0, 0, False
+        self._objectives: tuple[str, ...] = ()
 
     def lines(self, event: Event) -> Iterator[Line]:
         """What one event adds to the live view."""
@@ -49,6 +50,7 @@ class ConfirmationView:
                 yield f"the search is over{f' ({one_line(reason)})' if reason else ''}; its front is confirmed now", "bold"
             case ShortlistFrozen(members=members, nulls=nulls, plan=plan, left_out=left_out):
                 self._planned, self.is_under_way = len(plan), True
+                self._objectives = tuple(members[SEED_ID] or ())
                 chosen = [id for id in members if id != SEED_ID and id not in nulls]
                 each = sum(id == SEED_ID for id, _ in plan)
                 beside = f"with the seed and {len(nulls)} copies of it, {each} trainings each"
@@ -58,7 +60,7 @@ class ConfirmationView:
                 yield f"the sealed test split is opened, by confirmation {number} of this run", "bold yellow"
             case Retrained():
                 self._made += 1
-                yield f"confirming {event.id}, training seed {event.training_seed}: {_measured(event)}", ""
+                yield f"confirming {event.id}, training seed {event.training_seed}: {self._measured(event)}", ""
             case VerdictsReached(_, judgement):
                 self.is_under_way = False
                 for verdict in judgement.verdicts:
@@ -72,12 +74,12 @@ class ConfirmationView:
     def head(self) -> str:
         return f"confirming the front: {self._made} of {self._planned} trainings made by this process"
 
-
-def _measured(event: Retrained) -> str:
-    if event.values is None:
-        return f"failed at {one_line(event.reason)[:_REASON]}"
-    test = f"; test: {fitness_text(event.test_values)}" if event.test_values is not None else ""
-    return f"{fitness_text(event.values)}{test}"
+    def _measured(self, event: Retrained) -> str:
+        if event.values is None:
+            return f"failed at {one_line(event.reason)[:_REASON]}"
+        found = [("", event.values), ("test: ", event.test_values)]
+        shown = ((split, {name: values[name] for name in self._objectives}) for split, values in found if values is not None)
+        return "; ".join(f"{split}{fitness_text(values)}" for split, values in shown)
 
 
 def verdict_lines(status: Facts) -> list[Line]:
