@@ -9,7 +9,7 @@
     budget.admits_call(id)                    # before each model call of a proposed candidate
     budget.admits_evaluation(id)              # before its evaluation begins, and when it has its slot
 
-Work after the search may use the reserve: for it, make a budget whose limits have `reserve=0`.
+What follows the search may use the reserve, once `budget.open_reserve()` was called.
 """
 
 from __future__ import annotations

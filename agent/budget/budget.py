@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from agent.budget.clock import HOUR, SYSTEM_CLOCK, Clock, RunTime
@@ -81,6 +81,11 @@ class Budget:
                 self._earlier_seconds, self._started_at = self.spend.seconds, None
             self.spend.see(event)
 
+    def open_reserve(self) -> None:
+        """The search is over: what follows may use everything that is left of the limits."""
+        with self._lock:
+            self.limits = replace(self.limits, reserve=0.0)
+
     def admits_breeding(self, candidates: int = 1) -> Refusal | None:
         """Return why no more candidates may be proposed; None if they may.
 
@@ -128,6 +133,18 @@ class Budget:
             time = self._time()
             left = [limit.seconds_left(self.limits, time) for limit in self._time_limits()]
         return max(0.0, min(left) + self.limits.grace_seconds) if left else None
+
+    def affordable_evaluations(self) -> float | None:
+        """How many more evaluations as long as the recent ones the limits allow, in all slots. None: any number, or unknown."""
+        with self._lock:
+            time, spend, limits = self._time(), self.spend, self.limits
+            found = []
+            if spend.evaluation.value:
+                left = [limit.seconds_left(limits, time) for limit in self._time_limits()]
+                found += [max(0.0, seconds) * self._slots / spend.evaluation.value for seconds in left]
+            if limits.gpu_hours is not None and spend.gpu.value:
+                found.append(max(0.0, limits.gpu_hours * limits.share * HOUR - spend.gpu_seconds) / spend.gpu.value)
+        return min(found, default=None)
 
     def late(self) -> Refusal | None:
         """Return the time limit that has passed, None if none has. Work under way may go on during the grace."""
@@ -206,7 +223,8 @@ def forecast_from_journal(rows: Iterable[Row], config: Mapping[str, Any], planne
     """
     rows = list(rows)
     slots, concurrency = config.get("sandbox", {}).get("slots", 1), config.get("llm", {}).get("concurrency", 1)
-    budget = Budget(RunLimits(**config.get("limits", {})), slots=slots, concurrency=concurrency)
+    limits = RunLimits(**config.get("limits", {})).for_search(config.get("confirm", {}).get("at_end"))
+    budget = Budget(limits, slots=slots, concurrency=concurrency)
     budget.recall(rows)
     if rows:
         budget.spend.seconds += max(0.0, now - rows[-1][0])

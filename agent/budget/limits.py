@@ -204,6 +204,16 @@ class RunLimits:
         """The part of reserved limits that the search may use, from 0.1 to 1."""
         return 1 - self.reserve
 
+    @property
+    def keeps_reserve(self) -> bool:
+        """Whether a limit is set of which a reserve is kept."""
+        return bool(self.reserve) and any(value is not None for value in (self.hours, self.until, self.usd, self.gpu_hours))
+
+    def for_search(self, at_end: object) -> RunLimits:
+        """The limits of the search. `at_end`: the key of that name in `[confirm]`; if no confirmation follows, there is
+        nothing to keep a reserve for."""
+        return replace(self, reserve=0.0) if at_end is False else self
+
 
 def _entries() -> Iterator[TimeLimit | AmountLimit]:
     """The limits of the fields of `RunLimits`, each with the name and the type of its field."""

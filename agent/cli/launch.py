@@ -27,14 +27,22 @@ _POLL_SECONDS = 0.05
 """Seconds between two checks whether the process in the background works on the run."""
 
 
-def run_in_foreground(folder: RunFolder, work: Callable[[Watch], None], notifications: Notifications) -> None:
-    """Call `work` with the live view; then print the status, write the report, print the next step and notify.
+def run_in_foreground(
+    folder: RunFolder,
+    work: Callable[[Watch], None],
+    notifications: Notifications,
+    show: Callable[[Facts], None] = print_status,
+    *,
+    confirms: bool = False,
+) -> None:
+    """Calls `work` with the live view; then shows the status, writes the report, says how to go on and notifies.
 
-    Raises what `work` raises, after all that.
+    `confirms`: the work is a confirmation alone.
+    Raises what `work` raises, after that.
     """
     signals.outlive_the_terminal()
     fault: BaseException | None = None
-    with Live(folder.name) as live:
+    with Live(folder.name, *(["opening the run"] if confirms else [])) as live:
 
         def watch(event: Event | Notice) -> None:
             live.see(event)
@@ -53,10 +61,10 @@ def run_in_foreground(folder: RunFolder, work: Callable[[Watch], None], notifica
     facts = None if signals.hurried() else _final_status(folder, live)
     if facts:
         with suppress(OSError):  # the terminal may be closed
-            print_status(facts)
+            show(facts)
         with suppress(OSError, MachineError):  # a full disk must not hide how the run ended
             save_report(folder)
-    live.print_line(_next_step(folder, exit_code))
+    live.print_line(_next_step(folder, exit_code, "confirm" if confirms else "resume"))
     if facts:
         notifications.finish(folder.root, facts, exit_code)
     if fault:
@@ -101,9 +109,10 @@ def _final_status(folder: RunFolder, live: Live) -> Facts | None:
         return None
 
 
-def _next_step(folder: RunFolder, exit_code: int) -> str:
+def _next_step(folder: RunFolder, exit_code: int, command: str) -> str:
+    """`command`: that goes on with what was begun."""
     if exit_code == 0:
         return f"Look closer with:  evolve show {folder.root}, or open {folder.report}"
     if exit_code == signals.INTERRUPTED:
-        return f"Stopped. Go on with:  evolve resume {folder.root}"
-    return f"When the cause is repaired, go on with:  evolve resume {folder.root}"
+        return f"Stopped. Go on with:  evolve {command} {folder.root}"
+    return f"When the cause is repaired, go on with:  evolve {command} {folder.root}"

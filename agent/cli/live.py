@@ -18,6 +18,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from agent.cli.confirmation import ConfirmationView
 from agent.cli.console import LossyStream, fitness_text, slots_text
 from agent.core.text import list_names, one_line
 from agent.journal.events import (
@@ -30,9 +31,14 @@ from agent.journal.events import (
     ProgressReported,
     Proposed,
     Restored,
+    Retrained,
     RunStarted,
+    SealOpened,
+    SearchEnded,
     Settled,
+    ShortlistFrozen,
     StopRequested,
+    VerdictsReached,
 )
 from agent.journal.tracker import Tracker
 from agent.llm import CoolDownEnded, CoolDownStarted
@@ -55,8 +61,9 @@ _COUNTED = ("proposed", "trained", "invalid", "failed", "duplicate")
 class Live:
     """Follows the events of a run. Events come from several threads, one at a time; rich redraws from its own."""
 
-    def __init__(self, run: str) -> None:
-        self._run, self._started_at = run, time.monotonic()
+    def __init__(self, run: str, first_line: str = "checking the settings, then training the seed") -> None:
+        """`first_line`: what happens before the first event."""
+        self._run, self._started_at, self._first_line = run, time.monotonic(), first_line
         self._console = Console(file=cast(IO[str], LossyStream(sys.stderr)))
         self._tracker = Tracker()
         self._counts: Counter[str] = Counter()
@@ -68,6 +75,7 @@ class Live:
         self._fitness: dict[str, Mapping[str, float]] = {}
         self._lines: list[Text] = []
         self._forecast = ""
+        self._confirmation = ConfirmationView()
         self._cooling_down: dict[str, float] = {}
         """By model: until when, on the monotonic clock."""
         self._panel = RichLive(console=self._console, refresh_per_second=4, get_renderable=self._render, transient=True)
@@ -76,7 +84,7 @@ class Live:
         if self._console.is_terminal:
             self._panel.start()
         else:
-            self.print_line(f"{self._run}: checking the settings, then training the seed")
+            self.print_line(f"{self._run}: {self._first_line}")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -117,6 +125,11 @@ class Live:
                 self._start(event)
             case GenerationEnded():
                 self._end_generation(event)
+            case SearchEnded() | ShortlistFrozen() | SealOpened() | Retrained() | VerdictsReached():
+                if isinstance(event, Retrained):
+                    self._progress.pop(Retrained.id_of(event.id, event.training_seed), None)
+                for line, style in self._confirmation.lines(event):
+                    self._add_line(line, style)
             case _:
                 self._follow(event)
 
@@ -181,12 +194,14 @@ class Live:
         elapsed = int(time.monotonic() - self._started_at)
         title = f"{self._run} - {elapsed // 60}:{elapsed % 60:02d} - {self._slots} - isolation {self._isolation}"
         forecast = [Text(f"forecast: {self._forecast}", "dim")] if self._forecast else []
-        lines = self._lines or [Text("training the seed ...", "dim")]
+        lines = self._lines or [Text(f"{self._first_line} ...", "dim")]
         training = [Text(f"{id}  {text}", "dim") for id, text in sorted(dict(self._progress).items())[:_PROGRESS_ROWS]]
         rows: list[RenderableType] = [self._head(), *forecast, *self._waiting(), self._front_table(), *lines, *training]
         return Panel(Group(*rows), title=title, title_align="left")
 
     def _head(self) -> Text:
+        if self._confirmation.is_under_way:
+            return Text(self._confirmation.head(), "bold")
         counts = "   ".join(f"{kind} {self._counts[kind]}" for kind in _COUNTED)
         open_candidates = self._tracker.open()
         evaluating = sum(one.bred for one in open_candidates)

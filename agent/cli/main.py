@@ -227,6 +227,41 @@ def show(run: Path, id: str | None, lessons: bool, arms: bool, as_json: bool) ->
 
 @cli.command()
 @RUN
+@click.option("--trainings", type=click.IntRange(min=1), help="Trainings of each program; else as configured (5).")
+@click.option("--members", type=click.IntRange(min=1), help="Members of the front at most; else as configured (5).")
+@click.option("--force", is_flag=True, help="Once more, although the run was confirmed: another opening of the test split.")
+@click.option("--accept-changes", is_flag=True, help="Go on although code, prompts, seed or settings have changed.")
+@notification_options
+@AS_JSON
+def confirm(
+    run: Path,
+    trainings: int | None,
+    members: int | None,
+    force: bool,
+    accept_changes: bool,
+    notifications: Notifications,
+    as_json: bool,
+) -> None:
+    """Train the front again on fresh training seeds, open the sealed test split once, and judge each member."""
+    from agent.cli import launch
+    from agent.cli.confirmation import print_confirmation
+    from agent.cli.reading import find_run
+    from agent.run.confirmation import Request
+    from agent.run.confirming import confirm as confirm_run
+
+    folder, request = find_run(run), Request(trainings, members, force)
+
+    def show(facts: dict[str, Any]) -> None:
+        print_json(facts["confirmation"]) if as_json else print_confirmation(facts)
+
+    def work(watch: Watch) -> None:
+        confirm_run(folder, watch, request, accept=accept_changes)
+
+    launch.run_in_foreground(folder, work, notifications, show, confirms=True)
+
+
+@cli.command()
+@RUN
 @click.argument("id")
 @click.option("--parent", is_flag=True, help="Against its first parent: what its own recipe changed.")
 def diff(run: Path, id: str, parent: bool) -> None:

@@ -12,6 +12,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
+from agent.cli.confirmation import verdict_lines
 from agent.cli.console import fitness_text, slots_text, stdout_console
 from agent.core.text import clean, format_number, one_line
 from agent.population.candidate import SEED_ID
@@ -33,11 +34,14 @@ def print_status(status: Facts) -> None:
     lines = _status_lines(status)
     for line in lines:
         console.print(line, no_wrap=True, overflow="ellipsis")
+    verdicts = verdict_lines(status)
     height = console.height if console.is_terminal else _SCREEN
-    console.print(_front_table(status, most=max(3, height - len(lines) - _BELOW_LINES)))
+    console.print(_front_table(status, most=max(3, height - len(lines) - len(verdicts) - _BELOW_LINES)))
     console.print(Text(f"worth {status['worth']:.2f} (the seed alone: 1)"))
     for luck in luck_lines(status):
         console.print(Text(luck, "dim"), no_wrap=True, overflow="ellipsis")
+    for text, style in verdicts:
+        console.print(Text(text, style), soft_wrap=True)
 
 
 def _status_lines(status: Facts) -> list[Text]:
@@ -82,6 +86,8 @@ def print_run(candidates: Sequence[Facts], status: Facts) -> None:
     console.print(_front_table(status))
     for warning in _warnings(status["self_reported"]):
         console.print(warning)
+    for text, style in verdict_lines(status):
+        console.print(Text(text, style), soft_wrap=True)
 
 
 def print_candidate(candidate: Facts, status: Facts) -> None:

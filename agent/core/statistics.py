@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -124,8 +126,9 @@ def welch(a: Sequence[float], b: Sequence[float]) -> Difference:
         return Difference(value, value, value, 1.0 if not value else 0.0)
     from scipy.stats import ttest_ind
 
-    test = ttest_ind(a, b, equal_var=False)
-    interval = test.confidence_interval(CONFIDENCE)
+    with _quiet():
+        test = ttest_ind(a, b, equal_var=False)
+        interval = test.confidence_interval(CONFIDENCE)
     return Difference(value, float(interval.low), float(interval.high), float(test.pvalue))
 
 
@@ -138,7 +141,8 @@ def no_worse(a: Sequence[float], b: Sequence[float], margin: float, *, larger_is
         return 0.0 if shifted[0] > other[0] else 1.0
     from scipy.stats import ttest_ind
 
-    return float(ttest_ind(shifted, other, equal_var=False, alternative="greater").pvalue)
+    with _quiet():
+        return float(ttest_ind(shifted, other, equal_var=False, alternative="greater").pvalue)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -158,6 +162,12 @@ def _places(count: int) -> Any:
     import numpy as np
 
     return (np.arange(count) + 0.5) / count
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """scipy warns where one of two samples does not vary, which is no mistake of the user's."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        yield
 
 
 def _t(probability: float, df: int) -> float:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 from agent.core.noise import Noise
 from agent.core.objectives import Fitness
+from agent.core.verdicts import Comparison, Verdict, Verdicts
 from agent.core.worth import WorthScale
 from agent.genome import Genome
 from agent.journal.events import (
@@ -29,11 +30,16 @@ from agent.journal.events import (
     Proposed,
     Rejected,
     Repaired,
+    Retrained,
     RunEnded,
     RunStarted,
+    SealOpened,
+    SearchEnded,
     SeedRepeated,
     Settled,
+    ShortlistFrozen,
     SteeringChanged,
+    VerdictsReached,
 )
 from agent.llm import Completion, CoolDownEnded, CoolDownStarted, Message, Usage
 from agent.memory import Lesson
@@ -75,7 +81,7 @@ def write_event(event: Event) -> tuple[str, str, Json]:
 
 def _write_remark(
     event: Learned | Generalised | DirectiveWritten | PlateauLevelChanged | SteeringChanged | GenerationEnded | Committed
-    | CoolDownStarted | CoolDownEnded | RunEnded,
+    | CoolDownStarted | CoolDownEnded | SearchEnded | ShortlistFrozen | SealOpened | Retrained | VerdictsReached | RunEnded,
 ) -> tuple[str, str, Json]:  # fmt: skip
     """The events that are not stages of a candidate."""
     match event:
@@ -100,6 +106,26 @@ def _write_remark(
             return "returned", _moment(), {"model": model}
         case RunEnded(state, reason):
             return "ended", _moment(), {"state": state, "reason": reason}
+        case _:
+            return _write_confirmation(event)
+
+
+def _write_confirmation(
+    event: SearchEnded | ShortlistFrozen | SealOpened | Retrained | VerdictsReached,
+) -> tuple[str, str, Json]:
+    """The events of a confirmation."""
+    match event:
+        case SearchEnded(state, reason):
+            return "searched", _moment(), {"state": state, "reason": reason}
+        case ShortlistFrozen(number):
+            return "shortlist", str(number), _write_shortlist(event)
+        case SealOpened(number):
+            return "opened", str(number), {}
+        case Retrained(number, id, training_seed):
+            data = {name: value for name, value in vars(event).items() if name not in ("number", "training_seed")}
+            return "retrained", f"{number}/{training_seed}", {**data, "id": id}
+        case VerdictsReached(number, verdicts):
+            return "verdicts", str(number), write_verdicts(verdicts)
 
 
 def _moment() -> str:
@@ -122,6 +148,7 @@ def _write_start(start: RunStarted) -> Json:
         "basis": dict(start.provenance),
         "accepted": list(start.accepted),
         "until_anew": start.until_restarted,
+        **({"confirms": True} if start.confirms else {}),
     }
 
 
@@ -231,6 +258,41 @@ def read_seed(data: Json, like: Genome) -> Individual:
     """The trained seed from its `settled` row. `like`: as in `read_variant`."""
     fitness, evidence = Fitness(data["fitness"]), _read_evidence(data["evidence"])
     return Individual(Candidate(SEED_ID, 0), like.with_same_rules(data["files"]), fitness, evidence)
+
+
+def _write_shortlist(shortlist: ShortlistFrozen) -> Json:
+    return {
+        "members": {id: dict(fitness) if fitness else None for id, fitness in shortlist.members.items()},
+        "nulls": {id: dict(files) for id, files in shortlist.nulls.items()},
+        "plan": [list(training) for training in shortlist.plan],
+        "margin": shortlist.margin,
+        "has_test_split": shortlist.has_test_split,
+        "test_note": shortlist.test_note,
+        "forced": shortlist.forced,
+        "left_out": shortlist.left_out,
+    }
+
+
+def read_shortlist(key: str, data: Json) -> ShortlistFrozen:
+    return ShortlistFrozen(int(key), **{**data, "plan": tuple((id, seed) for id, seed in data["plan"])})
+
+
+def read_retrained(key: str, data: Json) -> Retrained:
+    number, _, training_seed = key.partition("/")
+    return Retrained(int(number), training_seed=int(training_seed), **data)
+
+
+def write_verdicts(verdicts: Verdicts) -> Json:
+    """Also what `--json` prints of it."""
+    return asdict(verdicts)
+
+
+def read_verdicts(data: Json) -> Verdicts:
+    verdicts = tuple(
+        Verdict(**{**one, "objectives": {name: Comparison(**found) for name, found in one["objectives"].items()}})
+        for one in data["verdicts"]
+    )
+    return Verdicts(**{**data, "verdicts": verdicts})
 
 
 def write_lesson(lesson: Lesson) -> Json:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from agent.core.noise import Noise
 from agent.core.objectives import Fitness
+from agent.core.verdicts import Verdicts
 from agent.core.worth import WorthScale
 from agent.llm import Completion, CoolDownEnded, CoolDownStarted, Message
 from agent.memory import Lesson
@@ -34,6 +35,8 @@ class RunStarted:
     """What has changed since the previous process, and the user has accepted; one line each."""
     until_restarted: bool = False
     """`limits.until` means the next such time after this start, not after the run's first start."""
+    confirms: bool = False
+    """The process only confirms: the search stands as it ended before."""
 
 
 @dataclass(frozen=True)
@@ -208,6 +211,82 @@ class Committed:
 
 
 @dataclass(frozen=True)
+class SearchEnded:
+    """The search is over, and a confirmation follows in the same process."""
+
+    state: str
+    """As in `RunEnded`."""
+    reason: str
+
+
+@dataclass(frozen=True)
+class ShortlistFrozen:
+    """A confirmation has decided what it trains, before anything of it is measured."""
+
+    number: int
+    """Counts the confirmations of a run, from 1."""
+    members: Mapping[str, Mapping[str, float] | None]
+    """Id of each program -> the fitness that the search measured; None for a null copy. The seed is one of them."""
+    nulls: Mapping[str, Mapping[str, str]]
+    """Id of each null copy -> its files: relative path -> text."""
+    plan: tuple[tuple[str, int], ...]
+    """Every training as (id of the program, training seed), in the order in which they begin."""
+    margin: float
+    """In sigmas: how much worse still counts as no worse."""
+    has_test_split: bool
+    """Is it judged on the sealed test split? Else on the validation split."""
+    test_note: str
+    """Where that split comes from, or why there is none."""
+    forced: bool = False
+    """The run had been confirmed before, and the user wanted it again."""
+    left_out: int = 0
+    """Members of the front that are not confirmed."""
+
+
+@dataclass(frozen=True)
+class SealOpened:
+    """A confirmation is about to read test labels. Recorded before the first one is read, and counted whatever happens next."""
+
+    number: int
+    """Of the confirmation."""
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """A confirmation has trained one of its programs with one of its fresh training seeds."""
+
+    number: int
+    """Of the confirmation."""
+    id: str
+    """Of the program."""
+    training_seed: int
+    values: Mapping[str, float] | None
+    """By objective, on the validation split; None: this training failed."""
+    test_values: Mapping[str, float] | None
+    """The same on the test split; None where there is none, and for a failure."""
+    reason: str
+    """Stage and reason of a failure; else empty."""
+    seconds: float
+    """Wall time."""
+    gpus: float = 0.0
+    """As in `Settled`."""
+
+    @staticmethod
+    def id_of(id: str, training_seed: int) -> str:
+        """The id by which the budget and the live view know this training while it runs."""
+        return f"{id}/{training_seed}"
+
+
+@dataclass(frozen=True)
+class VerdictsReached:
+    """Every training of a confirmation was made, and this is concluded from them."""
+
+    number: int
+    """Of the confirmation."""
+    verdicts: Verdicts
+
+
+@dataclass(frozen=True)
 class RunEnded:
     """A process has ended its work on the run. A crash leaves no such event."""
 
@@ -236,6 +315,11 @@ Event = (
     | Committed
     | CoolDownStarted
     | CoolDownEnded
+    | SearchEnded
+    | ShortlistFrozen
+    | SealOpened
+    | Retrained
+    | VerdictsReached
     | RunEnded
 )
 """What the journal records."""

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from agent.journal.codec import Row, read_candidate
-from agent.journal.events import Answered, Asked, Bred, Event, Proposed, Repaired, SeedRepeated, Settled
+from agent.journal.events import Answered, Asked, Bred, Event, Proposed, Repaired, Retrained, SeedRepeated, Settled
 from agent.llm import Completion
 from agent.population.candidate import Candidate, Variant
 
@@ -120,6 +120,8 @@ class Tracker:
                 self._settle(outcome.id, seconds)
             case SeedRepeated(training_seed):
                 self._end_evaluation(SeedRepeated.id_of(training_seed))
+            case Retrained(_, id, training_seed):
+                self._end_evaluation(Retrained.id_of(id, training_seed))
             case _:
                 pass
 

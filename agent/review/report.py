@@ -17,6 +17,17 @@ from agent.population.candidate import SEED_ID
 from agent.review.candidates import program_diff
 from agent.review.charts import Chart, scatter_chart, step_chart
 from agent.review.comparison import Trained, growth, trained
+from agent.review.confirmation import (
+    CHECK_FAILED,
+    MEANING,
+    basis_text,
+    difference_text,
+    openings_text,
+    p_text,
+    progress_text,
+    shrinkage_text,
+    verdict_text,
+)
 from agent.review.facts import Facts, format_changes, format_distance, format_price
 from agent.review.learning import lessons
 from agent.review.status import status
@@ -69,6 +80,8 @@ def _content(journal: Journal, run: str, alive: bool) -> dict[str, Any]:
         "columns": [f"{name} (self-reported)" if name in facts["self_reported"] else name for name in facts["objectives"]],
         "rows": _rows(facts),
         "warning": " ".join(f"{name} is self-reported: {reason}." for name, reason in facts["self_reported"].items()),
+        "confirmation": _confirmation(facts),
+        "openings": openings_text(facts),
         "diffs": {member["id"]: program_diff(journal, SEED_ID, member["id"]) for member in facts["front"]},
         "growth": _growth(journal, individuals),
         "trained": _scatter(facts, individuals),
@@ -109,6 +122,32 @@ def _rows(facts: Facts) -> list[Facts]:
             own = {"values": values, "intention": clean(member["intention"])}
             rows.append({"id": member["id"], "branch": member["branch"] or "", **own})
     return rows
+
+
+def _confirmation(facts: Facts) -> Facts | None:
+    """The verdicts of the last confirmation as rows of a table, with what they are based on; None if there was none."""
+    found = facts["confirmation"]
+    if not found:
+        return None
+    columns, rows = ["id"], []
+    for name in facts["objectives"]:
+        columns += [name, "p (Holm)", "shrinkage"] if name in found["sigma"] else [name]
+    for one in found["verdicts"]:
+        cells = [one["id"]]
+        for objective in one["objectives"]:
+            noisy = objective["objective"] in found["sigma"]
+            tested = [p_text(objective), shrinkage_text(objective)] if noisy else []
+            cells += [difference_text(objective, noisy=noisy), *tested]
+        rows.append({"cells": [*cells, str(one["trainings"]), str(len(one["failures"]))], "verdict": verdict_text(one)})
+    unfinished = "" if found["state"] == "complete" else progress_text(found, alive=facts["state"] == "running")
+    return {
+        "columns": [*columns, "n", "failed"],
+        "rows": rows,
+        "basis": basis_text(found),
+        "meaning": MEANING,
+        "unfinished": unfinished,
+        "alarm": CHECK_FAILED if found["check_failed"] else "",
+    }
 
 
 def _best_lessons(journal: Journal, facts: Facts) -> list[Facts]:

@@ -13,14 +13,16 @@ from agent.budget.forecast import forecast_facts, forecast_text
 from agent.core.noise import Noise
 from agent.core.objectives import Fitness, Objective
 from agent.core.statistics import best_by_luck
+from agent.journal.confirmations import count_openings, read_confirmations
 from agent.journal.events import NoiseMeasured
 from agent.journal.header import objectives_of, units_of
 from agent.journal.store import Journal
 from agent.population import selection
 from agent.population.candidate import INVALID_STAGES, SEED_ID
+from agent.review.confirmation import confirmation_facts
 from agent.review.facts import Facts, judgements
 from agent.search.settings import SearchSettings
-from sandbox.tasks import self_reported
+from sandbox.tasks import has_test_split, self_reported
 
 COUNTED = ("proposed", "invalid", "duplicate", "failed", "trained")
 """The keys of `counts`: the candidates that were proposed, and how many of them ended in each way."""
@@ -73,6 +75,9 @@ def status(journal: Journal, run: str, *, alive: bool) -> Facts:
         "front": [_member(journal, one, noise, objectives_of(journal)) for one in front],
         "worth": worth,
         "hypervolume": worth,
+        "confirmation": confirmation_facts(journal),
+        "seal_openings": count_openings(read_confirmations(journal)),
+        "has_test_split": has_test_split(config.get("task", {})),
         "spend": _spend(journal),
         "forecast": _forecast(journal, config) if alive and config else None,
         "waiting": _cooling_down(journal) if alive else [],

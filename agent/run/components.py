@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -42,6 +42,8 @@ class Components:
     models: dict[str, LanguageModel]
     editor: Editor
     isolation: Isolation
+    open_evaluator: Callable[[], Evaluator]
+    """Another one, where the first was closed to end what was under way. It is closed with the rest."""
 
     def start_event(self) -> RunStarted:
         """The event that records the start of a process."""
@@ -52,29 +54,37 @@ class Components:
 
 
 @contextmanager
-def open_components(config: Config, watch: Watch, at_least: Level = "none") -> Iterator[Components]:
-    """Open the components. Raises UserError for every mistake of the user that can be found without spending anything.
+def open_components(
+    config: Config, watch: Watch, at_least: Level = "none", *, with_models: bool = True
+) -> Iterator[Components]:
+    """Raises UserError for every mistake of the user's that can be seen without spending anything.
 
-    `at_least`: the level of isolation that this run started with.
+    `at_least`: the level of isolation that this run started with. `with_models`: false where no model will be asked.
     """
     genome = read_genome(Path(config.seed.folder), config.seed.files, config.seed.frozen)
     task = _open_task(config)
     config = completed(config, task)
     genome = genome if task.entry_points is None else replace(genome, entry_points=task.entry_points)
     prompts = Prompts.load(prompts_folder())
-    if not config.llm.models:
+    if with_models and not config.llm.models:
         raise UserError("No model is named: give --llm MODEL, or --llm offline to run without a key or a network.")
     devices = _devices(config)
     isolation = _isolation(config, at_least)
     if trouble := gpu_trouble(isolation, devices):
         raise UserError(trouble)
-    check_prices(config.limits, config.llm.models, lambda model: price(model, config.llm.prices))
+    if with_models:
+        check_prices(config.limits, config.llm.models, lambda model: price(model, config.llm.prices))
     with ExitStack() as stack:
-        models = {name: stack.enter_context(closing(model)) for name, model in _open_models(config)}
-        evaluator = _open_evaluator(config, task, isolation, devices, watch, stack)
+        opened = _open_models(config) if with_models else ()
+        models = {name: stack.enter_context(closing(model)) for name, model in opened}
+
+        def open_evaluator() -> Evaluator:
+            return _open_evaluator(config, task, isolation, devices, watch, stack)
+
+        evaluator = open_evaluator()
         editor = stack.enter_context(closing(Editor()))
         threading.Thread(target=_warm_up, args=(editor, genome), daemon=True).start()
-        yield Components(config, genome, task, evaluator, prompts, models, editor, isolation)
+        yield Components(config, genome, task, evaluator, prompts, models, editor, isolation, open_evaluator)
 
 
 def completed(config: Config, task: Task) -> Config:

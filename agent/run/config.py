@@ -118,6 +118,20 @@ class NoiseSection(_Section):
     0: the noise is not measured."""
 
 
+class ConfirmSection(_Section):
+    """How the front is confirmed: trained again on fresh training seeds, then judged on the sealed test split."""
+
+    at_end: Literal["auto"] | bool = "auto"
+    """Does a run confirm its front at its end? `auto`: if a limit is set of which a reserve is kept (hours, until, usd,
+    gpu_hours). `false`: nothing is kept in reserve. `evolve confirm` works in any case."""
+    trainings: int = Field(default=5, ge=1)
+    """Trainings of each program, each with a training seed that nothing else of the run has used. One alone decides nothing."""
+    members: int = Field(default=5, ge=1)
+    """Members of the front that are confirmed at most: those that are best spread over it."""
+    margin: float = Field(default=2.0, gt=0, allow_inf_nan=False)
+    """In sigmas of the seed over training seeds: a program that is worse by less counts as no worse."""
+
+
 class Config(_Section):
     """Everything that a run depends on besides the seed's sources and the prompts."""
 
@@ -142,6 +156,7 @@ class Config(_Section):
     plateau: PlateauSettings = PlateauSettings()
     thoughts: ReflectionSettings = ReflectionSettings()
     noise: NoiseSection = NoiseSection()
+    confirm: ConfirmSection = ConfirmSection()
     limits: RunLimits = RunLimits()
     """What the whole run may spend."""
     llm: LlmSection = LlmSection()

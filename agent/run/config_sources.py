@@ -26,6 +26,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "memory": {"enabled": False},
         "plateau": {"children": 0},
         "noise": {"trainings": 0},
+        "confirm": {"at_end": False},
     },
 }
 """Named sets of settings. `paper`: its schedule, operators and rates, the sampling that its authors used for the models of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -34,6 +34,17 @@ class TimedOutcome:
     """Wall time without waiting for a slot."""
     gpus: float
     """How many GPUs it held: a fraction if a GPU has several slots."""
+
+
+@dataclass(frozen=True)
+class TimedResult:
+    """What one training of a program measured, whatever the run's constraints say of it, and what it took."""
+
+    result: Measured | StageFailure
+    seconds: float
+    """Wall time without that of waiting for others."""
+    gpus: float
+    """As in `TimedOutcome`."""
 
 
 @dataclass(frozen=True)
@@ -87,16 +98,31 @@ class Evaluator:
         """
         seed = self._settings.training_seed if training_seed is None else training_seed
         job = Job(dict(genome.files), seed, threads=self._settings.threads)
-        lease = self._lanes.lease(admit)
+        seat = self._lanes.lease(admit)
+        timed = self._evaluate(job, seat, candidate.id)
+        return TimedOutcome(self._judge(candidate, genome, timed.result, seat), timed.seconds, timed.gpus)
+
+    def retrain(
+        self, id: str, genome: Genome, training_seed: int, *, test_too: bool, admit: Callable[[], None]
+    ) -> TimedResult:
+        """One training of a confirmation. `id`: under which its progress is reported; `admit`: as in `timed`.
+
+        `test_too`: reads the labels of the test split, so its opening must be journaled when `admit` returns.
+        Raises MachineError if the sandbox is at fault.
+        """
+        job = Job(dict(genome.files), training_seed, threads=self._settings.threads, test_too=test_too)
+        return self._evaluate(job, self._lanes.lease(admit), id)
+
+    def _evaluate(self, job: Job, seat: Lease, id: str) -> TimedResult:
         started = time.monotonic()
         try:
-            result = self._task.evaluate(job, lease, partial(self._report, candidate.id))
+            result = self._task.evaluate(job, seat, partial(self._report, id))
         except SandboxUnavailable as error:
             raise MachineError(f"The sandbox cannot run: {error}") from error
         except OSError as error:  # a full disk, no free file descriptor, a data set that was deleted
             raise MachineError(f"An evaluation cannot be made: {error}") from error
-        seconds = time.monotonic() - started - lease.waited
-        return TimedOutcome(self._judge(candidate, genome, result, lease), seconds, self.gpus(lease.device))
+        seconds = time.monotonic() - started - seat.waited
+        return TimedResult(result, seconds, self.gpus(seat.device))
 
     def gpus(self, device: str) -> float:
         """How many GPUs an evaluation on this device holds: a fraction if the GPU has several slots."""
@@ -129,13 +155,21 @@ class Evaluator:
         return Individual(candidate, genome, fitness, evidence)
 
 
-def floors_of(task: Task, seed: Fitness, objectives: Collection[str]) -> list[Constraint]:
+def floors_of(
+    task: Task, seed: Fitness, objectives: Collection[str], constraints: Iterable[Constraint] = ()
+) -> list[Constraint]:
     """Values that a program reaches without having learned anything, such as always answering one class.
 
-    A seed that does no better itself has no floor: its candidates may be no better at first.
+    A seed that does no better itself has no floor: its candidates may be no better at first. Neither has an objective for
+    which the user has said how low it may be.
     """
     note = ", which is what always answering one class may reach"
-    passed = {name: floor for name, floor in task.floors.items() if name in objectives and seed[name] > floor}
+    bounded = {one.name for one in constraints if one.relation in (">", ">=")}
+    passed = {
+        name: floor
+        for name, floor in task.floors.items()
+        if name in objectives and name not in bounded and seed[name] > floor
+    }
     return [Constraint(name, ">", floor, note) for name, floor in passed.items()]
 
 

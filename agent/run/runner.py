@@ -35,6 +35,7 @@ from agent.run.breeding import BreedingPool
 from agent.run.components import Components, open_components, pinned_level
 from agent.run.config import Config, LlmSection
 from agent.run.config_sources import read, with_changes
+from agent.run.confirming import INTERRUPTED, ConfirmationAtEnd
 from agent.run.context import RunContext
 from agent.run.evaluation import EvaluationPool, Evaluator, floors_of
 from agent.run.event_bus import EventBus
@@ -152,7 +153,7 @@ class Process:
         tracker.recall(self.journal.events_without_texts(*kinds), replay.answers)
         guess = _first_guess(seed, evaluator)
         budget = Budget(
-            config.limits,
+            config.limits.for_search(config.confirm.at_end),
             slots=len(evaluator.devices),
             concurrency=config.llm.concurrency,
             guess=guess,
@@ -165,13 +166,13 @@ class Process:
         record = self._event_bus(seed, replay, tracker, budget, supervisor)
         run = RunContext(record, config, replay, supervisor.admission, tracker)
         record(started)
-        evaluator.require(floors_of(self.components.task, seed.fitness, config.objectives))
+        evaluator.require(floors_of(self.components.task, seed.fitness, config.objectives, config.constraint_list()))
         # Journaled already in a resumed run; a branch that the stop prevented is made up for.
         record(Settled(seed, guess.evaluation_seconds, evaluator.gpus(seed.evidence.device)))
         for outcome in replay.outcomes.values():
             record(Settled(outcome))
         supervisor.update_forecast()
-        self._search(seed, run, supervisor, record)
+        self._search(seed, run, supervisor, record, budget)
 
     def _event_bus(
         self, seed: Individual, replay: Replay, tracker: Tracker, budget: Budget, supervisor: Supervisor
@@ -184,7 +185,9 @@ class Process:
         branches = BranchWriter(self.lineage, replay.commits, lambda events: self.journal.record(*events))
         return EventBus(self.journal, branches, tracker, budget, supervisor.see, describe)
 
-    def _search(self, seed: Individual, run: RunContext, supervisor: Supervisor, record: EventBus) -> None:
+    def _search(
+        self, seed: Individual, run: RunContext, supervisor: Supervisor, record: EventBus, budget: Budget
+    ) -> None:
         components, admission = self.components, run.admission
         failover = Failover(components.models, _failover_policy(run.config.llm), record, supervisor.gives_up)
         breeding = BreedingPool(run, components.prompts, failover.members, components.editor)
@@ -212,7 +215,22 @@ class Process:
             breeding.close()
             evaluation.close()
             record.close()
-        _conclude(record, admission, archive)
+        self._confirm(run, record, budget, archive)
+
+    def _confirm(self, run: RunContext, record: EventBus, budget: Budget, archive: Archive) -> None:
+        """Ends the run, with a confirmation of its front before if one is due. Raises as `_conclude` does."""
+        admission, note = run.admission, ""
+        if len(archive.individuals) > 1 and not admission.stop_reason:
+            at_end = ConfirmationAtEnd(self.components, self.journal, budget, record, self.watch)
+            try:
+                note = at_end.work(tuple(archive.individuals.values()), admission)
+            except KeyboardInterrupt as stop:
+                _record_end(record, "stopped", str(stop) or f"stopped by the user {INTERRUPTED}")
+                raise
+            except Exception as error:  # recorded whatever it is
+                _record_end(record, "failed", str(error) or repr(error))
+                raise
+        _conclude(record, admission, archive, note)
 
     def _units(self, run: RunContext, archive: Archive, floor: Noise | None) -> NoiseMeasured:
         """As they were fixed at the start of the run."""
@@ -265,8 +283,8 @@ class Process:
         return RecipeSampler(rng, seed, prompts, sampling, bandits, Plateau(config.plateau))
 
 
-def _conclude(record: EventBus, admission: Admission, archive: Archive) -> None:
-    """Record the end of a run that did not break.
+def _conclude(record: EventBus, admission: Admission, archive: Archive, note: str = "") -> None:
+    """Records the end of a run that did not break. `note`: about its confirmation.
 
     Raises KeyboardInterrupt if it was stopped, MachineError if nothing was trained.
     """
@@ -281,7 +299,7 @@ def _conclude(record: EventBus, admission: Admission, archive: Archive) -> None:
         text += f"; most frequent reasons: {frequent}" if frequent else ""
         record(RunEnded("failed", text))
         raise MachineError(text)
-    record(RunEnded("finished", admission.limit_reason))
+    record(RunEnded("finished", "; ".join(filter(None, (admission.limit_reason, note)))))
 
 
 def _record_end(record: EventBus, state: str, reason: str) -> None:

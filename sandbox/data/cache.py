@@ -85,6 +85,7 @@ def _decode_all(folder: Path, source: Source, request: DataRequest) -> dict[str,
         "mean": mean,
         "std": std,
         "class_names": [_printable(name) for name in names],
+        "own_test": "test" in labels,
         "notes": [*notes, *absent, *_notes(sum(map(len, left_out.values())), others, sum(map(len, raw.values())), shape)],
     }
 

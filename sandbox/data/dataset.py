@@ -85,7 +85,9 @@ class Dataset:
     class_names: tuple[str, ...] = ()
     """Empty if the classes have only numbers."""
     notes: tuple[str, ...] = ()
-    """Changes made to the images and peculiarities of the splits, one clause each."""
+    """Changes made to the images and peculiarities of the splits, a clause each."""
+    own_test: bool | None = None
+    """Does the test split come with the data? False: it was set aside from the training images; None: not recorded."""
 
     def images(self, split: Split) -> Path:
         """The `.npy` file of a split's images: uint8 (N, C, H, W)."""
@@ -96,7 +98,19 @@ class Dataset:
         return self.folder / labels_name(split)
 
     def targets(self, split: Split) -> np.ndarray:
-        """The labels of a split as int64 (N,). For the trusted side only."""
+        """The labels of training or validation as int64 (N,). For the trusted side only.
+
+        Raises ValueError for the test split, which is sealed.
+        """
+        if split == "test":
+            raise ValueError("the test split is sealed: only a confirmation reads its labels")
+        return self._read_labels(split)
+
+    def sealed_targets(self) -> np.ndarray:
+        """The labels of the test split as int64 (N,). Nothing but a confirmation may call this: see docs/confirmation.md."""
+        return self._read_labels("test")
+
+    def _read_labels(self, split: Split) -> np.ndarray:
         import numpy as np
 
         return np.asarray(np.load(self.labels(split)))

@@ -10,7 +10,7 @@ from typing import Any, cast
 from sandbox.sandbox import TaskError
 from sandbox.tasks.common.task import Task, TaskTables
 
-__all__ = ["Task", "TaskError", "open_task", "self_reported"]
+__all__ = ["Task", "TaskError", "has_test_split", "open_task", "self_reported"]
 
 TASKS: Mapping[str, str] = {
     "image-classification": "sandbox.tasks.image_classification.task:ImageClassification",
@@ -42,6 +42,11 @@ def open_task(
     module, _, kind = place.partition(":")
     tables = TaskTables(task, budget, bounds, files, cache, wanted, folder)
     return cast(Task, getattr(import_module(module), kind).open(tables))
+
+
+def has_test_split(task: Mapping[str, Any]) -> bool:
+    """Has a task of this kind a sealed test split? `task`: the table `[task]`."""
+    return task.get("name") != "script"
 
 
 def self_reported(task: Mapping[str, Any]) -> dict[str, str]:

@@ -89,7 +89,7 @@ class Watched:
         self._marks = []
         self._until = None
         opened = open_task(task, budget, {}, tuple(sources), cache, ("memory", "train_time"))
-        job = Job(sources, options.training_seed, device=options.device, threads=options.threads, split="test")
+        job = Job(sources, options.training_seed, device=options.device, threads=options.threads, test_too=True)
         began = time.monotonic()
         self.measured = opened.evaluate(job, sandbox, lambda facts: self._marks.append((time.monotonic(), facts)))
         self.seconds = time.monotonic() - began

@@ -34,7 +34,8 @@ from tests.benchmarks.loopback import LoopbackLLM, fingerprint  # noqa: E402
 ROWS = 120
 """New rows of the journal that a process may write at most before it is killed."""
 SETTINGS = {
-    "budget.steps": 2, "noise.trainings": 1, "llm.concurrency": 4, "sandbox.slots": 2, "sandbox.threads": 1,
+    "budget.steps": 2, "constraints.accuracy": ">= 0",  # so little training is no better than chance
+    "noise.trainings": 1, "llm.concurrency": 4, "sandbox.slots": 2, "sandbox.threads": 1,
     "search.first_population": 12, "search.population": 8,
 }  # fmt: skip
 TIMED = ("evidence", "seconds", "gpus")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from agent.budget import Budget, Guess, RunLimits, Spend
 from agent.core.objectives import Fitness
-from agent.journal.events import Answered, Asked, Bred, Proposed, RunEnded, SeedRepeated, Settled
+from agent.journal.events import Answered, Asked, Bred, Proposed, Retrained, RunEnded, SeedRepeated, Settled
 from agent.journal.replay import read_replay
 from agent.journal.store import Journal
 from agent.population.candidate import SEED_ID, Candidate, Failure, Individual, Variant
@@ -576,3 +576,59 @@ def test_an_evaluation_is_journaled_with_what_it_held(tmp_path):
     assert (rows["0001"]["seconds"], rows["0001"]["gpus"]) == (12.5, 0.5)
     assert "seconds" not in rows["0002"]
     journal.close()
+
+
+class TestWhatFollowsTheSearch:
+    def test_it_may_use_the_reserve_once_that_is_opened(self, manual):
+        budget = start_budget(manual, hours=1.0, gpu_hours=1.0, reserve=0.5, grace_seconds=0)
+        run_candidate(budget, "0001", seconds=60, gpus=1)
+        manual.pass_(1800)
+        assert budget.late() and budget.admits_evaluation("seed/7") and budget.seconds_left() == 0
+        budget.open_reserve()
+        assert budget.late() is None and budget.admits_evaluation("seed/7") is None
+        assert budget.seconds_left() == 1800
+        manual.pass_(1800)
+        assert budget.late() and budget.admits_evaluation("seed/8")
+
+    def test_where_no_confirmation_follows_the_search_may_use_everything(self):
+        limits = RunLimits(hours=1.0, reserve=0.5)
+        assert [limits.for_search(at_end).share for at_end in ("auto", True, False, None)] == [0.5, 0.5, 1.0, 0.5]
+
+    @pytest.mark.parametrize(
+        ("limits", "keeps"),
+        [({}, False), ({"variants": 9}, False), ({"tokens": 9}, False), ({"hours": 1.0}, True), ({"until": "07:00"}, True),
+         ({"usd": 1.0}, True), ({"gpu_hours": 1.0}, True), ({"hours": 1.0, "reserve": 0.0}, False)],
+    )  # fmt: skip
+    def test_a_reserve_is_kept_of_time_dollars_and_gpus(self, limits, keeps):
+        assert RunLimits(**limits).keeps_reserve is keeps
+
+    def test_how_many_evaluations_are_affordable(self, manual):
+        budget = start_budget(manual, slots=2, hours=1.0, gpu_hours=1.0, reserve=0.0)
+        assert budget.affordable_evaluations() is None  # nothing is known of them
+        run_candidate(budget, "0001", seconds=60, gpus=0.5)
+        manual.pass_(1800)
+        assert budget.affordable_evaluations() == pytest.approx(60)  # by time; by GPUs it were 119
+        few = start_budget(manual, slots=2, gpu_hours=0.05, reserve=0.0)
+        run_candidate(few, "0001", seconds=60, gpus=0.5)
+        assert few.affordable_evaluations() == pytest.approx(5)
+        assert start_budget(manual, usd=1.0).affordable_evaluations() is None
+
+    def test_its_trainings_are_counted_once_now_and_by_a_later_process(self, manual, tmp_path):
+        events = [Retrained(1, "null-1", seed, None, None, "fit: NaN", 10.0, 0.5) for seed in (7, 8)]
+        budget = start_budget(manual)
+        for event in (*events, events[0]):
+            budget.see(event)
+        assert (budget.spend.evaluation_seconds, budget.spend.gpu_seconds, budget.spend.settled) == (20, 10, 0)
+        journal = Journal(tmp_path / "journal.db")
+        journal.record(START, *events)
+        later = Spend()
+        later.recall(journal.cost_rows())
+        journal.close()
+        assert (later.evaluation_seconds, later.gpu_seconds) == (20, 10)
+
+    def test_one_that_ended_is_no_longer_under_way(self, manual):
+        budget = start_budget(manual)
+        budget.admits_evaluation(Retrained.id_of("null-1", 7))
+        assert budget.spend.evaluations() == 1
+        budget.see(Retrained(1, "null-1", 7, None, None, "fit: NaN", 10.0))
+        assert budget.spend.evaluations() == 0

@@ -71,6 +71,16 @@ def run(evolve, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def confirmed(run, evolve, tmp_path_factory):
+    """The same run, confirmed."""
+    place = tmp_path_factory.mktemp("confirmed") / "run"
+    shutil.copytree(run, place)
+    done = evolve("confirm", place, "--trainings", "2", "--members", "2")
+    assert done.returncode == 0, done.stderr
+    return place
+
+
+@pytest.fixture(scope="module")
 def printed(evolve):
     def call(*arguments):
         done = evolve(*arguments, "--json")
@@ -80,12 +90,21 @@ def printed(evolve):
     return call
 
 
-def test_status(run, printed, tmp_path):
+def test_status(run, confirmed, printed, tmp_path):
     shutil.copy(run / "journal.db", tmp_path / "journal.db")
     with closing(Journal(tmp_path / "journal.db")) as journal:
         journal.record(CoolDownStarted("m", 60.0, "it does not answer", alone=True))
         under_way = status(journal, "run", alive=True)
-    check("evolve status RUN", printed("status", run), under_way)
+    check("evolve status RUN", printed("status", run), under_way, printed("status", confirmed))
+
+
+def test_confirm(confirmed, printed, evolve):
+    done = evolve("confirm", confirmed, "--force", "--trainings", "1", "--members", "1", "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    check("evolve confirm RUN", document)
+    assert document == printed("status", confirmed)["confirmation"]
+    assert printed("status", confirmed)["seal_openings"] == 2
 
 
 def test_show(run, printed):
@@ -115,6 +134,6 @@ def test_check_task(printed):
 
 
 def test_every_command_with_json_has_a_section(evolve):
-    for command in ("status", "show", "compare", "doctor", "check-task"):
+    for command in ("status", "confirm", "show", "compare", "doctor", "check-task"):
         assert "--json" in evolve(command, "--help").stdout
         assert f"## `evolve {command}" in PAGE

@@ -5,9 +5,23 @@ import os
 
 from agent.cli.live import Live
 from agent.core.objectives import Fitness
+from agent.core.verdicts import Verdict, Verdicts
 from agent.genome import Genome
-from agent.journal.events import Bred, Proposed, Repaired, RunStarted, Settled
+from agent.journal.events import (
+    Bred,
+    ProgressReported,
+    Proposed,
+    Repaired,
+    Retrained,
+    RunStarted,
+    SealOpened,
+    SearchEnded,
+    Settled,
+    ShortlistFrozen,
+    VerdictsReached,
+)
 from agent.population.candidate import SEED_ID, Candidate, Failure, Individual, Recipe, Variant
+from sandbox.tasks.common.job import Progress
 
 RECIPE = Recipe("mutate", (SEED_ID,), ("Net",), "m", 1)
 GENOME = Genome({"model.py": "x = 1\n"})
@@ -53,3 +67,41 @@ def test_output_that_cannot_be_written_does_not_end_a_run(monkeypatch):
     monkeypatch.setattr("sys.stderr", Broken())
     with Live("night") as live:
         live.print_line("is anybody there?")
+
+
+def test_it_follows_a_confirmation(monkeypatch, capsys):
+    values = {"accuracy": 0.9, "parameters": 9.0, "memory": 250.0}
+    frozen = ShortlistFrozen(
+        1, {SEED_ID: {"accuracy": 0.9, "parameters": 9.0}, "null-1": None, "0007": dict(values)}, {"null-1": {}},
+        ((SEED_ID, 7), ("null-1", 8), ("0007", 9)), 2.0, True, "its own", left_out=3,
+    )  # fmt: skip
+    verdicts = (
+        Verdict(SEED_ID, "seed", None, "", 1, (), {}),
+        Verdict("null-1", "null", "better", "confirmed better on accuracy", 1, (), {}),
+        Verdict("0007", "member", "undecided", "undecided: 1 of its trainings", 1, (), {}),
+    )
+    with Live("night") as live:
+        for event in (
+            SearchEnded("finished", "hours: all used"),
+            frozen,
+            SealOpened(1),
+            ProgressReported("0007/9", Progress(1, 2, 3, 4, 0.5, 0.5)),
+            Retrained(1, "0007", 9, values, {**values, "accuracy": 0.8}, "", 1.0),
+            Retrained(1, "null-1", 8, None, None, "fit: [bold]NaN[/bold]", 1.0),
+        ):
+            live.see(event)
+        assert str(live._head()) == "confirming the front: 2 of 3 trainings made by this process"
+        assert not live._progress
+        live.see(VerdictsReached(1, Verdicts(verdicts, 1, 2.0, {}, "failed", True)))
+        assert str(live._head()).startswith("272 candidates planned")
+    shown = capsys.readouterr().err
+    for line in (
+        "the search is over (hours: all used); its front is confirmed now",
+        "to be confirmed: 0007 (3 more of the front are not); with the seed and 1 copies of it, 1 trainings each",
+        "the sealed test split is opened, by confirmation 1 of this run",
+        "confirming 0007, training seed 9: accuracy 0.9  parameters 9; test: accuracy 0.8  parameters 9\n",
+        "confirming null-1, training seed 8: failed at fit: [bold]NaN[/bold]",
+        "0007: undecided: 1 of its trainings",
+        "THE CHECK FAILED",
+    ):
+        assert line in shown, line

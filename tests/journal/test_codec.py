@@ -9,6 +9,7 @@ import pytest
 from agent.budget import Budget, RunLimits
 from agent.core.noise import Noise
 from agent.core.objectives import Fitness, Objective
+from agent.core.verdicts import Comparison, Verdict, Verdicts
 from agent.core.worth import WorthScale
 from agent.genome import Genome
 from agent.journal import events as journal_events
@@ -27,11 +28,16 @@ from agent.journal.events import (
     Proposed,
     Rejected,
     Repaired,
+    Retrained,
     RunEnded,
     RunStarted,
+    SealOpened,
+    SearchEnded,
     SeedRepeated,
     Settled,
+    ShortlistFrozen,
     SteeringChanged,
+    VerdictsReached,
 )
 from agent.journal.header import config_of, objectives_of, seed_fitness_of
 from agent.journal.replay import read_replay
@@ -61,6 +67,10 @@ LESSON = Lesson(
     {"accuracy": 0.1}, {"accuracy": 2.0}, "helped", "", "Width helps.", ("0000",),
 )  # fmt: skip
 NOISE = Noise({"accuracy": 0.01, "parameters": 0.0}, {"accuracy": 0.5, "parameters": 100.0}, 3, 4)
+RETRAINED = Retrained(2, SEED_ID, 7, {"accuracy": 0.5}, {"accuracy": 0.25}, "", 2.0, 0.5)
+COMPARISON = Comparison(0.5, 0.25, 0.125, 0.375, 0.01, 0.02, 0.03, None, 0.0625)
+VERDICT = Verdict("0001", "member", "better", "confirmed better on accuracy", 5, ("fit: NaN",), {"accuracy": COMPARISON})
+VERDICTS = Verdicts((VERDICT,), 1, 2.0, {"accuracy": 0.01}, "passed", True)
 EVENTS = (
     RunStarted(
         {"limits": {"usd": 5.0}}, "full", ("seccomp",), ("cpu",), {"seed/model.py": "6ac7"}, ("limits.usd: 4.0 -> 5.0",), True
@@ -88,6 +98,15 @@ EVENTS = (
     CoolDownStarted("gpt-x", 30.0, "down", True),
     CoolDownEnded("gpt-x"),
     RunEnded("stopped", "stopped by the user"),
+    SearchEnded("finished", "hours: all used"),
+    ShortlistFrozen(
+        2, {SEED_ID: dict(FITNESS.values), "null-1": None}, {"null-1": {"model.py": "x = 1\n"}},
+        ((SEED_ID, 7), ("null-1", 8)), 2.0, True, "its own", True, 4,
+    ),
+    SealOpened(2),
+    RETRAINED,
+    Retrained(2, "null-1", 8, None, None, "fit: NaN", 1.0),
+    VerdictsReached(2, VERDICTS),
 )
 RECORDED = [json.loads(line) for line in (DATA / "every_kind.jsonl").read_text().splitlines()]
 """[kind, key, data] as an earlier version wrote them; keys that are moments in time are left out."""

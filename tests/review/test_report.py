@@ -8,12 +8,28 @@ import pytest
 from agent.core.noise import Noise
 from agent.core.objectives import Fitness, Objective
 from agent.genome import Genome
-from agent.journal.events import Answered, Bred, Committed, Learned, Proposed, RunEnded, RunStarted, SeedRepeated, Settled
+from agent.journal.confirmations import read_confirmations
+from agent.journal.events import (
+    Answered,
+    Bred,
+    Committed,
+    Learned,
+    Proposed,
+    Retrained,
+    RunEnded,
+    RunStarted,
+    SealOpened,
+    SeedRepeated,
+    Settled,
+    ShortlistFrozen,
+    VerdictsReached,
+)
 from agent.journal.store import Journal
 from agent.llm import Completion, Usage
 from agent.memory import lesson_of
 from agent.population.candidate import SEED_ID, Candidate, Failure, Individual, Recipe, Variant
 from agent.review.report import write_report
+from agent.review.status import status
 
 OBJECTIVES = (Objective("accuracy", "max"), Objective("parameters", "min"))
 NOISE = Noise({"accuracy": 0.01, "parameters": 0.0}, {"accuracy": 0.5, "parameters": 1000})
@@ -89,3 +105,54 @@ def test_a_run_without_a_trained_seed_has_a_report_too(tmp_path):
     with closing(Journal(tmp_path / "journal.db")) as journal:
         write_report(journal, "night", tmp_path / "r.html", tmp_path / "r.md")
     assert "# night" in (tmp_path / "r.md").read_text()
+
+
+class TestConfirmation:
+    """The seed, a copy of it and a member, trained twice each."""
+
+    def written(self, journal, tmp_path, accuracies, last=None):
+        search = {SEED_ID: {"accuracy": 0.5, "parameters": 1000.0}, "0001": {"accuracy": 0.56, "parameters": 900.0}}
+        members = {SEED_ID: search[SEED_ID], "null-1": None, "0001": search["0001"]}
+        plan = tuple((id, 10 + place) for place, id in enumerate(list(members) * 2))
+        journal.record(ShortlistFrozen(1, members, {"null-1": {}}, plan, 2.0, True, "its own, 9 images"), SealOpened(1))
+        for (id, seed), accuracy in list(zip(plan, accuracies, strict=True))[:last]:
+            parameters = 900.0 if id == "0001" else 1000.0
+            values = None if accuracy is None else {"accuracy": accuracy, "parameters": parameters}
+            journal.record(Retrained(1, id, seed, values, values, f"fit: {EVIL}" if values is None else "", 1.0))
+        if last is None:
+            (one,) = read_confirmations(journal)
+            journal.record(VerdictsReached(1, one.judge(OBJECTIVES)))
+        write_report(journal, "night", tmp_path / "r.html", tmp_path / "r.md")
+        return Tags((tmp_path / "r.html").read_text()), (tmp_path / "r.md").read_text()
+
+    def test_before_one_it_says_that_there_was_none(self, journal, tmp_path):
+        write_report(journal, "night", tmp_path / "r.html", tmp_path / "r.md")
+        for page in ("r.html", "r.md"):
+            assert "sealed test split: never opened" in (tmp_path / page).read_text()
+
+    def test_verdicts_stand_with_what_they_are_based_on(self, journal, tmp_path):
+        page, text = self.written(journal, tmp_path, [0.500, 0.501, 0.5005, 0.501, 0.500, 0.5005])
+        for shown in (page.text, text):
+            for part in (
+                "its own, 9 images", "opened once", "better on parameters; not shown to be no worse on accuracy", "-100 (-10.0%)",
+                "a copy of the seed: not confirmed", "2 trainings of each program", "adjusted by Holm for 1 comparison;",
+            ):  # fmt: skip
+                assert part in shown, part
+        assert "THE CHECK FAILED" not in text
+
+    def test_a_failed_check_is_an_alarm(self, journal, tmp_path):
+        page, text = self.written(journal, tmp_path, [0.500, 0.901, 0.5005, 0.501, 0.900, 0.5005])
+        assert "**THE CHECK FAILED" in text and "THE CHECK FAILED" in page.text
+        assert 'class="alarm"' in (tmp_path / "r.html").read_text()
+        assert status(journal, "night", alive=False)["confirmation"]["check_failed"] is True
+
+    def test_one_that_is_not_finished_says_so(self, journal, tmp_path):
+        page, text = self.written(journal, tmp_path, [0.500, 0.501, 0.5005, 0.501, 0.500, 0.5005], last=4)
+        for shown in (page.text, text):
+            assert "4 of 6 trainings made: undecided until the rest is" in shown
+            assert "undecided: 1 of its 2 trainings were made" in shown
+
+    def test_reasons_of_failures_are_no_markup(self, journal, tmp_path):
+        page, _ = self.written(journal, tmp_path, [0.500, 0.501, None, 0.501, 0.500, 0.5005])
+        assert not {"script", "img", "a"} & set(page.found)
+        assert "1 of 2 of its trainings failed" in page.text

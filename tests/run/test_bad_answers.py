@@ -32,7 +32,8 @@ ANSWERS = {
     "integrity": HEAD + "        return self.head((x + x.mean(0) * (not self.training) * 9).mean((2, 3)))\n",
     "contract": "def TinyCNN(x):\n    return x\n",
     "answer": None,
-    "trained": HEAD + "        return self.head(x.mean((2, 3)))\n",
+    "score": HEAD + "        return self.head(x.mean((2, 3)))\n",
+    "trained": HEAD.replace("in_channels, num", "in_channels * 64, num") + "        return self.head(x.flatten(1))\n",
 }
 
 
@@ -108,7 +109,7 @@ def test_every_bad_answer_is_a_failure_with_its_stage(evolve, run):
 
 def test_the_counts_distinguish_invalid_from_failed(evolve, run):
     counts = json.loads(evolve("status", run, "--json").stdout)["counts"]
-    assert counts == {"proposed": 9, "invalid": 2, "duplicate": 0, "failed": 6, "trained": 1}
+    assert counts == {"proposed": 10, "invalid": 2, "duplicate": 0, "failed": 7, "trained": 1}
 
 
 def test_a_hanging_training_is_stopped_at_its_limit(evolve, run):
@@ -120,7 +121,7 @@ def test_failures_that_parsed_are_kept_out_of_the_branch_list(evolve, run):
     refs = subprocess.run(["git", "for-each-ref", "--format=%(refname)"], cwd=run / "lineage.git", capture_output=True, text=True)
     named = refs.stdout.split()
     assert len([r for r in named if r.startswith("refs/heads/")]) == 2  # the seed and the one that trained
-    assert len([r for r in named if r.startswith("refs/evolve/run/")]) == 6
+    assert len([r for r in named if r.startswith("refs/evolve/run/")]) == 7
 
 
 def test_a_run_in_which_nothing_trains_fails_with_the_reasons(evolve, tmp_path):

@@ -20,7 +20,10 @@ from tests.benchmarks.kill import copy_fast_seed, descendants, kind_of
 from tests.benchmarks.loopback import LoopbackLLM
 
 ROOT = Path(__file__).resolve().parents[2]
-FAST = {"budget.steps": 2, "noise.trainings": 0, "search.first_population": 4, "search.population": 2, "sandbox.slots": 2}
+FAST = {
+    "budget.steps": 2, "constraints.accuracy": ">= 0",  # so little training is no better than chance
+    "noise.trainings": 0, "search.first_population": 4, "search.population": 2, "sandbox.slots": 2,
+}  # fmt: skip
 PRICES = '--set=llm.prices."openai/loopback"=[1.0, 5.0]'
 
 

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from sandbox.data import Split
-
 Stage = Literal["smoke", "fit", "predict", "integrity", "score"]
 
 
@@ -20,8 +18,8 @@ class Job:
     training_seed: int
     device: str = "cpu"
     threads: int = 1
-    split: Split = "validation"
-    """Only confirmation opens `test`."""
+    test_too: bool = False
+    """Score the same weights on the sealed test split too. Only a confirmation asks for it, once the opening is journaled."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,7 @@ class Measured:
     """What the trusted side measured of a candidate that trained and predicted."""
 
     values: Mapping[str, float]
-    """One finite value for each objective of the task."""
+    """One finite value for each objective of the task, measured on the validation split."""
     seconds: Mapping[str, float]
     """Wall time of each stage."""
     peak_memory: int
@@ -59,7 +57,9 @@ class Measured:
     parameters_by_block: Mapping[str, int] = field(default_factory=dict)
     """What the model reported about itself. Never part of a fitness."""
     sizes_by_block: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """The shapes that the instances of each block return for one image, such as 12x16x16; also the model's own report."""
+    """What the instances of each block return for one image, such as 12x16x16; also the model's own report."""
+    test_values: Mapping[str, float] | None = None
+    """The same objectives, measured on the test split with the same weights; None unless `Job.test_too`."""
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,10 @@ class Task(Protocol):
     """Names that the task may call on the seed's program; None: `build_model` and the others of image classification."""
     pins: Mapping[str, str] = {}
     """Added to the table `[task]` of a run, so that a later process of the run opens the same task."""
+    has_test_split: bool = False
+    """Is there a sealed test split, which `Job.test_too` opens?"""
+    test_note: str = ""
+    """Where the test split comes from and how large it is, or why there is none: a clause without a full stop."""
     provenance: Mapping[str, str] = {}
     """What the measurements depend on besides the code: name -> text or digest. It is recorded, and compared on resume."""
 

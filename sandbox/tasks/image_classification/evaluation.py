@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sandbox.data import Dataset
+from sandbox.data import Dataset, Split
 from sandbox.sandbox import Call, CallLimits, Report, Sandbox
 from sandbox.tasks.common.job import Job, Measured, Progress, StageFailed
 from sandbox.tasks.common.latency import EMPTY, empty_weights, enough_images, seconds_each
@@ -60,7 +60,7 @@ class ImageEvaluation:
         wanted = self._settings.wanted
         smoke, flops = self._smoke()
         trained, curve, weights = self._fit(smoke.layout)
-        accuracy, classes, predicted = self._accuracy(weights)
+        accuracy, classes, predicted = self._accuracy(weights, "validation", self._data.targets("validation"))
         values = {"accuracy": accuracy, "parameters": float(smoke.layout.parameters)}
         if flops is not None:
             values["flops"] = flops
@@ -72,6 +72,7 @@ class ImageEvaluation:
             values["latency"] = rough(1000 * self._latency(weights, classes, predicted))
         return self._stages.measured(
             values,
+            test_values=self._test_values(values, weights) if self._job.test_too else None,
             curve=curve,
             parameters_by_block=smoke.parameters_by_block,
             sizes_by_block=smoke.sizes_by_block,
@@ -122,8 +123,13 @@ class ImageEvaluation:
         except BadWeights as error:
             raise StageFailed("fit", f"What training returned cannot be used: {error}.", report.log) from None
 
-    def _accuracy(self, weights: bytes) -> tuple[float, np.ndarray, float]:
-        """Predict and score; return (accuracy, classes (N,), seconds of the call with all images).
+    def _test_values(self, values: Mapping[str, float], weights: bytes) -> dict[str, float]:
+        """`values` with the accuracy on the test split. The only place that reads test labels; nothing else depends on them."""
+        accuracy, *_ = self._accuracy(weights, "test", self._data.sealed_targets())
+        return {**values, "accuracy": accuracy}
+
+    def _accuracy(self, weights: bytes, split: Split, targets: np.ndarray) -> tuple[float, np.ndarray, float]:
+        """(accuracy on the images of a split, classes (N,), seconds of the call with all images). `targets`: their labels.
 
         An image counts as right if it is classified correctly twice: among all images, and among half of them, in other
         batches. Classes are compared, since logits can be scaled until any difference looks small. The halves are the
@@ -131,8 +137,7 @@ class ImageEvaluation:
         """
         import numpy as np
 
-        images, targets = self._images(), self._data.targets(self._job.split)
-        batch = self._settings.batch_size
+        images, batch = self._images(split), self._settings.batch_size
         first, seconds = self._predict(images, weights, np.random.default_rng(1).permutation(len(images)), batch)
         second = np.empty_like(first)
         for half in np.array_split(images.reshape(len(images), -1).mean(1).argsort(kind="stable"), 2):
@@ -144,7 +149,7 @@ class ImageEvaluation:
         """Return the seconds for each image, in batches of the training's size."""
         import numpy as np
 
-        images, batch = self._images(), self._settings.batch_size
+        images, batch = self._images("validation"), self._settings.batch_size
 
         def empty(given: np.ndarray) -> float:
             return self._timed(given, empty_weights(self._data.num_classes), batch, EMPTY).seconds
@@ -192,11 +197,11 @@ class ImageEvaluation:
             sources, device, threads = {"model.py": instead}, self._job.device, self._job.threads
             return self._sandbox.run(Call(f"{_INSIDE}:predict", sources, limits, inputs, options, device, threads))
 
-    def _images(self) -> np.ndarray:
-        """Return the images of the split to measure on: uint8 (N, C, H, W), read lazily."""
+    def _images(self, split: Split) -> np.ndarray:
+        """uint8 (N, C, H, W) of a split, read lazily."""
         import numpy as np
 
-        return np.asarray(np.load(self._data.images(self._job.split), mmap_mode="r"))
+        return np.asarray(np.load(self._data.images(split), mmap_mode="r"))
 
     def _call(
         self, stage: Any, limits: CallLimits, inputs: Mapping[str, Path], watch: Watcher | None = None, **options: Any

@@ -16,11 +16,19 @@ from sandbox.tasks.image_classification.evaluation import ImageEvaluation
 from sandbox.tasks.image_classification.facts import facts
 from sandbox.tasks.image_classification.settings import OBJECTIVES, ImageSettings
 
+_TEST_ORIGIN = {
+    True: "the data's own test split",
+    False: "a fifth of the training images of each class, set aside before any search",
+    None: "images that were set aside before any search",
+}
+"""By `Dataset.own_test`."""
+
 
 class ImageClassification(Task):
     """The task `image-classification`. Objectives: see `facts`."""
 
     objectives: tuple[str, ...] = OBJECTIVES
+    has_test_split = True
 
     @classmethod
     def open(cls, tables: TaskTables) -> ImageClassification:
@@ -33,6 +41,7 @@ class ImageClassification(Task):
         self._data = load(settings.request, cache)
         self.title = f"Classify images into {self._data.num_classes} classes."
         self.floors = {"accuracy": _majority_share(self._data.targets("validation"))}
+        self.test_note = f"{_TEST_ORIGIN[self._data.own_test]}, {self._data.sizes['test']:,} images"
 
     def evaluate(
         self, job: Job, sandbox: Sandbox, progress: Callable[[Progress], None] | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,6 +67,14 @@ class Splits:
         _rows(stand_in[1], f"the stand-in inputs of {where}")
         return cls(train, parts, stand_in)
 
+    def targets(self) -> np.ndarray:
+        """All targets of validation, part after part."""
+        return _joined(self.parts["validation"])
+
+    def sealed_targets(self) -> np.ndarray:
+        """Those of the test split. Nothing but a confirmation may call this: see docs/confirmation.md."""
+        return _joined(self.parts["test"])
+
     @property
     def digest(self) -> str:
         """Return a digest of every value, so that another data set under the same name is noticed."""
@@ -88,6 +96,12 @@ class Splits:
         fit = {f"train/{name}": path for name, path in places["train"].items()}
         smoke = {f"train/{name}": path for name, path in places["example"].items()}
         return fit, smoke | {f"inputs/{name}": path for name, path in places["inputs"].items()}
+
+
+def _joined(parts: Sequence[Part]) -> np.ndarray:
+    import numpy as np
+
+    return np.concatenate([part.targets for part in parts])
 
 
 def _digest(tables: Mapping[str, Arrays]) -> str:

@@ -45,6 +45,8 @@ _INSIDE = "sandbox.tasks.own.inside"
 class OwnTask(Task):
     """The task that a seed's `task.py` describes."""
 
+    has_test_split = True
+
     @classmethod
     def open(cls, tables: TaskTables) -> OwnTask:
         """Raises TaskError."""
@@ -70,6 +72,7 @@ class OwnTask(Task):
         self.objectives = (*self.file.objectives, *MEASURED)
         self.entry_points = self.file.entry_points
         self.provenance = {f"seed/{name}": self.file.text, f"data of {name}": self.splits.digest}
+        self.test_note = f"the test part of data() in {name}, {sum(p.rows for p in self.splits.parts['test']):,} rows"
         self._facts = facts(self.file, self.splits, settings)
         self._fit_files, self._smoke_files = self.splits.files(cache)
         self._scoring = threading.Lock()
@@ -90,14 +93,21 @@ class OwnTask(Task):
         smoke = self._smoke(job, stages)
         trained, weights = self._fit(job, stages, smoke.layout)
         values = {
-            **self.score(job.split, *self._predictions(job, stages, weights)),
+            **self.score(self.splits.targets(), *self._predictions(job, stages, weights, "validation")),
             "parameters": float(smoke.layout.parameters),
             "memory": rough(trained.peak_memory / 2**20),
             "train_time": rough(trained.seconds),
         }
         return stages.measured(
-            values, parameters_by_block=smoke.parameters_by_block, sizes_by_block=smoke.sizes_by_block
+            values,
+            test_values=self._test_values(values, job, stages, weights) if job.test_too else None,
+            parameters_by_block=smoke.parameters_by_block,
+            sizes_by_block=smoke.sizes_by_block,
         )
+
+    def _test_values(self, values: Mapping[str, float], job: Job, stages: Stages, weights: bytes) -> dict[str, float]:
+        """`values` with the scores of the test split. The only place that scores against its targets."""
+        return {**values, **self.score(self.splits.sealed_targets(), *self._predictions(job, stages, weights, "test"))}
 
     def _smoke(self, job: Job, stages: Stages) -> Smoke:
         """Return the model's own report, with the layout of its state, before it gets any data."""
@@ -117,12 +127,12 @@ class OwnTask(Task):
         except BadWeights as error:
             raise StageFailed("fit", f"What training returned cannot be used: {error}.", report.log) from None
 
-    def _predictions(self, job: Job, stages: Stages, weights: bytes) -> tuple[np.ndarray, np.ndarray]:
-        """Predict all rows twice: among all others of their part, and among half of them, in another order."""
+    def _predictions(self, job: Job, stages: Stages, weights: bytes, split: Split) -> tuple[np.ndarray, np.ndarray]:
+        """Predictions of all rows of a split, twice: among all others of their part, and among half of them, in another order."""
         import numpy as np
 
         first, second = [], []
-        for part in self.splits.parts[job.split]:
+        for part in self.splits.parts[split]:
             whole = np.empty((part.rows, *self.file.output_shape), "<f4")
             halves = np.empty_like(whole)
             shuffled = np.random.default_rng(1).permutation(part.rows)
@@ -153,11 +163,9 @@ class OwnTask(Task):
             raise StageFailed("predict", "The trained model predicts NaN or infinite values.", report.log)
         return values
 
-    def score(self, split: Split, first: np.ndarray, second: np.ndarray) -> dict[str, float]:
-        """Return the worse of both values for each objective. Raises StageFailed if rows depend on other rows of a call."""
-        import numpy as np
+    def score(self, targets: np.ndarray, first: np.ndarray, second: np.ndarray) -> dict[str, float]:
+        """The worse of both values for each objective. Raises StageFailed for rows that depend on the other rows of a call."""
 
-        targets = np.concatenate([part.targets for part in self.splits.parts[split]])
         with self._scoring:  # the user's code need not be thread-safe
             first, second = self._normalised(first), self._normalised(second)
             changed = _changed(first, second)

@@ -58,6 +58,7 @@ class ScriptTask(Task):
         self.title = settings.title
         self.objectives = (*settings.metrics, *MEASURED)
         self.directions = directions(settings.metrics)
+        self.test_note = "nothing can be sealed from a script, so that only repeated trainings confirm"
         self.pins = {"snapshot": project.digest}
         self.provenance = {"the project's other files": project.digest}
 

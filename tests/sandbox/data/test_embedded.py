@@ -67,7 +67,7 @@ def test_splits_are_disjoint_and_make_up_the_whole(digits):
 
 
 def test_splits_hold_a_fifth_of_every_class(digits):
-    counts = {split: np.bincount(digits.targets(split), minlength=10) for split in SPLITS}
+    counts = {split: np.bincount(np.load(digits.labels(split)), minlength=10) for split in SPLITS}
     total = sum(counts.values())
     assert (counts["validation"] == total // 5).all()
     assert (counts["test"] == total // 5).all()
@@ -177,19 +177,17 @@ def spied(cache):
     spy = Spy(sandbox)
     source = (ROOT / "seeds/tiny_cnn/model.py").read_text()
     task = open_task({"dataset": "digits"}, {"epochs": 1}, {}, ("model.py",), cache)
-    for split in ("validation", "test"):
-        assert isinstance(task.evaluate(Job({"model.py": source}, 0, split=split), spy), Measured)
+    for test_too in (False, True):
+        assert isinstance(task.evaluate(Job({"model.py": source}, 0, test_too=test_too), spy), Measured)
     sandbox.close()
     return spy
 
 
 def test_the_only_labels_that_enter_a_sandbox_are_those_of_training(spied, digits):
     given = [(call.entry.partition(":")[2], sorted(call.inputs)) for call in spied.calls]
-    assert given == 2 * [
-        ("smoke", []),
-        ("fit", ["images", "labels"]),
-        *(3 * [("predict", ["images", "weights"])]),
-    ]
+    predictions = 3 * [("predict", ["images", "weights"])]
+    first = [("smoke", []), ("fit", ["images", "labels"]), *predictions]
+    assert given == [*first, *first, *predictions]
     files = {path for call in spied.calls for path in call.inputs.values() if path.is_relative_to(digits.folder)}
     assert files == {digits.images("train"), digits.labels("train")}
 
@@ -206,9 +204,14 @@ def test_no_input_holds_the_labels_in_any_common_form(split, spied, digits):
 
 def test_images_of_the_test_split_reach_no_candidate_that_is_measured_on_validation(spied, digits):
     images = np.load(digits.images("test"))
-    half = len(spied.bytes) // 2
-    assert any(images[7].tobytes() in given for given in spied.bytes[half:])
-    assert not any(image.tobytes() in given for given in spied.bytes[:half] for image in images)
+    assert any(images[7].tobytes() in given for given in spied.bytes[10:])
+    assert not any(image.tobytes() in given for given in spied.bytes[:10] for image in images)
+
+
+def test_the_labels_of_the_test_split_are_not_to_be_had_by_the_usual_way(digits):
+    with pytest.raises(ValueError, match="sealed"):
+        digits.targets("test")
+    assert len(digits.sealed_targets()) == 355
 
 
 def test_no_option_or_text_of_a_call_holds_labels(spied, digits):

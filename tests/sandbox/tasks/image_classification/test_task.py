@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from sandbox.launch.client import ForkServerSandbox
@@ -285,3 +286,39 @@ def test_the_facts_are_true(open_digits):
     assert "3 epochs of shuffled batches of 64, which is 51 optimizer steps" in facts["Training"]
     assert "120 s and 3 GiB for one training" in facts["Limits"]
     assert "one image is 0.0028" in facts["Score"]
+
+
+class TestSealedSplit:
+    """A private copy of the data, whose test labels are changed."""
+
+    @pytest.fixture
+    def labels(self, tmp_path):
+        open_task({"dataset": "digits"}, {"epochs": 1}, {}, ("model.py",), tmp_path)
+        (found,) = tmp_path.rglob("labels/test.npy")
+        return found
+
+    def evaluate(self, cache, recorder, *, test_too):
+        task = open_task({"dataset": "digits"}, {"epochs": 2}, {}, ("model.py",), cache)
+        return task.evaluate(Job({"model.py": TINY}, 0, test_too=test_too), recorder)
+
+    def test_accuracy_on_it_is_that_of_the_same_weights_on_its_own_labels(self, labels, recorder, tmp_path):
+        both = self.evaluate(tmp_path, recorder, test_too=True)
+        assert both.test_values["accuracy"] > 0.8 and both.test_values["accuracy"] != both.values["accuracy"]
+        assert both.test_values["parameters"] == both.values["parameters"]
+        assert [call.entry.rpartition(":")[2] for call in recorder.calls] == ["smoke", "fit", *["predict"] * 6]
+        np.save(labels, np.full(355, 3))
+        threes = self.evaluate(tmp_path, recorder, test_too=True)
+        assert threes.values["accuracy"] == both.values["accuracy"]
+        assert 0.02 < threes.test_values["accuracy"] < 0.3
+
+    def test_without_a_confirmation_its_labels_are_not_even_opened(self, labels, recorder, tmp_path):
+        labels.write_bytes(b"no array")
+        measured = self.evaluate(tmp_path, recorder, test_too=False)
+        assert isinstance(measured, Measured) and measured.test_values is None
+        with pytest.raises(ValueError):
+            self.evaluate(tmp_path, recorder, test_too=True)
+
+    def test_it_is_said_where_it_comes_from(self, tmp_path):
+        task = open_task({"dataset": "digits"}, {"epochs": 1}, {}, ("model.py",), tmp_path)
+        assert task.has_test_split
+        assert task.test_note == "a fifth of the training images of each class, set aside before any search, 355 images"

@@ -88,9 +88,9 @@ def open_own(tmp_path, cache):
 def evaluate_own(open_own, recorder):
     """Evaluates a program, or several files, with the task of that text."""
 
-    def run(program=MODEL, text=TASK, seed=0, split="validation", **options):
+    def run(program=MODEL, text=TASK, seed=0, test_too=False, **options):
         sources = program if isinstance(program, dict) else {"model.py": program}
         task = open_own(text, tuple(sources), **options)
-        return task.evaluate(Job(sources, seed, split=split), recorder)
+        return task.evaluate(Job(sources, seed, test_too=test_too), recorder)
 
     return run

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from sandbox.tasks.common.job import Measured, StageFailed, StageFailure
+from sandbox.tasks.own.splits import Splits
 from sandbox.tasks.own.task import OwnTask
 
 
@@ -25,7 +26,7 @@ def test_targets_of_validation_and_test_enter_no_sandbox(evaluate_own, recorder,
     task = open_own()
     assert isinstance(task, OwnTask)
     assert isinstance(evaluate_own(), Measured)
-    assert isinstance(evaluate_own(split="test"), Measured)
+    assert isinstance(evaluate_own(test_too=True), Measured)
     handed = b"".join(data for inputs in recorder.inputs for data in inputs.values())
     for split in ("validation", "test"):
         (part,) = task.splits.parts[split]
@@ -159,11 +160,12 @@ def test_the_worse_of_two_passes_counts_and_few_rows_may_differ(open_own, task_t
     right = task.splits.parts["validation"][0].targets
     other = right.copy()
     other[7] += 10
-    assert task.score("validation", right, right) == {"error": 0.0}
-    assert task.score("validation", right, other) == task.score("validation", other, right) == {"error": pytest.approx(0.05)}
+    targets = task.splits.targets()
+    assert task.score(targets, right, right) == {"error": 0.0}
+    assert task.score(targets, right, other) == task.score(targets, other, right) == {"error": pytest.approx(0.05)}
     other[8:10] += 10
     with pytest.raises(StageFailed, match=r"1\.5% of the rows"):
-        task.score("validation", right, other)
+        task.score(targets, right, other)
 
 
 def test_prompts_contain_how_it_trains_and_the_authors_facts(open_own, task_text):
@@ -187,3 +189,21 @@ def test_a_state_of_tensors_does_as_well_as_a_module(evaluate_own, task_text):
     assert isinstance(measured, Measured), measured
     assert measured.values["parameters"] == 5
     assert measured.parameters_by_block == {}
+
+
+def test_the_test_split_is_scored_with_the_same_weights_only_where_that_is_asked_for(evaluate_own, recorder):
+    plain = evaluate_own()
+    both = evaluate_own(test_too=True)
+    assert plain.test_values is None
+    assert both.values["error"] == plain.values["error"]
+    assert both.test_values["error"] != both.values["error"]
+    assert both.test_values["parameters"] == 5
+    stages = [call.entry.rpartition(":")[2] for call in recorder.calls]
+    assert stages[5:] == ["smoke", "fit", *["predict"] * 6]
+
+
+def test_targets_of_the_test_split_are_scored_against_only_for_a_confirmation(evaluate_own, monkeypatch):
+    monkeypatch.setattr(Splits, "sealed_targets", lambda self: 1 / 0)
+    assert isinstance(evaluate_own(), Measured)
+    with pytest.raises(ZeroDivisionError):
+        evaluate_own(test_too=True)
