@@ -100,7 +100,7 @@ def luck_lines(status: Mapping[str, Any]) -> list[str]:
         return []
     names = " and ".join(name for name, sigma in status["noise"]["sigma"].items() if sigma)
     best = f"best of {trained}: {luck:+.1f} sigma of {names} is expected by luck alone"
-    return [f"{best}; `evolve confirm` trains the best ones again"]
+    return [best if status.get("confirmation") else f"{best}; `evolve confirm` trains the best ones again"]
 
 
 def noise_lines(noise: Noise | None) -> list[str]:
