@@ -28,7 +28,7 @@ from agent.review.confirmation import (
     shrinkage_text,
     verdict_text,
 )
-from agent.review.facts import Facts, format_changes, format_distance, format_price
+from agent.review.facts import Facts, format_changes, format_distance, format_price, luck_lines
 from agent.review.learning import lessons
 from agent.review.status import status
 
@@ -101,9 +101,13 @@ def _summary(facts: Facts) -> str:
 
 
 def _noise(facts: Facts) -> str:
+    """What one sigma is, and what the best of so many candidates reaches by luck alone."""
     sigma = (facts["noise"] or {"sigma": {}})["sigma"]
     values = ", ".join(f"{name} {format_number(value)}" for name, value in sigma.items() if value)
-    return f"One sigma of the seed over training seeds: {values}." if values else "The noise was not measured, or there is none."
+    if not values:
+        return "The noise was not measured, or there is none."
+    luck = "".join(f" {line[0].upper()}{line[1:]}." for line in luck_lines(facts))
+    return f"One sigma of the seed over training seeds: {values}.{luck}"
 
 
 def _rows(facts: Facts) -> list[Facts]:

@@ -85,6 +85,7 @@ def test_it_reports_the_results_of_the_run(journal, tmp_path):
     for told in (page.text, text):
         assert "evolve/r/0001" in told and "0.25 USD" in told and "1 trained" in told and "1 failed" in told
         assert "0.56 (+6.0 sigma, " in told and "900 (-10.0%)" in told and "accuracy 0.01" in told
+        assert "Best of 1: " in told and "is expected by luck alone" in told
         assert "isolation full" in told
     assert page.found.count("svg") == 2 and page.found.count("circle") == 3  # trained, front, seed
     assert not [name for name in tmp_path.iterdir() if name.suffix == ".tmp"]
