@@ -76,10 +76,14 @@ def locked(path: Path) -> Iterator[None]:
 
     lock = FileLock(path, timeout=_PATIENCE, poll_interval=_POLL, fallback_to_soft=False)
     try:
-        lock.acquire()
+        while not lock.is_locked:
+            try:
+                lock.acquire()
+            except Timeout:
+                if is_locked(path):  # else others were only looking
+                    told = f"Another process is working on {path.parent}; watch it with `evolve status`."
+                    raise UserError(told) from None
         path.write_text(str(os.getpid()))
-    except Timeout:
-        raise UserError(f"Another process is working on {path.parent}; watch it with `evolve status`.") from None
     except OSError as error:
         raise MachineError(f"{path} cannot be locked: {error}.") from error
     try:
