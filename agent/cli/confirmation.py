@@ -53,9 +53,9 @@ class ConfirmationView:
                 self._objectives = tuple(members[SEED_ID] or ())
                 chosen = [id for id in members if id != SEED_ID and id not in nulls]
                 each = sum(id == SEED_ID for id, _ in plan)
-                beside = f"with the seed and {len(nulls)} copies of it, {each} trainings each"
+                rest = f"with the seed and {len(nulls)} copies of it, {each} trainings each"
                 others = f" ({left_out} more of the front are not)" if left_out else ""
-                yield f"to be confirmed: {', '.join(chosen)}{others}; {beside}", "bold"
+                yield f"to be confirmed: {', '.join(chosen)}{others}; {rest}", "bold"
             case SealOpened(number):
                 yield f"the sealed test split is opened, by confirmation {number} of this run", "bold yellow"
             case Retrained():

@@ -110,7 +110,7 @@ def _final_status(folder: RunFolder, live: Live) -> Facts | None:
 
 
 def _next_step(folder: RunFolder, exit_code: int, command: str) -> str:
-    """`command`: that goes on with what was begun."""
+    """`command`: that continues what was started."""
     if exit_code == 0:
         return f"Look closer with:  evolve show {folder.root}, or open {folder.report}"
     if exit_code == signals.INTERRUPTED:

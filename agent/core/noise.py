@@ -18,7 +18,7 @@ SAME = 0.02
 """A smaller change of a quantity without noise, as a share of its value, is no change."""
 
 Word = Literal["likely real", "within noise", "undecided"]
-"""What may be said of a difference between two measurements, everywhere by the same rule."""
+"""The words for a difference between two measurements; the same rule decides everywhere."""
 
 
 @dataclass(frozen=True)

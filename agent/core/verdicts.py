@@ -20,7 +20,7 @@ LEVEL = 1 - CONFIDENCE
 EXACT_CHANGE = 0.02
 """A quantity that does not vary over training seeds has changed from this share of the seed's value on."""
 FEWEST = 2
-"""Trainings of a program without which nothing can be said of its spread."""
+"""The fewest trainings of a program from which its spread is known."""
 
 Word = Literal["better", "no_worse_and_smaller", "not_confirmed", "undecided"]
 CONFIRMED: tuple[Word, ...] = ("better", "no_worse_and_smaller")

@@ -98,9 +98,9 @@ class Evaluator:
         """
         seed = self._settings.training_seed if training_seed is None else training_seed
         job = Job(dict(genome.files), seed, threads=self._settings.threads)
-        seat = self._lanes.lease(admit)
-        timed = self._evaluate(job, seat, candidate.id)
-        return TimedOutcome(self._judge(candidate, genome, timed.result, seat), timed.seconds, timed.gpus)
+        lease = self._lanes.lease(admit)
+        timed = self._evaluate(job, lease, candidate.id)
+        return TimedOutcome(self._judge(candidate, genome, timed.result, lease), timed.seconds, timed.gpus)
 
     def retrain(
         self, id: str, genome: Genome, training_seed: int, *, test_too: bool, admit: Callable[[], None]
@@ -113,16 +113,16 @@ class Evaluator:
         job = Job(dict(genome.files), training_seed, threads=self._settings.threads, test_too=test_too)
         return self._evaluate(job, self._lanes.lease(admit), id)
 
-    def _evaluate(self, job: Job, seat: Lease, id: str) -> TimedResult:
+    def _evaluate(self, job: Job, lease: Lease, id: str) -> TimedResult:
         started = time.monotonic()
         try:
-            result = self._task.evaluate(job, seat, partial(self._report, id))
+            result = self._task.evaluate(job, lease, partial(self._report, id))
         except SandboxUnavailable as error:
             raise MachineError(f"The sandbox cannot run: {error}") from error
         except OSError as error:  # a full disk, no free file descriptor, a data set that was deleted
             raise MachineError(f"An evaluation cannot be made: {error}") from error
-        seconds = time.monotonic() - started - seat.waited
-        return TimedResult(result, seconds, self.gpus(seat.device))
+        seconds = time.monotonic() - started - lease.waited
+        return TimedResult(result, seconds, self.gpus(lease.device))
 
     def gpus(self, device: str) -> float:
         """How many GPUs an evaluation on this device holds: a fraction if the GPU has several slots."""

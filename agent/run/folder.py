@@ -81,8 +81,8 @@ def locked(path: Path) -> Iterator[None]:
                 lock.acquire()
             except Timeout:
                 if is_locked(path):  # else others were only looking
-                    told = f"Another process is working on {path.parent}; watch it with `evolve status`."
-                    raise UserError(told) from None
+                    message = f"Another process is working on {path.parent}; watch it with `evolve status`."
+                    raise UserError(message) from None
         path.write_text(str(os.getpid()))
     except OSError as error:
         raise MachineError(f"{path} cannot be locked: {error}.") from error
