@@ -176,6 +176,13 @@ class Individual(_OfCandidate):
     """What the change is meant to do, in the words of the model that made it: one line, hostile text."""
     changed: tuple[str, ...] = ()
     """The blocks that behave differently from its first parent's, or are new."""
+    readings: tuple[Fitness, ...] = ()
+    """Each training's fitness if it was trained more than once; `fitness` is their mean then."""
+
+    @property
+    def trainings(self) -> int:
+        """How many trainings `fitness` is the mean of."""
+        return max(1, len(self.readings))
 
 
 @dataclass(frozen=True)
