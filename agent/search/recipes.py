@@ -9,6 +9,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from agent.operators import OPERATORS, DrawContext, EvolutionOfThought, Mate, Mutate, Sampling
+from agent.operators.changes import Measured
 from agent.operators.templates import Prompts
 from agent.population.candidate import Individual, Recipe
 from agent.search.bandit import Bandits, Prompt
@@ -36,6 +37,9 @@ class RecipeSampler:
         self.rng, self.bandits, self.plateau = rng, bandits, plateau
         self.view: Callable[[Individual], Individual] = lambda individual: individual
         """Applied to each parent first: returns it with the blocks frozen that the user wants frozen now."""
+        self.measured: Measured | None = None
+        """What the operators that put changes together choose from. A control strategy has no elites and must not see it."""
+        self._together: list[Recipe] = []
         self._seed, self._prompts, self._sampling = seed, prompts, sampling
         self._first_blocks: Counter[str] = Counter()
         """How often the first population drew each block so far."""
@@ -61,15 +65,23 @@ class RecipeSampler:
 
     def by_any_operator(self, parent: Individual, partner: Individual, elites: Sequence[Individual]) -> Recipe:
         """A recipe by an operator that the bandit chooses; an operator that finds nothing to work on is skipped."""
-        context = self._context(parent, partner, elites)
+        context = replace(
+            self._context(parent, partner, elites), measured=self.measured if elites else None, together=tuple(self._together)
+        )
         idle: set[str] = set()
         while set(self.bandits.operators.arms) - idle:
             name = self.bandits.draw_operator(self.rng, idle)
             if recipe := OPERATORS[name].draw(context):
+                self._together += [recipe] if recipe.sources else []
                 return self._with_bandit_choices(recipe)
             self.bandits.operators.cancel(name)
             idle.add(name)
         return self.mutation(parent)
+
+    def restore(self, recipe: Recipe) -> None:
+        """Take in a recipe that an earlier process drew."""
+        self.bandits.record_draws(recipe)
+        self._together += [recipe] if recipe.sources else []
 
     def _context(
         self,
