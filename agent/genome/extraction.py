@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,7 +12,12 @@ MAX_CHARACTERS = 200_000
 MAX_LINE = 2_000
 """The most characters of one line."""
 
-_FENCE = re.compile(r"^[ ]{0,3}(?P<marks>`{3,}|~{3,})[ \t]*(?P<language>[\w+-]*)[^\n]*$", re.MULTILINE)
+_OPENING = re.compile(r"^(?P<before>[^`\n]*?)(?P<marks>`{3,}|~{3,})[ \t]*(?P<language>[\w+.#-]*)[^`\n]*$")
+_PYTHON = ("", "python", "py", "python3")
+_DOCUMENT = ("markdown", "md")
+"""A fence of these holds a whole answer, with fences of its own."""
+_PATCH = re.compile(r"^(?:@@ -\d|--- a/|<{7} SEARCH\b|<{7} ORIGINAL\b)", re.MULTILINE)
+"""What a unified diff, or an edit by search and replace, has and a program has not."""
 _ANY_DEFINITION = re.compile(r"^(?:async\s+def|def|class)\s+\w|^\w+\s*(?::[^=\n]+)?=[^=]", re.MULTILINE)
 """A class, a function or a constant."""
 
@@ -39,7 +44,11 @@ def extract_code(answer: str, names: Collection[str] = ()) -> str | Violations:
     fences, closed = _fences(text)
     one_of = "|".join(map(re.escape, names))
     wanted = re.compile(rf"^(?:async\s+def|def|class)\s+(?:{one_of})\b", re.MULTILINE) if names else _ANY_DEFINITION
-    defining = [code for code in fences if wanted.search(code)]
+    defining = [fence.code for fence in fences if fence.language in _PYTHON and wanted.search(fence.code)]
+    # Any other label is believed if the text below it is Python all the same.
+    defining = defining or [f.code for f in fences if wanted.search(f.code) and compile_error(f.code) is None]
+    if _PATCH.search("\n".join(fence.code for fence in fences) or text) and not any(compile_error(c) is None for c in defining):
+        return Violations(("The answer is a patch. Write each definition that changes anew, complete.",), "answer")
     if defining and names:
         return defining[-1]
     if fences and not closed:
@@ -49,7 +58,7 @@ def extract_code(answer: str, names: Collection[str] = ()) -> str | Violations:
         return "\n\n\n".join([*(code for code in defining[:-1] if compile_error(code) is None), defining[-1]])
     if not fences and wanted.search(text) and compile_error(text) is None:
         return text
-    return _nothing_found(names, fenced=bool(fences))
+    return _nothing_found(names, fences)
 
 
 def answer_too_long(answer: str) -> Violations | None:
@@ -59,13 +68,15 @@ def answer_too_long(answer: str) -> Violations | None:
     return Violations((f"The answer has {len(answer):,} characters; {MAX_CHARACTERS:,} is the limit.",), "answer")
 
 
-def _nothing_found(names: Collection[str], *, fenced: bool) -> Violations:
+def _nothing_found(names: Collection[str], fences: Sequence[_Fence]) -> Violations:
     quoted = " and ".join(f"`{name}`" for name in names)
-    if fenced:
+    if any(fence.language in _PYTHON for fence in fences):
         what = quoted or "a class, function or constant"
         return Violations((f"No fenced Python block of the answer defines {what}.",), "answer")
     what = f"the complete {quoted}" if names else "the definitions that change"
-    return Violations((f"The answer has no fenced Python block with {what}.",), "answer")
+    labels = ", ".join(dict.fromkeys(fence.language for fence in fences))
+    seen = f": it has one of {labels}" if labels else ""
+    return Violations((f"The answer has no fenced Python block with {what}{seen}.",), "answer")
 
 
 def compile_error(code: str) -> str | None:
@@ -92,15 +103,57 @@ def compile_error(code: str) -> str | None:
     return None
 
 
-def _fences(text: str) -> tuple[list[str], bool]:
-    """The contents of the fenced blocks whose language is Python or not given; and whether the last fence is closed."""
-    blocks, opened = [], None
-    for mark in _FENCE.finditer(text):
+@dataclass(frozen=True)
+class _Fence:
+    language: str
+    """In small letters; empty if none is given."""
+    code: str
+
+
+def _fences(text: str) -> tuple[list[_Fence], bool]:
+    """The fenced blocks; and whether the last of them is closed.
+
+    A fence may be indented, as in a list, and its lines are then moved to the left by as much; it may open at the end of a
+    sentence and close at the end of a line of code. A fence of Markdown counts as the text that it holds.
+    """
+    found: list[_Fence] = []
+    opened: re.Match[str] | None = None
+    lines: list[str] = []
+    for line in text.split("\n"):
         if opened is None:
-            opened = mark
-        elif mark["marks"][0] == opened["marks"][0] and len(mark["marks"]) >= len(opened["marks"]) and not mark["language"]:
-            blocks.append((opened["language"].lower(), text[opened.end() + 1 : mark.start()]))
-            opened = None
-    if opened is not None:
-        blocks.append((opened["language"].lower(), text[opened.end() + 1 :]))
-    return [code for language, code in blocks if language in ("", "python", "py", "python3")], opened is None
+            mark = _OPENING.match(line)
+            if mark and mark["language"].lower() not in _DOCUMENT:
+                opened, lines = mark, []
+            continue
+        end = _before_closing(line, opened)
+        if end is None:
+            lines.append(line)
+            continue
+        found.append(_Fence(opened["language"].lower(), _moved_left([*lines, end] if end.strip() else lines, opened)))
+        opened = None
+    if opened is not None and any(line.strip() for line in lines):
+        found.append(_Fence(opened["language"].lower(), _moved_left(lines, opened)))
+        return found, False
+    return found, True
+
+
+def _before_closing(line: str, opened: re.Match[str]) -> str | None:
+    """What stands on the line before the mark that closes the fence; None if the line closes nothing."""
+    text, marks = line.rstrip(), opened["marks"]
+    code = text.rstrip(marks[0])
+    if len(text) - len(code) < len(marks) or (code.strip() and marks[0] in code):
+        return None
+    indented = len(code) - len(code.lstrip()) - len(_indentation(opened))
+    return None if not code.strip() and indented > 3 else code
+
+
+def _indentation(opened: re.Match[str]) -> str:
+    """The blanks before a fence that opens on a line of its own, the mark of a list item counted as blanks."""
+    before = opened["before"]
+    return " " * len(before) if re.fullmatch(r"\s*(?:(?:[-*+]|\d+[.)])\s+)?", before) else ""
+
+
+def _moved_left(lines: Sequence[str], opened: re.Match[str]) -> str:
+    """The lines without the indentation of their fence, as far as they have it."""
+    blanks = len(_indentation(opened))
+    return "".join(line[min(blanks, len(line) - len(line.lstrip())) :] + "\n" for line in lines)

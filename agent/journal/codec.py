@@ -215,7 +215,16 @@ def write_completion(completion: Completion) -> Json:
 
 def read_completion(data: Json) -> Completion:
     usage = Usage(data["tokens_in"], data["tokens_out"], data["estimated"])
-    return Completion(data["text"], data["finish_reason"], usage, data["usd"], data["seconds"], data["model"])
+    return Completion(
+        data["text"],
+        data["finish_reason"],
+        usage,
+        data["usd"],
+        data["seconds"],
+        data["model"],
+        tuple(data.get("adapted", ())),
+        data.get("missing", ""),
+    )
 
 
 def write_variant(variant: Variant) -> Json:

@@ -217,9 +217,24 @@ def _parsed(rows: list[Any]) -> Iterator[Row]:
     """Parses many texts as one list: calling the parser takes longer than parsing a row."""
     for start in range(0, len(rows), _PARSED_AT_ONCE):
         some = rows[start : start + _PARSED_AT_ONCE]
-        texts = json.loads(f"[{','.join(data for *_, data in some)}]")
+        joined = f"[{','.join(data for *_, data in some)}]"
+        texts = json.loads(joined)
+        if "\\ud" in joined:  # half characters, which older versions let in
+            texts = _valid(texts)
         for (moment, kind, key, _), data in zip(some, texts, strict=True):
             yield moment, kind, key, data
+
+
+def _valid(value: Any) -> Any:
+    """The value with every half of a character replaced: UTF-8 cannot write it."""
+    match value:
+        case str():
+            return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        case list():
+            return [_valid(one) for one in value]
+        case dict():
+            return {key: _valid(one) for key, one in value.items()}
+    return value
 
 
 def _where(kinds: Sequence[str], key: str | None = None, *, no_index: bool = False) -> tuple[str, list[str]]:

@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 
 from agent.core.errors import MachineError
 
-EMPTY_ANSWER_RETRIES = 2
+EMPTY_ANSWER_RETRIES = 1
 """How often a backend asks again after an answer without text."""
 LONGEST_PAUSE_SECONDS = 60.0
 """Upper bound of a pause between two attempts, unless the provider names a longer one."""
@@ -94,6 +94,10 @@ class Completion:
     seconds: float
     model: str
     """Name of the model that answered."""
+    adapted: tuple[str, ...] = ()
+    """What was sent otherwise than asked for, because the provider takes it in no other way."""
+    missing: str = ""
+    """Why there is no text, in a sentence; empty if there is."""
 
 
 class LanguageModel(Protocol):

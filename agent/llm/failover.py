@@ -97,9 +97,10 @@ class Failover:
         """Return the answer of the named model or of a replacement.
 
         Raises LanguageModelDown when patience is over, CancelledError when the run was cancelled, RequestRejected as the
-        model does, and LanguageModelRefused if the model never answered before or is the only one.
+        model does, and LanguageModelRefused if every model refuses and none has ever answered, or if it is the only one.
         """
         failed: set[str] = set()
+        refusing: set[str] = set()
         last: LanguageModelDown | None = None
         while True:
             chosen = self._choose(name, failed, last)
@@ -110,15 +111,17 @@ class Failover:
                 last = down
                 self._record_failure(chosen, str(down), down.retry_after)
             except LanguageModelRefused as refused:
-                if not self._states[chosen].has_answered or len(self._models) == 1:
+                refusing.add(chosen)
+                never = not any(state.has_answered for state in self._states.values())
+                if len(self._models) == 1 or (never and len(refusing) == len(self._models)):
                     self._end_trial(chosen)
                     raise
-                # It worked before, so name and key are right: its credit may be used up.
+                # Its key or name is wrong, or its credit used up: the others do its part.
                 failed.add(chosen)
                 last = LanguageModelDown(str(refused))
                 self._record_failure(chosen, str(refused), self._policy.longest_cool_down_seconds)
-            except RequestRejected:  # also an answer
-                self._record_answer(chosen)
+            except RequestRejected:  # the model is there
+                self._record_answer(chosen, rejected=True)
                 raise
             except BaseException:  # the model was closed: let another call be the trial
                 self._end_trial(chosen)
@@ -173,12 +176,12 @@ class Failover:
             self._changed.notify_all()
         self._notify(CoolDownStarted(name, seconds, reason, alone))
 
-    def _record_answer(self, name: str) -> None:
+    def _record_answer(self, name: str, *, rejected: bool = False) -> None:
         with self._changed:
             state = self._states[name]
             had_cooled_down = state.cool_downs > 0
             state.failures, state.cool_downs, state.until = 0, 0, 0.0
-            state.on_trial, state.has_answered = False, True
+            state.on_trial, state.has_answered = False, state.has_answered or not rejected
             self._silent_since = None
             self._changed.notify_all()
         if had_cooled_down:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Sequence
+from urllib.parse import quote
 
 from agent.core.text import one_line
 from agent.llm.base import Message, Request, Usage
 
+_SECRET_ENDINGS = ("_KEY", "_TOKEN", "_SECRET", "_PASSWORD", "_CREDENTIALS", "_KEY_ID")
+_SHORTEST = 8
+"""Characters of a secret: a shorter one would hide ordinary words."""
 _TURNS = {"system": "Also", "user": "The reply to it", "assistant": "Your answer"}
 
 
@@ -32,6 +36,11 @@ def without_thoughts(text: str) -> str:
     return re.sub(r"\A\s*<think>.*?</think>\s*", "", text, flags=re.DOTALL)
 
 
+def valid_text(text: str) -> str:
+    """The text with half characters (lone surrogates, as half of an emoji) replaced: UTF-8 cannot write them."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def estimate_usage(request: Request, text: str) -> Usage:
     """Return the usage of a request and its answer, at four characters a token."""
     return Usage(sum(len(m.text) for m in request.messages) // 4, len(text) // 4, estimated=True)
@@ -39,8 +48,8 @@ def estimate_usage(request: Request, text: str) -> Usage:
 
 def environment_secrets() -> tuple[str, ...]:
     """Return the values of environment variables that look like keys, which no error message may contain."""
-    values = (value.strip() for name, value in os.environ.items() if name.endswith(("_KEY", "_TOKEN", "_SECRET")))
-    return tuple(value for value in values if len(value) >= 8)
+    values = (value.strip() for name, value in os.environ.items() if name.upper().endswith(_SECRET_ENDINGS))
+    return tuple(value for value in values if len(value) >= _SHORTEST)
 
 
 def redact(text: str, secrets: Iterable[str]) -> str:
@@ -49,6 +58,16 @@ def redact(text: str, secrets: Iterable[str]) -> str:
     Shorten the result, never the input: a secret that was cut in two would not be found.
     """
     line = one_line(text)
-    for secret in secrets:
-        line = line.replace(secret, "[key]")
+    for form in _forms(secrets):
+        line = line.replace(form, "[key]")
     return line
+
+
+def _forms(secrets: Iterable[str]) -> list[str]:
+    """The forms in which secrets appear in errors, longest first: as they are, each line of them, as repr(), URL-quoted."""
+    forms = set()
+    for secret in secrets:
+        for part in (secret, one_line(secret), *secret.splitlines()):
+            shapes = (part, repr(part)[1:-1], repr(part.encode())[2:-1], quote(part, safe=""), ascii(part)[1:-1])
+            forms |= {shape.strip() for shape in shapes if len(shape.strip()) >= _SHORTEST}
+    return sorted(forms, key=len, reverse=True)

@@ -133,6 +133,10 @@ class BreedingPool:
             conversation = replace(conversation, calls=conversation.calls + 1, messages=messages)
             if isinstance(completion, Violations):
                 return conversation, completion
+            if not completion.text.strip() and completion.finish_reason != "length":
+                reasons = (completion.missing or "The answer is empty.",)
+                self._run.record(Rejected(id, conversation.calls - 1, "answer", reasons))
+                return conversation, Violations(reasons, "answer")  # there is nothing to send back for repair
             conversation = replace(conversation, answer=completion.text)
             edited = self._editor.apply(conversation.base, conversation.recipe.blocks, completion.text)
             if not isinstance(edited, Violations):

@@ -174,6 +174,13 @@ def _is_picky(handler: _Handler, sent: Sent) -> None:
         handler.reply(200, completion())
 
 
+def _has_little_context(handler: _Handler, sent: Sent) -> None:
+    used = sum(len(m["content"]) for m in sent.body["messages"]) // 4
+    asked = sent.body["max_tokens"]
+    text = f"This model's maximum context length is 8192 tokens. However, you requested {asked} tokens in the completion."
+    (refuses(400, text) if used + asked > 8192 else answers())(handler, sent)
+
+
 def _echoes_slowly(handler: _Handler, sent: Sent) -> None:
     handler.server.closing.wait(0.1)
     handler.reply(200, completion(sent.body["messages"][-1]["content"]))
@@ -187,9 +194,7 @@ def _is_slow_and_picky(handler: _Handler, sent: Sent) -> None:
         _echoes_slowly(handler, sent)
 
 
-_TEMPERATURE = (
-    "Unsupported value: 'temperature' does not support 0.3 with this model. Only the default (1) value is supported."
-)
+_TEMPERATURE = "Unsupported value: 'temperature' does not support 0.3 with this model. Only the default (1) value is supported."
 _TOKENS = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
 _CONTEXT = "This model's maximum context length is 8192 tokens. However, your messages resulted in 9001 tokens."
 _STATUSES = {
@@ -213,9 +218,7 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "filtered": answers(None, "content_filter"),
     "thoughts": answers("<think>\nshall I?\n</think>\n\nhello"),
     "only thoughts": answers("<think>\nshall I?\n</think>"),
-    "parts": answers(
-        [{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "hel"}, {"type": "text", "text": "lo"}]
-    ),
+    "parts": answers([{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "hel"}, {"type": "text", "text": "lo"}]),
     "no finish": answers("hello", None),
     "no usage": answers("12345678", usage=None),
     "hollow usage": answers("12345678", usage={}),
@@ -241,6 +244,20 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "429 in an hour": refuses(429, "Rate limit reached", retry_after="3600"),
     "429 at a date": refuses(429, "Rate limit reached", retry_after="Wed, 21 Oct 2015 07:28:00 GMT"),
     "context too long": refuses(400, _CONTEXT, "context_length_exceeded"),
+    "no system": lambda handler, sent: (
+        refuses(400, "System role not supported") if sent.body["messages"][0]["role"] == "system" else answers()
+    )(handler, sent),
+    "4096 at most": lambda handler, sent: (
+        refuses(400, "max_tokens is too large: 16000. This model supports at most 4096 completion tokens")
+        if sent.body.get("max_tokens", 0) > 4096
+        else answers()
+    )(handler, sent),
+    "8192 together": _has_little_context,
+    "6000 a minute": lambda handler, sent: (
+        refuses(413, f"Request too large on tokens per minute (TPM): Limit 6000, Requested {sent.body['max_tokens'] + 1000}")
+        if sent.body["max_tokens"] + 1000 > 6000
+        else answers()
+    )(handler, sent),
     "refuses temperature": refuses(400, _TEMPERATURE, "unsupported_value"),
     "wants max_completion_tokens": refuses(400, _TOKENS, "unsupported_parameter"),
     **{str(status): refuses(status, message) for status, message in _STATUSES.items()},
@@ -300,7 +317,7 @@ def _open(
     for name in ("OPENAI_API_KEY", "HOSTED_VLLM_API_KEY"):
         patch.setenv(name, key)
     if sender == "openai":
-        return EndpointModel(f"openai/{model}", OpenAISender(model, provider.url, key), settings)
+        return EndpointModel(f"openai/{model}", OpenAISender((model,), provider.url, key), settings)
     name = f"openai/{model}" if sender == "litellm" else f"hosted_vllm/{model}"
     return EndpointModel(name, LiteLLMSender(name), settings)
 

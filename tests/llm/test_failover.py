@@ -123,11 +123,28 @@ def test_waiting_calls_end_when_the_run_is_cancelled(group, ask):
             waiting.result(timeout=10)
 
 
-def test_a_wrong_key_ends_it_at_once_whoever_else_could_answer(group, ask):
-    failover, (wrong, other), _ = group("401", "answer")
-    with pytest.raises(LanguageModelRefused, match="Check the key"):
+def test_a_wrong_key_leaves_the_work_to_the_others_and_is_said(group, ask):
+    failover, (wrong, other), notices = group("401", "answer")
+    assert [failover.complete("a", ask()).model for _ in range(3)] == ["b", "b", "b"]
+    assert (len(wrong.requests), len(other.requests)) == (1, 3)
+    assert "Check the key" in notices[0].reason
+
+
+def test_models_that_all_refuse_end_it_at_once(group, ask):
+    failover, served, _ = group("401", "404")
+    with pytest.raises(LanguageModelRefused, match="Check the"):
         failover.complete("a", ask())
-    assert (len(wrong.requests), len(other.requests)) == (1, 0)
+    assert [len(one.requests) for one in served] == [1, 1]
+
+
+def test_a_model_that_refuses_every_request_in_the_same_words_is_given_up(group, ask):
+    alone, (one,), _ = group(["400"])
+    for _ in range(2):
+        with pytest.raises(RequestRejected):
+            alone.complete("a", ask())
+    with pytest.raises(LanguageModelRefused, match="Invalid value"):
+        alone.complete("a", ask())
+    assert len(one.requests) == 3
 
 
 def test_credit_that_runs_out_later_leaves_the_work_to_the_others(group, ask):

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 import time
+from collections import Counter
 from collections.abc import Coroutine
 from concurrent.futures import Future
+from email.utils import parsedate_to_datetime
 from typing import Any, Protocol, TypeVar
 
 import tenacity
 
+from agent.llm.backends.adaptation import Adaptation
+from agent.llm.backends.answers import finish_of, text_of, upstream_error, usage_of, why_empty
 from agent.llm.base import (
     EMPTY_ANSWER_RETRIES,
     LONGEST_COMPLAINT,
@@ -24,15 +29,24 @@ from agent.llm.base import (
     Usage,
 )
 from agent.llm.prices import cost, price
-from agent.llm.text import estimate_usage, redact, without_thoughts
+from agent.llm.text import redact
 
 _T = TypeVar("_T")
 
 _RETRYABLE_STATUSES = (408, 409, 425, 429)
 """Client errors that may pass: time-out, conflict, too early, rate limit."""
 _REJECTED_STATUSES = (400, 413, 422)
-"""Client errors that concern this one request."""
+"""Client errors that concern this one request, unless their words say more."""
 _ADVICE = {401: " Check the key.", 402: " Check the credit.", 403: " Check the key's rights.", 404: " Check the name."}
+_FINAL = (
+    (re.compile(r"insufficient[_ ]quota|exceeded your current quota|credit balance is too low|billing"), 402),
+    (re.compile(r"(?:api|access)[ _-]?key[^.]{0,40}(?:not valid|invalid|incorrect|expired|missing)"), 401),
+    (re.compile(r"(?:invalid|incorrect|wrong|no)[^.]{0,20}(?:api|access)[ _-]?key|unauthori[sz]ed"), 401),
+    (re.compile(r"not a valid model|(?:unknown|invalid|no such) model|model[^.]{0,80}(?:does not exist|not found)"), 404),
+)
+"""Words of a refusal that no other request will change, whatever its status, each with the status that fits."""
+_SAME_WORDS = 3
+"""A model that has never answered is given up when it refuses so many requests in the same words."""
 
 
 class SendError(Exception):
@@ -45,7 +59,17 @@ class SendError(Exception):
     @property
     def retryable(self) -> bool:
         """True if another attempt may succeed, as after a broken connection or a body that was no answer."""
-        return self.status is None or self.status < 400 or self.status >= 500 or self.status in _RETRYABLE_STATUSES
+        if self.final_status:
+            return False
+        return self.status is None or self.status < 300 or self.status >= 500 or self.status in _RETRYABLE_STATUSES
+
+    @property
+    def final_status(self) -> int | None:
+        """The status that fits a refusal whose words say that no request will ever be answered; None for any other error."""
+        if self.status is None or self.status >= 500:
+            return None
+        text = str(self).lower()
+        return next((status for words, status in _FINAL if words.search(text)), None)
 
 
 class Sender(Protocol):
@@ -62,7 +86,7 @@ class Sender(Protocol):
 
 
 class EndpointModel:
-    """A `LanguageModel` over a sender. Remembers which parameters the model does not accept."""
+    """A `LanguageModel` over a sender."""
 
     waits_for_person = False
 
@@ -70,9 +94,11 @@ class EndpointModel:
         self.name = name
         self._sender, self._settings = sender, settings
         self._price = price(name, settings.prices)
-        self._without_temperature = False
-        self._token_key = "max_tokens"
+        self._adaptation = Adaptation()
         self._in_flight: set[Future[tuple[Any, Usage]]] = set()
+        self._has_answered = False
+        self._refusals: Counter[str] = Counter()
+        """How often each complaint came, its numbers left out, before the first answer."""
 
     def complete(self, request: Request) -> Completion:
         started = time.monotonic()
@@ -84,9 +110,18 @@ class EndpointModel:
             raise self._classified(error) from None
         finally:
             self._in_flight.discard(call)
-        finish = (answer.choices[0].finish_reason or "stop") if answer.choices else "empty"
-        seconds = time.monotonic() - started
-        return Completion(_text(answer), finish, usage, cost(usage, self._price), seconds, self.name)
+        self._has_answered = True
+        text, seconds = text_of(answer), time.monotonic() - started
+        return Completion(
+            text,
+            finish_of(answer),
+            usage,
+            cost(usage, self._price),
+            seconds,
+            self.name,
+            adapted=self._adaptation.of(request),
+            missing="" if text.strip() else redact(why_empty(answer), self._sender.secrets),
+        )
 
     def close(self) -> None:
         """Calls under way in other threads end by CancelledError."""
@@ -108,65 +143,55 @@ class EndpointModel:
     async def _until_text(self, request: Request, retrying: tenacity.AsyncRetrying) -> tuple[Any, Usage]:
         """Return the first answer with text, or the last empty one, and the usage of all answers together."""
         answer: Any = await retrying(self._attempt, request)
-        usage = _usage(answer, request)
+        usage = usage_of(answer, request)
         for _ in range(EMPTY_ANSWER_RETRIES):
-            if _text(answer):
+            if text_of(answer):
                 break
             answer = await retrying(self._attempt, request)
-            usage += _usage(answer, request)
+            usage += usage_of(answer, request)
         return answer, usage
 
     async def _attempt(self, request: Request) -> Any:
-        """Send the request once, and again without each parameter that the provider says it does not accept."""
-        try:
-            # Half of the deadline: a stalled connection must leave time for another attempt.
-            async with asyncio.timeout(self._settings.deadline_seconds / 2):
-                while True:  # a provider's error names only one parameter at a time
-                    body = self._body(request)
-                    try:
-                        return await self._sender.send(body)
-                    except SendError as error:
-                        if error.status not in (400, 422) or not self._adapt(str(error).lower(), body):
-                            raise
-        except TimeoutError:
-            raise SendError("the answer did not come in time") from None
-
-    def _adapt(self, complaint: str, sent: dict[str, Any]) -> bool:
-        """Remember which parameter of the body `sent` the complaint is about; return False if it is about none.
-
-        Checks the body that was sent, since a concurrent call may have learnt about the same parameter meanwhile.
-        """
-        if "temperature" in complaint and "temperature" in sent:
-            self._without_temperature = True
-            return True
-        if "max_completion_tokens" in complaint and "max_tokens" in sent:
-            self._token_key = "max_completion_tokens"
-            return True
-        return False
-
-    def _body(self, request: Request) -> dict[str, Any]:
-        body: dict[str, Any] = {"messages": [{"role": m.role, "content": m.text} for m in request.messages]}
-        if request.temperature is not None and not self._without_temperature:
-            body["temperature"] = request.temperature
-        if request.max_tokens is not None:
-            body[self._token_key] = request.max_tokens
-        return body
+        """Send the request once, and again changed by each thing that the provider says it does not accept."""
+        while True:  # a provider's error names only one thing at a time
+            body = self._adaptation.body(request)
+            try:
+                answer = await self._sender.send(body)
+            except SendError as error:
+                if error.status not in _REJECTED_STATUSES or not self._adaptation.learn(str(error), body):
+                    raise
+                continue
+            if complaint := upstream_error(answer):
+                raise SendError(complaint)
+            return answer
 
     def _classified(self, error: SendError) -> Exception:
         """Return the error of the `LanguageModel` protocol that stands for this one."""
         text = redact(str(error), self._sender.secrets)[:LONGEST_COMPLAINT]
         if error.retryable:
             return LanguageModelDown(f"{self.name} does not answer: {text}", error.retry_after)
-        if error.status in _REJECTED_STATUSES:
+        status = error.final_status or error.status or 0
+        if status in _REJECTED_STATUSES and not self._refuses_all(text):
             return RequestRejected(f"{self.name} rejected the request: {text}")
-        return LanguageModelRefused(f"{self.name} refuses: {text}{_ADVICE.get(error.status or 0, '')}")
+        return LanguageModelRefused(f"{self.name} refuses: {text}{_ADVICE.get(status, '')}")
+
+    def _refuses_all(self, complaint: str) -> bool:
+        """Count a refusal; True if the model has never answered and refuses in the same words again and again."""
+        words = re.sub(r"\d+", "", complaint)
+        self._refusals[words] += 1
+        return not self._has_answered and self._refusals[words] >= _SAME_WORDS
 
 
 def retry_after_seconds(headers: Any) -> float | None:
-    """Return the pause that the provider asks for in its `retry-after` header; None without one, or if it is a date."""
+    """Return the pause that the provider asks for in its `retry-after` header, in seconds or as a date; None without one."""
+    named = str((headers or {}).get("retry-after") or "").strip()
     try:
-        return max(0.0, float((headers or {}).get("retry-after", "")))
+        return max(0.0, float(named))
     except ValueError:
+        pass
+    try:
+        return max(0.0, parsedate_to_datetime(named).timestamp() - time.time())
+    except (ValueError, TypeError):
         return None
 
 
@@ -199,21 +224,6 @@ def _retrying(settings: LlmSettings, deadline: float, errors: list[SendError]) -
         wait=wait,
         reraise=True,
     )
-
-
-def _usage(answer: Any, request: Request) -> Usage:
-    counted = getattr(answer, "usage", None)
-    if counted is not None and (counted.prompt_tokens or counted.completion_tokens):
-        return Usage(counted.prompt_tokens or 0, counted.completion_tokens or 0)
-    return estimate_usage(request, _text(answer))
-
-
-def _text(answer: Any) -> str:
-    """Return the text without a reasoning model's thoughts, which some servers leave at its head or in a part of it."""
-    content = answer.choices[0].message.content if answer.choices else None
-    if isinstance(content, list):
-        content = "".join(part["text"] for part in content if isinstance(part, dict) and part.get("type") == "text")
-    return without_thoughts(content or "")
 
 
 _loop: asyncio.AbstractEventLoop | None = None

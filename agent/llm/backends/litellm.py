@@ -7,8 +7,15 @@ from typing import Any
 
 from agent.core.errors import UserError
 from agent.llm.backends.endpoint import EndpointModel, SendError, retry_after_seconds
+from agent.llm.backends.environment import check_environment, check_keys
 from agent.llm.base import LlmSettings
 from agent.llm.text import environment_secrets
+
+_WITHOUT_KEY = {
+    "azure": ("AZURE_AD_TOKEN", "AZURE_CLIENT_ID", "AZURE_FEDERATED_TOKEN_FILE", "AZURE_CREDENTIAL"),
+    "gemini": ("GOOGLE_APPLICATION_CREDENTIALS",),
+}
+"""Variables of providers that take a key or one of these."""
 
 
 def accepts(name: str, settings: LlmSettings) -> bool:
@@ -17,6 +24,8 @@ def accepts(name: str, settings: LlmSettings) -> bool:
 
 def open_model(name: str, settings: LlmSettings) -> EndpointModel:
     """Raises UserError for an unknown provider or a missing key."""
+    check_environment(None)
+    check_keys()
     return EndpointModel(name, LiteLLMSender(name), settings)
 
 
@@ -32,9 +41,10 @@ class LiteLLMSender:
         except self._litellm.exceptions.BadRequestError:
             raise UserError(f"{model!r} names no provider that litellm knows: write provider/model.") from None
         missing = self._litellm.validate_environment(model)["missing_keys"]
-        if missing:
-            names = " and ".join(missing)
-            raise UserError(f"{model} needs the environment variable {names}; --llm offline needs no key.")
+        # Other credentials (a cloud's own login, a local server) show at the first call whether they work.
+        keys = [name for name in missing if name.endswith("_API_KEY")]
+        if keys and len(keys) == len(missing) and not _other_credentials(model):
+            raise UserError(f"{model} needs the environment variable {' and '.join(keys)}; --llm offline needs no key.")
         self.secrets = environment_secrets()
 
     async def send(self, body: dict[str, Any]) -> Any:
@@ -50,6 +60,12 @@ class LiteLLMSender:
 
     async def close(self) -> None:
         """Does nothing: litellm's connections are shared by all models and end with the process."""
+
+
+def _other_credentials(model: str) -> bool:
+    """Has the provider ways to be reached without a key in the environment, and is one of them set up?"""
+    ways = _WITHOUT_KEY.get(model.partition("/")[0], ())
+    return any(os.environ.get(name) for name in ways)
 
 
 def _import_litellm() -> Any:
