@@ -16,7 +16,7 @@ from agent.cli.confirmation import verdict_lines
 from agent.cli.console import fitness_text, slots_text, stdout_console
 from agent.core.text import clean, format_number, one_line
 from agent.population.candidate import SEED_ID
-from agent.review.facts import Facts, format_changes, format_distance, format_price, luck_lines, seed_value
+from agent.review.facts import Facts, format_changes, format_distance, format_price, luck_lines, seed_phase, seed_value
 from agent.review.learning import ARM_KINDS
 
 _SCREEN = 24
@@ -47,7 +47,7 @@ def print_status(status: Facts) -> None:
 def _status_lines(status: Facts) -> list[Text]:
     spend = status["spend"]
     minutes, seconds = divmod(int(spend["seconds"]), 60)
-    reason = f" ({one_line(status['reason'])})" if status["reason"] else ""
+    reason = f" ({one_line(why)})" if (why := status["reason"] or _seed_phase(status)) else ""
     lines = [Text(f"{status['run']}: {status['state']}{reason}, {minutes}:{seconds:02d} min", "bold")]
     if status["forecast"]:
         lines.append(Text(f"forecast: {status['forecast']['words']}"))
@@ -64,6 +64,12 @@ def _status_lines(status: Facts) -> list[Text]:
         sigmas = (f"{name} {format_number(sigma) if sigma else 'none'}" for name, sigma in noise["sigma"].items())
         lines.append(Text(f"noise, one sigma over training seeds, from {noise['trainings']} of the seed: {', '.join(sigmas)}"))
     return lines
+
+
+def _seed_phase(status: Facts) -> str:
+    """What a run does before its search; empty afterwards, and where no process works on it."""
+    seed = status["seed"]
+    return seed_phase(seed["trainings"], seed["planned"]) if status["phase"] in ("seed", "noise") else ""
 
 
 def print_run(candidates: Sequence[Facts], status: Facts) -> None:

@@ -35,6 +35,7 @@ from agent.journal.events import (
     RunStarted,
     SealOpened,
     SearchEnded,
+    SeedFailed,
     SeedRepeated,
     Settled,
     ShortlistFrozen,
@@ -73,6 +74,8 @@ def write_event(event: Event) -> tuple[str, str, Json]:
             return "settled", outcome.id, {**write_outcome(outcome), **held}
         case SeedRepeated():
             return "repeated", str(event.training_seed), _write_seed_repeated(event)
+        case SeedFailed():
+            return "seed_failed", _moment(), dict(vars(event))
         case NoiseMeasured(noise, scale):
             return "units", "run", {"noise": noise and _write_noise(noise), "scale": scale.to_json()}
         case _:

@@ -159,7 +159,7 @@ class Journal:
         texts = ("files", "fitness", "reason", "log", "evidence.curve", "evidence.sizes_by_block")
         settled = "json_remove(data, " + ", ".join(f"'$.{name}'" for name in texts) + ")"
         data = f"CASE kind WHEN 'started' THEN data WHEN 'answered' THEN {answered} WHEN 'settled' THEN {settled} "
-        data += "WHEN 'repeated' THEN data WHEN 'retrained' THEN data ELSE '{}' END"
+        data += "WHEN 'repeated' THEN data WHEN 'seed_failed' THEN data WHEN 'retrained' THEN data ELSE '{}' END"
         return _parsed(self._query(f"SELECT time, kind, key, {data} FROM events ORDER BY seq", []))
 
     def llm_totals(self) -> LlmTotals:
