@@ -16,6 +16,7 @@ from agent.cli.confirmation import verdict_lines
 from agent.cli.console import fitness_text, slots_text, stdout_console
 from agent.core.text import clean, format_number, one_line
 from agent.population.candidate import SEED_ID
+from agent.review.cost import ESTIMATED, tokens_text, usd_text
 from agent.review.facts import Facts, format_changes, format_distance, format_price, luck_lines, seed_phase, seed_value
 from agent.review.learning import ARM_KINDS
 
@@ -193,11 +194,26 @@ def print_comparison(comparison: Facts) -> None:
         noise = Text(", ".join(sigmas) or "not measured")
         table.add_row(Text(run["run"]), str(run["trained"]), f"{run['usd']:.3f}", *volumes, noise)
     console.print(table)
+    console.print(_cost_table(comparison["runs"]))
+    if any(run["cost"]["tokens_estimated"] for run in comparison["runs"]):
+        console.print(Text(ESTIMATED, "dim"), soft_wrap=True)
     steps = sorted({round(equal["trained"] * tenth / 10) for tenth in range(11)})
     growth = _number_table("run", map(str, steps), title="worth after so many trained variants")
     for run in comparison["runs"]:
         growth.add_row(Text(run["run"]), *(f"{run['points'][step]['worth']:.4f}" for step in steps))
     console.print(growth)
+
+
+def _cost_table(runs: Sequence[Facts]) -> Table:
+    """What each run has paid for what it found."""
+    columns = ("tokens", "from caches", "a trained variant", "a unit of worth", "USD", "a trained variant", "a unit of worth")
+    table = _number_table("run", columns, title="cost, in all and for each trained variant and unit of worth gained")
+    for run in runs:
+        cost = run["cost"]
+        total, *each = (tokens_text(cost, key) for key in ("tokens", "tokens_per_trained", "tokens_per_worth"))
+        usd = (usd_text(cost, key) for key in ("usd", "usd_per_trained", "usd_per_worth"))
+        table.add_row(Text(run["run"]), total, f"{cost['tokens_cached']:,}", *each, *usd)
+    return table
 
 
 def print_diff(text: str) -> None:

@@ -204,11 +204,14 @@ def read_candidate(data: Json) -> Candidate:
 
 
 def write_completion(completion: Completion) -> Json:
-    return {name: value for name, value in vars(completion).items() if name != "usage"} | vars(completion.usage)
+    usage = dict(vars(completion.usage))
+    if not completion.usage.tokens_cached:  # as before cached tokens were counted
+        del usage["tokens_cached"]
+    return {name: value for name, value in vars(completion).items() if name != "usage"} | usage
 
 
 def read_completion(data: Json) -> Completion:
-    usage = Usage(data["tokens_in"], data["tokens_out"], data["estimated"])
+    usage = Usage(data["tokens_in"], data["tokens_out"], data["estimated"], data.get("tokens_cached", 0))
     return Completion(data["text"], data["finish_reason"], usage, data["usd"], data["seconds"], data["model"])
 
 

@@ -20,6 +20,7 @@ from agent.journal.store import Journal
 from agent.population import selection
 from agent.population.candidate import INVALID_STAGES, SEED_ID
 from agent.review.confirmation import confirmation_facts
+from agent.review.cost import cost_facts
 from agent.review.facts import Facts, judgements
 from agent.search.settings import SearchSettings
 from sandbox.tasks import has_test_split, self_reported
@@ -82,6 +83,7 @@ def status(journal: Journal, run: str, *, alive: bool) -> Facts:
         "seal_openings": count_openings(read_confirmations(journal)),
         "has_test_split": has_test_split(config.get("task", {})),
         "spend": _spend(journal),
+        "cost": cost_facts(journal, outcomes.counts["trained"], worth - 1),
         "forecast": _forecast(journal, config) if alive and config else None,
         "waiting": _cooling_down(journal) if alive else [],
         "isolation": started[-1]["isolation"] if started else "none",
@@ -178,12 +180,13 @@ def _cooling_down(journal: Journal) -> list[Facts]:
 
 
 def _spend(journal: Journal) -> Facts:
-    calls, unpriced, usd, tokens_in, tokens_out = journal.llm_totals()
+    totals = journal.llm_totals()
     return {
-        "usd": usd,
-        "calls_without_a_known_price": unpriced,
-        "tokens_in": tokens_in,
-        "tokens_out": tokens_out,
-        "llm_calls": calls,
+        "usd": totals.usd,
+        "calls_without_a_known_price": totals.unpriced_calls,
+        "tokens_in": totals.tokens_in,
+        "tokens_cached": totals.tokens_cached,
+        "tokens_out": totals.tokens_out,
+        "llm_calls": totals.calls,
         "seconds": round(journal.seconds_worked(), 1),
     }

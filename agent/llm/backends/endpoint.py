@@ -204,8 +204,15 @@ def _retrying(settings: LlmSettings, deadline: float, errors: list[SendError]) -
 def _usage(answer: Any, request: Request) -> Usage:
     counted = getattr(answer, "usage", None)
     if counted is not None and (counted.prompt_tokens or counted.completion_tokens):
-        return Usage(counted.prompt_tokens or 0, counted.completion_tokens or 0)
+        into = counted.prompt_tokens or 0
+        return Usage(into, counted.completion_tokens or 0, tokens_cached=min(into, _cached(counted)))
     return estimate_usage(request, _text(answer))
+
+
+def _cached(counted: Any) -> int:
+    """Tokens of the prompt that came from the provider's cache; 0 where the provider does not say, or says no number."""
+    found = getattr(getattr(counted, "prompt_tokens_details", None), "cached_tokens", None)
+    return found if isinstance(found, int) and found > 0 else 0
 
 
 def _text(answer: Any) -> str:
