@@ -211,7 +211,7 @@ def type_text(kind: Any) -> str:
     if origin is tuple and arguments[-1] is Ellipsis:
         return f"list of {type_text(arguments[0])}s"
     if origin is tuple:
-        return f"{('two', 'three')[len(arguments) - 2]} {type_text(arguments[0])}s"
+        return f"two {type_text(arguments[0])}s"
     if origin is not None and issubclass(origin, Mapping):
         return "table" if arguments[1] is Any else f"table: name = {type_text(arguments[1])}"
     raise TypeError(f"no words for the type {kind}")

@@ -42,7 +42,7 @@ def run_in_foreground(
     """
     signals.outlive_the_terminal()
     fault: BaseException | None = None
-    with Live(folder.name, *(["opening the run"] if confirms else [])) as live:
+    with Live(folder.name, *(["opening the run"] if folder.journal.is_file() else [])) as live:
 
         def watch(event: Event | Notice) -> None:
             live.see(event)

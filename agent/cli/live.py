@@ -35,6 +35,7 @@ from agent.journal.events import (
     RunStarted,
     SealOpened,
     SearchEnded,
+    SeedFailed,
     SeedRepeated,
     SeedTraining,
     Settled,
@@ -175,7 +176,7 @@ class Live:
             case Proposed(candidate):
                 self._counts["proposed"] += 1
                 self._generation = candidate.generation
-            case SeedRepeated(training_seed):
+            case SeedRepeated(training_seed) | SeedFailed(training_seed):
                 self._progress.pop(SeedRepeated.id_of(training_seed), None)
             case Settled(outcome):
                 self._tracker.close(outcome.id)
