@@ -241,8 +241,8 @@ def amount_text(value: float) -> str:
     return f"{value:.2f}" if value >= 0.1 or value == 0 else f"{value:.2g}"
 
 
-PriceOf = Callable[[str], tuple[float, float] | None]
-"""US dollars of a token (in, out) by model; None: unknown."""
+PriceOf = Callable[[str], object | None]
+"""The price of a model's tokens; None: unknown."""
 
 
 def check_prices(limits: RunLimits, models: Sequence[str], price_of: PriceOf) -> None:

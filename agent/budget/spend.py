@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from agent.core.running_mean import RunningMean
 from agent.journal.codec import Row
-from agent.journal.events import Answered, Bred, Event, Proposed, Retrained, SeedRepeated, Settled
+from agent.journal.events import Answered, Bred, Event, Proposed, Retrained, SeedFailed, SeedRepeated, Settled
 from agent.journal.tracker import TrackedCandidate, Tracker
 from agent.population.candidate import SEED_ID, Individual
 
@@ -144,6 +144,8 @@ class Spend:
                 self._count_settled(outcome.id, seconds, gpus, stages)
             case SeedRepeated(training_seed, _, _, seconds, gpus):
                 self._count_repeat(str(training_seed), seconds, gpus)
+            case SeedFailed(seconds=seconds, gpus=gpus):
+                self._count_evaluation(seconds, gpus)
             case Retrained(number, training_seed=training_seed, seconds=seconds, gpus=gpus):
                 self._count_repeat(f"{number}/{training_seed}", seconds, gpus)
             case _:
@@ -179,6 +181,8 @@ class Spend:
                     self._count_settled(key, data.get("seconds"), data.get("gpus", 0.0), stages)
                 case "repeated" | "retrained":
                     self._count_repeat(key, data["seconds"], data.get("gpus", 0.0))
+                case "seed_failed":
+                    self._count_evaluation(data["seconds"], data["gpus"])
 
     def _unbred(self) -> list[TrackedCandidate]:
         return [one for one in self._tracker.open() if not one.bred]

@@ -42,7 +42,7 @@ def run_in_foreground(
     """
     signals.outlive_the_terminal()
     fault: BaseException | None = None
-    with Live(folder.name, *(["opening the run"] if confirms else [])) as live:
+    with Live(folder.name, *(["opening the run"] if folder.journal.is_file() else [])) as live:
 
         def watch(event: Event | Notice) -> None:
             live.see(event)
@@ -81,7 +81,7 @@ def detach(folder: RunFolder, arguments: Sequence[str]) -> None:
     with open(descriptor, "r+") as file:
         command = start_command("agent.cli.main", *arguments)
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True)
-        click.echo("Waiting until it has checked the seed and works on the run ...", err=True)
+        click.echo("Waiting until it has checked the settings and the seed ...", err=True)
         try:
             while process.poll() is None and owner(folder.lock) != process.pid:
                 time.sleep(_POLL_SECONDS)

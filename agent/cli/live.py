@@ -35,6 +35,9 @@ from agent.journal.events import (
     RunStarted,
     SealOpened,
     SearchEnded,
+    SeedFailed,
+    SeedRepeated,
+    SeedTraining,
     Settled,
     ShortlistFrozen,
     StopRequested,
@@ -43,7 +46,7 @@ from agent.journal.events import (
 from agent.journal.tracker import Tracker
 from agent.llm import CoolDownEnded, CoolDownStarted
 from agent.population.candidate import INVALID_STAGES, SEED_ID, Duplicate, Failure, Individual, Outcome
-from agent.review.facts import noise_lines
+from agent.review.facts import noise_lines, seed_phase
 from agent.search.settings import SearchSettings
 from sandbox.tasks import self_reported
 
@@ -61,7 +64,7 @@ _COUNTED = ("proposed", "trained", "invalid", "failed", "duplicate")
 class Live:
     """Follows the events of a run. Events come from several threads, one at a time; rich redraws from its own."""
 
-    def __init__(self, run: str, first_line: str = "checking the settings, then training the seed") -> None:
+    def __init__(self, run: str, first_line: str = "checking the settings and the seed") -> None:
         """`first_line`: what happens before the first event."""
         self._run, self._started_at, self._first_line = run, time.monotonic(), first_line
         self._console = Console(file=cast(IO[str], LossyStream(sys.stderr)))
@@ -75,6 +78,8 @@ class Live:
         self._fitness: dict[str, Mapping[str, float]] = {}
         self._lines: list[Text] = []
         self._forecast = ""
+        self._phase = ""
+        """What goes on while the seed is trained; empty before and after that."""
         self._confirmation = ConfirmationView()
         self._cooling_down: dict[str, float] = {}
         """By model: until when, on the monotonic clock."""
@@ -110,7 +115,12 @@ class Live:
             case CoolDownEnded(model):
                 self._cooling_down.pop(model, None)
                 self._add_line(f"{model} answers again", "bold")
+            case SeedTraining(made, planned):
+                self._phase = seed_phase(made, planned)
+                if self._phase:
+                    self._add_line(self._phase)
             case NoiseMeasured(noise):
+                self._phase = ""
                 for line in noise_lines(noise):
                     self._add_line(line)
             case ProgressReported(id, progress):
@@ -166,6 +176,8 @@ class Live:
             case Proposed(candidate):
                 self._counts["proposed"] += 1
                 self._generation = candidate.generation
+            case SeedRepeated(training_seed) | SeedFailed(training_seed):
+                self._progress.pop(SeedRepeated.id_of(training_seed), None)
             case Settled(outcome):
                 self._tracker.close(outcome.id)
                 self._progress.pop(outcome.id, None)
@@ -202,6 +214,8 @@ class Live:
     def _head(self) -> Text:
         if self._confirmation.is_under_way:
             return Text(self._confirmation.head(), "bold")
+        if self._phase:
+            return Text(self._phase, "bold")
         counts = "   ".join(f"{kind} {self._counts[kind]}" for kind in _COUNTED)
         open_candidates = self._tracker.open()
         evaluating = sum(one.bred for one in open_candidates)

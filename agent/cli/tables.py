@@ -16,7 +16,8 @@ from agent.cli.confirmation import verdict_lines
 from agent.cli.console import fitness_text, slots_text, stdout_console
 from agent.core.text import clean, format_number, one_line
 from agent.population.candidate import SEED_ID
-from agent.review.facts import Facts, format_changes, format_distance, format_price, luck_lines, seed_value
+from agent.review.cost import ESTIMATED, tokens_text, usd_text
+from agent.review.facts import Facts, format_changes, format_distance, format_price, luck_lines, seed_phase, seed_value
 from agent.review.learning import ARM_KINDS
 
 _SCREEN = 24
@@ -47,7 +48,7 @@ def print_status(status: Facts) -> None:
 def _status_lines(status: Facts) -> list[Text]:
     spend = status["spend"]
     minutes, seconds = divmod(int(spend["seconds"]), 60)
-    reason = f" ({one_line(status['reason'])})" if status["reason"] else ""
+    reason = f" ({one_line(why)})" if (why := status["reason"] or _seed_phase(status)) else ""
     lines = [Text(f"{status['run']}: {status['state']}{reason}, {minutes}:{seconds:02d} min", "bold")]
     if status["forecast"]:
         lines.append(Text(f"forecast: {status['forecast']['words']}"))
@@ -64,6 +65,12 @@ def _status_lines(status: Facts) -> list[Text]:
         sigmas = (f"{name} {format_number(sigma) if sigma else 'none'}" for name, sigma in noise["sigma"].items())
         lines.append(Text(f"noise, one sigma over training seeds, from {noise['trainings']} of the seed: {', '.join(sigmas)}"))
     return lines
+
+
+def _seed_phase(status: Facts) -> str:
+    """What a run does before its search; empty afterwards, and where no process works on it."""
+    seed = status["seed"]
+    return seed_phase(seed["trainings"], seed["planned"]) if status["phase"] in ("seed", "noise") else ""
 
 
 def print_run(candidates: Sequence[Facts], status: Facts) -> None:
@@ -187,11 +194,26 @@ def print_comparison(comparison: Facts) -> None:
         noise = Text(", ".join(sigmas) or "not measured")
         table.add_row(Text(run["run"]), str(run["trained"]), f"{run['usd']:.3f}", *volumes, noise)
     console.print(table)
+    console.print(_cost_table(comparison["runs"]))
+    if any(run["cost"]["tokens_estimated"] for run in comparison["runs"]):
+        console.print(Text(ESTIMATED, "dim"), soft_wrap=True)
     steps = sorted({round(equal["trained"] * tenth / 10) for tenth in range(11)})
     growth = _number_table("run", map(str, steps), title="worth after so many trained variants")
     for run in comparison["runs"]:
         growth.add_row(Text(run["run"]), *(f"{run['points'][step]['worth']:.4f}" for step in steps))
     console.print(growth)
+
+
+def _cost_table(runs: Sequence[Facts]) -> Table:
+    """What each run has paid for what it found."""
+    columns = ("tokens", "from caches", "a trained variant", "a unit of worth", "USD", "a trained variant", "a unit of worth")
+    table = _number_table("run", columns, title="cost, in all and for each trained variant and unit of worth gained")
+    for run in runs:
+        cost = run["cost"]
+        total, *each = (tokens_text(cost, key) for key in ("tokens", "tokens_per_trained", "tokens_per_worth"))
+        usd = (usd_text(cost, key) for key in ("usd", "usd_per_trained", "usd_per_worth"))
+        table.add_row(Text(run["run"]), total, f"{cost['tokens_cached']:,}", *each, *usd)
+    return table
 
 
 def print_diff(text: str) -> None:

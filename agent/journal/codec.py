@@ -35,6 +35,7 @@ from agent.journal.events import (
     RunStarted,
     SealOpened,
     SearchEnded,
+    SeedFailed,
     SeedRepeated,
     Settled,
     ShortlistFrozen,
@@ -73,6 +74,8 @@ def write_event(event: Event) -> tuple[str, str, Json]:
             return "settled", outcome.id, {**write_outcome(outcome), **held}
         case SeedRepeated():
             return "repeated", str(event.training_seed), _write_seed_repeated(event)
+        case SeedFailed():
+            return "seed_failed", _moment(), dict(vars(event))
         case NoiseMeasured(noise, scale):
             return "units", "run", {"noise": noise and _write_noise(noise), "scale": scale.to_json()}
         case _:
@@ -210,11 +213,14 @@ def read_candidate(data: Json) -> Candidate:
 
 
 def write_completion(completion: Completion) -> Json:
-    return {name: value for name, value in vars(completion).items() if name != "usage"} | vars(completion.usage)
+    usage = dict(vars(completion.usage))
+    if not completion.usage.tokens_cached:  # as before cached tokens were counted
+        del usage["tokens_cached"]
+    return {name: value for name, value in vars(completion).items() if name != "usage"} | usage
 
 
 def read_completion(data: Json) -> Completion:
-    usage = Usage(data["tokens_in"], data["tokens_out"], data["estimated"])
+    usage = Usage(data["tokens_in"], data["tokens_out"], data["estimated"], data.get("tokens_cached", 0))
     return Completion(
         data["text"],
         data["finish_reason"],

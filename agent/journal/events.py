@@ -112,7 +112,7 @@ class SeedRepeated:
 
     training_seed: int
     fitness: Fitness | None
-    """None: this training failed."""
+    """None: this training failed. Only earlier versions of this program recorded that here."""
     reason: str
     """Why it failed; else empty."""
     seconds: float
@@ -124,6 +124,19 @@ class SeedRepeated:
     def id_of(training_seed: int) -> str:
         """The id by which the budget knows this training while it runs: several may run at once."""
         return f"{SEED_ID}/{training_seed}"
+
+
+@dataclass(frozen=True)
+class SeedFailed:
+    """A training of the seed failed, its first one or one for the noise floor. A resume trains it again."""
+
+    training_seed: int
+    stage: str
+    reason: str
+    seconds: float
+    """Wall time."""
+    gpus: float = 0.0
+    """As in `Settled`."""
 
 
 @dataclass(frozen=True)
@@ -305,6 +318,7 @@ Event = (
     | Repaired
     | Settled
     | SeedRepeated
+    | SeedFailed
     | NoiseMeasured
     | Learned
     | Generalised
@@ -356,6 +370,16 @@ class Restored:
 
 
 @dataclass(frozen=True)
+class SeedTraining:
+    """The seed is being trained, before the search begins. The journal records each of its trainings when it has ended."""
+
+    made: int
+    """Trainings that have ended, those of earlier processes too: the seed's own one, then those for the noise floor."""
+    planned: int
+    """Of both kinds together."""
+
+
+@dataclass(frozen=True)
 class ProgressReported:
     """A training reports its progress, for the live view alone."""
 
@@ -363,7 +387,7 @@ class ProgressReported:
     progress: Progress
 
 
-Notice = StopRequested | ForecastUpdated | CallsRepeated | Restored | ProgressReported
+Notice = StopRequested | ForecastUpdated | CallsRepeated | Restored | SeedTraining | ProgressReported
 """What the live view shows and the journal never records."""
 
 Record = Callable[[Event], None]

@@ -12,6 +12,7 @@ from agent.journal.codec import (
     read_lesson,
     read_messages,
     read_outcome,
+    read_seed,
     read_seed_repeated,
     read_variant,
     split_call_key,
@@ -20,7 +21,7 @@ from agent.journal.events import DirectiveWritten, Generalised, SeedRepeated
 from agent.journal.store import Journal
 from agent.llm import Completion, Message
 from agent.memory import Lesson
-from agent.population.candidate import Candidate, Failure, Individual, Outcome, Variant
+from agent.population.candidate import SEED_ID, Candidate, Failure, Individual, Outcome, Variant
 
 _Prompts = dict[tuple[str, int], tuple[Message, ...]]
 """The prompt by id and number of the call."""
@@ -57,8 +58,10 @@ class Replay:
     """Prompts by id and number of the call, of the candidates that are not settled: a call that is repeated sends the same."""
     lessons: Mapping[str, Lesson] = field(default_factory=dict)
     """By the candidate's id."""
+    seed: Individual | None = None
+    """None: it is not trained yet."""
     repeats: Mapping[int, SeedRepeated] = field(default_factory=dict)
-    """Trainings of the seed for the noise floor, by training seed."""
+    """Trainings of the seed for the noise floor that have not failed, by training seed."""
     history: tuple[Candidate | Outcome | Generalised | DirectiveWritten, ...] = ()
     """Everything the search learns from, in the order in which it happened. A `Candidate` stands for its proposal."""
 
@@ -86,7 +89,10 @@ def read_replay(journal: Journal, like: Genome) -> Replay:
         conversations=_conversations(journal, asked, variants.keys() - outcomes.keys()),
         asked=asked,
         lessons={key: read_lesson(data) for _, _, key, data in journal.events("learned")},
-        repeats={int(key): read_seed_repeated(key, data) for _, _, key, data in journal.events("repeated")},
+        seed=next((read_seed(data, like) for _, _, _, data in journal.events("settled", key=SEED_ID)), None),
+        repeats={
+            int(key): read_seed_repeated(key, data) for _, _, key, data in journal.events("repeated") if data["fitness"]
+        },
         history=tuple(history),
     )
 

@@ -73,6 +73,10 @@ class LlmTotals(NamedTuple):
     usd: float
     tokens_in: int
     tokens_out: int
+    tokens_cached: int
+    """Of `tokens_in`: from the providers' caches. Earlier versions did not count them."""
+    estimated_calls: int
+    """Answered calls of which a provider did not count all tokens: at least a part is characters / 4."""
 
 
 class Journal:
@@ -159,15 +163,17 @@ class Journal:
         texts = ("files", "fitness", "reason", "log", "evidence.curve", "evidence.sizes_by_block")
         settled = "json_remove(data, " + ", ".join(f"'$.{name}'" for name in texts) + ")"
         data = f"CASE kind WHEN 'started' THEN data WHEN 'answered' THEN {answered} WHEN 'settled' THEN {settled} "
-        data += "WHEN 'repeated' THEN data WHEN 'retrained' THEN data ELSE '{}' END"
+        data += "WHEN 'repeated' THEN data WHEN 'seed_failed' THEN data WHEN 'retrained' THEN data ELSE '{}' END"
         return _parsed(self._query(f"SELECT time, kind, key, {data} FROM events ORDER BY seq", []))
 
     def llm_totals(self) -> LlmTotals:
         """Totals over all answered calls of all models."""
-        usd, into, out = (f"json_extract(data, '$.{name}')" for name in ("usd", "tokens_in", "tokens_out"))
-        query = f"SELECT count(*), count(*) - count({usd}), total({usd}), total({into}), total({out}) FROM events WHERE kind = ?"
-        calls, unpriced, dollars, tokens_in, tokens_out = self._query(query, ["answered"])[0]
-        return LlmTotals(calls, unpriced, dollars, int(tokens_in), int(tokens_out))
+        names = ("usd", "tokens_in", "tokens_out", "tokens_cached", "estimated")
+        usd, *counted = (f"json_extract(data, '$.{name}')" for name in names)
+        sums = ", ".join(f"total({one})" for one in counted)
+        query = f"SELECT count(*), count(*) - count({usd}), total({usd}), {sums} FROM events WHERE kind = ?"
+        calls, unpriced, dollars, *tokens = self._query(query, ["answered"])[0]
+        return LlmTotals(calls, unpriced, dollars, *map(int, tokens))
 
     def count(self, kind: str) -> int:
         """How many events of this kind there are."""

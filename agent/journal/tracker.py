@@ -11,9 +11,20 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from agent.journal.codec import Row, read_candidate
-from agent.journal.events import Answered, Asked, Bred, Event, Proposed, Repaired, Retrained, SeedRepeated, Settled
+from agent.journal.events import (
+    Answered,
+    Asked,
+    Bred,
+    Event,
+    Proposed,
+    Repaired,
+    Retrained,
+    SeedFailed,
+    SeedRepeated,
+    Settled,
+)
 from agent.llm import Completion
-from agent.population.candidate import Candidate, Variant
+from agent.population.candidate import SEED_ID, Candidate, Variant
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +130,9 @@ class Tracker:
             case Settled(outcome, seconds):
                 self._settle(outcome.id, seconds)
             case SeedRepeated(training_seed):
+                self._end_evaluation(SeedRepeated.id_of(training_seed))
+            case SeedFailed(training_seed):
+                self._end_evaluation(SEED_ID)
                 self._end_evaluation(SeedRepeated.id_of(training_seed))
             case Retrained(_, id, training_seed):
                 self._end_evaluation(Retrained.id_of(id, training_seed))

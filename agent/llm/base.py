@@ -48,8 +48,9 @@ class LlmSettings:
     attempts: int = 6
     first_wait_seconds: float = 0.5
     """Pause before the second attempt; doubles with each further one, with jitter, unless the provider names a pause."""
-    prices: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    """US dollars per million tokens (in, out), by model name; they take precedence over the bundled table."""
+    prices: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """US dollars per million tokens (in, out, and in from the provider's cache where that is cheaper), by model name; they
+    take precedence over the bundled table."""
 
 
 @dataclass(frozen=True)
@@ -75,10 +76,16 @@ class Usage:
     tokens_in: int
     tokens_out: int
     estimated: bool = False
+    tokens_cached: int = 0
+    """Of `tokens_in`: what the provider had in its cache from an earlier prompt with the same beginning."""
 
     def __add__(self, other: Usage) -> Usage:
-        estimated = self.estimated or other.estimated
-        return Usage(self.tokens_in + other.tokens_in, self.tokens_out + other.tokens_out, estimated)
+        return Usage(
+            self.tokens_in + other.tokens_in,
+            self.tokens_out + other.tokens_out,
+            self.estimated or other.estimated,
+            self.tokens_cached + other.tokens_cached,
+        )
 
 
 @dataclass(frozen=True)

@@ -7,27 +7,45 @@ import json
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from agent.llm.base import Usage
 
 _TABLE = "model_prices_and_context_window_backup.json"
 
 
-def price(model: str, overrides: Mapping[str, tuple[float, float]]) -> tuple[float, float] | None:
-    """Return the price in US dollars per token (in, out), None if it is unknown. `overrides` are per million tokens."""
+class Price(NamedTuple):
+    """US dollars for each token."""
+
+    tokens_in: float
+    tokens_out: float
+    tokens_cached: float
+    """Of a prompt, from the provider's cache."""
+
+
+def price(model: str, overrides: Mapping[str, tuple[float, ...]]) -> Price | None:
+    """Return the price of a model; None if it is unknown.
+
+    `overrides`: US dollars per million tokens, (in, out) or (in, out, in from the cache). Where no price of cached tokens is
+    known, they cost as much as the others.
+    """
     if model in overrides:
-        return overrides[model][0] / 1e6, overrides[model][1] / 1e6
+        into, out, *cached = overrides[model]
+        return Price(into / 1e6, out / 1e6, (cached[0] if cached else into) / 1e6)
     table = _bundled_table()
     entry = table.get(model) or table.get(model.removeprefix("openai/"))
     if entry is None or "input_cost_per_token" not in entry or "output_cost_per_token" not in entry:
         return None
-    return float(entry["input_cost_per_token"]), float(entry["output_cost_per_token"])
+    into, cached = float(entry["input_cost_per_token"]), entry.get("cache_read_input_token_cost")
+    return Price(into, float(entry["output_cost_per_token"]), into if cached is None else float(cached))
 
 
-def cost(usage: Usage, price: tuple[float, float] | None) -> float | None:
-    """Return the cost in US dollars, None if the price (US dollars per token in, out) is unknown."""
-    return None if price is None else usage.tokens_in * price[0] + usage.tokens_out * price[1]
+def cost(usage: Usage, price: Price | None) -> float | None:
+    """Return the cost in US dollars, None if the price is unknown."""
+    if price is None:
+        return None
+    fresh = usage.tokens_in - usage.tokens_cached
+    return fresh * price.tokens_in + usage.tokens_cached * price.tokens_cached + usage.tokens_out * price.tokens_out
 
 
 @cache

@@ -12,6 +12,7 @@ from agent.journal.header import config_of, objectives_of, units_of
 from agent.journal.store import Journal
 from agent.population import selection
 from agent.population.candidate import SEED_ID
+from agent.review.cost import cost_facts
 from agent.review.facts import Facts
 from agent.review.learning import measured_noise
 
@@ -88,6 +89,7 @@ def _run_facts(name: str, journal: Journal, seed: Fitness, points: list[Facts]) 
         "models": config.get("llm", {}).get("models", []),
         "seed": dict(seed.values),
         "noise": dict(noise.sigma) if noise else None,
+        "cost": cost_facts(journal, len(points) - 1, points[-1]["worth"] - points[0]["worth"]),
         "points": points,
     }
 

@@ -103,6 +103,16 @@ def luck_lines(status: Mapping[str, Any]) -> list[str]:
     return [best if status.get("confirmation") else f"{best}; `evolve confirm` trains the best ones again"]
 
 
+def seed_phase(made: int, planned: int) -> str:
+    """What a run does before its search. `made`, `planned`: trainings of the seed, those for the noise floor included.
+
+    Empty when all of them are made.
+    """
+    if made >= planned:
+        return ""
+    return f"measuring the noise: {made} of {planned} trainings of the seed are made" if made else "training the seed"
+
+
 def noise_lines(noise: Noise | None) -> list[str]:
     """What a run can tell apart, before its search begins."""
     if noise is None:

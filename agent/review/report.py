@@ -28,6 +28,7 @@ from agent.review.confirmation import (
     shrinkage_text,
     verdict_text,
 )
+from agent.review.cost import cost_lines
 from agent.review.facts import Facts, format_changes, format_distance, format_price, luck_lines
 from agent.review.learning import lessons
 from agent.review.status import status
@@ -77,6 +78,7 @@ def _content(journal: Journal, run: str, alive: bool) -> dict[str, Any]:
         "counts": ", ".join(f"{count} {kind}" for kind, count in facts["counts"].items()),
         "noise": _noise(facts),
         "worth": f"{facts['worth']:.2f}",
+        "cost": ". ".join(cost_lines(facts["cost"])),
         "columns": [f"{name} (self-reported)" if name in facts["self_reported"] else name for name in facts["objectives"]],
         "rows": _rows(facts),
         "warning": " ".join(f"{name} is self-reported: {reason}." for name, reason in facts["self_reported"].items()),

@@ -20,6 +20,7 @@ from agent.journal.store import Journal
 from agent.population import selection
 from agent.population.candidate import INVALID_STAGES, SEED_ID
 from agent.review.confirmation import confirmation_facts
+from agent.review.cost import cost_facts
 from agent.review.facts import Facts, judgements
 from agent.search.settings import SearchSettings
 from sandbox.tasks import has_test_split, self_reported
@@ -55,12 +56,15 @@ def status(journal: Journal, run: str, *, alive: bool) -> Facts:
     config = started[-1]["config"] if started else {}
     outcomes = _outcomes(journal)
     units = units_of(journal)
-    seed, front, worth = _front(outcomes.trained, config, units)
+    seed = next((one.fitness for one in outcomes.trained if one.id == SEED_ID), None)
+    front, worth = _front(outcomes.trained, config, units)
+    made, planned = _seed_trainings(journal, config)
     noise = units.noise if units else None
     return {
         "run": run,
         "state": "running" if alive else end.get("state", "stopped"),
         "reason": end.get("reason", ""),
+        "phase": _phase(journal, units) if alive and started else None,
         "schedule": config.get("search", {}).get("schedule"),
         "generation": journal.count("generation"),
         "generations": SearchSettings(**config["search"]).stages if config else None,
@@ -68,7 +72,7 @@ def status(journal: Journal, run: str, *, alive: bool) -> Facts:
         "failures": dict(outcomes.reasons.most_common(_FREQUENT)),
         "objectives": config.get("objectives", {}),
         "self_reported": self_reported(config.get("task", {})),
-        "seed": {"fitness": dict(seed.values) if seed else None},
+        "seed": {"fitness": dict(seed.values) if seed else None, "trainings": made, "planned": planned},
         "noise": _noise(noise) if noise else None,
         "luck": _luck(noise, outcomes.counts["trained"]),
         "plateau": next((data["level"] for _, _, _, data in reversed(list(journal.events("adapted")))), 0),
@@ -79,6 +83,7 @@ def status(journal: Journal, run: str, *, alive: bool) -> Facts:
         "seal_openings": count_openings(read_confirmations(journal)),
         "has_test_split": has_test_split(config.get("task", {})),
         "spend": _spend(journal),
+        "cost": cost_facts(journal, outcomes.counts["trained"], worth - 1),
         "forecast": _forecast(journal, config) if alive and config else None,
         "waiting": _cooling_down(journal) if alive else [],
         "isolation": started[-1]["isolation"] if started else "none",
@@ -117,16 +122,32 @@ def _luck(noise: Noise | None, trained: int) -> float | None:
     return round(best_by_luck(trained, noise.df, noise.trainings), 2)
 
 
+def _seed_trainings(journal: Journal, config: Facts) -> tuple[int, int]:
+    """How many trainings of the seed are made, and how many are planned: its own one and those for the noise floor."""
+    made = len(list(journal.events("settled", key=SEED_ID)))
+    made += sum(bool(data["fitness"]) for _, _, _, data in journal.events("repeated"))
+    return made, 1 + config.get("noise", {}).get("trainings", 0)
+
+
+def _phase(journal: Journal, units: NoiseMeasured | None) -> str:
+    """What the process at work does. `units`: as recorded, or worked out from the trainings of the seed so far."""
+    if units is None:
+        return "seed"
+    if not journal.count("units") and not journal.count("drawn"):  # earlier versions did not record units
+        return "noise"
+    records, start = read_confirmations(journal), list(journal.events("started"))[-1][3]
+    return "confirmation" if start.get("confirms") or (records and not records[-1].is_complete) else "search"
+
+
 def _front(
     trained: Sequence[_Trained], config: Facts, units: NoiseMeasured | None
-) -> tuple[Fitness | None, list[_Trained], float]:
-    """The seed's fitness, what nothing else dominates, and the worth of that (the seed alone: 1)."""
+) -> tuple[list[_Trained], float]:
+    """What nothing else dominates, and the worth of that (the seed alone: 1)."""
+    if units is None:
+        return [], 0.0
     objectives = [Objective(name, direction) for name, direction in config.get("objectives", {}).items()]
-    seed = next((one.fitness for one in trained if one.id == SEED_ID), None)
-    if seed is None or units is None:
-        return None, [], 0.0
     front = selection.front(trained, objectives)
-    return seed, front, units.scale.worth(one.fitness for one in front)
+    return front, units.scale.worth(one.fitness for one in front)
 
 
 def _member(journal: Journal, one: _Trained, noise: Noise | None, objectives: Sequence[Objective]) -> Facts:
@@ -159,12 +180,13 @@ def _cooling_down(journal: Journal) -> list[Facts]:
 
 
 def _spend(journal: Journal) -> Facts:
-    calls, unpriced, usd, tokens_in, tokens_out = journal.llm_totals()
+    totals = journal.llm_totals()
     return {
-        "usd": usd,
-        "calls_without_a_known_price": unpriced,
-        "tokens_in": tokens_in,
-        "tokens_out": tokens_out,
-        "llm_calls": calls,
+        "usd": totals.usd,
+        "calls_without_a_known_price": totals.unpriced_calls,
+        "tokens_in": totals.tokens_in,
+        "tokens_cached": totals.tokens_cached,
+        "tokens_out": totals.tokens_out,
+        "llm_calls": totals.calls,
         "seconds": round(journal.seconds_worked(), 1),
     }

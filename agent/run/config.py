@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import platformdirs
 import tomli_w
@@ -72,8 +72,9 @@ class LlmSection(_Section):
     """How often an answer that breaks a rule, or a program that fails the smoke stage, is sent back with the reason."""
     redraws: int = Field(default=1, ge=0)
     """How often a model is asked for another program when its answer gives one that is known already."""
-    prices: dict[str, tuple[float, float]] = {}
-    """US dollars per million tokens, `[in, out]`, by model. They take precedence over the bundled table of prices."""
+    prices: dict[str, Annotated[tuple[float, ...], Field(min_length=2, max_length=3)]] = {}
+    """US dollars per million tokens, `[in, out]`, by model. They take precedence over the bundled table of prices. A third number
+    is the price of prompt tokens that the provider had in its cache; without it they cost as much as the others."""
 
     @field_validator("temperature", "max_tokens")
     @classmethod

@@ -11,10 +11,10 @@ from agent.journal.events import Event, RunEnded, Settled
 from agent.journal.store import Journal
 from agent.journal.tracker import TrackedCandidate, Tracker
 from agent.lineage import BranchWriter, PlannedCommit
-from agent.population.candidate import Duplicate, Failure, Individual
+from agent.population.candidate import SEED_ID, Duplicate, Failure, Individual
 
-Describe = Callable[[Individual | Failure, TrackedCandidate], str]
-"""Writes the message of a candidate's commit."""
+Describe = Callable[[Individual | Failure, Individual, TrackedCandidate], str]
+"""Writes the message of a candidate's commit: the candidate, the seed, and what is known of the candidate's costs."""
 
 FREEZE_EVERY = 250
 """Settled candidates between two freezes. Without them, the garbage collector would take a fifth of the controller's time in
@@ -39,6 +39,8 @@ class EventBus:
         self._journal, self._branches, self._tracker, self._budget = journal, branches, tracker, budget
         self._watch, self._describe = watch, describe
         self._freezer = HeapFreezer()
+        self._seed: Individual | None = None
+        """The first that is trained in a run."""
         self._lock = threading.Lock()
 
     def __call__(self, event: Event) -> None:
@@ -64,9 +66,12 @@ class EventBus:
         self._freezer.close()
 
     def _commit(self, outcome: Individual | Failure) -> None:
+        if outcome.id == SEED_ID and isinstance(outcome, Individual):
+            self._seed = outcome
         if outcome.genome is None or self._branches.has(outcome.id):
             return
-        text = self._describe(outcome, self._tracker.get(outcome.id))
+        assert self._seed, "nothing settles before the seed"
+        text = self._describe(outcome, self._seed, self._tracker.get(outcome.id))
         failed = isinstance(outcome, Failure)
         self._branches.add(PlannedCommit(outcome.id, outcome.genome.files, outcome.candidate.parents, text, failed))
 

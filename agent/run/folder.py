@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from agent.core.errors import MachineError, UserError
+from agent.journal.store import Journal
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,24 @@ class RunFolder:
         """Raises UserError if the folder holds no run."""
         if not self.journal.is_file():
             raise UserError(f"{self.root} holds no run: there is no {self.journal.name} in it.")
+
+    def make(self, config: str) -> None:
+        """Make the folder with its configuration and an empty journal. A rename at the end makes it appear complete.
+
+        Raises UserError if another process has made it meanwhile, MachineError if it cannot be made.
+        """
+        draft = RunFolder(self.root.with_name(f".{self.name}.{os.getpid()}"))
+        try:
+            draft.root.mkdir(parents=True)
+            draft.config.write_text(config, encoding="utf-8")
+            Journal(draft.journal).close()
+            os.rename(draft.root, self.root)
+        except OSError as error:
+            if self.root.exists():
+                raise UserError(f"Another process has just made {self.root}: choose another --out.") from None
+            raise MachineError(f"The run folder {self.root} cannot be made: {error}.") from error
+        finally:
+            shutil.rmtree(draft.root, ignore_errors=True)
 
     @property
     def name(self) -> str:

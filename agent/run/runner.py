@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import random
-import shutil
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import ExitStack, closing, suppress
@@ -13,12 +11,11 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from agent.budget import Budget, Guess
+from agent.budget import Budget
 from agent.core.errors import Halted, MachineError, UserError
 from agent.core.files import write_whole
 from agent.core.noise import Noise
 from agent.core.worth import WorthScale
-from agent.journal.codec import read_seed
 from agent.journal.events import CallsRepeated, NoiseMeasured, RunEnded, RunStarted, Settled, Watch
 from agent.journal.header import recorded_units
 from agent.journal.replay import Replay, read_replay
@@ -28,8 +25,7 @@ from agent.lineage import BranchWriter, Lineage, commit_message
 from agent.llm import Failover, FailoverPolicy
 from agent.operators import Brief, Sampling
 from agent.population.archive import Archive
-from agent.population.candidate import SEED_ID, Candidate, Failure, Individual
-from agent.run import noise
+from agent.population.candidate import Failure, Individual
 from agent.run.admission import Admission
 from agent.run.breeding import BreedingPool
 from agent.run.components import Components, open_components, pinned_level
@@ -37,11 +33,12 @@ from agent.run.config import Config, LlmSection
 from agent.run.config_sources import read, with_changes
 from agent.run.confirming import INTERRUPTED, ConfirmationAtEnd
 from agent.run.context import RunContext
-from agent.run.evaluation import EvaluationPool, Evaluator, floors_of
+from agent.run.evaluation import EvaluationPool, floors_of
 from agent.run.event_bus import EventBus
 from agent.run.folder import RunFolder, locked
 from agent.run.loop import GenerationalLoop, SearchLoop, SearchState, SteadyLoop
 from agent.run.provenance import accepted_changes
+from agent.run.seed import SeedTrainings, check
 from agent.run.supervisor import Supervisor
 from agent.search.bandit import Bandits
 from agent.search.feedback import Feedback, FeedbackSettings
@@ -67,14 +64,10 @@ def start(config: Config, folder: RunFolder, watch: Watch) -> None:
     with open_components(config, watch) as components:
         lineage = _lineage(config, folder)
         lineage.check()
-        seed = components.evaluator.measure(Candidate(SEED_ID, 0), components.genome)
-        if isinstance(seed, Failure):
-            raise UserError(
-                f"The seed {config.seed.folder} does not train (stage {seed.stage}): {seed.reason} Repair it first."
-            )
-        _make_folder(folder, components.config)
+        check(components.evaluator, components.genome, config.seed.folder)
+        folder.make(components.config.to_toml())
         with locked(folder.lock), closing(Journal(folder.journal)) as journal:
-            Process(components, folder, journal, lineage, watch).work(seed, Replay(), components.start_event())
+            Process(components, folder, journal, lineage, watch).work(Replay(), components.start_event())
 
 
 def resume(folder: RunFolder, watch: Watch, changes: Mapping[str, Any] | None = None, *, accept: bool = False) -> None:
@@ -88,8 +81,9 @@ def resume(folder: RunFolder, watch: Watch, changes: Mapping[str, Any] | None = 
         stack.enter_context(locked(folder.lock))
         journal = stack.enter_context(closing(Journal(folder.journal)))
         components = stack.enter_context(open_components(config, watch, pinned_level(journal)))
-        started = components.start_event()
+        started, replay = components.start_event(), read_replay(journal, components.genome)
         before = [data for _, _, _, data in journal.events("started")]
+        accept = accept or replay.seed is None  # nothing is measured yet with which results would have to be comparable
         accepted = accepted_changes(before[-1], started, changes or {}, accept) if before else ()
         renewed = any(change.startswith("limits.until:") for change in accepted)
         renewed = renewed or "until" in (changes or {}).get("limits", {})
@@ -98,43 +92,16 @@ def resume(folder: RunFolder, watch: Watch, changes: Mapping[str, Any] | None = 
         if calls := journal.unanswered():
             watch(CallsRepeated(calls))
         started = replace(started, accepted=accepted, until_restarted=renewed)
-        process = Process(components, folder, journal, _lineage(config, folder), watch)
-        process.work(_seed_again(components, journal), read_replay(journal, components.genome), started)
+        Process(components, folder, journal, _lineage(config, folder), watch).work(replay, started)
 
 
 def _lineage(config: Config, folder: RunFolder) -> Lineage:
     return Lineage.open(Path(config.seed.folder), folder.root, folder.name)
 
 
-def _seed_again(components: Components, journal: Journal) -> Individual:
-    """The trained seed from the journal; it is trained now if the run broke before that was journaled."""
-    for _, _, _, data in journal.events("settled", key=SEED_ID):
-        return read_seed(data, components.genome)
-    seed = components.evaluator.measure(Candidate(SEED_ID, 0), components.genome)
-    if isinstance(seed, Failure):
-        raise MachineError(f"The seed does not train any more: {seed.reason}")
-    return seed
-
-
-def _make_folder(folder: RunFolder, config: Config) -> None:
-    """Make the run's folder with its configuration and an empty journal. A rename at the end makes it appear complete."""
-    draft = RunFolder(folder.root.with_name(f".{folder.name}.{os.getpid()}"))
-    try:
-        draft.root.mkdir(parents=True)
-        draft.config.write_text(config.to_toml(), encoding="utf-8")
-        Journal(draft.journal).close()
-        os.rename(draft.root, folder.root)
-    except OSError as error:
-        if folder.root.exists():
-            raise UserError(f"Another process has just made {folder.root}: choose another --out.") from None
-        raise MachineError(f"The run folder {folder.root} cannot be made: {error}.") from error
-    finally:
-        shutil.rmtree(draft.root, ignore_errors=True)
-
-
 @dataclass(frozen=True)
 class Process:
-    """One process of a run, from the trained seed to the recorded end."""
+    """One process of a run, from its recorded start to its recorded end."""
 
     components: Components
     folder: RunFolder
@@ -142,8 +109,8 @@ class Process:
     lineage: Lineage
     watch: Watch
 
-    def work(self, seed: Individual, replay: Replay, started: RunStarted) -> None:
-        """Run the search and record how it ended.
+    def work(self, replay: Replay, started: RunStarted) -> None:
+        """Train the seed, run the search and record how it ended.
 
         Raises KeyboardInterrupt if the run was stopped, MachineError if it cannot go on or nothing could be trained.
         """
@@ -151,52 +118,42 @@ class Process:
         tracker = Tracker()
         kinds = ("drawn", "asked", "answered", "bred", "mended", "settled")
         tracker.recall(self.journal.events_without_texts(*kinds), replay.answers)
-        guess = _first_guess(seed, evaluator)
         budget = Budget(
             config.limits.for_search(config.confirm.at_end),
             slots=len(evaluator.devices),
             concurrency=config.llm.concurrency,
-            guess=guess,
             tracker=tracker,
         )
         budget.recall(self.journal.cost_rows())
         supervisor = Supervisor(
             budget, self.components.models.values(), evaluator.close, config.search.candidates, self.watch, replay
         )
-        record = self._event_bus(seed, replay, tracker, budget, supervisor)
+        record = self._event_bus(replay, tracker, budget, supervisor)
         run = RunContext(record, config, replay, supervisor.admission, tracker)
         record(started)
-        evaluator.require(floors_of(self.components.task, seed.fitness, config.objectives, config.constraint_list()))
-        # Journaled already in a resumed run; a branch that the stop prevented is made up for.
-        record(Settled(seed, guess.evaluation_seconds, evaluator.gpus(seed.evidence.device)))
-        for outcome in replay.outcomes.values():
-            record(Settled(outcome))
-        supervisor.update_forecast()
-        self._search(seed, run, supervisor, record, budget)
+        self._search(run, supervisor, record, budget)
 
-    def _event_bus(
-        self, seed: Individual, replay: Replay, tracker: Tracker, budget: Budget, supervisor: Supervisor
-    ) -> EventBus:
+    def _event_bus(self, replay: Replay, tracker: Tracker, budget: Budget, supervisor: Supervisor) -> EventBus:
         objectives = self.components.config.objective_list()
 
-        def describe(outcome: Individual | Failure, tracked: TrackedCandidate) -> str:
+        def describe(outcome: Individual | Failure, seed: Individual, tracked: TrackedCandidate) -> str:
             return commit_message(outcome, seed, objectives, tracked.usd, tracked.models)
 
         branches = BranchWriter(self.lineage, replay.commits, lambda events: self.journal.record(*events))
         return EventBus(self.journal, branches, tracker, budget, supervisor.see, describe)
 
-    def _search(
-        self, seed: Individual, run: RunContext, supervisor: Supervisor, record: EventBus, budget: Budget
-    ) -> None:
+    def _search(self, run: RunContext, supervisor: Supervisor, record: EventBus, budget: Budget) -> None:
         components, admission = self.components, run.admission
         failover = Failover(components.models, _failover_policy(run.config.llm), record, supervisor.gives_up)
         breeding = BreedingPool(run, components.prompts, failover.members, components.editor)
         evaluation = EvaluationPool(run, components.evaluator, breeding)
-        archive = Archive(seed, run.config.objective_list())
+        archive: Archive | None = None
         try:
             with supervisor.supervised():
-                record.flush()  # raises now, before anything is spent, if git cannot write
-                floor = noise.measure(run, seed, components.evaluator, archive.objectives)
+                trainings = SeedTrainings(run, components.evaluator, self.watch)
+                archive = self._archive(run, trainings, supervisor)
+                record.flush()  # raises now, before any model is asked, if git cannot write
+                floor = trainings.measure_noise(archive.seed, archive.objectives)
                 units = self._units(run, archive, floor)
                 record(units)
                 archive.measure_by(units.scale)
@@ -210,6 +167,8 @@ class Process:
         except Exception as error:  # any error is recorded
             if not (admission.is_cut and isinstance(error, MachineError)):  # else work under way was ended on purpose
                 _record_end(record, "failed", str(error) or repr(error))
+                if isinstance(error, UserError):  # no longer "nothing is spent": the run has failed
+                    raise MachineError(str(error)) from error
                 raise
         finally:
             breeding.close()
@@ -217,10 +176,21 @@ class Process:
             record.close()
         self._confirm(run, record, budget, archive)
 
-    def _confirm(self, run: RunContext, record: EventBus, budget: Budget, archive: Archive) -> None:
+    def _archive(self, run: RunContext, trainings: SeedTrainings, supervisor: Supervisor) -> Archive:
+        """An archive of the seed, once that is trained. Makes up for branches of earlier outcomes that a stop prevented."""
+        components, config = self.components, run.config
+        seed = trainings.train(components.genome)
+        floors = floors_of(components.task, seed.fitness, config.objectives, config.constraint_list())
+        components.evaluator.require(floors)
+        for outcome in run.replay.outcomes.values():
+            run.record(Settled(outcome))
+        supervisor.update_forecast()
+        return Archive(seed, config.objective_list())
+
+    def _confirm(self, run: RunContext, record: EventBus, budget: Budget, archive: Archive | None) -> None:
         """Ends the run, with a confirmation of its front before if one is due. Raises as `_conclude` does."""
         admission, note = run.admission, ""
-        if len(archive.individuals) > 1 and not admission.stop_reason:
+        if archive and len(archive.individuals) > 1 and not admission.stop_reason:
             at_end = ConfirmationAtEnd(self.components, self.journal, budget, record, self.watch)
             try:
                 note = at_end.work(tuple(archive.individuals.values()), admission)
@@ -283,14 +253,19 @@ class Process:
         return RecipeSampler(rng, seed, prompts, sampling, bandits, Plateau(config.plateau))
 
 
-def _conclude(record: EventBus, admission: Admission, archive: Archive, note: str = "") -> None:
-    """Records the end of a run that did not break. `note`: about its confirmation.
+def _conclude(record: EventBus, admission: Admission, archive: Archive | None, note: str = "") -> None:
+    """Records the end of a run that did not break. `archive`: None if it ended before its seed was trained; `note`: about its
+    confirmation.
 
     Raises KeyboardInterrupt if it was stopped, MachineError if nothing was trained.
     """
     if admission.stop_reason:
         record(RunEnded("stopped", admission.stop_reason))
         raise KeyboardInterrupt
+    if archive is None:
+        text = f"The seed was not trained before the end ({admission.limit_reason})"
+        record(RunEnded("failed", text))
+        raise MachineError(text)
     if len(archive.individuals) == 1:
         reasons = Counter(f"{f.stage}: {f.reason}" for f in archive.recent(10**9) if isinstance(f, Failure))
         frequent = "; ".join(f"{count} x {reason}" for reason, count in reasons.most_common(3))
@@ -318,9 +293,3 @@ def _reflector(components: Components) -> Reflector | None:
     config = components.config
     thinking = next((name for name in config.llm.models if name != "offline"), None)
     return Reflector(components.prompts, thinking, config.thoughts) if thinking else None
-
-
-def _first_guess(seed: Individual, evaluator: Evaluator) -> Guess:
-    """The assumed cost of a candidate before the first one is known: an evaluation takes as long as the seed's."""
-    seconds = sum(seed.evidence.seconds.values())
-    return Guess(evaluation_seconds=seconds, gpu_seconds=seconds * evaluator.gpus(seed.evidence.device))

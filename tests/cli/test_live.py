@@ -6,9 +6,11 @@ import os
 from agent.cli.live import Live
 from agent.core.objectives import Fitness
 from agent.core.verdicts import Verdict, Verdicts
+from agent.core.worth import WorthScale
 from agent.genome import Genome
 from agent.journal.events import (
     Bred,
+    NoiseMeasured,
     ProgressReported,
     Proposed,
     Repaired,
@@ -16,6 +18,8 @@ from agent.journal.events import (
     RunStarted,
     SealOpened,
     SearchEnded,
+    SeedRepeated,
+    SeedTraining,
     Settled,
     ShortlistFrozen,
     VerdictsReached,
@@ -41,6 +45,29 @@ def test_it_counts_what_is_bred_and_what_is_evaluated(monkeypatch, capsys):
     shown = capsys.readouterr().err
     assert "0001  mutate Net: accuracy 0.5" in shown
     assert "0002  mutate Net: stopped at answer: no [bold]code[/bold]" in shown
+
+
+def test_it_says_what_goes_on_while_the_seed_trains(capsys):
+    seed = Individual(Candidate(SEED_ID, 0), GENOME, Fitness({"accuracy": 0.5}))
+    with Live("night") as live:
+        live.see(SeedTraining(0, 3))
+        assert str(live._head()) == "training the seed"
+        live.see(Settled(seed))
+        live.see(SeedTraining(1, 3))
+        live.see(ProgressReported("seed/1", Progress(1, 2, 3, 4, 0.5, 0.5)))
+        assert str(live._head()) == "measuring the noise: 1 of 3 trainings of the seed are made"
+        live.see(SeedRepeated(1, Fitness({"accuracy": 0.4}), "", 1.0))
+        live.see(SeedTraining(2, 3))
+        assert not live._progress
+        live.see(NoiseMeasured(None, WorthScale(())))
+        assert str(live._head()).startswith("272 candidates planned")
+    shown = capsys.readouterr().err.splitlines()
+    assert shown[:4] == [
+        "night: checking the settings and the seed",
+        "training the seed",
+        "seed: accuracy 0.5  in 0.0 s",
+        "measuring the noise: 1 of 3 trainings of the seed are made",
+    ]
 
 
 def test_of_many_changes_since_the_last_start_the_first_are_named(capsys):

@@ -13,7 +13,7 @@ from agent.core.verdicts import Comparison, Verdict, Verdicts
 from agent.core.worth import WorthScale
 from agent.genome import Genome
 from agent.journal import events as journal_events
-from agent.journal.codec import read_candidate, read_seed, write_candidate, write_event
+from agent.journal.codec import read_candidate, read_completion, read_seed, write_candidate, write_event
 from agent.journal.events import (
     Answered,
     Asked,
@@ -33,6 +33,7 @@ from agent.journal.events import (
     RunStarted,
     SealOpened,
     SearchEnded,
+    SeedFailed,
     SeedRepeated,
     Settled,
     ShortlistFrozen,
@@ -107,6 +108,8 @@ EVENTS = (
     RETRAINED,
     Retrained(2, "null-1", 8, None, None, "fit: NaN", 1.0),
     VerdictsReached(2, VERDICTS),
+    SeedFailed(3, "fit", "NaN", 2.0, 0.5),
+    Answered("0001", 1, Completion("text", "stop", Usage(10, 20, False, 8), 0.25, 1.5, "gpt-y")),
 )
 RECORDED = [json.loads(line) for line in (DATA / "every_kind.jsonl").read_text().splitlines()]
 """[kind, key, data] as an earlier version wrote them; keys that are moments in time are left out."""
@@ -123,6 +126,11 @@ def test_an_event_is_written_with_the_kind_key_and_names_of_earlier_versions(eve
         recorded[2]["fingerprint"] = GENOME.fingerprint
     assert [kind, json.loads(json.dumps(data))] == [recorded[0], recorded[2]]
     assert key == recorded[1] or (recorded[1] == "" and key.isdigit())
+
+
+def test_tokens_from_a_cache_are_read_again_and_earlier_answers_had_none():
+    cached, earlier = (read_completion(data) for kind, _, data in reversed(RECORDED) if kind == "answered")
+    assert (cached.usage.tokens_cached, earlier.usage.tokens_cached) == (8, 0)
 
 
 class TestARunOfAnEarlierVersion:

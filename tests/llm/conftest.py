@@ -223,6 +223,12 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "no usage": answers("12345678", usage=None),
     "hollow usage": answers("12345678", usage={}),
     "zero usage": answers("12345678", usage={"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}),
+    "1000 in, 800 cached": answers(
+        usage={"prompt_tokens": 1000, "completion_tokens": 500, "prompt_tokens_details": {"cached_tokens": 800}}
+    ),
+    "1000 in, nonsense cached": answers(
+        usage={"prompt_tokens": 1000, "completion_tokens": 500, "prompt_tokens_details": {"cached_tokens": 9999}}
+    ),
     "1000 in, 500 out": answers(usage={"prompt_tokens": 1000, "completion_tokens": 500, "total_tokens": 1500}),
     "choices: []": answers(choices=[]),
     "content null": answers(None),

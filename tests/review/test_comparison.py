@@ -49,6 +49,19 @@ def test_runs_are_compared_at_equal_numbers_and_at_equal_dollars(tmp_path):
     assert [p["worth"] for p in a["points"]] == pytest.approx([1.0, fewer(50), fewer(40), fewer(30)], abs=1e-6)
 
 
+def test_each_run_says_what_its_progress_has_cost(tmp_path):
+    gained, nothing = written(tmp_path / "a", [(0.5, 50), (0.5, 80)], usd=0.5), written(tmp_path / "b", [(0.5, 200)])
+    cached = Completion("", "stop", Usage(1000, 96, estimated=True, tokens_cached=800), 0.0, 0.0, "m")
+    nothing.record(Answered("0001", 1, cached))
+    with closing(gained), closing(nothing):
+        a, b = (run["cost"] for run in compare({"a": gained, "b": nothing})["runs"])
+    worth = fewer(50) - 1
+    assert (a["tokens"], a["tokens_estimated"], a["tokens_per_trained"], a["usd_per_trained"]) == (4, False, 2.0, 0.5)
+    assert (a["tokens_per_worth"], a["usd_per_worth"]) == (pytest.approx(4 / worth), pytest.approx(1 / worth))
+    assert (b["tokens"], b["tokens_cached"], b["tokens_estimated"]) == (1098, 800, True)
+    assert (b["tokens_per_trained"], b["tokens_per_worth"], b["usd_per_worth"]) == (1098, None, None)
+
+
 def test_worth_is_measured_by_the_first_seed(tmp_path):
     a, b = written(tmp_path / "a", []), written(tmp_path / "b", [], seed=(0.5, 50))
     with closing(a), closing(b):

@@ -87,6 +87,7 @@ def test_it_reports_the_results_of_the_run(journal, tmp_path):
         assert "0.56 (+6.0 sigma, " in told and "900 (-10.0%)" in told and "accuracy 0.01" in told
         assert "Best of 1: " in told and "is expected by luck alone" in told
         assert "isolation full" in told
+        assert "0.2500 USD for each trained variant" in told and "tokens and " in told
     assert page.found.count("svg") == 2 and page.found.count("circle") == 3  # trained, front, seed
     assert not [name for name in tmp_path.iterdir() if name.suffix == ".tmp"]
 

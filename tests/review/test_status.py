@@ -4,11 +4,17 @@ import json
 
 import pytest
 
-from agent.journal.events import Proposed, RunEnded, RunStarted, Settled
+from agent.core.noise import Noise
+from agent.core.objectives import Objective
+from agent.core.worth import WorthScale
+from agent.journal.events import NoiseMeasured, Proposed, RunEnded, RunStarted, SeedFailed, SeedRepeated, Settled
 from agent.journal.store import Journal
-from agent.population.candidate import SEED_ID, Failure
+from agent.population.candidate import SEED_ID, Candidate, Evidence, Failure, Individual
 from agent.review.status import status
-from tests.review.small_run import BETTER, CONFIG, EVENTS, SMALLER, candidate
+from tests.review.small_run import BETTER, CONFIG, EVENTS, SMALLER, candidate, fitness, genome
+
+NOISE = Noise({"accuracy": 0.1, "parameters": 0.0}, {"accuracy": 0.6, "parameters": 100.0}, 2, 3)
+UNITS = NoiseMeasured(NOISE, WorthScale.of([Objective("accuracy", "max"), Objective("parameters", "min")], NOISE))
 
 
 def facts_of(journal, alive=False):
@@ -41,7 +47,7 @@ class TestStatus:
             journal.record(event)
         facts = facts_of(journal)
         assert [entry["id"] for entry in facts["front"]] == [SEED_ID]
-        assert facts["seed"] == {"fitness": {"accuracy": 0.5, "parameters": 100.0}}
+        assert facts["seed"] == {"fitness": {"accuracy": 0.5, "parameters": 100.0}, "trainings": 1, "planned": 1}
         before = facts["hypervolume"]
         for event in EVENTS[3:8]:
             journal.record(event)
@@ -52,6 +58,31 @@ class TestStatus:
         assert spend["usd"] == 0.25 + 0.5 + 0.0 + 1.0 + 0.125
         assert spend["calls_without_a_known_price"] == 1
         assert (spend["llm_calls"], spend["tokens_in"], spend["tokens_out"]) == (7, 70, 35)
+
+    def test_the_cost_of_progress_is_that_of_all_calls(self, small_run):
+        facts = facts_of(small_run)
+        cost = facts["cost"]
+        assert (cost["tokens"], cost["tokens_cached"], cost["tokens_estimated"]) == (105, 0, False)
+        assert (cost["tokens_per_trained"], cost["tokens_per_worth"]) == (35, 105 / (facts["worth"] - 1))
+        assert (cost["usd"], cost["usd_per_trained"], cost["usd_per_worth"]) == (None, None, None)  # one call has no price
+
+    def test_the_phase_is_what_the_process_at_work_does(self, journal):
+        assert facts_of(journal, alive=True)["phase"] is None
+        seed = Individual(Candidate(SEED_ID, 0), genome(8), fitness(0.5, 100.0), Evidence({"fit": 2.0}))
+        steps = (
+            (RunStarted({**CONFIG, "noise": {"trainings": 2}}, "full", ()), ("seed", 0)),
+            (SeedFailed(0, "fit", "NaN", 1.0), ("seed", 0)),
+            (Settled(seed), ("noise", 1)),
+            (SeedRepeated(1, fitness(0.6, 100.0), "", 1.0), ("noise", 2)),
+            (SeedRepeated(2, fitness(0.7, 100.0), "", 1.0), ("noise", 3)),
+            (UNITS, ("search", 3)),
+        )
+        for event, expected in steps:
+            journal.record(event)
+            facts = facts_of(journal, alive=True)
+            assert (facts["phase"], facts["seed"]["trainings"]) == expected
+            assert facts["seed"]["planned"] == 3
+        assert facts_of(journal)["phase"] is None  # no process is at work
 
     def test_only_the_time_in_which_a_process_worked_is_counted(self, journal, monkeypatch):
         happened = (
@@ -92,7 +123,7 @@ class TestStatus:
         facts = facts_of(journal)
         assert (facts["state"], facts["seed"], facts["front"], facts["hypervolume"]) == (
             "stopped",
-            {"fitness": None},
+            {"fitness": None, "trainings": 0, "planned": 1},
             [],
             0.0,
         )

@@ -25,7 +25,8 @@ def usage_of(answer: Any, request: Request) -> Usage:
     tokens_in, tokens_out = (_count(_field(counted, key)) for key in ("prompt_tokens", "completion_tokens"))
     if not tokens_in and not tokens_out:
         return estimate_usage(request, text_of(answer))
-    return Usage(tokens_in, tokens_out)
+    cached = _count(_field(_field(counted, "prompt_tokens_details"), "cached_tokens"))
+    return Usage(tokens_in, tokens_out, tokens_cached=min(tokens_in, cached))
 
 
 def finish_of(answer: Any) -> str:

@@ -182,6 +182,16 @@ def test_the_price_is_that_of_the_configuration_first(connect, provider, ask):
     assert connect("gpt-4o-mini", prices=prices).complete(ask()).usd == pytest.approx(0.003 + 0.0035)
 
 
+def test_prompt_tokens_from_the_cache_of_the_provider_are_counted_and_priced_as_such(connect, provider, ask):
+    prices = {"openai/x": (3.0, 7.0, 1.0), "hosted_vllm/x": (3.0, 7.0, 1.0)}
+    provider.plays("1000 in, 800 cached")
+    done = connect(prices=prices).complete(ask())
+    assert done.usage == Usage(1000, 500, tokens_cached=800)
+    assert done.usd == pytest.approx(0.0006 + 0.0008 + 0.0035)
+    provider.plays("1000 in, nonsense cached")
+    assert connect(prices=prices).complete(ask()).usage.tokens_cached == 1000  # no more than there were
+
+
 def test_the_price_is_that_of_the_bundled_table_else(connect, provider, ask):
     provider.plays("1000 in, 500 out")
     model = connect("gpt-4o-mini")
