@@ -20,9 +20,9 @@ A draw whose result has not arrived counts as an average result, as in WU-UCB (L
 results may have few draws in flight, so that draws spread over the arms.
 A new arm starts with one imagined result a sigma above the average, and forgetting leads every arm back to it.
 
-Where weights are a prior (operators, models), no arm takes all draws: an arm's chance is its weight times the formula's value
-to the power of `_SHARPNESS`, and it starts with an average result. So the shares are those of the weights until results
-differ, and an arm that brings twice as much for its cost as the others is drawn four times as often as its weight says.
+Where weights are a prior (operators), no arm takes all draws: an arm's chance is its weight times the formula's
+value, and it starts with an average result. So the shares are those of the weights until results differ, and an arm that
+brings twice as much for its cost as the others is drawn twice as often as its weight says.
 
 No I/O. The state depends on the draws and results in their order and on no random number: `record_draw` and `credit` rebuild it.
 """
@@ -47,8 +47,6 @@ Arm = TypeVar("Arm", bound=Hashable)
 
 _PRIOR = 4.0
 """How many results with the spread of all arms are added to an arm's own."""
-_SHARPNESS = 2.0
-"""How strongly results move the shares of a prior."""
 _UNTRIED = 3
 """An arm may have this many draws in flight beyond the number of its results, while other arms can be drawn."""
 
@@ -137,7 +135,7 @@ class Bandit(Generic[Arm]):
             arm = rng.choices(arms, [self._weights[arm] for arm in arms])[0]
         elif self._prior:
             worth = self._worth(rng)
-            chances = [self._weights[arm] * worth[arm] ** _SHARPNESS for arm in arms]
+            chances = [self._weights[arm] * worth[arm] for arm in arms]
             arm = rng.choices(arms, chances if any(chances) else [self._weights[arm] for arm in arms])[0]
         else:
             arms = [a for a in arms if self._tallies[a].pending <= self._tallies[a].count + _UNTRIED] or arms
@@ -231,7 +229,7 @@ class Bandits:
         self.directives: Bandit[str] = Bandit(sorted(directives), settings.prompts, floor, window)
         weighted = {name: weight for name, weight in operators.items() if weight}
         self.operators: Bandit[str] = Bandit(weighted, settings.operators, floor, window, prior=True)
-        self.models: Bandit[str] = Bandit(Counter(models), settings.models, floor, window, prior=True)
+        self.models: Bandit[str] = Bandit(Counter(models), settings.models, floor, window)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Bandits) and vars(self) == vars(other)
