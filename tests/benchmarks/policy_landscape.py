@@ -12,7 +12,7 @@ searches. A program has an accuracy, in sigmas of the noise above the seed's, an
 - `eot`: a change of the parent of recorded strength, its size nearly kept.
 - `mate`: the better of two versions, with spread. `splice`, `assemble`: versions as they are. `combine`: all strengths that
   its sources bring, the same interaction, the reader's spread.
-- `edit`: a small change of a whole program, as OpenEvolve asks for; fitted to its recorded search.
+- `edit`: a small change of a whole program, as OpenEvolve asks for; as its first five children have it, whose parent is the seed.
 
 Accuracy is measured with noise of one sigma, size exactly. Readers differ: each simulated run has its own level.
 
@@ -80,8 +80,8 @@ class Fit:
     eot: Spread
     eot_size: Spread
     interaction: float
-    edit: Spread = Spread(5.0, 2.5)
-    edit_size: Spread = Spread(1.2, 2.5)
+    edit: Spread = Spread(0, 0)
+    edit_size: Spread = Spread(0, 0)
     ceiling: float = CEILING
     failures: float = 0.02
     """Share of answers that do not train. None of the 162 did; a strong reader fails in fewer than 2 %."""
@@ -169,7 +169,7 @@ def fit():
         eot_size=Spread(0, 0),
         interaction=_interaction(children, trade),
     )
-    return replace(found, **_eot(children, found))
+    return replace(found, **_eot(children, found), **_edit(recorded()["OpenEvolve 0.4.1 defaults"][:5], found))
 
 
 def _blocks(children, trade):
@@ -200,3 +200,8 @@ def _eot(children, found):
         "eot": Spread.of(gains, noise, 1.5),
         "eot_size": Spread.of([c.size - c.parents[0].size for c in thoughts]),
     }
+
+
+def _edit(children, found):
+    strengths = [found.strength(child.quality(found.trade)) for child in children]
+    return {"edit": Spread.of(strengths, 2.0, 1.0), "edit_size": Spread.of([child.size for child in children])}

@@ -7,14 +7,16 @@ answer of a model is simulated; a splice or an assembly puts together the versio
 from __future__ import annotations
 
 import random
+import sys
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from policy_landscape import ACCURACY, LARGEST, PARAMETERS, SIGMA, STEP, Fit
 
 from agent.core.noise import Noise
 from agent.core.objectives import Fitness, Objective
 from agent.core.worth import WorthScale
-from agent.genome import Genome
+from agent.genome import Block, Genome
 from agent.population.candidate import SEED_ID, Candidate, Evidence, Failure, Individual, Recipe, Variant
 
 OBJECTIVES = (Objective("accuracy", "max"), Objective("parameters", "min"))
@@ -29,6 +31,17 @@ TOUCHED = {"build_optimizer": 0.8, "Net": 1.0, **dict.fromkeys(PARTS, 0.35)}
 """How often a rewriting changes a block."""
 WEIGHT = {"build_optimizer": 2.0, "Net": 3.0, **dict.fromkeys(PARTS, 0.7)}
 """How a rewriting's gain divides among the blocks that it changed."""
+BUILD_MODEL = Block("build_model", "model.py", "function", "def build_model():\n    return Net()\n")
+EMPTY = Genome({}, frozenset({"build_model"}))
+PREFIX = f"{sys.version_info[0]}.{sys.version_info[1]}-"
+
+
+@lru_cache(maxsize=4096)
+def _block(name: str, number: int, alone: bool) -> Block:
+    """The function of one version of a block. `alone`: whether `Net` leaves the seed's blocks out."""
+    uses = "" if name != "Net" or alone else ", " + ", ".join(f"{part}()" for part in PARTS)
+    source = f"def {name}():\n    return {number}{uses}\n"
+    return Block.with_meanings(name, "model.py", "function", source, meanings=(source,))
 
 
 @dataclass(frozen=True)
@@ -120,17 +133,17 @@ class World:
         return self.fit.quality(self.measure(program)[0])
 
     def genome(self, program: Program) -> Genome:
+        """With what the product computes in its editor's process computed here, so that nothing is parsed."""
         if program.versions not in self._genomes:
-            self._genomes[program.versions] = Genome({"model.py": self._text(program)}, frozenset({"build_model"}))
+            numbers = dict(zip(BLOCKS, program.versions, strict=True))
+            alone = self._versions[numbers["Net"]].alone
+            blocks = [*(_block(name, number, alone) for name, number in numbers.items()), BUILD_MODEL]
+            live = frozenset(["build_model", *(BLOCKS[:2] if alone else BLOCKS)])
+            text = "\n\n".join(block.source for block in blocks)
+            made = EMPTY.with_precomputed({"model.py": text}, f"{PREFIX}{program.versions}", all_blocks=tuple(blocks))
+            vars(made)["live_names"] = live
+            self._genomes[program.versions] = made
         return self._genomes[program.versions]
-
-    def _text(self, program: Program) -> str:
-        numbers = dict(zip(BLOCKS, program.versions, strict=True))
-        uses = [] if self._versions[numbers["Net"]].alone else [f"{part}()" for part in PARTS]
-        bodies = {block: f"return {number}" for block, number in numbers.items()}
-        bodies["Net"] = f"return {numbers['Net']}, {', '.join(uses)}"
-        functions = [f"def {block}():\n    {body}\n" for block, body in bodies.items()]
-        return "\n\n".join([*functions, "def build_model():\n    return Net()\n"])
 
     def _add(self, version: Version) -> int:
         self._versions.append(version)

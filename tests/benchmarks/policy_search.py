@@ -15,17 +15,19 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
-from policy_landscape import Fit
+from policy_landscape import PARAMETERS, Fit
 from policy_programs import NOISE, OBJECTIVES, SCALE, World
 
 from agent.core.paths import prompts_folder
 from agent.journal.events import Answered, Proposed, Settled
 from agent.journal.tracker import Tracker
 from agent.llm import Completion, Usage
+from agent.memory import Lesson
+from agent.memory.lesson import verdict
 from agent.operators import Sampling
 from agent.operators.templates import Prompts
 from agent.population.archive import Archive
-from agent.population.candidate import Candidate, Duplicate, Failure, Individual, Outcome, Recipe
+from agent.population.candidate import SEED_ID, Candidate, Duplicate, Failure, Individual, Outcome, Recipe
 from agent.run.config import Config
 from agent.run.config_sources import load
 from agent.search.bandit import Bandits
@@ -94,9 +96,9 @@ class Simulation:
         sampling = Sampling((MODEL,), config.llm.temperature, config.llm.max_tokens)
         self.sampler = RecipeSampler(rng, world.seed, prompts(), sampling, bandits, Plateau(config.plateau))
         self.tracker = Tracker()
-        self.feedback = Feedback(
-            self.archive, NOISE, self.sampler, self.tracker, FeedbackSettings(config.memory, config.credit)
-        )
+        self._lessons: dict[str, Any] = {SEED_ID: None}  # empty, it would not be asked
+        settings = FeedbackSettings(config.memory, config.credit)
+        self.feedback = Feedback(self.archive, NOISE, self.sampler, self.tracker, settings, known=self._lessons)
         self.population = Population(self.archive, config.search)
         self.outcomes: list[Outcome] = []
 
@@ -150,9 +152,25 @@ class Simulation:
         self.archive.add(outcome)
         if isinstance(outcome, Individual):
             self.population.add(outcome)
+        if not isinstance(outcome, Duplicate):
+            self._lessons[outcome.id] = self._lesson(outcome)
         self.feedback.learn(outcome)
         self.outcomes.append(outcome)
         return len(self.outcomes)
+
+    def _lesson(self, outcome: Individual | Failure) -> Lesson:
+        """As `lesson_of` makes it, without a change in its text, which takes most of its time."""
+        recipe = outcome.candidate.recipes[-1]
+        parent = self.archive.individuals[outcome.candidate.recipes[0].parents[0]]
+        effects = {}
+        if isinstance(outcome, Individual):
+            effects = {o.name: outcome.fitness[o.name] - parent.fitness[o.name] for o in OBJECTIVES}
+        gains = {o.name: NOISE.gain(o, effects[o.name], parent.fitness[o.name]) for o in OBJECTIVES if effects}
+        against = NOISE.trainings if parent.id == SEED_ID else 1
+        what = verdict(effects, OBJECTIVES, NOISE, against) if effects else "failed"
+        about = outcome.candidate.about(outcome.changed)
+        kind = (outcome.candidate.operator, about, (), recipe.role, recipe.directive, recipe.model, "", "", "")
+        return Lesson(outcome.id, *kind, effects, gains, what, against=against)
 
 
 class Islands:
@@ -206,8 +224,12 @@ def simulate(arm: Arm, fit: Fit, children: int, checkpoints: Sequence[int], seed
     found = []
     for number in search.run(children):
         if number in checkpoints:
-            front = search.archive.front()
-            small = [_accuracy(one) for one in front if one.fitness["parameters"] <= world.seed.fitness["parameters"]]
-            truth = SCALE.worth(world.truth[one.id] for one in front)
-            found.append(Found(number, search.archive.worth(), truth, max(small)))
-    return found
+            found.append(_found(number, search.archive, world))
+    rest = [number for number in checkpoints if len(found) == 0 or number > found[-1].children]
+    return found + [_found(number, search.archive, world) for number in rest]  # the paper's loop proposes a few less
+
+
+def _found(children: int, archive: Archive, world: World) -> Found:
+    front = archive.front()
+    small = [_accuracy(one) for one in front if one.fitness["parameters"] <= PARAMETERS]
+    return Found(children, archive.worth(), SCALE.worth(world.truth[one.id] for one in front), max(small))
