@@ -31,8 +31,9 @@ CHECKPOINTS = (5, 10, 24, 40, 300, 3000)
 BUDGETS = {10: 500, 40: 500, 300: 60, 3000: 3}
 FORMER = {"mutate": 0.3, "rewrite": 0.25, "eot": 0.2, "mate": 0.15, "splice": 0.1}
 """The default shares of the version that was recorded."""
-MUTATIONS_FIRST = {"first_population": 32, "operators": FORMER}
-REWRITE_HEAVY = {"first_population": 2, "operators": {"rewrite": 0.65, "eot": 0.2, "mate": 0.1, "splice": 0.05}}
+FORMER_WAY = {"first_operator": "mutate", "parents": "nsga2"}
+MUTATIONS_FIRST = {**FORMER_WAY, "first_population": 32, "operators": FORMER}
+REWRITE_HEAVY = {**FORMER_WAY, "first_population": 2, "operators": {"rewrite": 0.65, "eot": 0.2, "mate": 0.1, "splice": 0.05}}
 BEST_OF_N = {"first_population": 1, "operators": {"rewrite": 1.0}, "strategy": "best-of-n"}
 RECORDED = {
     "defaults": Arm("defaults", {"search": MUTATIONS_FIRST}, fixed=True),

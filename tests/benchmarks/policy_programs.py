@@ -38,9 +38,11 @@ PREFIX = f"{sys.version_info[0]}.{sys.version_info[1]}-"
 
 @lru_cache(maxsize=4096)
 def _block(name: str, number: int, alone: bool) -> Block:
-    """The function of one version of a block. `alone`: whether `Net` leaves the seed's blocks out."""
+    """The function of one version of a block; `min_pool` has one statement, as the task's. `alone`: whether `Net` leaves the
+    seed's blocks out."""
     uses = "" if name != "Net" or alone else ", " + ", ".join(f"{part}()" for part in PARTS)
-    source = f"def {name}():\n    return {number}{uses}\n"
+    body = f"return {number}" if name == "min_pool" else f"version = {number}{uses}\n    return version"
+    source = f"def {name}():\n    {body}\n"
     return Block.with_meanings(name, "model.py", "function", source, meanings=(source,))
 
 

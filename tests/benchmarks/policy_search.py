@@ -30,10 +30,10 @@ from agent.population.archive import Archive
 from agent.population.candidate import SEED_ID, Candidate, Duplicate, Failure, Individual, Outcome, Recipe
 from agent.run.config import Config
 from agent.run.config_sources import load
-from agent.search.bandit import Bandits
+from agent.search.bandit import Bandits, BanditSettings
 from agent.search.evolve import Plan, generations
 from agent.search.feedback import Feedback, FeedbackSettings
-from agent.search.plateau import Plateau
+from agent.search.plateau import Plateau, PlateauSettings
 from agent.search.recipes import RecipeSampler
 from agent.search.steady import Population, steady
 
@@ -79,9 +79,9 @@ def config_of(arm: Arm, children: int) -> Config:
     table = {**arm.settings, "llm": {**arm.settings.get("llm", {}), "models": [MODEL]}}
     table["memory"] = {"enabled": False}
     config = load("tiny_cnn", None, table, ())
-    more = max(0, children - config.search.first_population)
-    first = min(children, config.search.first_population)
-    sizes = replace(config.search, first_population=first, generations=math.ceil(more / config.search.population))
+    search = config.search.for_run(children, reads=True)
+    first = min(children, search.first)
+    sizes = replace(search, first_population=first, generations=math.ceil((children - first) / search.population))
     return config.model_copy(update={"search": sizes})
 
 
@@ -92,9 +92,13 @@ class Simulation:
         self.world, self.config = world, config
         self.archive = Archive(world.seed, OBJECTIVES, SCALE)
         roles = prompts().roles if config.search.roles else ()
-        bandits = Bandits(config.contest, roles, prompts().directives, config.search.operators, (MODEL,))
+        alone = config.search.is_independent
+        contest = BanditSettings("uniform", "uniform", "uniform") if alone else config.contest
+        bandits = Bandits(contest, roles, prompts().directives, config.search.shares, (MODEL,))
         sampling = Sampling((MODEL,), config.llm.temperature, config.llm.max_tokens)
-        self.sampler = RecipeSampler(rng, world.seed, prompts(), sampling, bandits, Plateau(config.plateau))
+        plateau = Plateau(PlateauSettings(0) if alone else config.plateau)
+        self.sampler = RecipeSampler(rng, world.seed, prompts(), sampling, bandits, plateau)
+        self.sampler.archive, self.sampler.any_block = self.archive, not config.search.shares
         self.tracker = Tracker()
         self._lessons: dict[str, Any] = {SEED_ID: None}  # empty, it would not be asked
         settings = FeedbackSettings(config.memory, config.credit)
@@ -119,7 +123,7 @@ class Simulation:
             yield self._settle(*one)
 
     def _by_generations(self, children: int) -> Iterator[int]:
-        search = generations(self.world.seed, OBJECTIVES, self.config.search, self.sampler)
+        search = generations(self.archive, self.config.search, self.sampler)
         trained: list[Individual] | None = None
         while len(self.outcomes) < children:
             try:
