@@ -333,6 +333,14 @@ class StopRequested:
 
 
 @dataclass(frozen=True)
+class Advised:
+    """A setting that the user may not have meant, said before anything is spent on it."""
+
+    text: str
+    """One sentence."""
+
+
+@dataclass(frozen=True)
 class ForecastUpdated:
     """A new forecast of how far the run will get. Not recorded, because it can be computed from the journal."""
 
@@ -363,7 +371,7 @@ class ProgressReported:
     progress: Progress
 
 
-Notice = StopRequested | ForecastUpdated | CallsRepeated | Restored | ProgressReported
+Notice = Advised | StopRequested | ForecastUpdated | CallsRepeated | Restored | ProgressReported
 """What the live view shows and the journal never records."""
 
 Record = Callable[[Event], None]

@@ -19,7 +19,7 @@ from agent.core.files import write_whole
 from agent.core.noise import Noise
 from agent.core.worth import WorthScale
 from agent.journal.codec import read_seed
-from agent.journal.events import CallsRepeated, NoiseMeasured, RunEnded, RunStarted, Settled, Watch
+from agent.journal.events import Advised, CallsRepeated, NoiseMeasured, RunEnded, RunStarted, Settled, Watch
 from agent.journal.header import recorded_units
 from agent.journal.replay import Replay, read_replay
 from agent.journal.store import Journal
@@ -42,10 +42,11 @@ from agent.run.event_bus import EventBus
 from agent.run.folder import RunFolder, locked
 from agent.run.loop import GenerationalLoop, SearchLoop, SearchState, SteadyLoop
 from agent.run.provenance import accepted_changes
+from agent.run.sizing import sized
 from agent.run.supervisor import Supervisor
-from agent.search.bandit import Bandits
+from agent.search.bandit import Bandits, BanditSettings
 from agent.search.feedback import Feedback, FeedbackSettings
-from agent.search.plateau import Plateau
+from agent.search.plateau import Plateau, PlateauSettings
 from agent.search.recipes import RecipeSampler
 from agent.search.reflection import Reflector
 from agent.search.steering import Steering
@@ -72,7 +73,12 @@ def start(config: Config, folder: RunFolder, watch: Watch) -> None:
             raise UserError(
                 f"The seed {config.seed.folder} does not train (stage {seed.stage}): {seed.reason} Repair it first."
             )
-        _make_folder(folder, components.config)
+        slots, guess = len(components.evaluator.devices), _first_guess(seed, components.evaluator)
+        config, warning = sized(components.config, seed, slots, guess)
+        if warning:
+            watch(Advised(warning))
+        components = replace(components, config=config)
+        _make_folder(folder, config)
         with locked(folder.lock), closing(Journal(folder.journal)) as journal:
             Process(components, folder, journal, lineage, watch).work(seed, Replay(), components.start_event())
 
@@ -264,7 +270,7 @@ class Process:
             run.replay.lessons,
         )
         steering = Steering(self.folder.guidance, self.folder.frozen, seed.genome.frozen)
-        sampler.view = steering.apply
+        sampler.view, sampler.archive = steering.apply, archive
         brief = Brief(task.title, task.facts(), objectives, config.constraint_list(), floor)
         search = SearchState(archive, brief, config.search, sampler, feedback, steering)
         if not steady:
@@ -275,12 +281,17 @@ class Process:
     def _sampler(self, run: RunContext, seed: Individual) -> RecipeSampler:
         config, prompts = run.config, self.components.prompts
         roles = prompts.roles if config.search.roles else ()
-        bandits = Bandits(config.contest, roles, prompts.directives, config.search.operators, config.llm.models)
+        # Candidates of these controls know nothing of each other: nothing is learned for the next draws either.
+        contest = BanditSettings("uniform", "uniform", "uniform") if config.search.is_independent else config.contest
+        bandits = Bandits(contest, roles, prompts.directives, config.search.shares, config.llm.models)
         # A resumed steady run continues with other random numbers than the earlier process used.
         earlier = len(run.replay.candidates) if config.search.schedule == "steady" else 0
         rng = random.Random(f"{config.run.seed} after {earlier}" if earlier else config.run.seed)
         sampling = Sampling(tuple(config.llm.models), config.llm.temperature, config.llm.max_tokens)
-        return RecipeSampler(rng, seed, prompts, sampling, bandits, Plateau(config.plateau))
+        plateau = Plateau(PlateauSettings(0) if config.search.is_independent else config.plateau)
+        sampler = RecipeSampler(rng, seed, prompts, sampling, bandits, plateau)
+        sampler.any_block = not config.search.shares  # the paper rewrites any block
+        return sampler
 
 
 def _conclude(record: EventBus, admission: Admission, archive: Archive, note: str = "") -> None:
@@ -314,8 +325,13 @@ def _failover_policy(llm: LlmSection) -> FailoverPolicy:
 
 
 def _reflector(components: Components) -> Reflector | None:
-    """Asks the first model other than `offline`, which cannot answer questions about the search; None without one."""
+    """Asks the first model other than `offline`, which cannot answer questions about the search; None without one.
+
+    None too for a control whose candidates know nothing of each other.
+    """
     config = components.config
+    if config.search.is_independent:
+        return None
     thinking = next((name for name in config.llm.models if name != "offline"), None)
     return Reflector(components.prompts, thinking, config.thoughts) if thinking else None
 
