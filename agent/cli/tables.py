@@ -94,7 +94,7 @@ def print_candidate(candidate: Facts, status: Facts) -> None:
     """Print everything about one candidate: prompt, answer, change and measurements."""
     console = stdout_console()
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    recipe = ("branch", "parents", "operator", "block", "role", "directive", "elite", "model", "temperature")
+    recipe = ("branch", "parents", "operator", "block", "role", "directive", "elite", "sources", "model", "temperature")
     for key in (*recipe, "intention", "outcome", "reason"):
         value = candidate[key]
         if value not in (None, "", []):

@@ -190,13 +190,22 @@ def read_seed_repeated(key: str, data: Json) -> SeedRepeated:
 
 
 def write_candidate(candidate: Candidate) -> Json:
-    recipes = [vars(recipe) for recipe in candidate.recipes]
+    recipes = [_write_recipe(recipe) for recipe in candidate.recipes]
     lessons = {"lessons": list(candidate.lessons)} if candidate.lessons else {}
     return {"id": candidate.id, "generation": candidate.generation, "operator": candidate.operator, "recipes": recipes, **lessons}
 
 
+def _write_recipe(recipe: Recipe) -> Json:
+    """Without `sources` where there are none, as before there were any."""
+    return {name: value for name, value in vars(recipe).items() if name != "sources" or value}
+
+
+def _read_recipe(data: Json) -> Recipe:
+    return Recipe(**{**data, **{name: tuple(data.get(name, ())) for name in ("parents", "blocks", "sources")}})
+
+
 def read_candidate(data: Json) -> Candidate:
-    recipes = tuple(Recipe(**{**r, "parents": tuple(r["parents"]), "blocks": tuple(r["blocks"])}) for r in data["recipes"])
+    recipes = tuple(_read_recipe(recipe) for recipe in data["recipes"])
     return Candidate(data["id"], data["generation"], recipes, tuple(data.get("lessons", ())))
 
 

@@ -60,6 +60,7 @@ def _trailers(
         "Variant": outcome.id,
         "Operator": candidate.operator,
         "Block": blocks,
+        "Sources": ", ".join(dict.fromkeys(id for recipe in candidate.recipes for id in recipe.sources)),
         "Role": candidate.role or "",
         "Directive": candidate.directive or "",
         "Model": ", ".join(models or dict.fromkeys(r.model for r in candidate.recipes if r.model)),

@@ -52,7 +52,7 @@ class Lesson:
     """The effects in units of the noise, positive for the better (see `Noise.gain`)."""
     verdict: Verdict
     reason: str = ""
-    """For failures: the stage and why."""
+    """For failures: the stage and why. Of changes that were put together: what was expected of them and what came."""
     insight: str = ""
     """Why a change works, in general terms, as a model stated it when Evolution of Thought asked for it."""
     shown: tuple[str, ...] = ()

@@ -38,6 +38,8 @@ _REGISTERED = (
     "eot:EvolutionOfThought",
     "mate:Mate",
     "splice:Splice",
+    "assemble:Assemble",
+    "combine:Combine",
 )
 """Modules here, each with its class. Random draws depend on the order."""
 

@@ -8,9 +8,10 @@ from functools import cached_property
 
 from agent.core.noise import Noise
 from agent.core.objectives import Constraint, Objective
+from agent.operators.changes import Measured
 from agent.operators.templates import Prompts
 from agent.population.archive import KnownPrograms
-from agent.population.candidate import Candidate, Failure, Individual, Variant
+from agent.population.candidate import SEED_ID, Candidate, Failure, Individual, Variant
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Context:
     brief: Brief
     seed: Individual
     individuals: Mapping[str, Individual]
-    """By id: every individual that the recipe names as parent or elite."""
+    """By id: every individual that the recipe names as parent, elite or source, and the first parent of each source."""
     recent: tuple[Individual | Failure, ...] = ()
     """The last evaluations, oldest first."""
     front: tuple[Individual, ...] = ()
@@ -49,6 +50,13 @@ class Context:
     """Other candidates that are being bred, or have their code and are not measured yet, oldest first."""
     known_programs: KnownPrograms | None = None
     """The programs that are known already; None: it does not matter whether the candidate's program is new."""
+
+    @cached_property
+    def measured(self) -> Measured:
+        """The individuals of this context, in the units of the run."""
+        objectives = self.brief.objectives
+        noise = self.brief.noise or Noise.unmeasured(self.seed.fitness, objectives)
+        return Measured({SEED_ID: self.seed, **self.individuals}, objectives, noise)
 
     @cached_property
     def front_ids(self) -> frozenset[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from agent.core.text import fence
-from agent.genome import Genome, bare_name, changed_blocks, diff, same_meaning
+from agent.genome import Genome, bare_name, changed_blocks, same_meaning
 from agent.llm import Message
 from agent.operators.compare import differing_blocks, missing_definitions
 from agent.operators.context import Context
@@ -17,6 +17,7 @@ from agent.operators.prompt_parts import (
     fenced_code,
     rules_for_block,
     rules_for_program,
+    shortened_diff,
     surroundings,
     whole_program,
 )
@@ -136,19 +137,8 @@ def _prompt_for_program(prompts: Prompts, recipe: Recipe, base: Genome, context:
         program=program,
         unused=unused,
         elite=elite.id,
-        change=fence(_shortened_diff(seed, elite.genome), "diff"),
+        change=fence(shortened_diff(seed, elite.genome, CHANGE_LIMIT), "diff"),
         shared=code_names(shared),
         rules=rules_for_program(prompts, recipe, base),
     )
     return conversation(prompts, recipe.role, text)
-
-
-def _shortened_diff(old: Genome, new: Genome) -> str:
-    """As many whole lines of the unified diff as fit; without headers, and without file names if there is only one file."""
-    headers = ("diff --git", "--- a/", "+++ b/") if len(new.files) == 1 else ("diff --git",)
-    lines = [line for line in diff(old, new).splitlines() if not line.startswith(headers)]
-    kept, room = 0, CHANGE_LIMIT
-    while kept < len(lines) and (room := room - len(lines[kept]) - 1) >= 0:
-        kept += 1
-    rest = len(lines) - kept
-    return "\n".join([*lines[:kept], *([f"[... {rest:,} more lines ...]"] if rest else [])])

@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from agent.genome import Block, Genome, same_meaning
-from agent.population.archive import Archive
+from agent.operators.changes import Measured
 from agent.population.candidate import Individual
 
 
-def known_splice(a: Individual, b: Individual, blocks: Collection[str], archive: Archive | None) -> bool:
+def known_splice(a: Individual, b: Individual, blocks: Collection[str], measured: Measured | None) -> bool:
     """Whether some individual is program `a` with these blocks of `b`, as far as blocks tell."""
     made, theirs = _by_name(a.genome), _by_name(b.genome)
     made |= {name: theirs[name] for name in blocks}
-    return archive is not None and any(_is_made_of(one.genome, made, theirs) for one in archive.everyone)
+    return measured is not None and any(_is_made_of(one.genome, made, theirs) for one in measured.individuals.values())
 
 
-def only_restores(a: Individual, b: Individual, blocks: Collection[str], archive: Archive | None) -> bool:
+def only_restores(a: Individual, b: Individual, blocks: Collection[str], measured: Measured | None) -> bool:
     """Whether `b` would give only versions that `a` had before its own change, which was measured better in every objective."""
-    if archive is None or not a.candidate.parents:
+    if measured is None or not a.candidate.parents:
         return False
-    parent = archive.individuals[a.candidate.parents[0]]
-    if not a.fitness.dominates(parent.fitness, archive.objectives):
+    parent = measured.individuals[a.candidate.parents[0]]
+    if not a.fitness.dominates(parent.fitness, measured.objectives):
         return False
     earlier, given = _by_name(parent.genome), _by_name(b.genome)
     return all(name in earlier and name in given and same_meaning(earlier[name], given[name]) for name in blocks)

@@ -32,7 +32,7 @@ class Mate:
         worth = {*context.evolvable_blocks} & {*evolvable_blocks(b, context.seed, context.any_block)}
         blocks = [name for name in differing_blocks(a.genome, b.genome) if name in worth]
         if not context.any_block:
-            blocks = [name for name in blocks if not only_restores(a, b, [name], context.archive)]
+            blocks = [name for name in blocks if not only_restores(a, b, [name], context.measured)]
         if not blocks:
             return None
         block = context.rng.choice(blocks)

@@ -10,9 +10,9 @@ from typing import Any, Protocol, runtime_checkable
 
 from agent.genome import Block, Genome, bare_name, parse
 from agent.llm import Message
+from agent.operators.changes import Measured
 from agent.operators.context import Context
 from agent.operators.templates import Prompts
-from agent.population.archive import Archive
 from agent.population.candidate import Individual, Recipe
 
 
@@ -54,9 +54,11 @@ class DrawContext:
     """How often each block was drawn so far, if all blocks should get a turn: one that was drawn least often is drawn next."""
     single_block: bool = False
     """Whether an operator that could also rewrite the whole program must rewrite one block, as in the paper."""
+    measured: Measured | None = None
+    """Everything that was measured; None where no candidate may learn from others than its parents and elites."""
+    together: Sequence[Recipe] = ()
+    """The recipes drawn so far that put changes of several individuals together."""
 
-    archive: Archive | None = None
-    """Every individual so far, for operators whose result may be known already; None: it does not matter."""
     any_block: bool = False
     """Whether one-line functions without parameters count as worth rewriting, as in the paper."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from agent.core.text import fence, list_names
-from agent.genome import ENTRY_POINTS, Genome, bare_name, block_signature, call_sites, signatures
+from agent.genome import ENTRY_POINTS, Genome, bare_name, block_signature, call_sites, diff, signatures
 from agent.llm import Message
 from agent.operators.templates import Prompts
 from agent.population.candidate import Recipe
@@ -88,6 +88,20 @@ def code_names(names: Iterable[str]) -> str:
 def short_code_names(names: Sequence[str]) -> str:
     """A few names for a sentence, and how many more there are: `A`, `B`, `C`, `D` and 3 more."""
     return list_names([f"`{name}`" for name in names])
+
+
+def shortened_diff(old: Genome, new: Genome, limit: int) -> str:
+    """As many whole lines of the unified diff as fit into `limit` characters.
+
+    Without headers, and without file names if there is only one file.
+    """
+    headers = ("diff --git", "--- a/", "+++ b/") if len(new.files) == 1 else ("diff --git",)
+    lines = [line for line in diff(old, new).splitlines() if not line.startswith(headers)]
+    kept, room = 0, limit
+    while kept < len(lines) and (room := room - len(lines[kept]) - 1) >= 0:
+        kept += 1
+    rest = len(lines) - kept
+    return "\n".join([*lines[:kept], *([f"[... {rest:,} more lines ...]"] if rest else [])])
 
 
 def _length_limit(recipe: Recipe) -> str:

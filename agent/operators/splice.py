@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import permutations
 
@@ -38,7 +39,7 @@ class Splice:
         for _ in range(DRAWS):
             chosen = context.rng.randrange(1, 2 ** len(groups) - 1)  # one bit for each group: neither none nor all
             blocks = tuple(name for number, group in enumerate(groups) if chosen >> number & 1 for name in group)
-            if not (known_splice(a, b, blocks, context.archive) or only_restores(a, b, blocks, context.archive)):
+            if not (known_splice(a, b, blocks, context.measured) or only_restores(a, b, blocks, context.measured)):
                 seed = context.rng.randrange(2**31)
                 return Recipe(operator=self.name, parents=(a.id, b.id), blocks=blocks, model="", seed=seed)
         return None
@@ -51,11 +52,17 @@ class Splice:
         giver = context.individuals[recipe.parents[1]].genome
         if not recipe.blocks:
             raise ValueError("a splice needs the names of the blocks that the second parent gives")
-        parts: list[str] = []
-        for block in map(giver.block, recipe.blocks):
-            parts += [f"# {block.file}"] if len(giver.files) > 1 else []
-            parts += [text for text in (missing_definitions(block, giver, base), block.source) if text]
-        return fence("\n\n".join(parts), "python")
+        return blocks_as_answer([(giver, name) for name in recipe.blocks], base)
+
+
+def blocks_as_answer(given: Sequence[tuple[Genome, str]], base: Genome) -> str:
+    """What a model would answer to put blocks of other programs, and what they need, into `base`. `given`: (program, block)."""
+    parts: list[str] = []
+    for giver, name in given:
+        block = giver.block(name)
+        parts += [f"# {block.file}"] if len(giver.files) > 1 else []
+        parts += [text for text in (missing_definitions(block, giver, base), block.source) if text]
+    return fence("\n\n".join(parts), "python")
 
 
 def block_groups(a: Individual, b: Individual, seed: Individual) -> list[tuple[str, ...]]:

@@ -51,6 +51,9 @@ class Recipe:
     temperature: float | None = None
     """None: the provider's default."""
     max_tokens: int | None = None
+    sources: tuple[str, ...] = ()
+    """Putting changes together: the ids of the individuals whose changes these are. Of each of `blocks` the one that gives it, if
+    blocks are named."""
 
     def hotter(self, factor: float) -> Recipe:
         """The same recipe with its temperature multiplied by `factor` (at least 1), but raised to `HOTTEST` at most."""

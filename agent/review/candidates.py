@@ -138,6 +138,7 @@ def _facts(rows: _Rows, tracker: Tracker, candidate: Candidate) -> Facts:
         **_line(rows, candidate),
         "branch": rows.committed.get(candidate.id, {}).get("branch"),
         "elite": next((recipe.elite for recipe in candidate.recipes if recipe.elite), None),
+        "sources": [*dict.fromkeys(id for recipe in candidate.recipes for id in recipe.sources)],
         "model": cost.model_for(last.model),
         "temperature": last.temperature,
         "intention": rows.bred.get(candidate.id, {}).get("intention", ""),

@@ -84,7 +84,9 @@ class SearchLoop(ABC):
     def _context(self, candidate: Candidate, under_way: Sequence[Candidate | Variant]) -> Context:
         """What is known when the candidate's prompts are written."""
         search, archive, steering = self._search, self._search.archive, self._search.steering
-        named = {id for recipe in candidate.recipes for id in (*recipe.parents, recipe.elite) if id}
+        named = {id for recipe in candidate.recipes for id in (*recipe.parents, recipe.elite, *recipe.sources) if id}
+        sources = [archive.individuals[id] for recipe in candidate.recipes for id in recipe.sources]
+        named |= {parent for one in sources for parent in one.candidate.parents[:1]}
         steered = {id: archive.individuals[id] for id in sorted(named)}
         if steering:
             steered = {id: steering.apply(one) for id, one in steered.items()}

@@ -270,7 +270,7 @@ class Process:
             run.replay.lessons,
         )
         steering = Steering(self.folder.guidance, self.folder.frozen, seed.genome.frozen)
-        sampler.view, sampler.archive = steering.apply, archive
+        sampler.view = steering.apply
         brief = Brief(task.title, task.facts(), objectives, config.constraint_list(), floor)
         search = SearchState(archive, brief, config.search, sampler, feedback, steering)
         if not steady:

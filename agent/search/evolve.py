@@ -29,8 +29,8 @@ from agent.search.parents import Parents
 from agent.search.recipes import RecipeSampler
 from agent.search.settings import SearchSettings
 
-INDEPENDENT = ("mutate", "rewrite")
-"""The operators that need nothing but one program."""
+SINGLE = ("mutate", "rewrite")
+"""The operators that need nothing but one program: those of the controls."""
 Plan = tuple[Recipe, ...]
 """How to make one candidate: its recipes, applied in order. A candidate that is mated and then mutated has two."""
 
@@ -110,7 +110,7 @@ def plan_of(
 ) -> Plan:
     """A plan by any operator, or by the paper's rates where no operator has a share. Never empty."""
     if settings.shares:
-        only = INDEPENDENT if settings.is_independent else ()
+        only = () if settings.strategy == "evolution" else SINGLE
         return (sampler.by_any_operator(parent, partner, exemplars, only),)
     mated = parent.id != partner.id and sampler.rng.random() < settings.p_mate
     return plan_by_rates(parent, partner if mated else None, exemplars, settings, sampler) or (sampler.mutation(parent),)

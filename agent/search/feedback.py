@@ -15,6 +15,7 @@ from agent.core.running_mean import RunningMean
 from agent.journal.events import DirectiveWritten, Event, Generalised, Learned, PlateauLevelChanged
 from agent.journal.tracker import TrackedCandidate, Tracker
 from agent.memory import Lesson, Memory, kinds_in, lesson_of
+from agent.operators.changes import Measured, interaction
 from agent.operators.prompt_parts import fits_prompt
 from agent.population.archive import Archive
 from agent.population.candidate import Candidate, Duplicate, Failure, Individual, Outcome, Recipe
@@ -95,6 +96,7 @@ class Feedback:
         """Directives that were written in this run, by name."""
         self._archive, self._noise, self._tracker = archive, noise, tracker
         self._sampler, self._bandits, self._plateau = sampler, sampler.bandits, sampler.plateau
+        self._measured = sampler.measured = Measured(archive.individuals, archive.objectives, noise)
         self._settings, self._reflector, self._known = settings, reflector, known or {}
         self._worth, self._advantage, self._usual_cost = archive.worth(), Advantage(archive), RunningMean(_DRIFT)
         self._level_changes = 0
@@ -121,6 +123,8 @@ class Feedback:
         recipe = candidate.recipes[0]
         if lesson.id == recipe.parents[0]:
             return fits_prompt(self._archive.individuals[lesson.id].genome) or set(lesson.blocks) <= set(recipe.blocks)
+        if lesson.id in recipe.sources:
+            return True
         if lesson.id == recipe.elite:
             return not recipe.blocks or lesson.blocks == (recipe.example,)
         return lesson.id in recipe.parents and set(lesson.blocks) <= set(recipe.blocks)
@@ -195,7 +199,8 @@ class Feedback:
         objectives, shown = self._archive.objectives, outcome.candidate.lessons
         lesson = lesson_of(measured, parent, tracked.answer, shown, objectives, self._noise)
         same = f"the same program as {outcome.twin}" if isinstance(outcome, Duplicate) else ""
-        return replace(lesson, model=tracked.model_for(lesson.model), reason=same or lesson.reason)
+        together = interaction(outcome, self._measured) if isinstance(outcome, Individual) else ""
+        return replace(lesson, model=tracked.model_for(lesson.model), reason=same or together or lesson.reason)
 
     def _reward(self, outcome: Outcome, lesson: Lesson | None, growth: float) -> float:
         match self._settings.credit.gain:

@@ -9,9 +9,9 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from agent.operators import OPERATORS, DrawContext, EvolutionOfThought, Mate, Mutate, Sampling
+from agent.operators.changes import Measured
 from agent.operators.rewrite import Rewrite
 from agent.operators.templates import Prompts
-from agent.population.archive import Archive
 from agent.population.candidate import Individual, Recipe
 from agent.search.bandit import Bandits
 from agent.search.plateau import BOLD, Plateau
@@ -42,8 +42,9 @@ class RecipeSampler:
         self.rng, self.bandits, self.plateau = rng, bandits, plateau
         self.view: Callable[[Individual], Individual] = lambda individual: individual
         """Applied to each parent first: returns it with the blocks frozen that the user wants frozen now."""
-        self.archive: Archive | None = None
-        """Every individual so far, so that operators do not make what is known; None: they may."""
+        self.measured: Measured | None = None
+        """What operators choose from that put changes together, or must not make what is known. Controls do not see it."""
+        self._together: list[Recipe] = []
         self.any_block = False
         """Whether one-line functions are rewritten too, as in the paper."""
         self.offspring: Counter[str] = Counter()
@@ -104,6 +105,7 @@ class RecipeSampler:
         `only`: the operators to choose from, if not from all.
         """
         context = self._context(parent, partner, elites)
+        context = replace(context, measured=None if only else self.measured, together=tuple(self._together))
         idle = {name for name in self.bandits.operators.arms if only and name not in only}
         while set(self.bandits.operators.arms) - idle:
             name = self.bandits.draw_operator(self.rng, idle)
@@ -125,7 +127,7 @@ class RecipeSampler:
         fixed = self.rng, self._prompts, self._sampling, self._seed
         partner = self.view(partner) if partner else None
         return DrawContext(
-            *fixed, self.view(parent), partner, elites, block_counts, single_block, self.archive, self.any_block
+            *fixed, self.view(parent), partner, elites, block_counts, single_block, any_block=self.any_block
         )
 
     def _with_bandit_choices(self, recipe: Recipe) -> Recipe:
@@ -166,5 +168,6 @@ class RecipeSampler:
 
     def _note(self, recipe: Recipe) -> None:
         self.offspring[recipe.parents[0]] += 1
+        self._together += [recipe] if recipe.sources else []
         if recipe.directive is not None:
             self._asked[recipe.parents[0], recipe.blocks].add(recipe.directive)

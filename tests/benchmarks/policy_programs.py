@@ -11,7 +11,7 @@ import sys
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from policy_landscape import ACCURACY, LARGEST, PARAMETERS, SIGMA, STEP, Fit
+from policy_landscape import ACCURACY, LARGEST, PARAMETERS, SIGMA, Fit
 
 from agent.core.noise import Noise
 from agent.core.objectives import Fitness, Objective

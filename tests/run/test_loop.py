@@ -79,7 +79,7 @@ def loop_of(archive, brief, settings, record, breeder, seed=0, past=None):
     weights = settings.shares or {"mutate": 1}
     bandits = Bandits(CONTEST, prompts.roles, prompts.directives, weights, sampling.models)
     sampler = RecipeSampler(random.Random(seed), archive.seed, prompts, sampling, bandits, plateau)
-    sampler.archive, sampler.any_block = archive, not settings.shares
+    sampler.any_block = not settings.shares
     noise = Noise({o.name: 0.0 for o in OBJECTIVES}, dict(archive.seed.fitness.values))
     tracker = Tracker()
 

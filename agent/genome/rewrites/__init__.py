@@ -4,6 +4,7 @@ The `offline` model answers with these. Each keeps a block's name, its call site
 """
 
 from agent.genome.rewrites.catalogue import CATALOGUE, Change, merge, mutate, transfer
+from agent.genome.rewrites.patches import apply_diffs
 from agent.genome.rewrites.program import apply_insight, revise
 
-__all__ = ["CATALOGUE", "Change", "apply_insight", "merge", "mutate", "revise", "transfer"]
+__all__ = ["CATALOGUE", "Change", "apply_diffs", "apply_insight", "merge", "mutate", "revise", "transfer"]

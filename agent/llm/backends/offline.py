@@ -16,6 +16,7 @@ from agent.llm.text import estimate_usage
 
 _FENCE = r"(?:(?!## |`{3}).*\n)*(?P<ticks>`{3,})python\n(?P<code>(?s:.*?))\n(?P=ticks)$"
 """The next fence, if no heading comes before it. The code may hold anything, a comment that looks like a heading too."""
+_DIFF = _FENCE.replace("python", "diff")
 _FILE = re.compile(r"\n*(?:`(?P<path>[^`\n]+)`:\n+)?(?P<ticks>`{3,})python\n(?P<code>(?s:.*?))\n(?P=ticks)(?:\n|$)")
 
 _NAME = "offline"
@@ -56,7 +57,7 @@ def _answer(messages: tuple[Message, ...], seed: int) -> str:
         return _rendered(change.description, change.imports, change.source)
     block = _section(prompt, r"Block to rewrite: `[^`]+`")
     if block is None:
-        return _answer_for_program(prompt, rng)
+        return _answer_for_program(prompt, rng, combines=len(messages) <= 2)
     before, after = _section(prompt, r"The seed's `[^`]+`"), _section(prompt, r"The elite's `[^`]+`")
     change_or_none = transfer(before, after, block, rng) if before and after else mutate(block, _directive(prompt), rng)
     if change_or_none is None:
@@ -64,10 +65,13 @@ def _answer(messages: tuple[Message, ...], seed: int) -> str:
     return _rendered(change_or_none.description, change_or_none.imports, change_or_none.source)
 
 
-def _answer_for_program(prompt: str, rng: random.Random) -> str:
-    """Return the answer to a prompt that shows the whole program instead of one block."""
+def _answer_for_program(prompt: str, rng: random.Random, *, combines: bool) -> str:
+    """Return the answer to a prompt that shows the whole program instead of one block.
+
+    `combines`: whether to put the changes that the prompt shows together. A second answer must be another one than the first.
+    """
     from agent.genome import Genome, bare_name
-    from agent.genome.rewrites import apply_insight, revise
+    from agent.genome.rewrites import Change, apply_diffs, apply_insight, revise
 
     files = _program_files(prompt)
     if not files:
@@ -75,8 +79,12 @@ def _answer_for_program(prompt: str, rng: random.Random) -> str:
     frozen_lines = re.findall(r"^Frozen: (.+?)\.(?: |$)", prompt, re.MULTILINE)
     names = set(re.findall(r"`(\w+)`", frozen_lines[-1])) if frozen_lines else set()
     genome = Genome(files, frozenset(b.name for b in Genome(files).all_blocks if bare_name(b.name) in names))
-    diff = re.search(rf"^## The elite's change[ ]*\n{_FENCE.replace('python', 'diff')}", prompt, re.MULTILINE)
-    if diff:
+    diff = re.search(rf"^## The elite's change[ ]*\n{_DIFF}", prompt, re.MULTILINE)
+    changes = re.finditer(rf"^### Change \d+: `(?P<id>[^`\n]+)`\n{_DIFF}", prompt, re.MULTILINE)
+    change: Change | None
+    if combines and (combined := apply_diffs(genome, {found["id"]: found["code"] for found in changes})):
+        change = combined
+    elif diff:
         lines = diff["code"].splitlines()
         before, after = ("".join(f"{line[1:]}\n" for line in lines if line[:1] in f" {sign}") for sign in "-+")
         change = apply_insight(before, after, genome, rng)
