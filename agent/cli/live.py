@@ -22,6 +22,7 @@ from agent.cli.confirmation import ConfirmationView
 from agent.cli.console import LossyStream, fitness_text, slots_text
 from agent.core.text import list_names, one_line
 from agent.journal.events import (
+    Advised,
     CallsRepeated,
     Event,
     ForecastUpdated,
@@ -104,6 +105,8 @@ class Live:
         match event:
             case StopRequested(reason):
                 self._add_line(f"{reason}: finishing what is under way; once more stops at once", "bold yellow")
+            case Advised(text):
+                self._add_line(text, "bold yellow")
             case ForecastUpdated(text, announce):
                 self._forecast = text
                 if announce:

@@ -35,6 +35,7 @@ from agent.journal.events import (
     RunStarted,
     SealOpened,
     SearchEnded,
+    SearchSized,
     SeedFailed,
     SeedRepeated,
     Settled,
@@ -78,6 +79,8 @@ def write_event(event: Event) -> tuple[str, str, Json]:
             return "seed_failed", _moment(), dict(vars(event))
         case NoiseMeasured(noise, scale):
             return "units", "run", {"noise": noise and _write_noise(noise), "scale": scale.to_json()}
+        case SearchSized():
+            return "sized", "run", vars(event) | {"operators": dict(event.operators)}
         case _:
             return _write_remark(event)
 
@@ -180,6 +183,10 @@ def _write_seed_repeated(repeated: SeedRepeated) -> Json:
 
 def _write_noise(noise: Noise) -> Json:
     return {**vars(noise), "sigma": dict(noise.sigma), "reference": dict(noise.reference)}
+
+
+def read_sized(data: Json) -> SearchSized:
+    return SearchSized(data["first_population"], data["first_operator"], data["operators"])
 
 
 def read_units(data: Json) -> NoiseMeasured:

@@ -202,6 +202,16 @@ class NoiseMeasured:
 
 
 @dataclass(frozen=True)
+class SearchSized:
+    """The settings of the search that the configuration left to the run are fixed, by what it may spend."""
+
+    first_population: int
+    first_operator: str
+    operators: Mapping[str, float] = field(hash=False)
+    """Their shares; empty: the paper's three rates."""
+
+
+@dataclass(frozen=True)
 class GenerationEnded:
     """A generation is complete. The fields list ids of its members."""
 
@@ -320,6 +330,7 @@ Event = (
     | SeedRepeated
     | SeedFailed
     | NoiseMeasured
+    | SearchSized
     | Learned
     | Generalised
     | DirectiveWritten
@@ -344,6 +355,14 @@ class StopRequested:
     """The user asked the run to stop; it finishes work under way first. The journal records only the `RunEnded` that follows."""
 
     reason: str
+
+
+@dataclass(frozen=True)
+class Advised:
+    """A setting that the user may not have meant, said before anything is spent on it."""
+
+    text: str
+    """One sentence."""
 
 
 @dataclass(frozen=True)
@@ -387,7 +406,7 @@ class ProgressReported:
     progress: Progress
 
 
-Notice = StopRequested | ForecastUpdated | CallsRepeated | Restored | SeedTraining | ProgressReported
+Notice = Advised | StopRequested | ForecastUpdated | CallsRepeated | Restored | SeedTraining | ProgressReported
 """What the live view shows and the journal never records."""
 
 Record = Callable[[Event], None]

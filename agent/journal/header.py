@@ -7,8 +7,8 @@ from typing import Any
 from agent.core.noise import Noise
 from agent.core.objectives import Fitness, Objective
 from agent.core.worth import WorthScale
-from agent.journal.codec import read_units
-from agent.journal.events import NoiseMeasured
+from agent.journal.codec import read_sized, read_units
+from agent.journal.events import NoiseMeasured, SearchSized
 from agent.journal.store import Journal
 from agent.population.candidate import SEED_ID
 
@@ -35,6 +35,11 @@ def objectives_of(journal: Journal) -> tuple[Objective, ...]:
 def recorded_units(journal: Journal) -> NoiseMeasured | None:
     """The noise and the scale of worth that the search goes by; None before they are fixed."""
     return next((read_units(data) for _, _, _, data in journal.events("units")), None)
+
+
+def recorded_sizes(journal: Journal) -> SearchSized | None:
+    """The settings of the search that the run fixed itself; None before it has."""
+    return next((read_sized(data) for _, _, _, data in journal.events("sized")), None)
 
 
 def units_of(journal: Journal) -> NoiseMeasured | None:

@@ -90,9 +90,7 @@ def read_replay(journal: Journal, like: Genome) -> Replay:
         asked=asked,
         lessons={key: read_lesson(data) for _, _, key, data in journal.events("learned")},
         seed=next((read_seed(data, like) for _, _, _, data in journal.events("settled", key=SEED_ID)), None),
-        repeats={
-            int(key): read_seed_repeated(key, data) for _, _, key, data in journal.events("repeated") if data["fitness"]
-        },
+        repeats={int(key): read_seed_repeated(key, data) for _, _, key, data in journal.events("repeated") if data["fitness"]},
         history=tuple(history),
     )
 

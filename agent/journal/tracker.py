@@ -185,9 +185,7 @@ class Tracker:
 
     def under_way(self, without: str) -> tuple[Candidate | Variant, ...]:
         """The open candidates except `without`, oldest first: each as a variant if it has a program."""
-        return tuple(
-            known for one in self.open() if one.id != without and (known := one.variant or one.candidate) is not None
-        )
+        return tuple(known for one in self.open() if one.id != without and (known := one.variant or one.candidate) is not None)
 
     def attach(self, variant: Variant) -> None:
         """Set the program of an open candidate that an earlier process has bred."""

@@ -35,7 +35,7 @@ CHANGE_LIMIT = 6_000
 class EvolutionOfThought:
     name: str = "eot"
     noun: str = "Evolution of Thought"
-    share: float = 0.2
+    share: float = 0.15
 
     def draw(self, context: DrawContext) -> Recipe | None:
         """A recipe for one block or for the whole program; None if no elite has a change that this parent can learn from."""

@@ -9,6 +9,7 @@ from agent.genome import Block, Genome, bare_name
 from agent.llm import Message
 from agent.operators.compare import differing_blocks, missing_definitions
 from agent.operators.context import Context
+from agent.operators.known import only_restores
 from agent.operators.measurements import describe_fitness
 from agent.operators.operator import DrawContext, evolvable_blocks
 from agent.operators.prompt_parts import code_names, conversation, fenced_code, rules_for_block, surroundings
@@ -21,15 +22,17 @@ from agent.population.candidate import Recipe
 class Mate:
     name: str = "mate"
     noun: str = "mating"
-    share: float = 0.15
+    share: float = 0.03
 
     def draw(self, context: DrawContext) -> Recipe | None:
         """A recipe for a block in which the two parents differ and that is worth rewriting in both; None without one."""
         a, b = context.parent, context.partner
         if b is None:
             return None
-        worth = {*context.evolvable_blocks} & {*evolvable_blocks(b, context.seed)}
+        worth = {*context.evolvable_blocks} & {*evolvable_blocks(b, context.seed, context.any_block)}
         blocks = [name for name in differing_blocks(a.genome, b.genome) if name in worth]
+        if not context.any_block:
+            blocks = [name for name in blocks if not only_restores(a, b, [name], context.measured)]
         if not blocks:
             return None
         block = context.rng.choice(blocks)

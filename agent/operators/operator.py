@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-from agent.genome import Genome, bare_name
+from agent.genome import Block, Genome, bare_name, parse
 from agent.llm import Message
 from agent.operators.changes import Measured
 from agent.operators.context import Context
@@ -58,10 +59,13 @@ class DrawContext:
     together: Sequence[Recipe] = ()
     """The recipes drawn so far that put changes of several individuals together."""
 
+    any_block: bool = False
+    """Whether one-line functions without parameters count as worth rewriting, as in the paper."""
+
     @property
     def evolvable_blocks(self) -> list[str]:
         """The parent's blocks that are worth rewriting."""
-        return evolvable_blocks(self.parent, self.seed)
+        return evolvable_blocks(self.parent, self.seed, self.any_block)
 
 
 class Operator(Protocol):
@@ -110,13 +114,27 @@ class ModelFreeOperator(Operator, Protocol):
         ...
 
 
-def evolvable_blocks(individual: Individual, seed: Individual) -> list[str]:
+def evolvable_blocks(individual: Individual, seed: Individual, any_block: bool = False) -> list[str]:
     """Names of the live blocks, without the helper functions that earlier answers brought along.
 
     A helper of three lines that shuffles channels has nothing to evolve; classes, the seed's own blocks and the functions
-    that the framework calls have. Returns all live blocks if none of these is live.
+    that the framework calls have. Functions of one statement are not worth an answer either, unless `any_block`. Returns all
+    live blocks if none of these is live.
     """
     own = {block.name for block in seed.genome.all_blocks}
     live = individual.genome.live_blocks
-    worth = [b.name for b in live if b.kind == "class" or b.name in own or bare_name(b.name) in seed.genome.entry_points]
+    worth = []
+    for block in live:
+        called = bare_name(block.name) in seed.genome.entry_points
+        if block.kind == "class" or called or (block.name in own and (any_block or not _is_one_statement(block))):
+            worth.append(block.name)
     return worth or [block.name for block in live]
+
+
+def _is_one_statement(block: Block) -> bool:
+    """Whether a function does nothing but return an expression, docstring aside."""
+    (function,) = parse(block.source).body[-1:]
+    body = list(getattr(function, "body", ()))
+    if body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
+        body = body[1:]
+    return len(body) == 1 and isinstance(body[0], ast.Return)

@@ -23,7 +23,7 @@ FREE_NAME = "free"
 class Rewrite:
     name: str = "rewrite"
     noun: str = "rewriting"
-    share: float = 0.25
+    share: float = 0.6
 
     def draw(self, context: DrawContext) -> Recipe:
         """A recipe without a directive, or with a random directive and a random role or none."""

@@ -10,8 +10,12 @@ from agent.core.text import fence
 from agent.genome import Genome, analyse_statements, bare_name, block_signature
 from agent.operators.compare import differing_blocks, missing_definitions
 from agent.operators.context import Context
+from agent.operators.known import known_splice, only_restores
 from agent.operators.operator import DrawContext
 from agent.population.candidate import Individual, Recipe
+
+DRAWS = 8
+"""So many choices are drawn before the parents count as having nothing new to give."""
 
 
 @dataclass(frozen=True)
@@ -20,20 +24,25 @@ class Splice:
 
     name: str = "splice"
     noun: str = "splicing"
-    share: float = 0.1
+    share: float = 0.02
 
     def draw(self, context: DrawContext) -> Recipe | None:
         """A recipe with a random choice of blocks, at least one group from each parent (see `block_groups`).
 
-        None if the parents differ in fewer than two groups: then there is nothing to choose.
+        None if the parents differ in fewer than two groups: then there is nothing to choose; or if each choice that was drawn
+        makes a program that is known, or only puts back what the first parent's change has improved on.
         """
         a, b = context.parent, context.partner
         groups = block_groups(a, b, context.seed) if b else []
         if b is None or len(groups) < 2:
             return None
-        chosen = context.rng.randrange(1, 2 ** len(groups) - 1)  # one bit for each group: neither none nor all
-        blocks = tuple(name for number, group in enumerate(groups) if chosen >> number & 1 for name in group)
-        return Recipe(operator=self.name, parents=(a.id, b.id), blocks=blocks, model="", seed=context.rng.randrange(2**31))
+        choices = range(1, 2 ** len(groups) - 1)  # one bit for each group: neither none nor all
+        for chosen in context.rng.sample(choices, min(DRAWS, len(choices))):
+            blocks = tuple(name for number, group in enumerate(groups) if chosen >> number & 1 for name in group)
+            if not (known_splice(a, b, blocks, context.measured) or only_restores(a, b, blocks, context.measured)):
+                seed = context.rng.randrange(2**31)
+                return Recipe(operator=self.name, parents=(a.id, b.id), blocks=blocks, model="", seed=seed)
+        return None
 
     def intention(self, recipe: Recipe) -> str:
         taker, giver = recipe.parents

@@ -56,9 +56,7 @@ class BreedingPool:
             return None
         reasons = [failure.reason, *([f"Its last output: {failure.log[-_LOG:]}"] if failure.log else [])]
         messages = repair(self._prompts, earlier.messages, earlier.answer, reasons)
-        conversation, edited = self._ask_and_edit(
-            variant.id, replace(earlier, messages=messages, repaired=earlier.repaired + 1)
-        )
+        conversation, edited = self._ask_and_edit(variant.id, replace(earlier, messages=messages, repaired=earlier.repaired + 1))
         if isinstance(edited, Violations):
             return Failure(variant.candidate, edited.stage, " ".join(edited.reasons), genome=variant.genome)
         kept = variant.changed if len(variant.candidate.recipes) > 1 else ()
@@ -104,9 +102,7 @@ class BreedingPool:
         conversation, edited = self._ask_for_new(candidate.id, unasked, context)
         return conversation, edited, read_intention(conversation.answer)[0]
 
-    def _ask_for_new(
-        self, id: str, conversation: Conversation, context: Context
-    ) -> tuple[Conversation, Genome | Violations]:
+    def _ask_for_new(self, id: str, conversation: Conversation, context: Context) -> tuple[Conversation, Genome | Violations]:
         """Ask and edit; if the program is known already, ask for another one, and use that if it is valid."""
         conversation, edited = self._ask_and_edit(id, conversation)
         for _ in range(self._settings.redraws):
@@ -144,9 +140,7 @@ class BreedingPool:
             violations = edited
             self._run.record(Rejected(id, conversation.calls - 1, violations.stage, violations.reasons))
             if completion.finish_reason == "length":
-                violations = Violations(
-                    ("The answer was cut off at its length limit.", *violations.reasons), violations.stage
-                )
+                violations = Violations(("The answer was cut off at its length limit.", *violations.reasons), violations.stage)
                 conversation = replace(conversation, recipe=_with_more_room(conversation.recipe))
             elif attempt < self._settings.repairs:
                 sent_back = repair(self._prompts, conversation.messages, completion.text, violations.reasons)

@@ -54,9 +54,7 @@ class Components:
 
 
 @contextmanager
-def open_components(
-    config: Config, watch: Watch, at_least: Level = "none", *, with_models: bool = True
-) -> Iterator[Components]:
+def open_components(config: Config, watch: Watch, at_least: Level = "none", *, with_models: bool = True) -> Iterator[Components]:
     """Raises UserError for every mistake of the user's that can be seen without spending anything.
 
     `at_least`: the level of isolation that this run started with. `with_models`: false where no model will be asked.
@@ -121,9 +119,7 @@ def _open_task(config: Config) -> Task:
     measured = frozenset(config.objectives) | frozenset(config.constraints)
     folder = Path(config.seed.folder)
     try:
-        return open_task(
-            config.task, config.budget, bounds, config.seed.files, cache_folder(), measured, folder
-        )
+        return open_task(config.task, config.budget, bounds, config.seed.files, cache_folder(), measured, folder)
     except TaskError as error:
         raise UserError(str(error)) from error
 

@@ -20,7 +20,13 @@ from agent.run.script_flags import folder_and_files
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "paper": {
-        "search": {"schedule": "generational", "operators": {}, "spread_first_population": False},
+        "search": {
+            "schedule": "generational",
+            "first_population": 32,
+            "operators": {},
+            "parents": "nsga2",
+            "spread_first_population": False,
+        },
         "llm": {"temperature": [0.05, 0.4], "max_tokens": [600, 1400], "redraws": 0},
         "contest": {"prompts": "uniform", "operators": "uniform", "models": "uniform"},
         "memory": {"enabled": False},

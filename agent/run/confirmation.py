@@ -120,9 +120,7 @@ def null_copy(genome: Genome, number: int) -> dict[str, str]:
 class Confirmation:
     """Makes the trainings of one confirmation that were not made yet, and reaches its verdicts."""
 
-    def __init__(
-        self, run: RunContext, evaluator: Evaluator, record: ConfirmationRecord, trained: Iterable[Individual]
-    ) -> None:
+    def __init__(self, run: RunContext, evaluator: Evaluator, record: ConfirmationRecord, trained: Iterable[Individual]) -> None:
         """`record`: how far it has come; `trained`: the seed and all others of the run."""
         self._run, self._evaluator, self._record = run, evaluator, record
         genomes = {one.id: one.genome for one in trained}
@@ -175,9 +173,7 @@ class Confirmation:
                 self._open_seal()
 
         try:
-            timed = self._evaluator.retrain(
-                name, self._genomes[id], training_seed, test_too=frozen.has_test_split, admit=admit
-            )
+            timed = self._evaluator.retrain(name, self._genomes[id], training_seed, test_too=frozen.has_test_split, admit=admit)
         except MachineError:
             if admission.is_cut:  # the sandbox was closed to end it
                 raise Halted from None

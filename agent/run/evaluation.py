@@ -102,9 +102,7 @@ class Evaluator:
         timed = self._evaluate(job, lease, candidate.id)
         return TimedOutcome(self._judge(candidate, genome, timed.result, lease), timed.seconds, timed.gpus)
 
-    def retrain(
-        self, id: str, genome: Genome, training_seed: int, *, test_too: bool, admit: Callable[[], None]
-    ) -> TimedResult:
+    def retrain(self, id: str, genome: Genome, training_seed: int, *, test_too: bool, admit: Callable[[], None]) -> TimedResult:
         """One training of a confirmation. `id`: under which its progress is reported; `admit`: as in `timed`.
 
         `test_too`: reads the labels of the test split, so its opening must be journaled when `admit` returns.
@@ -132,9 +130,7 @@ class Evaluator:
         """End running evaluations and every sandbox."""
         self._lanes.close()
 
-    def _judge(
-        self, candidate: Candidate, genome: Genome, result: Measured | StageFailure, lease: Lease
-    ) -> Individual | Failure:
+    def _judge(self, candidate: Candidate, genome: Genome, result: Measured | StageFailure, lease: Lease) -> Individual | Failure:
         if isinstance(result, StageFailure):
             return Failure(candidate, result.stage, result.reason, result.log, genome)
         fitness = Fitness({o.name: result.values[o.name] for o in self._settings.objectives})
@@ -155,9 +151,7 @@ class Evaluator:
         return Individual(candidate, genome, fitness, evidence)
 
 
-def floors_of(
-    task: Task, seed: Fitness, objectives: Collection[str], constraints: Iterable[Constraint] = ()
-) -> list[Constraint]:
+def floors_of(task: Task, seed: Fitness, objectives: Collection[str], constraints: Iterable[Constraint] = ()) -> list[Constraint]:
     """Values that a program reaches without having learned anything, such as always answering one class.
 
     A seed that does no better itself has no floor: its candidates may be no better at first. Neither has an objective for
@@ -166,9 +160,7 @@ def floors_of(
     note = ", which is what always answering one class may reach"
     bounded = {one.name for one in constraints if one.relation in (">", ">=")}
     passed = {
-        name: floor
-        for name, floor in task.floors.items()
-        if name in objectives and name not in bounded and seed[name] > floor
+        name: floor for name, floor in task.floors.items() if name in objectives and name not in bounded and seed[name] > floor
     }
     return [Constraint(name, ">", floor, note) for name, floor in passed.items()]
 

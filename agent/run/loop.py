@@ -76,7 +76,7 @@ class SearchLoop(ABC):
 
     def _propose(self, plan: Plan, generation: int) -> Candidate:
         parent = self._search.archive.individuals[plan[0].parents[0]]
-        lessons = self._search.feedback.lessons_for(plan, parent)
+        lessons = () if self._search.settings.is_independent else self._search.feedback.lessons_for(plan, parent)
         candidate = Candidate(next(self._ids), generation, plan, lessons)
         self._run.record(Proposed(candidate))
         return candidate
@@ -90,6 +90,8 @@ class SearchLoop(ABC):
         steered = {id: archive.individuals[id] for id in sorted(named)}
         if steering:
             steered = {id: steering.apply(one) for id, one in steered.items()}
+        if search.settings.is_independent:
+            return Context(search.brief, archive.seed, steered, guidance=steering.guidance if steering else "")
         return Context(
             search.brief,
             archive.seed,
@@ -142,7 +144,7 @@ class GenerationalLoop(SearchLoop):
 
     def work(self) -> None:
         state = self._search
-        search = generations(state.archive.seed, state.archive.objectives, state.settings, state.sampler)
+        search = generations(state.archive, state.settings, state.sampler)
         trained: list[Individual] | None = None
         proposed = 0
         while not self._halted:

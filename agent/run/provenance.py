@@ -30,17 +30,13 @@ def provenance(seed_folder: Path, files: Iterable[str], prompts: Path) -> dict[s
         if path.name != "README.md"  # for people
     }
     found |= {
-        path.relative_to(ROOT).as_posix(): _digest(path)
-        for package in _CODE
-        for path in sorted((ROOT / package).rglob("*.py"))
+        path.relative_to(ROOT).as_posix(): _digest(path) for package in _CODE for path in sorted((ROOT / package).rglob("*.py"))
     }
     versions = {name: _version(name) for name in ("guided-evolution", *_MEASURING)}
     return found | {f"version of {name}": version for name, version in {**versions, "python": platform.python_version()}.items()}
 
 
-def accepted_changes(
-    before: Mapping[str, Any], now: RunStarted, named: Mapping[str, Any], accept: bool
-) -> tuple[str, ...]:
+def accepted_changes(before: Mapping[str, Any], now: RunStarted, named: Mapping[str, Any], accept: bool) -> tuple[str, ...]:
     """The changes since the last start, one line each. `before`: the journal's record of that start.
 
     Raises UserError if anything but the settings `named` on the command line has changed, unless the user accepts it.

@@ -16,8 +16,8 @@ from agent.core.errors import Halted, MachineError, UserError
 from agent.core.files import write_whole
 from agent.core.noise import Noise
 from agent.core.worth import WorthScale
-from agent.journal.events import CallsRepeated, NoiseMeasured, RunEnded, RunStarted, Settled, Watch
-from agent.journal.header import recorded_units
+from agent.journal.events import Advised, CallsRepeated, NoiseMeasured, RunEnded, RunStarted, Settled, Watch
+from agent.journal.header import recorded_sizes, recorded_units
 from agent.journal.replay import Replay, read_replay
 from agent.journal.store import Journal
 from agent.journal.tracker import TrackedCandidate, Tracker
@@ -39,10 +39,11 @@ from agent.run.folder import RunFolder, locked
 from agent.run.loop import GenerationalLoop, SearchLoop, SearchState, SteadyLoop
 from agent.run.provenance import accepted_changes
 from agent.run.seed import SeedTrainings, check
+from agent.run.sizing import size, with_sizes
 from agent.run.supervisor import Supervisor
-from agent.search.bandit import Bandits
+from agent.search.bandit import Bandits, BanditSettings
 from agent.search.feedback import Feedback, FeedbackSettings
-from agent.search.plateau import Plateau
+from agent.search.plateau import Plateau, PlateauSettings
 from agent.search.recipes import RecipeSampler
 from agent.search.reflection import Reflector
 from agent.search.steering import Steering
@@ -157,7 +158,7 @@ class Process:
                 units = self._units(run, archive, floor)
                 record(units)
                 archive.measure_by(units.scale)
-                self._loop(run, archive, floor, breeding, evaluation).work()
+                self._sized(archive.seed, record)._loop(run, archive, floor, breeding, evaluation).work()
                 record.flush()
         except Halted:
             pass  # stopped before the search started
@@ -202,6 +203,17 @@ class Process:
                 raise
         _conclude(record, admission, archive, note)
 
+    def _sized(self, seed: Individual, record: EventBus) -> Process:
+        """The same process with the settings that the configuration leaves to the run."""
+        config, evaluator = self.components.config, self.components.evaluator
+        sizes = recorded_sizes(self.journal)
+        if sizes is None:
+            sizes, warning = size(config, seed, len(evaluator.devices), evaluator.gpus(seed.evidence.device))
+            record(sizes)
+            if warning:
+                self.watch(Advised(warning))
+        return replace(self, components=replace(self.components, config=with_sizes(config, sizes)))
+
     def _units(self, run: RunContext, archive: Archive, floor: Noise | None) -> NoiseMeasured:
         """As they were fixed at the start of the run."""
         if known := recorded_units(self.journal):
@@ -218,7 +230,7 @@ class Process:
         evaluation: EvaluationPool,
     ) -> SearchLoop:
         """Put the search together."""
-        config, components, seed = run.config, self.components, archive.seed
+        config, components, seed = self.components.config, self.components, archive.seed
         task, objectives = components.task, archive.objectives
         sampler = self._sampler(run, seed)
         steady = config.search.schedule == "steady"
@@ -243,14 +255,19 @@ class Process:
         return SteadyLoop(run, search, breeding, evaluation, slots, config.llm.concurrency)
 
     def _sampler(self, run: RunContext, seed: Individual) -> RecipeSampler:
-        config, prompts = run.config, self.components.prompts
+        config, prompts = self.components.config, self.components.prompts
         roles = prompts.roles if config.search.roles else ()
-        bandits = Bandits(config.contest, roles, prompts.directives, config.search.operators, config.llm.models)
+        # Candidates of these controls know nothing of each other: nothing is learned for the next draws either.
+        contest = BanditSettings("uniform", "uniform", "uniform") if config.search.is_independent else config.contest
+        bandits = Bandits(contest, roles, prompts.directives, config.search.shares, config.llm.models)
         # A resumed steady run continues with other random numbers than the earlier process used.
         earlier = len(run.replay.candidates) if config.search.schedule == "steady" else 0
         rng = random.Random(f"{config.run.seed} after {earlier}" if earlier else config.run.seed)
         sampling = Sampling(tuple(config.llm.models), config.llm.temperature, config.llm.max_tokens)
-        return RecipeSampler(rng, seed, prompts, sampling, bandits, Plateau(config.plateau))
+        plateau = Plateau(PlateauSettings(0) if config.search.is_independent else config.plateau)
+        sampler = RecipeSampler(rng, seed, prompts, sampling, bandits, plateau)
+        sampler.any_block = not config.search.shares  # the paper rewrites any block
+        return sampler
 
 
 def _conclude(record: EventBus, admission: Admission, archive: Archive | None, note: str = "") -> None:
@@ -289,7 +306,12 @@ def _failover_policy(llm: LlmSection) -> FailoverPolicy:
 
 
 def _reflector(components: Components) -> Reflector | None:
-    """Asks the first model other than `offline`, which cannot answer questions about the search; None without one."""
+    """Asks the first model other than `offline`, which cannot answer questions about the search; None without one.
+
+    None too for a control whose candidates know nothing of each other.
+    """
     config = components.config
+    if config.search.is_independent:
+        return None
     thinking = next((name for name in config.llm.models if name != "offline"), None)
     return Reflector(components.prompts, thinking, config.thoughts) if thinking else None

@@ -20,6 +20,10 @@ A draw whose result has not arrived counts as an average result, as in WU-UCB (L
 results may have few draws in flight, so that draws spread over the arms.
 A new arm starts with one imagined result a sigma above the average, and forgetting leads every arm back to it.
 
+Where weights are a prior (operators), no arm takes all draws: an arm's chance is its weight times the formula's
+value, and it starts with an average result. So the shares are those of the weights until results differ, and an arm that
+brings twice as much for its cost as the others is drawn twice as often as its weight says.
+
 No I/O. The state depends on the draws and results in their order and on no random number: `record_draw` and `credit` rebuild it.
 """
 
@@ -27,23 +31,20 @@ from __future__ import annotations
 
 import math
 import random
-from bisect import bisect_left, insort
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
 from agent.population.candidate import Recipe
+from agent.search.tally import Scale, Tally
 
 Policy = Literal["uniform", "ucb", "thompson"]
 Prompt = tuple[str | None, str]
 """(role or none, directive)."""
+Role = str | None
 Arm = TypeVar("Arm", bound=Hashable)
 
-_GAINS = 30
-"""The unit of gains is the median of this many recent gains above zero."""
-_MOST = 10.0
-"""The most units that one gain counts."""
 _PRIOR = 4.0
 """How many results with the spread of all arms are added to an arm's own."""
 _UNTRIED = 3
@@ -74,49 +75,27 @@ class BanditSettings:
             raise ValueError("window must be at least 1 and finite")
 
 
-@dataclass(slots=True)
-class _Tally:
-    """Faded sums over the results of an arm. Each gain is in the unit of the time of its result, see `_Scale`."""
-
-    count: float = 0.0
-    gain: float = 0.0
-    square: float = 0.0
-    """Sum of the squared gains."""
-    cost: float = 0.0
-    pending: int = 0
-    """Draws whose result has not arrived; they do not fade."""
-
-    def errors(self) -> float:
-        """Sum of the squared distances of the gains from their mean."""
-        return max(0.0, self.square - self.gain * self.gain / self.count) if self.count else 0.0
-
-    def fade(self, keep: float) -> None:
-        self.count *= keep
-        self.gain *= keep
-        self.square *= keep
-        self.cost *= keep
-
-    def add(self, gain: float, cost: float) -> None:
-        self.count += 1
-        self.gain += gain
-        self.square += gain * gain
-        self.cost += cost
-
-
 class Bandit(Generic[Arm]):
     """Draws arms and is credited with results. Two bandits are equal if they have the same state."""
 
     def __init__(
-        self, arms: Iterable[Arm] | Mapping[Arm, float], policy: Policy, floor: float = 0.2, window: float = 50.0
+        self,
+        arms: Iterable[Arm] | Mapping[Arm, float],
+        policy: Policy,
+        floor: float = 0.2,
+        window: float = 50.0,
+        *,
+        prior: bool = False,
     ) -> None:
         """Arms in a mapping have a weight: their share of the uniform draws, those of the floor included; else all are alike.
 
-        `floor`, `window`: see `BanditSettings`. The order of the arms is part of the state.
+        `floor`, `window`: see `BanditSettings`. `prior`: the weights are where the other draws start, too.
+        The order of the arms is part of the state.
         """
-        self._policy, self._floor, self._window = policy, floor, window
+        self._policy, self._floor, self._window, self._prior = policy, floor, window, prior
         self._weights: dict[Arm, float] = {}
-        self._tallies: dict[Arm, _Tally] = {}
-        self._scale = _Scale()
+        self._tallies: dict[Arm, Tally] = {}
+        self._scale = Scale()
         for arm, weight in arms.items() if isinstance(arms, Mapping) else ((arm, 1.0) for arm in arms):
             self.add(arm, weight)
 
@@ -126,6 +105,11 @@ class Bandit(Generic[Arm]):
     __hash__ = None  # type: ignore[assignment]
 
     @property
+    def learns(self) -> bool:
+        """Whether results change the draws."""
+        return self._policy != "uniform"
+
+    @property
     def arms(self) -> tuple[Arm, ...]:
         return tuple(self._tallies)
 
@@ -133,7 +117,7 @@ class Bandit(Generic[Arm]):
         """Adds an arm. Raises ValueError if it is there already, or its weight is not positive."""
         if arm in self._tallies or not 0 < weight < math.inf:
             raise ValueError(f"the arm {arm!r} is there already, or its weight {weight} is not positive")
-        self._weights[arm], self._tallies[arm] = weight, _Tally()
+        self._weights[arm], self._tallies[arm] = weight, Tally()
 
     def remove(self, arm: Arm) -> None:
         """Removes an arm; results that are still to come are ignored. Raises KeyError for an unknown arm."""
@@ -149,6 +133,10 @@ class Bandit(Generic[Arm]):
             raise LookupError("no arm to draw")
         if self._policy == "uniform" or rng.random() < self._floor:
             arm = rng.choices(arms, [self._weights[arm] for arm in arms])[0]
+        elif self._prior:
+            worth = self._worth(rng)
+            chances = [self._weights[arm] * worth[arm] for arm in arms]
+            arm = rng.choices(arms, chances if any(chances) else [self._weights[arm] for arm in arms])[0]
         else:
             arms = [a for a in arms if self._tallies[a].pending <= self._tallies[a].count + _UNTRIED] or arms
             worth = self._worth(rng)
@@ -207,7 +195,7 @@ class Bandit(Generic[Arm]):
         average = (1.0 + sum([t.gain for t in tallies])) / (2.0 + known)
         variance = (0.5 + sum(errors)) / (2.0 + known)
         price = sum([t.cost for t in tallies]) / known if known else 1.0
-        start = average + math.sqrt(variance)
+        start = average + (0.0 if self._prior else math.sqrt(variance))
         width, thompson = math.sqrt(2 * math.log(2.0 + known + pending)), self._policy == "thompson"
         worth = {}
         for (arm, tally), error in zip(self._tallies.items(), errors, strict=True):
@@ -220,31 +208,9 @@ class Bandit(Generic[Arm]):
         return worth
 
 
-class _Scale:
-    """Converts rewards into gains, in units of a typical recent one."""
-
-    def __init__(self) -> None:
-        self._recent: deque[float] = deque()
-        self._ordered: list[float] = []
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Scale) and self._recent == other._recent
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def measure(self, reward: float) -> float:
-        """The gain of a reward. The reward itself is among those that it is compared with, so the first gain is 1."""
-        if reward == 0:
-            return 0.0
-        self._recent.append(reward)
-        insort(self._ordered, reward)
-        if len(self._recent) > _GAINS:
-            del self._ordered[bisect_left(self._ordered, self._recent.popleft())]
-        return min(_MOST, reward / self._ordered[len(self._ordered) // 2])
-
-
 class Bandits:
-    """The bandits over prompts, operators and models. A recipe draws from those it needs; its result is credited to each.
+    """The bandits over roles, directives, operators and models. A recipe draws from those it needs; its result is credited
+    to each. Roles and directives are chosen apart: four and six arms are told apart in a run, their 24 pairs are not.
 
     Each may be used directly: `add` for a late arm, `cancel` for an operator that had nothing to work on, `share`.
     """
@@ -257,13 +223,12 @@ class Bandits:
         operators: Mapping[str, float],
         models: Sequence[str],
     ) -> None:
-        """`operators`: the share of each in uniform draws; share 0: never drawn. A model named twice has double weight."""
-        named = sorted(directives)
-        prompts: list[Prompt] = [(role, directive) for role in (None, *sorted(roles)) for directive in named]
+        """`operators`: the share of each, from which results move it; 0: never drawn. A model named twice has double weight."""
         floor, window = settings.floor, settings.window
-        self.prompts: Bandit[Prompt] = Bandit(prompts, settings.prompts, floor, window)
+        self.roles: Bandit[Role] = Bandit((None, *sorted(roles)), settings.prompts, floor, window)
+        self.directives: Bandit[str] = Bandit(sorted(directives), settings.prompts, floor, window)
         weighted = {name: weight for name, weight in operators.items() if weight}
-        self.operators: Bandit[str] = Bandit(weighted, settings.operators, floor, window)
+        self.operators: Bandit[str] = Bandit(weighted, settings.operators, floor, window, prior=True)
         self.models: Bandit[str] = Bandit(Counter(models), settings.models, floor, window)
 
     def __eq__(self, other: object) -> bool:
@@ -271,8 +236,9 @@ class Bandits:
 
     __hash__ = None  # type: ignore[assignment]
 
-    def draw_prompt(self, rng: random.Random, forbidden: Collection[Prompt] = ()) -> Prompt:
-        return self.prompts.draw(rng, forbidden)
+    def draw_prompt(self, rng: random.Random, forbidden: Collection[str] = ()) -> Prompt:
+        """A role and a directive. `forbidden`: directives, at least one of which is left."""
+        return self.roles.draw(rng), self.directives.draw(rng, forbidden)
 
     def draw_operator(self, rng: random.Random, forbidden: Collection[str] = ()) -> str:
         return self.operators.draw(rng, forbidden)
@@ -285,7 +251,8 @@ class Bandits:
         self.operators.record_draw(recipe.operator)
         self.models.record_draw(recipe.model)
         if recipe.directive is not None:
-            self.prompts.record_draw((recipe.role, recipe.directive))
+            self.roles.record_draw(recipe.role)
+            self.directives.record_draw(recipe.directive)
 
     def credit(self, recipe: Recipe, reward: float, cost: float, model: str | None = None) -> None:
         """Credit the bandits with the result of a recipe, see `Bandit.credit`. The reward of a failure or duplicate is 0.
@@ -300,4 +267,5 @@ class Bandits:
         else:
             self.models.credit(recipe.model, reward, cost)
         if recipe.directive is not None:
-            self.prompts.credit((recipe.role, recipe.directive), reward, cost)
+            self.roles.credit(recipe.role, reward, cost)
+            self.directives.credit(recipe.directive, reward, cost)

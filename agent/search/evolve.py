@@ -12,9 +12,9 @@ Advancing Models", GECCO 2024, algorithms 1 and 2.
         population <- elites + offspring, without duplicates
 
 This module only decides: `generations` yields plans and is sent the individuals that were trained from them.
-`agent/run/loop.py` breeds, trains, journals, stops and resumes. An addition to the paper: if `search.operators` has shares,
-each candidate is made by one operator, which a bandit chooses by its results so far. `steady.py` is the version that does
-not wait for the slowest candidate of a generation.
+`agent/run/loop.py` breeds, trains, journals, stops and resumes. Additions to the paper: if `search.operators` has shares,
+each candidate is made by one operator, which a bandit chooses by its results so far; and `search.parents` may name another way
+to choose parents (`parents.py`). `steady.py` is the version that does not wait for the slowest candidate of a generation.
 """
 
 from __future__ import annotations
@@ -22,12 +22,15 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 
-from agent.core.objectives import Objective
 from agent.population import selection
+from agent.population.archive import Archive
 from agent.population.candidate import Individual, Recipe
+from agent.search.parents import Parents
 from agent.search.recipes import RecipeSampler
 from agent.search.settings import SearchSettings
 
+SINGLE = ("mutate", "rewrite")
+"""The operators that need nothing but one program: those of the controls."""
 Plan = tuple[Recipe, ...]
 """How to make one candidate: its recipes, applied in order. A candidate that is mated and then mutated has two."""
 
@@ -47,23 +50,70 @@ class Generation:
 
 
 def generations(
-    seed: Individual, objectives: Sequence[Objective], settings: SearchSettings, sampler: RecipeSampler
+    archive: Archive, settings: SearchSettings, sampler: RecipeSampler
 ) -> Generator[Generation, Sequence[Individual], None]:
-    """Yield each generation; `send` takes the individuals that were trained from its plans."""
-    first = Generation(0, tuple(first_plan(seed, settings, sampler) for _ in range(settings.first_population)))
+    """Yield each generation; `send` takes the individuals that were trained from its plans, which the archive has by then."""
+    seed, objectives, parents = archive.seed, archive.objectives, Parents(archive, settings, sampler)
+    first = Generation(0, tuple(first_plan(seed, settings, sampler, number) for number in range(settings.first)))
     population = first.population((yield first))
     for number in range(1, settings.generations + 1):
         pool = population or [seed]
         elites = selection.elites(pool, objectives, settings.elites)
-        parents = control_parents(seed, pool, objectives, settings) or selection.parents(pool, objectives, settings.population)
-        exemplars = selection.elites(elites, objectives, settings.eot_elites) if settings.strategy == "evolution" else []
-        generation = Generation(number, tuple(_offspring(parents, exemplars, settings, sampler)), tuple(elites))
+        if settings.strategy == "evolution" and settings.parents == "nsga2":
+            selected = selection.parents(pool, objectives, settings.population)
+            exemplars = selection.elites(elites, objectives, settings.eot_elites)
+            plans = tuple(_offspring(selected, exemplars, settings, sampler))
+        else:
+            before = settings.first + (number - 1) * settings.population
+            plans = tuple(next_plan(parents, settings, sampler, before + place) for place in range(settings.population))
+        generation = Generation(number, plans, tuple(elites))
         population = generation.population((yield generation))
 
 
-def first_plan(seed: Individual, settings: SearchSettings, sampler: RecipeSampler) -> Plan:
-    """One fixed-prompt mutation of the seed: of any block as in the paper, or of each block in turn."""
+def first_plan(seed: Individual, settings: SearchSettings, sampler: RecipeSampler, number: int = 0) -> Plan:
+    """A child of the seed, number 0 first: the mutation of any block as in the paper, or of each block in turn; or a rewrite
+    of the whole program, by one directive after the other. An operator without a share makes no child."""
+    if settings.strategy == "replicate":
+        return (sampler.replica(seed),)
+    shares = settings.shares or {"mutate": 1.0}
+    name = "mutate" if not settings.shares or settings.first_operator == "mutate" else "rewrite"
+    if not shares.get(name):
+        return (sampler.by_any_operator(seed, seed, ()),)
+    if name == "rewrite":
+        return (sampler.first_rewrite(seed, number),)
     return (sampler.first_mutation(seed) if settings.spread_first_population else sampler.mutation(seed),)
+
+
+def next_plan(parents: Parents, settings: SearchSettings, sampler: RecipeSampler, number: int) -> Plan:
+    """The plan of a candidate after the first population. `number`: how many were proposed before it."""
+    seed = parents.archive.seed
+    match settings.strategy:
+        case "replicate":
+            return (sampler.replica(seed),)
+        case "random-sampling":
+            parent, partner, exemplars = seed, seed, list[Individual]()
+        case "best-of-n":
+            parent = partner = parents.best()
+            exemplars = []
+        case "evolution":
+            parent = parents.draw(number)
+            partner, exemplars = parents.partner(parent), parents.exemplars()
+    return plan_of(parent, partner, exemplars, settings, sampler)
+
+
+def plan_of(
+    parent: Individual,
+    partner: Individual,
+    exemplars: Sequence[Individual],
+    settings: SearchSettings,
+    sampler: RecipeSampler,
+) -> Plan:
+    """A plan by any operator, or by the paper's rates where no operator has a share. Never empty."""
+    if settings.shares:
+        only = () if settings.strategy == "evolution" else SINGLE
+        return (sampler.by_any_operator(parent, partner, exemplars, only),)
+    mated = parent.id != partner.id and sampler.rng.random() < settings.p_mate
+    return plan_by_rates(parent, partner if mated else None, exemplars, settings, sampler) or (sampler.mutation(parent),)
 
 
 def plan_by_rates(
@@ -82,18 +132,6 @@ def plan_by_rates(
     return tuple(recipe for recipe in recipes if recipe)
 
 
-def control_parents(
-    seed: Individual, pool: Sequence[Individual], objectives: Sequence[Objective], settings: SearchSettings
-) -> Sequence[Individual]:
-    """The only parent of a control strategy: the seed for random sampling, the best for best-of-n. Empty for an evolution."""
-    match settings.strategy:
-        case "random-sampling":
-            return [seed]
-        case "best-of-n":
-            return selection.elites([seed, *(one for one in pool if one.id != seed.id)], objectives, 1)
-    return []
-
-
 def _offspring(
     parents: Sequence[Individual], exemplars: Sequence[Individual], settings: SearchSettings, sampler: RecipeSampler
 ) -> Iterator[Plan]:
@@ -102,9 +140,9 @@ def _offspring(
     shuffled = [parents[i % len(parents)] for i in range(settings.population)]
     rng.shuffle(shuffled)
     for pair in (shuffled[i : i + 2] for i in range(0, len(shuffled), 2)):
-        mated = len(pair) == 2 and settings.strategy == "evolution" and rng.random() < settings.p_mate
+        mated = len(pair) == 2 and rng.random() < settings.p_mate
         for parent, partner in zip(pair, reversed(pair), strict=True):
-            if settings.operators:
+            if settings.shares:
                 yield (sampler.by_any_operator(parent, partner, exemplars),)
             elif plan := plan_by_rates(parent, partner if mated else None, exemplars, settings, sampler):
                 yield plan

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from agent.core.noise import Noise
+from agent.core.running_mean import RunningMean
 from agent.journal.events import DirectiveWritten, Event, Generalised, Learned, PlateauLevelChanged
 from agent.journal.tracker import TrackedCandidate, Tracker
 from agent.memory import Lesson, Memory, kinds_in, lesson_of
@@ -18,6 +19,7 @@ from agent.operators.changes import Measured, interaction
 from agent.operators.prompt_parts import fits_prompt
 from agent.population.archive import Archive
 from agent.population.candidate import Candidate, Duplicate, Failure, Individual, Outcome, Recipe
+from agent.search.merit import Advantage
 from agent.search.recipes import RecipeSampler
 from agent.search.reflection import Question, Reflector
 
@@ -25,6 +27,8 @@ LEAST_GROWTH = 0.01
 """Of the worth: less is no progress. A tenth of a sigma in one objective is about as much."""
 _LEAST_COST = 1e-6
 """Dollars. The bandits divide by costs, which must not be 0."""
+_DRIFT = 0.05
+"""Weight of the newest child in what an average one costs."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +51,10 @@ class MemorySettings:
 class CreditSettings:
     """How success and cost are counted for `contest`."""
 
-    gain: Literal["worth", "hypervolume", "parent"] = "worth"
-    """What counts as success of an operator, a prompt or a model: `worth`, the growth of the front's worth (`hypervolume` is
-    its former name); `parent`, the gain over the first parent in units of the noise."""
+    gain: Literal["advantage", "worth", "hypervolume", "parent"] = "advantage"
+    """What counts as success of an operator, a prompt or a model. `advantage`: by what share the program alone is worth more
+    than its better parent, luck discounted, minus what an average child of the run gains; `worth`, the growth of the front's
+    worth (`hypervolume` is its former name); `parent`, the gain over the first parent in units of the noise."""
     usd_per_hour: float = 1.0
     """Dollars that an hour of evaluation or of waiting for an answer counts as, on top of what was paid. 0: every candidate costs
     the same."""
@@ -93,7 +98,7 @@ class Feedback:
         self._sampler, self._bandits, self._plateau = sampler, sampler.bandits, sampler.plateau
         self._measured = sampler.measured = Measured(archive.individuals, archive.objectives, noise)
         self._settings, self._reflector, self._known = settings, reflector, known or {}
-        self._worth = archive.worth()
+        self._worth, self._advantage, self._usual_cost = archive.worth(), Advantage(archive), RunningMean(_DRIFT)
         self._level_changes = 0
 
     def lessons_for(self, recipes: Sequence[Recipe], parent: Individual) -> tuple[str, ...]:
@@ -156,8 +161,7 @@ class Feedback:
             self.memory.generalise(event.sources, event.text)
             return
         self.written[event.name] = event.text
-        for role in dict.fromkeys(role for role, _ in self._bandits.prompts.arms):
-            self._bandits.prompts.add((role, event.name))
+        self._bandits.directives.add(event.name)
 
     def learn(self, outcome: Outcome) -> list[Event]:
         """Learn from the outcome of a candidate that was added to the archive; return the events to be journaled."""
@@ -165,9 +169,9 @@ class Feedback:
         lesson = self._lesson(outcome, tracked)
         worth = self._archive.worth()
         growth, self._worth = worth - self._worth, worth
-        reward = _gain_over_parent(lesson) if self._settings.credit.gain == "parent" else max(0.0, growth)
+        reward, cost = self._reward(outcome, lesson, growth), self._cost(outcome, tracked)
         for recipe in outcome.candidate.recipes:
-            self._bandits.credit(recipe, reward, self._cost(tracked), tracked.model_for(recipe.model))
+            self._bandits.credit(recipe, reward, cost, tracked.model_for(recipe.model))
         events: list[Event] = []
         if lesson is not None and self._settings.memory.enabled:
             self.memory.learn(lesson)
@@ -198,11 +202,25 @@ class Feedback:
         together = interaction(outcome, self._measured) if isinstance(outcome, Individual) else ""
         return replace(lesson, model=tracked.model_for(lesson.model), reason=same or together or lesson.reason)
 
-    def _cost(self, tracked: TrackedCandidate) -> float:
-        """What the candidate has cost in dollars, with its time at `credit.usd_per_hour`; 1 if time costs nothing."""
+    def _reward(self, outcome: Outcome, lesson: Lesson | None, growth: float) -> float:
+        match self._settings.credit.gain:
+            case "parent":
+                return _gain_over_parent(lesson)
+            case "worth" | "hypervolume":
+                return max(0.0, growth)
+        return self._advantage.of(outcome)
+
+    def _cost(self, outcome: Outcome, tracked: TrackedCandidate) -> float:
+        """What the candidate has cost in dollars, with its time at `credit.usd_per_hour`; 1 if time costs nothing.
+
+        A duplicate costs as much as an average child: it took the place of one.
+        """
         if not self._settings.credit.usd_per_hour:
             return 1.0
-        return max(_LEAST_COST, tracked.usd + tracked.seconds / 3600 * self._settings.credit.usd_per_hour)
+        cost = max(_LEAST_COST, tracked.usd + tracked.seconds / 3600 * self._settings.credit.usd_per_hour)
+        if isinstance(outcome, Individual):
+            self._usual_cost.add(cost)
+        return max(cost, self._usual_cost.value) if isinstance(outcome, Duplicate) else cost
 
 
 def _gain_over_parent(lesson: Lesson | None) -> float:

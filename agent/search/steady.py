@@ -17,7 +17,8 @@ from agent.core.running_mean import RunningMean
 from agent.population import selection
 from agent.population.archive import Archive
 from agent.population.candidate import Failure, Individual, Outcome
-from agent.search.evolve import Plan, control_parents, first_plan, plan_by_rates
+from agent.search.evolve import Plan, first_plan, next_plan, plan_of
+from agent.search.parents import Parents
 from agent.search.recipes import RecipeSampler
 from agent.search.settings import SearchSettings
 
@@ -61,23 +62,16 @@ def steady(
     population: Population, archive: Archive, settings: SearchSettings, sampler: RecipeSampler, proposed: int = 0
 ) -> Iterator[Plan]:
     """Yield the remaining plans. `proposed`: how many candidates earlier processes of the run proposed."""
+    parents = Parents(archive, settings, sampler)
     for number in range(proposed, settings.candidates):
-        if number < settings.first_population:
-            yield first_plan(archive.seed, settings, sampler)
+        if number < settings.first:
+            yield first_plan(archive.seed, settings, sampler, number)
+        elif settings.strategy == "evolution" and settings.parents == "nsga2":
+            selected = sampler.plateau.parents(sampler.rng, population.parents(), archive.everyone)
+            parent, partner = sampler.rng.choice(selected), sampler.rng.choice(selected)
+            yield plan_of(parent, partner, population.exemplars(), settings, sampler)
         else:
-            yield _next_plan(population, archive, settings, sampler)
-
-
-def _next_plan(population: Population, archive: Archive, settings: SearchSettings, sampler: RecipeSampler) -> Plan:
-    controls = control_parents(archive.seed, population.members, archive.objectives, settings)
-    parents = controls or sampler.plateau.parents(sampler.rng, population.parents(), archive.everyone)
-    exemplars = () if controls else population.exemplars()
-    parent, partner = sampler.rng.choice(parents), sampler.rng.choice(parents)
-    if settings.operators:
-        return (sampler.by_any_operator(parent, partner, exemplars),)
-    mated = parent.id != partner.id and sampler.rng.random() < settings.p_mate
-    plan = plan_by_rates(parent, partner if mated else None, exemplars, settings, sampler)
-    return plan or (sampler.mutation(parent),)
+            yield next_plan(parents, settings, sampler, number)
 
 
 class Prefetch:
@@ -111,10 +105,12 @@ class Prefetch:
     def ahead(self) -> int:
         """slots x (time without a slot / time in one) + 1, as measured so far; the number of slots until then.
 
+        1 if a candidate gets its program sooner than a slot becomes free: any more would only make prompts miss results.
         The time without a slot is that of breeding and of all stages but training, with a margin for those that take
         longer than the mean; candidates that never train count in it.
         """
         if not (self._breeding.value and self._training.value):
             return self._slots
         without = self._breeding.upper + self._outside_slot.upper
-        return math.ceil(self._slots * without / self._training.value / self._trained_share.value - 1e-6) + 1
+        used_up = self._slots * without / self._training.value / self._trained_share.value - 1e-6
+        return math.ceil(used_up) + 1 if used_up > 1 else 1

@@ -27,7 +27,7 @@ from agent.search.plateau import Plateau, PlateauSettings
 from agent.search.recipes import RecipeSampler
 from agent.search.settings import SearchSettings
 
-PAPER = {"operators": {}}
+PAPER = {"operators": {}, "parents": "nsga2"}
 CONTEST = BanditSettings(prompts="uniform", operators="uniform", models="uniform")
 OBJECTIVES = (Objective("accuracy", "max"), Objective("parameters", "min"))
 SOURCE = "WIDTH = 1\n\n\ndef width():\n    return 100\n\n\ndef rate():\n    return 50\n"
@@ -78,9 +78,10 @@ def run(seed=0, past=None, **search):
 
 def loop_of(archive, brief, settings, record, breeder, seed=0, past=None):
     prompts, sampling, plateau = Prompts.load(prompts_folder()), Sampling(("offline",)), Plateau(PlateauSettings(0))
-    weights = settings.operators or {"mutate": 1}
+    weights = settings.shares or {"mutate": 1}
     bandits = Bandits(CONTEST, prompts.roles, prompts.directives, weights, sampling.models)
     sampler = RecipeSampler(random.Random(seed), archive.seed, prompts, sampling, bandits, plateau)
+    sampler.any_block = not settings.shares
     noise = Noise({o.name: 0.0 for o in OBJECTIVES}, dict(archive.seed.fitness.values))
     tracker = Tracker()
 
@@ -172,7 +173,7 @@ def test_a_run_in_which_all_fail_continues_from_the_seed():
     genome = Genome({"model.py": SOURCE})
     archive = Archive(Individual(Candidate(SEED_ID, 0), genome, measured(genome)), OBJECTIVES)
     events = []
-    settings = SearchSettings(generations=2, first_population=3, population=4, schedule="generational")
+    settings = SearchSettings(generations=2, first_population=3, population=4, schedule="generational", **PAPER)
     brief = Brief("A number.", {}, OBJECTIVES)
     loop_of(archive, brief, settings, events.append, Barren()).work()
     assert list(archive.individuals) == [SEED_ID]

@@ -218,6 +218,28 @@ def test_the_same_chance_and_results_give_the_same_draws(policy):
     assert one == same != other
 
 
+ASKED = {"rewrite": 0.65, "eot": 0.2, "mate": 0.1, "splice": 0.05}
+
+
+@LEARNING
+def test_a_prior_is_kept_until_results_differ(policy):
+    """The first 40 draws of 100 runs, all operators alike: the shares that were asked for, within 5 points."""
+    world, drawn = gaining(dict.fromkeys(ASKED, 0.4)), Counter()
+    for seed in range(100):
+        drawn.update(play(Bandit(ASKED, policy, FLOOR, prior=True), world, 40, seed))
+    assert all(drawn[arm] / drawn.total() == pytest.approx(share, abs=0.05) for arm, share in ASKED.items())
+
+
+@LEARNING
+def test_a_prior_gives_way_to_results(policy):
+    """The operator that was to make a tenth is the only one that gains anything: it makes several times as much."""
+    late = Counter()
+    for seed in SEEDS:
+        drawn = play(Bandit(ASKED, policy, FLOOR, prior=True), gaining({**dict.fromkeys(ASKED, 0.0), "mate": 0.5}), 400, seed)
+        late.update(drawn[-200:])
+    assert late["mate"] / late.total() > 0.35
+
+
 rewards = st.one_of(st.just(0.0), st.floats(1e-9, 1e9))
 costs = st.floats(1e-6, 1e6)
 moves = st.lists(
@@ -371,8 +393,9 @@ def test_uniform_for_all_is_the_paper():
     paper = bandits(BanditSettings("uniform", "uniform", "uniform"), models=("a", "a", "b"))
     assert paper.operators.share() == {"mutate": 0.75, "eot": 0.25}
     assert paper.models.share() == {"a": pytest.approx(2 / 3), "b": pytest.approx(1 / 3)}  # as a choice from the list would be
-    assert paper.prompts.arms == tuple((r, d) for r in (None, "expert", "magoo") for d in ("complex", "significant"))
-    assert set(paper.prompts.share().values()) == {1 / 6}
+    assert paper.roles.arms == (None, "expert", "magoo") and paper.directives.arms == ("complex", "significant")
+    drawn = Counter(paper.draw_prompt(rng) for rng in [random.Random(0)] for _ in range(6_000))
+    assert chi_square(drawn, {(r, d): 1 / 6 for r in paper.roles.arms for d in paper.directives.arms}) < 20.5  # p = 0.001
 
 
 def test_an_operator_that_is_switched_off_does_not_compete():
@@ -389,8 +412,8 @@ def test_prompt_operator_and_model_that_gain_win_each_in_its_contest(seed):
             likely = {"eot": 0.0}.get(done.operator, 0.8 if (done.role, done.directive) == ("magoo", "complex") else 0.1)
             gain = chance.expovariate(1) if chance.random() < likely else 0.0
             contest.credit(done, gain, 3.0 if done.model == "large" else 1.0)
-    shares = contest.prompts.share()
-    assert max(shares, key=shares.get) == ("magoo", "complex")
+    roles, directives = contest.roles.share(), contest.directives.share()
+    assert max(roles, key=roles.get) == "magoo" and max(directives, key=directives.get) == "complex"
     assert contest.operators.share()["mutate"] > 0.85
     assert contest.models.share()["small"] > beyond_floor(2, 0.7)
 
@@ -404,7 +427,7 @@ def test_a_result_is_credited_to_what_had_a_part_in_it_and_to_nothing_else():
         contest.credit(done, 1.0, 2.0)
         assert contest.models != fresh.models
         assert (contest.operators == fresh.operators) == (operator == "mate")
-        assert (contest.prompts == fresh.prompts) == (directive is None)
+        assert (contest.roles == fresh.roles) == (contest.directives == fresh.directives) == (directive is None)
         contest.draw_prompt(rng)
 
 
