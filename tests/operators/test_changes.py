@@ -279,3 +279,10 @@ def test_noise_is_taken_off_a_gain_and_more_trainings_take_off_less(lab):
     often = replace(once, readings=(once.fitness,) * 4)
     assert 2.5 < lab.measured.value(once, lab.seed) < lab.measured.value(often, lab.seed) < 4
     assert lab.measured.value(lab.add("luck", STEADY, sigmas=2), lab.seed) == 0
+
+
+def test_without_measured_noise_nothing_may_be_worse(lab):
+    small = lab.add("small", SMOOTH, sigmas=-20, parameters=100)
+    better = lab.add("better", STEADY, sigmas=4)
+    unmeasured = Measured(lab.individuals, OBJECTIVES, Noise.unmeasured(lab.seed.fitness, OBJECTIVES))
+    assert unmeasured.value(small, lab.seed) == 0 < unmeasured.value(better, lab.seed)
