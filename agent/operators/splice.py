@@ -36,8 +36,8 @@ class Splice:
         groups = block_groups(a, b, context.seed) if b else []
         if b is None or len(groups) < 2:
             return None
-        for _ in range(DRAWS):
-            chosen = context.rng.randrange(1, 2 ** len(groups) - 1)  # one bit for each group: neither none nor all
+        choices = range(1, 2 ** len(groups) - 1)  # one bit for each group: neither none nor all
+        for chosen in context.rng.sample(choices, min(DRAWS, len(choices))):
             blocks = tuple(name for number, group in enumerate(groups) if chosen >> number & 1 for name in group)
             if not (known_splice(a, b, blocks, context.measured) or only_restores(a, b, blocks, context.measured)):
                 seed = context.rng.randrange(2**31)
