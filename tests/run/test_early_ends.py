@@ -33,6 +33,8 @@ class Net(nn.Module):
 def build_model(num_classes, in_channels):
     return Net(num_classes, in_channels)
 """
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
 OFFLINE = ("--llm", "offline", "--out", "run")
 
 
@@ -64,7 +66,6 @@ def finish(start, *options):
     return process.returncode, output
 
 
-@pytest.mark.slow
 def test_a_run_that_is_killed_while_its_seed_trains_is_there_and_is_resumed(begin, start, status, evolve, tmp_path):
     run = tmp_path / "run"
     process = begin("time.sleep(1)")
@@ -104,7 +105,6 @@ def test_a_run_that_is_killed_while_its_seed_trains_is_there_and_is_resumed(begi
     assert (status()["state"], status()["phase"]) == ("finished", None)
 
 
-@pytest.mark.slow
 def test_ctrl_c_while_the_seed_trains_keeps_that_training(begin, start, status, tmp_path):
     run = tmp_path / "run"
     process = begin("time.sleep(2)")
@@ -121,7 +121,6 @@ def test_ctrl_c_while_the_seed_trains_keeps_that_training(begin, start, status, 
     assert events(run, "settled").keys() == {"seed", "0001"}
 
 
-@pytest.mark.slow
 def test_a_second_ctrl_c_while_the_seed_trains_stops_at_once(begin, start, status, tmp_path):
     run = tmp_path / "run"
     process = begin("time.sleep(60 if seed == 0 else 0)", budget__time_limit="300s")
@@ -136,7 +135,6 @@ def test_a_second_ctrl_c_while_the_seed_trains_stops_at_once(begin, start, statu
     assert status()["state"] == "stopped"
 
 
-@pytest.mark.slow
 def test_a_seed_that_fails_in_training_ends_the_run_and_says_so(begin, start, status, hook, tmp_path):
     url, printed = hook
     process = begin("raise ValueError('no data')", "--notify", url)
@@ -156,7 +154,6 @@ def test_a_seed_that_fails_in_training_ends_the_run_and_says_so(begin, start, st
     assert "raise" not in events(tmp_path / "run", "settled")["seed"]["files"]["model.py"]
 
 
-@pytest.mark.slow
 def test_a_seed_that_fails_with_another_training_seed_ends_the_run(begin, start, status, hook, tmp_path):
     url, printed = hook
     process = begin("assert seed != 2, 'unlucky'", "--notify", url)
@@ -170,7 +167,6 @@ def test_a_seed_that_fails_with_another_training_seed_ends_the_run(begin, start,
     assert status()["state"] == "finished"
 
 
-@pytest.mark.slow
 def test_the_seed_has_only_the_time_of_the_run(begin, start, status, tmp_path):
     limits = {"limits__hours": 0.001, "limits__grace_seconds": 0, "limits__reserve": 0, "budget__time_limit": "300s"}
     process = begin("time.sleep(60 if seed == 0 else 0)", **limits)
