@@ -18,7 +18,8 @@ import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[2])]
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import policy_search
 from policy_landscape import ACCURACY, PARAMETERS, SIGMA, fit, recorded

@@ -211,20 +211,32 @@ class World:
         return base.having({block: self._changed(better, gain, 0.0)})
 
     def _put_together(self, recipe: Recipe, base: Program) -> Program:
-        """The blocks of the recipe come from its further parents: from the last that changed each."""
-        new = {}
-        for block in recipe.blocks:
-            givers = [p for p in map(self.programs.__getitem__, recipe.parents[1:]) if p.of(block) != base.of(block)]
-            if givers:
-                new[block] = givers[-1].of(block)
-        if not new:
-            return base
-        program = base.having(new)
-        known = self._joints.get(program.versions)  # the same versions have the same interaction whenever they meet
-        return Program(program.versions, program.joint + self.rng.gauss(0, self.fit.interaction) if known is None else known)
+        """The blocks of the recipe as its source of each has them; those of a splice come from its second parent."""
+        givers = recipe.sources or recipe.parents[1:2] * len(recipe.blocks)
+        program = base.having({block: self.programs[id].of(block) for block, id in zip(recipe.blocks, givers, strict=True)})
+        if program.versions not in self._joints:  # the same versions have the same interaction whenever they meet
+            return Program(program.versions, base.joint + self.rng.gauss(0, self.fit.interaction))
+        return Program(program.versions, self._joints[program.versions])
 
     def _combine(self, recipe: Recipe, base: Program) -> Program:
-        raise NotImplementedError
+        """All that its sources have better, block by block, as far as the model makes it work together."""
+        works, new = max(0.0, self.fit.combine.draw(self.rng)), {}
+        for id in recipe.sources:
+            for block in self._better(base, self.programs[id]):
+                old = self._versions[new.get(block, base.of(block))]
+                other = self._versions[self.programs[id].of(block)]
+                if other.strength > old.strength:
+                    start = self._versions[base.of(block)]
+                    gain = works * (other.strength - start.strength)
+                    new[block] = self._changed(base.of(block), gain, other.size - start.size)
+        return base.having(new, self.rng.gauss(0, self.fit.interaction))
+
+    def _better(self, base: Program, other: Program) -> tuple[str, ...]:
+        """The blocks that one program can take from another: of a net of its own kind only the optimizer."""
+        nets = [self._versions[program.of("Net")] for program in (base, other)]
+        if nets[0].alone != nets[1].alone:
+            return BLOCKS[:1]
+        return BLOCKS[:2] if nets[0].alone else BLOCKS
 
 
 def _fitness(accuracy: float, parameters: float) -> Fitness:

@@ -98,7 +98,7 @@ class Simulation:
         sampling = Sampling((MODEL,), config.llm.temperature, config.llm.max_tokens)
         plateau = Plateau(PlateauSettings(0) if alone else config.plateau)
         self.sampler = RecipeSampler(rng, world.seed, prompts(), sampling, bandits, plateau)
-        self.sampler.archive, self.sampler.any_block = self.archive, not config.search.shares
+        self.sampler.any_block = not config.search.shares
         self.tracker = Tracker()
         self._lessons: dict[str, Any] = {SEED_ID: None}  # empty, it would not be asked
         settings = FeedbackSettings(config.memory, config.credit)
