@@ -317,7 +317,8 @@ def _reflector(components: Components) -> Reflector | None:
     """Asks the first model other than `offline`, which cannot answer questions about the search; None without one."""
     config = components.config
     thinking = next((name for name in config.llm.models if name != "offline"), None)
-    return Reflector(components.prompts, thinking, config.thoughts) if thinking else None
+    planned = min(config.search.candidates, config.limits.variants or config.search.candidates)
+    return Reflector(components.prompts, thinking, config.thoughts, planned) if thinking else None
 
 
 def _first_guess(seed: Individual, evaluator: Evaluator) -> Guess:
