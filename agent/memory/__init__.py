@@ -5,12 +5,13 @@ No I/O, no randomness, no language model. The same calls of `learn` and `general
 
 from agent.memory.intention import read_intention
 from agent.memory.kinds import kinds_in
-from agent.memory.lesson import GAINS, WARNINGS, Lesson, Verdict, lesson_of, verdict_named
+from agent.memory.lesson import GAINS, SAME_PROGRAM, WARNINGS, Lesson, Verdict, lesson_of, verdict_named
 from agent.memory.memory import LessonStanding, Memory
 from agent.memory.render import render
 
 __all__ = [
     "GAINS",
+    "SAME_PROGRAM",
     "WARNINGS",
     "Lesson",
     "LessonStanding",

@@ -19,7 +19,7 @@ MAX_WORTH = 3.0
 """The most that one candidate is worth, and that it can differ from its comparison, so that no lucky training decides alone."""
 DOUBT = 6.0
 """A credit is shrunk as by so many readers that gained nothing: a few readers say little."""
-LITTLE_USE = 0.25
+LITTLE_USE = 0.2
 """Weight of a reader whose answer does not name the lesson, against 1 for one whose answer does: it may not have used it."""
 KEEP = 0.95
 """The share of a credit's weight that remains when the next reader is counted: about the last twenty readers decide."""

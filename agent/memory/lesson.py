@@ -37,6 +37,8 @@ GENERAL = "insight"
 """The operator of a lesson that is a general insight."""
 CHANGE_LIMIT, REASON_LIMIT = 2_000, 200
 """Characters that are kept of a change, and of a failure's reason."""
+SAME_PROGRAM = "the same program as"
+"""How the reason of a lesson begins whose program was known already; then comes an id."""
 _DEFINED = re.compile(r"^(?:async\s+def|def|class)\s+(\w+)", re.MULTILINE)
 CUT_MARK = "[cut: "
 """The last line of a change that was cut begins with this, as no line of a diff does."""
@@ -97,7 +99,7 @@ class Lesson:
     @property
     def repeats(self) -> bool:
         """Whether its program was known already."""
-        return bool(self.effects and self.reason)
+        return self.reason.startswith(SAME_PROGRAM)
 
     @property
     def is_about_program(self) -> bool:

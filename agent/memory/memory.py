@@ -92,15 +92,16 @@ class Memory:
 
     def _about_blocks(self, blocks: Iterable[str], kinds: Iterable[str], directive: str | None) -> Relevant:
         same = self._filed(("block", name) for name in blocks)
-        by_kind = [e for e in self._filed(("kind", name) for name in kinds) if not e.lesson.is_about_program]
-        asked = [e for e in self._filed([("directive", directive or "")]) if not (e.warns or e.lesson.is_about_program)]
-        kindred = dict.fromkeys(entry for entry in (*by_kind, *asked) if entry not in same)
-        anywhere = [e for e in self._filed([("any", "")]) if not (e.warns or e in same or e in kindred)]
-        return Relevant(list(same), list(kindred), anywhere)
+        by_kind, by_directive, rest = (
+            [entry for entry in self._filed(topics) if entry not in same and not entry.lesson.is_about_program]
+            for topics in ([("kind", name) for name in kinds], [("directive", directive or "")], [("any", "")])
+        )
+        asked = [e for e in by_directive if not (e.warns or e in by_kind)]
+        return Relevant(list(same), (by_kind, asked, [e for e in rest if not (e.warns or e in by_kind or e in asked)]))
 
     def _about_program(self) -> Relevant:
         """Any block may be rewritten: no lesson is about something else."""
-        return Relevant(list(self._filed([("program", "")])), (), list(self._filed([("any", "")])), by_gain=True)
+        return Relevant(list(self._filed([("program", "")])), [list(self._filed([("any", "")]))], by_gain=True)
 
     def _filed(self, topics: Iterable[Topic]) -> dict[Entry, None]:
         """The lessons of these topics that no general insight has replaced."""

@@ -15,7 +15,7 @@ SEPARATOR = "\n\n"
 NEWEST = 8
 """So many of the newest lessons about a prompt's blocks are told in any case, if only in one line each."""
 STRONGEST = 2
-"""So many of the strongest older ones too."""
+"""So many of the strongest older ones too, and of the strongest about something else."""
 UNTOLD = 2
 """So many lessons that no prompt has told yet, of what else is relevant."""
 
@@ -78,14 +78,16 @@ class Relevant:
 
     same: Sequence[Entry]
     """About its blocks, of any age."""
-    kindred: Sequence[Entry] = ()
-    """About the same kind of change."""
-    others: Sequence[Entry] = ()
+    farther: Sequence[Sequence[Entry]] = ()
+    """The others in groups, the closest first: about the same kinds of layers, after the same directive, about anything else."""
     by_gain: bool = False
     """Whether those about the same come by their gains, else by merit."""
 
     def ordered(self, merit: Callable[[Entry], float]) -> tuple[list[Entry], int]:
-        """In the order in which a prompt needs them; how many at the head are told in any case."""
+        """In the order in which a prompt needs them; how many at the head are told in any case.
+
+        `merit`: how much a lesson deserves to be told, by its evidence and by what it brought its readers.
+        """
 
         def best_first(entries: Iterable[Entry]) -> list[Entry]:
             return sorted(entries, key=lambda entry: (-merit(entry), -entry.order))
@@ -95,10 +97,11 @@ class Relevant:
         certain = best_first([*newest, *older[:STRONGEST]])
         if self.by_gain:
             certain.sort(key=lambda entry: -entry.gain)
-        alive = [e for e in (*best_first(self.kindred), *best_first(self.others)) if not e.credit.dead]
-        untold = sorted((e for e in alive if not e.credit.readers), key=lambda entry: -entry.evidence)[:UNTOLD]
-        rest = [entry for entry in alive if entry not in untold]
-        return [*certain, *untold, *older[STRONGEST:], *rest], len(certain) + len(untold)
+        alive = [e for group in self.farther for e in best_first(group) if not e.credit.dead]
+        untold = sorted((e for e in alive if not e.credit.readers), key=lambda e: (-e.evidence, e.order))[:UNTOLD]
+        picked = {*untold, *best_first(entry for entry in alive if entry not in untold)[:STRONGEST]}
+        certain += [entry for entry in alive if entry in picked]
+        return [*certain, *older[STRONGEST:], *(entry for entry in alive if entry not in picked)], len(certain)
 
 
 def choose(ordered: Sequence[Entry], certain: int, budget: int) -> list[Entry]:

@@ -13,7 +13,7 @@ from typing import Literal
 from agent.core.noise import Noise
 from agent.journal.events import DirectiveWritten, Event, Generalised, Learned, PlateauLevelChanged
 from agent.journal.tracker import TrackedCandidate, Tracker
-from agent.memory import GAINS, Lesson, Memory, kinds_in, lesson_of
+from agent.memory import GAINS, SAME_PROGRAM, Lesson, Memory, kinds_in, lesson_of
 from agent.operators.prompt_parts import fits_prompt
 from agent.population.archive import Archive
 from agent.population.candidate import Candidate, Duplicate, Failure, Individual, Outcome, Recipe
@@ -190,7 +190,7 @@ class Feedback:
         parent = self._archive.individuals[outcome.candidate.recipes[0].parents[0]]
         objectives, shown = self._archive.objectives, outcome.candidate.lessons
         lesson = lesson_of(measured, parent, tracked.answer, shown, objectives, self._noise)
-        same = f"the same program as {outcome.twin}" if isinstance(outcome, Duplicate) else ""
+        same = f"{SAME_PROGRAM} {outcome.twin}" if isinstance(outcome, Duplicate) else ""
         return replace(lesson, model=tracked.model_for(lesson.model), reason=same or lesson.reason)
 
     def _cost(self, tracked: TrackedCandidate) -> float:

@@ -132,7 +132,7 @@ class History:
         used = [one for one in shown if rng.random() < USED]
         cited = tuple(one for one in shown if rng.random() < (NAMED if one in used else NAMED_UNUSED))
         gain = GAINS[operator] + sum(self.effects[one] for one in used) + rng.gauss(0, 1.5)
-        failed = rng.random() < 0.07
+        failed = operator != "splice" and rng.random() < 0.07  # a failed splice is no lesson
         parameters = rng.choice((0.0, rng.gauss(0, 0.2))) * self.noise.reference["parameters"]
         effects = {} if failed else {"accuracy": gain * self.noise.sigma["accuracy"], "parameters": parameters}
         change = [f"+        self.layer{id}_{n} = nn.{rng.choice(('Conv2d', 'GELU'))}({n})\n" for n in range(rng.randint(2, 24))]

@@ -103,6 +103,38 @@ def test_a_prompt_shows_the_lessons_of_its_block_within_its_characters():
     assert {school.learning.memory[id].verdict for id in ids} >= {"better", "worse"} or "failed" in str(shown)
 
 
+def test_a_prompt_about_the_program_is_told_of_all_blocks_and_a_splice_of_none():
+    school = School()
+    for name, accuracy in (("a", 0.6), ("b", 0.52)):
+        school.settle(accuracy, recipe=Recipe("mutate", (SEED_ID,), (name,), "m", 1))
+    whole, one = (Recipe(name, (SEED_ID,), blocks, "m", 1) for name, blocks in (("rewrite", ()), ("mutate", ("b",))))
+    splice = Recipe("splice", (SEED_ID, "0001"), ("a",), "", 1)
+    assert school.learning.lessons_for([whole], SEED) == ("0001", "0002")
+    assert school.learning.lessons_for([one], SEED) == ("0002", "0001")
+    assert school.learning.lessons_for([splice], SEED) == ()
+
+
+def test_what_answers_name_is_kept_with_their_lessons():
+    school = School()
+    for _ in range(3):
+        school.settle(0.51)
+    school.settle(0.6, lessons=("0001", "0002"), answer="Intention: what `0002` began.\n\n```python\npass\n```")
+    assert school.of(Learned)[-1].lesson.cited == ("0002",)
+    assert 0 < school.learning.memory.credit("0001") < school.learning.memory.credit("0002") / 3
+    found = {one.lesson.id: (one.readers, one.cited) for one in school.learning.memory.standings()}
+    assert found["0001"] == (1, 0) and found["0002"] == (1, 1)
+
+
+def test_no_question_is_asked_when_few_candidates_are_left():
+    asked = {}
+    for planned in (48, 47):
+        school = School(thoughts=True, planned=planned)
+        for _ in range(8):
+            school.settle(0.4)
+        asked[planned] = len(list(school.learning.questions()))
+    assert asked == {48: 1, 47: 0}
+
+
 def test_without_memory_no_lesson_is_shown_or_kept():
     school = School(recall=MemorySettings(enabled=False))
     school.settle(0.6)
@@ -193,7 +225,7 @@ def test_proven_insights_become_one_which_is_shown_in_their_place():
     for _ in range(4):
         school.settle(0.4)
     for _ in range(5):
-        school.settle(0.6, lessons=[a])
+        school.settle(0.6, lessons=[a], answer=f"Intention: as {a}, once more.\n\n```python\ndef a():\n    return 3\n```")
     question, _ = school.learning.questions()
     assert question.kind == "insight" and question.about == (a,) and "gates need the spread" in question.messages[-1].text
     assert list(school.learning.questions()) == []  # one at a time
