@@ -26,7 +26,7 @@ _BELOW_LINES = 7
 """Lines of a status beside its first ones: the front's title, head and caption, worth, luck, and the prompt below."""
 _LOG = 2000
 """Characters of a candidate's last output."""
-_VERDICT_STYLES = {"helped": "green", "hurt": "red", "failed": "yellow"}
+_VERDICT_STYLES = {"better": "green", "worse": "red", "failed": "yellow"}
 
 
 def print_status(status: Facts) -> None:
@@ -140,7 +140,7 @@ def _evidence_text(evidence: Facts) -> str:
 def print_lessons(lessons: Sequence[Facts], status: Facts) -> None:
     """Print a few lines for each lesson; changes in sigmas of the noise, or without noise in percent of the seed's value.
 
-    Credit: how candidates whose prompts showed the lesson did against the average, in sigmas, summed and fading.
+    Credit: how much more the candidates that were told the lesson gained than comparable ones that were not, in sigmas.
     """
     console = stdout_console()
     for lesson in lessons:
@@ -155,26 +155,27 @@ def print_lessons(lessons: Sequence[Facts], status: Facts) -> None:
 
 
 def _lesson_text(lesson: Facts) -> str:
-    """`0007  helped  mutate complex of Net about conv; credit +1.2 from 3 prompts`"""
+    """`0007  better, likely real  mutate complex of Net about conv; credit +1.2 from 3 prompts, named in 2 answers`"""
     blocks = ", ".join(lesson["blocks"][:4])
     kinds = ", ".join(kind for kind in lesson["kinds"][:4] if kind not in lesson["blocks"])
     parts = (lesson["operator"], lesson["directive"], blocks and f"of {blocks}", kinds and f"about {kinds}")
     action = " ".join(filter(None, parts))
     prompts = f"{lesson['told']} prompt{'s' if lesson['told'] > 1 else ''}"
-    credit = f"credit {lesson['credit']:+.1f} from {prompts}" if lesson["told"] else "in no prompt yet"
+    named = f", named in {lesson['cited_by']} answer{'s' if lesson['cited_by'] > 1 else ''}" if lesson["cited_by"] else ""
+    credit = f"credit {lesson['credit']:+.1f} from {prompts}{named}" if lesson["told"] else "in no prompt yet"
     end = {"alive": "", "dead": ", dropped"}.get(lesson["fate"], f", now part of {lesson['fate']}")
-    return f"{lesson['id']}  {lesson['verdict']}  {action}; {credit}{end}"
+    return f"{lesson['id']}  {lesson['label']}  {action}; {credit}{end}"
 
 
 def print_arms(arms: Facts) -> None:
     """Print a table for each kind of arm."""
     console = stdout_console()
-    columns = ("candidates", "valid first answers", "trained", "helped", "on the front", "USD", "hours of evaluation")
+    columns = ("candidates", "valid first answers", "trained", "better", "on the front", "USD", "hours of evaluation")
     for kind in ARM_KINDS:
         table = _number_table("", columns, title=kind)
         for arm in arms[kind]:
             share = f"{arm['valid'] / arm['children']:.0%}"
-            values = (arm["children"], share, arm["trained"], arm["helped"], arm["front"])
+            values = (arm["children"], share, arm["trained"], arm["better"], arm["front"])
             table.add_row(Text(arm["name"][:60]), *map(str, values), f"{arm['usd']:.3f}", f"{arm['seconds'] / 3600:.2f}")
         console.print(table)
     for name, text in arms["written"].items():

@@ -44,7 +44,7 @@ from agent.journal.events import (
     VerdictsReached,
 )
 from agent.llm import Completion, CoolDownEnded, CoolDownStarted, Message, Usage
-from agent.memory import Lesson
+from agent.memory import Lesson, verdict_named
 from agent.population.candidate import SEED_ID, Candidate, Duplicate, Evidence, Failure, Individual, Outcome, Recipe, Variant
 
 Json = dict[str, Any]
@@ -328,13 +328,15 @@ def read_verdicts(data: Json) -> Verdicts:
 
 def write_lesson(lesson: Lesson) -> Json:
     data = {f.name: getattr(lesson, f.name) for f in fields(lesson)}
-    if lesson.against == 1:  # as before there was more than one training of a parent
-        del data["against"]
+    for name, usual in (("against", 1), ("trainings", 1), ("cited", ())):  # as before there were these
+        if data[name] == usual:
+            del data[name]
     return {**data, "effects": dict(lesson.effects), "gains": dict(lesson.gains)}
 
 
 def read_lesson(data: Json) -> Lesson:
-    return Lesson(**{**data, **{name: tuple(data[name]) for name in ("blocks", "kinds", "shown")}})
+    names = {name: tuple(data.get(name, ())) for name in ("blocks", "kinds", "shown", "cited")}
+    return Lesson(**{**data, **names, "verdict": verdict_named(data["verdict"], data["gains"])})
 
 
 def _write_evidence(evidence: Evidence) -> Json:

@@ -5,8 +5,21 @@ No I/O, no randomness, no language model. The same calls of `learn` and `general
 
 from agent.memory.intention import read_intention
 from agent.memory.kinds import kinds_in
-from agent.memory.lesson import Lesson, Verdict, lesson_of
+from agent.memory.lesson import GAINS, SAME_PROGRAM, WARNINGS, Lesson, Verdict, lesson_of, verdict_named
 from agent.memory.memory import LessonStanding, Memory
 from agent.memory.render import render
 
-__all__ = ["Lesson", "LessonStanding", "Memory", "Verdict", "kinds_in", "lesson_of", "read_intention", "render"]
+__all__ = [
+    "GAINS",
+    "SAME_PROGRAM",
+    "WARNINGS",
+    "Lesson",
+    "LessonStanding",
+    "Memory",
+    "Verdict",
+    "kinds_in",
+    "lesson_of",
+    "read_intention",
+    "render",
+    "verdict_named",
+]

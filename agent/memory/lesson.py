@@ -7,21 +7,38 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, cast, get_args
 
 from agent.core.noise import Noise
 from agent.core.objectives import Objective
 from agent.core.text import clean, one_line
 from agent.genome import Genome, bare_name, diff, extract_code
+from agent.memory.citations import cited_ids
 from agent.memory.intention import read_intention
 from agent.memory.kinds import MAX_LINES, kinds_changed
 from agent.population.candidate import SEED_ID, Failure, Individual
 
-Verdict = Literal["helped", "hurt", "mixed", "neutral", "failed"]
-"""Better, worse, both (in different objectives) or neither, each beyond the noise; `failed`: not measured."""
+Verdict = Literal["better", "worse", "mixed", "undecided", "within noise", "failed"]
+"""In the words of `agent.core.noise`: `better`, `worse` and `mixed` (both, in different objectives) are likely real; `undecided`
+could become so with more trainings; `failed`: not measured."""
+WARNINGS: frozenset[Verdict] = frozenset({"worse", "failed"})
+GAINS: frozenset[Verdict] = frozenset({"better", "mixed"})
+_LABELS: Mapping[Verdict, str] = {
+    "better": "better, likely real",
+    "worse": "worse, likely real",
+    "mixed": "better and worse, likely real",
+}
+_FORMER: Mapping[str, Verdict] = {"helped": "better", "hurt": "worse"}
+"""What earlier versions called a verdict."""
+_SOME = 0.6
+"""In units of the noise: from here on, more trainings could make a difference stand out."""
 
+GENERAL = "insight"
+"""The operator of a lesson that is a general insight."""
 CHANGE_LIMIT, REASON_LIMIT = 2_000, 200
 """Characters that are kept of a change, and of a failure's reason."""
+SAME_PROGRAM = "the same program as"
+"""How the reason of a lesson begins whose program was known already; then comes an id."""
 _DEFINED = re.compile(r"^(?:async\s+def|def|class)\s+(\w+)", re.MULTILINE)
 CUT_MARK = "[cut: "
 """The last line of a change that was cut begins with this, as no line of a diff does."""
@@ -56,9 +73,38 @@ class Lesson:
     insight: str = ""
     """Why a change works, in general terms, as a model stated it when Evolution of Thought asked for it."""
     shown: tuple[str, ...] = ()
-    """Ids of the lessons that the candidate's prompt showed."""
+    """Ids of the lessons that the candidate's prompt showed; empty if no model answered it."""
     against: int = 1
     """How many trainings the value is the mean of that the effects are counted from: several where the parent is the seed."""
+    cited: tuple[str, ...] = ()
+    """Ids of the earlier candidates, but its parents, and of the insights that its answer names."""
+    trainings: int = 1
+    """How many trainings the candidate's own value is the mean of."""
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """Ids of the lessons that a model read for it: those that its prompt showed, and any other one that its answer names.
+
+        None for a candidate that no model made.
+        """
+        return tuple(dict.fromkeys([*self.shown, *self.cited])) if self.model else ()
+
+    @property
+    def label(self) -> str:
+        """The verdict as a text: its direction, and how sure it is."""
+        if self.verdict == "undecided" and (gain := sum(self.gains.values())):
+            return f"{'better' if gain > 0 else 'worse'} so far, undecided"
+        return _LABELS.get(self.verdict, self.verdict)
+
+    @property
+    def repeats(self) -> bool:
+        """Whether its program was known already."""
+        return self.reason.startswith(SAME_PROGRAM)
+
+    @property
+    def is_about_program(self) -> bool:
+        """Whether it is not about one block: several changed at once, or none is known. A general insight is about any block."""
+        return len(self.blocks) != 1 and self.operator != GENERAL
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "effects", MappingProxyType(dict(self.effects)))
@@ -84,12 +130,13 @@ def lesson_of(
         intention = intention or outcome.intention  # a candidate that no model made has an intention without an answer
     change, kinds = _change(outcome, parent.genome, answer)
     effects: dict[str, float] = {}
-    against, reason = noise.trainings if parent.id == SEED_ID else 1, ""
+    against, trainings, reason = noise.trainings if parent.id == SEED_ID else parent.trainings, 1, ""
     if isinstance(outcome, Failure):
         reason = f"{outcome.stage}: {one_line(outcome.reason, REASON_LIMIT)}"
     else:
         reference = noise.mean_of_seed(parent.fitness) if parent.id == SEED_ID else parent.fitness
         effects = {o.name: outcome.fitness[o.name] - reference[o.name] for o in objectives}
+        trainings = outcome.trainings
     return Lesson(
         id=outcome.id,
         operator=candidate.operator,
@@ -103,11 +150,13 @@ def lesson_of(
         expected=expected,
         effects=effects,
         gains={o.name: noise.gain(o, effects[o.name], parent.fitness[o.name]) for o in objectives if effects},
-        verdict="failed" if isinstance(outcome, Failure) else verdict(effects, objectives, noise, against),
+        verdict="failed" if isinstance(outcome, Failure) else verdict(effects, objectives, noise, against, trainings),
         reason=reason,
         insight=intention if last and last.operator == "eot" else "",
-        shown=tuple(dict.fromkeys(shown)),
+        shown=tuple(dict.fromkeys(shown)) if answer else (),  # without an answer, nobody has read the prompt
         against=against,
+        cited=tuple(id for id in cited_ids(answer, candidate.id) if id not in candidate.parents),
+        trainings=trainings,
     )
 
 
@@ -115,11 +164,25 @@ def verdict(
     effects: Mapping[str, float], objectives: Sequence[Objective], noise: Noise, against: int = 1, trainings: int = 1
 ) -> Verdict:
     """The verdict on a change. `trainings`, `against`: how many the values after and before the change are means of."""
-    certain = [o for o in objectives if noise.is_real(o, effects[o.name], trainings=trainings, against=against)]
+    words = {o: noise.judge(o, effects[o.name], trainings=trainings, against=against).word for o in objectives}
+    certain = [o for o in objectives if words[o] == "likely real"]
     better = [o for o in certain if o.better(effects[o.name], 0)]
     if not certain:
-        return "neutral"
-    return "hurt" if not better else "helped" if len(better) == len(certain) else "mixed"
+        return "undecided" if "undecided" in words.values() else "within noise"
+    return "worse" if not better else "better" if len(better) == len(certain) else "mixed"
+
+
+def verdict_named(name: str, gains: Mapping[str, float]) -> Verdict:
+    """A verdict as a journal has it, in today's words. `gains`: of the lesson, in units of the noise.
+
+    Raises ValueError for a word that never was a verdict.
+    """
+    if name == "neutral":
+        return "undecided" if any(abs(gain) >= _SOME for gain in gains.values()) else "within noise"
+    verdict = _FORMER.get(name, name)
+    if verdict not in get_args(Verdict):
+        raise ValueError(f"no verdict: {name!r}")
+    return cast(Verdict, verdict)
 
 
 def _change(outcome: Individual | Failure, old: Genome, answer: str) -> tuple[str, tuple[str, ...]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from math import exp2, log2
 
@@ -11,24 +11,20 @@ from agent.core.noise import Noise
 from agent.core.objectives import Objective
 from agent.core.text import one_line
 from agent.memory.credit import STRONG, CreditLedger, LessonCredit, clip
-from agent.memory.lesson import Lesson, verdict
-from agent.memory.recall import Entry, Topic, Verdicts, choose, relevance, topics_of
+from agent.memory.lesson import GENERAL, Lesson, verdict
+from agent.memory.recall import NEWEST, Entry, Relevant, Topic, Verdicts, choose, fit, topics_of
 from agent.memory.render import render
 from agent.memory.similarity import changed_words
 from agent.operators import OPERATORS, ModelFreeOperator
 
 MAX_EVIDENCE = 5.0
 """In units of the noise: a larger change is no better evidence."""
-NEUTRAL_EVIDENCE, FAILED_EVIDENCE = 0.25, 1.0
+WEAK_EVIDENCE, FAILED_EVIDENCE = 0.25, 1.0
 LESSONS_PER_TOPIC = 32
 """Lessons that each topic keeps; it is pruned when it has twice as many."""
-NEWEST = 8
-"""How many of these are kept only because they are the newest."""
 MAX_KINDS = 12
 """Kinds that a recall looks for."""
 
-GENERAL = "insight"
-"""The operator of a lesson that is a general insight."""
 GENERAL_LIMIT = 300
 """Characters of a general insight."""
 
@@ -41,8 +37,11 @@ class LessonStanding:
     credit: float
     readers: int
     """Candidates whose prompts showed it."""
+    cited: int
+    """Those of them whose answers named it."""
     status: str
-    """`alive`, `dead` (its readers lost too often), or the id of the general insight that replaced it."""
+    """`alive`, `dead` (its readers gained less than others: it is told to those who rewrite its blocks only), or the id of the
+    general insight that replaced it."""
 
 
 class Memory:
@@ -70,33 +69,50 @@ class Memory:
         """Keep the lesson, and credit the lessons that its candidate was shown. A known lesson changes nothing."""
         if lesson.id in self._entries:
             return
-        shown = dict.fromkeys(self._entry(id) for id in lesson.shown if id in self._entries)
-        self._ledger.count(lesson, [entry.credit for entry in shown])
-        proven = [e for e in shown if e.credit.value >= STRONG and e.lesson.insight and e.lesson.operator != GENERAL]
-        self._proven |= dict.fromkeys(proven)
+        cited = {self._entry(id) for id in lesson.cited if id in self._entries}
+        told = dict.fromkeys(self._entry(id) for id in lesson.told if id in self._entries)
+        if lesson.model:  # what no model made says nothing about what models do
+            self._ledger.count(lesson, {entry.credit: entry in cited for entry in told})
+        strong = [entry for entry in told if entry.lesson.insight and self._is_strong(entry)]
+        self._proven |= dict.fromkeys(entry for entry in strong if entry.lesson.operator != GENERAL)
         self._add(lesson, self._ledger.open())
 
     def recall(self, blocks: Iterable[str], kinds: Iterable[str], directive: str | None, budget: int) -> tuple[Lesson, ...]:
-        """The lessons that a prompt about these blocks should show, best first; rendered, they take at most `budget` characters.
+        """The lessons that a prompt should tell; `tell` tells them in at most `budget` characters.
 
-        `kinds`: those in the blocks to be rewritten (see `kinds_in`). The second of every three lessons is one that hurt
-        or failed, as long as there are lessons of both sorts.
+        `blocks`: those to be rewritten; empty where the prompt is about the whole program. `kinds`: those in these blocks (see
+        `kinds_in`). First come the results on these blocks: the newest in any case, then the strongest. Then a few lessons that
+        no prompt has told yet, those of the same kind of change, and the strongest elsewhere. What was worse or failed elsewhere
+        is told only if it is of the same kind. For the whole program, what changes of several blocks gained comes first.
         """
-        blocks, kinds = tuple(blocks), tuple(dict.fromkeys(kinds))[:MAX_KINDS]
-        wanted = frozenset(blocks), frozenset(kinds), directive
-        good, bad = (self._ranked(topics_of(blocks, kinds, directive, warns), *wanted) for warns in (False, True))
-        return tuple(entry.lesson for entry in choose(good, bad, budget))
+        names, sought = dict.fromkeys(blocks), tuple(dict.fromkeys(kinds))[:MAX_KINDS]
+        found = self._about_blocks(names, sought, directive) if names else self._about_program()
+        ordered, certain = found.ordered(self._merit)
+        return tuple(entry.lesson for entry in choose(ordered, certain, budget))
 
-    def _ranked(
-        self, wanted: Iterable[Topic], blocks: frozenset[str], kinds: frozenset[str], directive: str | None
-    ) -> list[Entry]:
-        """The lessons of these topics, best first."""
-        found: set[Entry] = set()
-        for topic in wanted:
-            found.update(self._topics.get(topic, ()))
-        ranked = [(-relevance(e.lesson, blocks, kinds, directive) * self._merit(e), -e.order, e) for e in found if not e.gone]
-        ranked.sort()  # no two entries have the same order, so that entries are never compared
-        return [entry for _, _, entry in ranked]
+    def _about_blocks(self, blocks: Iterable[str], kinds: Iterable[str], directive: str | None) -> Relevant:
+        same = self._filed(("block", name) for name in blocks)
+        by_kind, by_directive, rest = (
+            [entry for entry in self._filed(topics) if entry not in same and not entry.lesson.is_about_program]
+            for topics in ([("kind", name) for name in kinds], [("directive", directive or "")], [("any", "")])
+        )
+        asked = [e for e in by_directive if not (e.warns or e in by_kind)]
+        return Relevant(list(same), (by_kind, asked, [e for e in rest if not (e.warns or e in by_kind or e in asked)]))
+
+    def _about_program(self) -> Relevant:
+        """Any block may be rewritten: no lesson is about something else."""
+        return Relevant(list(self._filed([("program", "")])), [list(self._filed([("any", "")]))], by_gain=True)
+
+    def _filed(self, topics: Iterable[Topic]) -> dict[Entry, None]:
+        """The lessons of these topics that no general insight has replaced."""
+        return {entry: None for topic in topics for entry in self._topics.get(topic, ()) if not entry.replaced}
+
+    def tell(self, ids: Iterable[str], budget: int, code_shown: Collection[str] = ()) -> dict[str, str]:
+        """The lessons as Markdown list items by id, together at most `budget` characters: one line of each, more of the first.
+
+        `code_shown`: those whose changed code the prompt shows anyway. Raises KeyError for an unknown id.
+        """
+        return fit({id: self.render(self[id], code_shown=id in code_shown) for id in dict.fromkeys(ids)}, budget)
 
     def render(self, lesson: Lesson, *, code_shown: bool = False) -> str:
         """The lesson as a Markdown list item. `code_shown`: whether the prompt shows the lesson's code anyway."""
@@ -106,9 +122,10 @@ class Memory:
         return render(lesson, self._objectives, self._noise, code_shown=code_shown)
 
     def credit(self, id: str) -> float:
-        """How the lesson's readers did against the average candidate, in units of the noise; it fades with time.
+        """How much more the lesson's readers gained than comparable candidates that were not told it, in units of the noise.
 
-        A lesson that a general insight replaced has the credit of that insight. Raises KeyError for an unknown id.
+        Shrunk towards 0, and fading with time. A lesson that a general insight replaced has the credit of that insight. Raises
+        KeyError for an unknown id.
         """
         return self._ledger.current(self._entry(id).credit)
 
@@ -117,17 +134,20 @@ class Memory:
         standings = []
         for id, entry in self._entries.items():
             status = self._successors.get(id) or ("dead" if entry.credit.dead else "alive")
-            standings.append(LessonStanding(entry.lesson, self._ledger.current(entry.credit), entry.credit.readers, status))
+            credit = entry.credit
+            standings.append(LessonStanding(entry.lesson, self._ledger.current(credit), credit.readers, credit.cited, status))
         return sorted(standings, key=lambda s: -s.credit)
 
     def strong_insights(self) -> tuple[Lesson, ...]:
         """Insights that proved themselves and are worth a shorter, more general form, strongest first."""
-        insights = [e for e in self._proven if not e.gone]
-        ranked = sorted((-self._ledger.current(e.credit), e.order, e.lesson) for e in insights)
-        return tuple(lesson for credit, _, lesson in ranked if -credit >= STRONG)
+        strong = [e for e in self._proven if not e.replaced and self._is_strong(e)]
+        return tuple(e.lesson for e in sorted(strong, key=lambda e: (-self._ledger.current(e.credit), e.order)))
+
+    def _is_strong(self, entry: Entry) -> bool:
+        return self._ledger.current(entry.credit) >= STRONG
 
     def generalise(self, ids: Iterable[str], text: str) -> Lesson:
-        """Replace several lessons by one general insight, with their summed credit and their mean effects.
+        """Replace several lessons by one general insight, with their readers and their mean effects.
 
         The replaced lessons are recalled no more, and the results of candidates that were shown one of them are credited to
         the insight. Raises KeyError for an unknown id, ValueError if there is no id or no text.
@@ -138,8 +158,7 @@ class Memory:
             raise ValueError("a general insight needs sources and a text")
         self._general_count += 1
         general = self._general(f"{GENERAL}-{self._general_count}", insight, [source.lesson for source in sources])
-        credit = sum(self._ledger.current(source.credit) for source in sources)
-        self._add(general, self._ledger.open(credit, sum(source.credit.readers for source in sources)))
+        self._add(general, self._ledger.merge([source.credit for source in sources]))
         for source in sources:
             source.replaced, self._successors[source.lesson.id] = True, general.id
         return general
@@ -161,7 +180,7 @@ class Memory:
             expected="",
             effects=effects,
             gains={o.name: self._noise.gain(o, effects[o.name]) for o in self._objectives if effects},
-            verdict=verdict(effects, self._objectives, self._noise, trainings=len(measured)) if effects else "neutral",
+            verdict=verdict(effects, self._objectives, self._noise, trainings=len(measured)) if effects else "within noise",
             insight=insight,
         )
 
@@ -180,38 +199,36 @@ class Memory:
         self._entries[lesson.id] = entry
         if not lesson.effects and isinstance(OPERATORS.get(lesson.operator), ModelFreeOperator):
             return  # blocks that do not fit together: nothing was meant by it, so there is nothing to avoid
-        for topic in topics_of(lesson.blocks, lesson.kinds, lesson.directive, lesson.verdict in ("hurt", "failed")):
+        for topic in topics_of(lesson):
             self._file(entry, self._topics[topic])
 
     def _file(self, entry: Entry, entries: list[Entry]) -> None:
         """Add the entry to a topic. When the topic is full, only its best and its newest entries stay."""
         entries.append(entry)
         if len(entries) >= 2 * LESSONS_PER_TOPIC:
-            old = sorted((e for e in entries[:-NEWEST] if not e.gone), key=lambda e: (-self._merit(e), -e.order))
+            old = sorted((e for e in entries[:-NEWEST] if not e.replaced), key=lambda e: (-self._merit(e), -e.order))
             best = sorted(old[: LESSONS_PER_TOPIC - NEWEST], key=lambda e: e.order)
             entries[:] = [*best, *entries[-NEWEST:]]
 
     def _evidence(self, lesson: Lesson) -> float:
         """How strong the evidence of a lesson is, in units of the noise."""
-        if lesson.effects and lesson.reason:  # a program that was known already: it only shows what not to try again
-            return NEUTRAL_EVIDENCE
+        if lesson.repeats:  # it only shows what not to try again
+            return WEAK_EVIDENCE
         if not lesson.effects:
-            return FAILED_EVIDENCE if lesson.verdict == "failed" else NEUTRAL_EVIDENCE
-        judged = [(o.name, self._noise.is_real(o, lesson.effects[o.name], against=lesson.against)) for o in self._objectives]
-        certain = [name for name, real in judged if real]
-        return clip(NEUTRAL_EVIDENCE + sum(abs(lesson.gains[name]) for name in certain), MAX_EVIDENCE)
+            return FAILED_EVIDENCE if lesson.verdict == "failed" else WEAK_EVIDENCE
+        counts = {"trainings": lesson.trainings, "against": lesson.against}
+        certain = [o.name for o in self._objectives if self._noise.is_real(o, lesson.effects[o.name], **counts)]
+        return clip(WEAK_EVIDENCE + sum(abs(lesson.gains[name]) for name in certain), MAX_EVIDENCE)
 
     def _merit(self, entry: Entry) -> float:
-        """How much a lesson deserves to be shown.
+        """How much a lesson deserves to be told.
 
         The strength of its evidence, raised if several candidates agree, multiplied by a quarter to four according to its
-        credit, and doubled if it was never shown.
+        credit, and doubled if it was never told.
         """
         credit = entry.credit
         merit = entry.evidence * (1 + 1 / (1 + credit.readers))
         if (total := entry.verdicts.total) > 1:
             support = 2 * entry.verdicts.counts[entry.lesson.verdict] - total
             merit *= 1 + log2(support) / 2 if support > 0 else 0.5
-        if credit.value:
-            merit *= exp2(clip(self._ledger.current(credit) / 3, 2.0))
-        return merit
+        return merit * exp2(clip(2 * self._ledger.current(credit), 2.0))

@@ -1,22 +1,27 @@
-"""Which lessons a prompt should show: those about the same things, the most relevant first, as many as fit."""
+"""Which lessons a prompt tells, and how much of each: what is known of its blocks first, then of the same kind of change."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from agent.memory.credit import LessonCredit
-from agent.memory.lesson import Lesson
+from agent.memory.lesson import WARNINGS, Lesson
 from agent.memory.similarity import nearly_same
 
 SEPARATOR = "\n\n"
 """Between two lessons of a prompt."""
-SAME_BLOCK, SAME_KIND, SAME_DIRECTIVE, UNRELATED = 4.0, 2.0, 1.0, 0.5
-"""How relevant a lesson is. Powers of two: a closer relation outweighs all weaker ones together."""
+NEWEST = 8
+"""So many of the newest lessons about a prompt's blocks are told in any case, if only in one line each."""
+STRONGEST = 2
+"""So many of the strongest older ones too, and of the strongest about something else."""
+UNTOLD = 2
+"""So many lessons that no prompt has told yet, of what else is relevant."""
 
-Topic = tuple[str, str, bool]
-"""What lessons have in common: a block, a kind, a directive or nothing; its name; whether they warn (hurt or failed)."""
+Topic = tuple[str, str]
+"""What lessons have in common: a `block`, `kind` or `directive` and its name; `program` has those about several blocks, `any` the
+others."""
 
 
 @dataclass(slots=True)
@@ -51,43 +56,95 @@ class Entry:
     """Whether a general insight replaced it."""
 
     @property
-    def gone(self) -> bool:
-        """Whether it is no longer recalled."""
-        return self.replaced or self.credit.dead
+    def warns(self) -> bool:
+        return self.lesson.verdict in WARNINGS
+
+    @property
+    def gain(self) -> float:
+        """The sum of its gains; a failure is below all of them."""
+        return sum(self.lesson.gains.values()) if self.lesson.gains else float("-inf")
 
 
-def topics_of(blocks: Iterable[str], kinds: Iterable[str], directive: str | None, warns: bool) -> list[Topic]:
-    """The topics that a lesson is filed under, or that a recall looks up; the last one has every lesson, related or not."""
-    directives = [("directive", directive)] if directive else []
-    names = [*(("block", name) for name in blocks), *(("kind", name) for name in kinds), *directives, ("any", "")]
-    return [(topic, name, warns) for topic, name in names]
+def topics_of(lesson: Lesson) -> list[Topic]:
+    """The topics that a lesson is filed under."""
+    directives = [("directive", lesson.directive)] if lesson.directive else []
+    names = [("block", name) for name in lesson.blocks] + [("kind", name) for name in lesson.kinds]
+    return [*names, *directives, ("program", "") if lesson.is_about_program else ("any", "")]
 
 
-def relevance(lesson: Lesson, blocks: frozenset[str], kinds: frozenset[str], directive: str | None) -> float:
-    """How closely the lesson is related to a prompt about these blocks and kinds with this directive."""
-    same_directive = directive is not None and lesson.directive == directive
-    related = SAME_BLOCK * (not blocks.isdisjoint(lesson.blocks)) + SAME_KIND * (not kinds.isdisjoint(lesson.kinds))
-    return related + SAME_DIRECTIVE * same_directive or UNRELATED
+@dataclass(frozen=True)
+class Relevant:
+    """The lessons that a prompt might tell, by how close they are to it."""
+
+    same: Sequence[Entry]
+    """About its blocks, of any age."""
+    farther: Sequence[Sequence[Entry]] = ()
+    """The others in groups, the closest first: about the same kinds of layers, after the same directive, about anything else."""
+    by_gain: bool = False
+    """Whether those about the same come by their gains, else by merit."""
+
+    def ordered(self, merit: Callable[[Entry], float]) -> tuple[list[Entry], int]:
+        """In the order in which a prompt needs them; how many at the head are told in any case.
+
+        `merit`: how much a lesson deserves to be told, by its evidence and by what it brought its readers.
+        """
+
+        def best_first(entries: Iterable[Entry]) -> list[Entry]:
+            return sorted(entries, key=lambda entry: (-merit(entry), -entry.order))
+
+        newest = sorted(self.same, key=lambda entry: -entry.order)[:NEWEST]
+        older = best_first(set(self.same).difference(newest))
+        certain = best_first([*newest, *older[:STRONGEST]])
+        if self.by_gain:
+            certain.sort(key=lambda entry: -entry.gain)
+        alive = [e for group in self.farther for e in best_first(group) if not e.credit.dead]
+        untold = sorted((e for e in alive if not e.credit.readers), key=lambda e: (-e.evidence, e.order))[:UNTOLD]
+        picked = {*untold, *best_first(entry for entry in alive if entry not in untold)[:STRONGEST]}
+        certain += [entry for entry in alive if entry in picked]
+        return [*certain, *older[STRONGEST:], *(entry for entry in alive if entry not in picked)], len(certain)
 
 
-def choose(good: Sequence[Entry], bad: Sequence[Entry], budget: int) -> list[Entry]:
-    """The best of both in turn (good, bad, good, good, bad, good, and so on), up to `budget` characters.
+def choose(ordered: Sequence[Entry], certain: int, budget: int) -> list[Entry]:
+    """The entries that a prompt tells in `budget` characters.
 
-    Entries that do not fit, or whose change is nearly the same as one chosen before, are skipped.
+    The first `certain` ones are told in one line at least, in their order; of the others those for which there is room when all
+    that is told is told in full. Entries whose change is nearly the same as one chosen before are skipped.
     """
-    queues = {False: iter(good), True: iter(bad)}
     chosen: list[Entry] = []
-    left = budget
-    shortest = min((len(entry.text) for entry in (*good, *bad)), default=0)
-    while queues and left >= shortest:
-        warns = len(chosen) % 3 == 1
-        side = warns if warns in queues else not warns
-        entry = next(queues[side], None)
-        if entry is None:
-            del queues[side]
-            continue
-        cost = len(entry.text) + (len(SEPARATOR) if chosen else 0)
-        if cost <= left and not any(nearly_same(entry.words, other.words) for other in chosen):
+    in_lines = in_full = 0
+    for number, entry in enumerate(ordered):
+        gap = len(SEPARATOR) if chosen else 0
+        line, full = len(forms(entry.text)[-1]) + gap, len(entry.text) + gap
+        fits = in_lines + line <= budget if number < certain else in_full + full <= budget
+        if fits and not any(nearly_same(entry.words, other.words) for other in chosen):
             chosen.append(entry)
-            left -= cost
+            in_lines, in_full = in_lines + line, in_full + full
     return chosen
+
+
+def fit(texts: Mapping[str, str], budget: int) -> dict[str, str]:
+    """As much of each text as `budget` characters allow: one line of each, then more of the first ones.
+
+    Texts whose first lines do not fit are left out.
+    """
+    told: dict[str, str] = {}
+    left = budget
+    for id, text in texts.items():
+        line = forms(text)[-1]
+        gap = len(SEPARATOR) if told else 0
+        if len(line) + gap <= left:
+            told[id] = line
+            left -= len(line) + gap
+    for id, line in told.items():
+        for form in forms(texts[id]):
+            if len(form) - len(line) <= left:
+                told[id] = form
+                left -= len(form) - len(line)
+                break
+    return told
+
+
+def forms(text: str) -> tuple[str, str, str]:
+    """A lesson's text in full, with its intention alone, and its first line: the verdict with the numbers."""
+    lines = text.split("\n")
+    return text, "\n".join(lines[:2]), lines[0]

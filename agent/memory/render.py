@@ -25,7 +25,7 @@ def render(lesson: Lesson, objectives: Sequence[Objective], noise: Noise, *, cod
     Percentages are shares of the seed's value, for quantities that have no noise. `code_shown`: whether the prompt shows
     the changed code anyway, so that the change need not be repeated.
     """
-    lines = [f"- {_verdict(lesson, objectives, noise)}: {_outcome(lesson, objectives, noise)} ({_origin(lesson)})"]
+    lines = [f"- {lesson.label}: {_outcome(lesson, objectives, noise)} ({_origin(lesson)})"]
     if lesson.insight:
         lines.append(f"Insight: {quote(lesson.insight, INTENTION_LIMIT)}")
     elif lesson.intention:
@@ -39,14 +39,6 @@ def render(lesson: Lesson, objectives: Sequence[Objective], noise: Noise, *, cod
     elif len(lines) == 1:
         lines.append("Change: not known")
     return "\n  ".join(lines)
-
-
-def _verdict(lesson: Lesson, objectives: Sequence[Objective], noise: Noise) -> str:
-    """A change that is not real in any objective is `undecided` if more trainings could make it so, else `within noise`."""
-    if lesson.verdict != "neutral" or not lesson.effects:
-        return lesson.verdict
-    words = {noise.judge(o, lesson.effects[o.name], against=lesson.against).word for o in objectives}
-    return "undecided" if "undecided" in words else "within noise"
 
 
 def _outcome(lesson: Lesson, objectives: Sequence[Objective], noise: Noise) -> str:

@@ -43,8 +43,10 @@ def _lesson_facts(standing: LessonStanding) -> Facts:
     return {
         "id": lesson.id,
         "verdict": lesson.verdict,
+        "label": lesson.label,
         "credit": round(standing.credit, 3),
         "told": standing.readers,
+        "cited_by": standing.cited,
         "fate": standing.status,
         "operator": lesson.operator,
         "blocks": list(lesson.blocks),
@@ -59,6 +61,7 @@ def _lesson_facts(standing: LessonStanding) -> Facts:
         "insight": lesson.insight,
         "reason": lesson.reason,
         "shown": list(lesson.shown),
+        "cited": list(lesson.cited),
         "change": lesson.change,
     }
 
@@ -71,27 +74,27 @@ class _Arm:
     valid: int = 0
     """How many had a first answer that kept the contract."""
     trained: int = 0
-    helped: int = 0
-    """How many were better than their parent beyond the noise."""
+    better: int = 0
+    """How many were likely better than their parent in some objective and worse in none."""
     front: int = 0
     usd: float = 0.0
     seconds: float = 0.0
     """Seconds of their evaluations."""
 
     def facts(self, name: str) -> Facts:
-        counts = {"children": self.candidates, "valid": self.valid, "trained": self.trained, "helped": self.helped}
+        counts = {"children": self.candidates, "valid": self.valid, "trained": self.trained, "better": self.better}
         return {"name": name, **counts, "front": self.front, "usd": self.usd, "seconds": self.seconds}
 
 
 def arms(journal: Journal, front: Iterable[str]) -> Facts:
-    """By model, operator and prompt: candidates, valid first answers, trained, helped, on the front, dollars, seconds.
+    """By model, operator and prompt: candidates, valid first answers, trained, better, on the front, dollars, seconds.
 
     A candidate of two recipes counts for the arms of both. `written` has the directives that were written in the run.
     `front`: ids of the candidates on the front.
     """
     rejected = {key.partition("/")[0] for _, _, key, _ in journal.events("rejected") if key.endswith("/0")}
     settled = {key: data for _, _, key, data in journal.events("settled")}
-    verdicts = {key: data["verdict"] for _, _, key, data in journal.events("learned")}
+    verdicts = {key: read_lesson(data).verdict for _, _, key, data in journal.events("learned")}
     rows = list(journal.events_without_texts("drawn", "answered"))
     members, tracker = set(front), Tracker()
     tracker.recall(rows, candidates=False)
@@ -104,7 +107,7 @@ def arms(journal: Journal, front: Iterable[str]) -> Facts:
                 arm.candidates += 1
                 arm.valid += id not in rejected
                 arm.trained += outcome.get("outcome") == "trained"
-                arm.helped += verdicts.get(id) == "helped"
+                arm.better += verdicts.get(id) == "better"
                 arm.front += id in members
                 arm.usd += cost.usd
                 arm.seconds += outcome.get("seconds") or 0.0
@@ -122,6 +125,6 @@ def _arms_of(recipe: Recipe, model: str) -> Iterator[tuple[str, str]]:
 
 
 def _ranked(arms: dict[str, _Arm]) -> list[Facts]:
-    """The arms as facts, those that helped most first."""
-    order = sorted(arms.items(), key=lambda item: (-item[1].helped, -item[1].trained, item[0]))
+    """The arms as facts, those that were better most often first."""
+    order = sorted(arms.items(), key=lambda item: (-item[1].better, -item[1].trained, item[0]))
     return [arm.facts(name) for name, arm in order]

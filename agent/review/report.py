@@ -13,6 +13,7 @@ from agent.core.files import write_whole
 from agent.core.text import clean, format_number, quote
 from agent.journal.header import objectives_of, units_of
 from agent.journal.store import Journal
+from agent.memory import GAINS
 from agent.population.candidate import SEED_ID
 from agent.review.candidates import program_diff
 from agent.review.charts import Chart, scatter_chart, step_chart
@@ -158,7 +159,7 @@ def _confirmation(facts: Facts) -> Facts | None:
 
 def _best_lessons(journal: Journal, facts: Facts) -> list[Facts]:
     """The changes that gained most, in units of the noise: action, effects, and the explanation of its author."""
-    helpful = [one for one in lessons(journal) if one["verdict"] in ("helped", "mixed") and sum(one["gains"].values()) > 0]
+    helpful = [one for one in lessons(journal) if one["verdict"] in GAINS and sum(one["gains"].values()) > 0]
     helpful.sort(key=lambda one: -sum(one["gains"].values()))
     return [
         {

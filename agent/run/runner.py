@@ -314,4 +314,5 @@ def _reflector(components: Components) -> Reflector | None:
     if config.search.is_independent:
         return None
     thinking = next((name for name in config.llm.models if name != "offline"), None)
-    return Reflector(components.prompts, thinking, config.thoughts) if thinking else None
+    planned = min(config.search.candidates, config.limits.variants or config.search.candidates)
+    return Reflector(components.prompts, thinking, config.thoughts, planned) if thinking else None

@@ -14,7 +14,7 @@ from agent.core.noise import Noise
 from agent.core.running_mean import RunningMean
 from agent.journal.events import DirectiveWritten, Event, Generalised, Learned, PlateauLevelChanged
 from agent.journal.tracker import TrackedCandidate, Tracker
-from agent.memory import Lesson, Memory, kinds_in, lesson_of
+from agent.memory import GAINS, SAME_PROGRAM, Lesson, Memory, kinds_in, lesson_of
 from agent.operators.changes import Measured, interaction
 from agent.operators.prompt_parts import fits_prompt
 from agent.population.archive import Archive
@@ -102,11 +102,11 @@ class Feedback:
         self._level_changes = 0
 
     def lessons_for(self, recipes: Sequence[Recipe], parent: Individual) -> tuple[str, ...]:
-        """Ids of the lessons that the prompts of a candidate with these recipes should show."""
-        if not self._settings.memory.enabled or not recipes:
+        """Ids of the lessons that the prompts of a candidate with these recipes should show; none if no model reads them."""
+        if not self._settings.memory.enabled or not any(recipe.model for recipe in recipes):
             return ()
-        live = [block.name for block in parent.genome.live_blocks]
-        blocks = tuple(dict.fromkeys(name for recipe in recipes for name in recipe.blocks or live))
+        anything = any(not recipe.blocks for recipe in recipes)
+        blocks = () if anything else tuple(dict.fromkeys(name for recipe in recipes for name in recipe.blocks))
         sources = [block.source for block in parent.genome.all_blocks if block.name in blocks]
         kinds = [kind for source in sources for kind in kinds_in(source)]
         directive = next((recipe.directive for recipe in recipes if recipe.directive), None)
@@ -115,8 +115,8 @@ class Feedback:
 
     def rendered_lessons(self, candidate: Candidate) -> dict[str, str]:
         """The lessons that were chosen for a candidate as text, by id; without their code if the prompt shows it anyway."""
-        lessons = [self.memory[id] for id in candidate.lessons]
-        return {lesson.id: self.memory.render(lesson, code_shown=self._code_is_shown(candidate, lesson)) for lesson in lessons}
+        code_shown = [id for id in candidate.lessons if self._code_is_shown(candidate, self.memory[id])]
+        return self.memory.tell(candidate.lessons, self._settings.memory.characters, code_shown)
 
     def _code_is_shown(self, candidate: Candidate, lesson: Lesson) -> bool:
         """Whether the candidate's prompt shows the code that the lesson is about."""
@@ -198,7 +198,7 @@ class Feedback:
         parent = self._archive.individuals[outcome.candidate.recipes[0].parents[0]]
         objectives, shown = self._archive.objectives, outcome.candidate.lessons
         lesson = lesson_of(measured, parent, tracked.answer, shown, objectives, self._noise)
-        same = f"the same program as {outcome.twin}" if isinstance(outcome, Duplicate) else ""
+        same = f"{SAME_PROGRAM} {outcome.twin}" if isinstance(outcome, Duplicate) else ""
         together = interaction(outcome, self._measured) if isinstance(outcome, Individual) else ""
         return replace(lesson, model=tracked.model_for(lesson.model), reason=same or together or lesson.reason)
 
@@ -224,4 +224,4 @@ class Feedback:
 
 
 def _gain_over_parent(lesson: Lesson | None) -> float:
-    return max(0.0, sum(lesson.gains.values())) if lesson and lesson.verdict in ("helped", "mixed") else 0.0
+    return max(0.0, sum(lesson.gains.values())) if lesson and lesson.verdict in GAINS else 0.0

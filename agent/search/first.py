@@ -31,5 +31,5 @@ def first_warning(first: int, children: int | None, operator: str, *, reads: boo
     made = "rewrites" if operator == "rewrite" else "mutations"
     return (
         f"{min(first, children)} of {children} children would be {made} of the seed, however good the others become: "
-        f"search.first_population={first} is set, and \"auto\" would make {advised}."
+        f'search.first_population={first} is set, and "auto" would make {advised}.'
     )

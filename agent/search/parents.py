@@ -110,4 +110,3 @@ class Parents:
     def _is_real(self, one: Individual) -> bool:
         pairs = zip(self.archive.scale.axes, self._merit.units(one), strict=True)
         return any(value >= _REAL[axis.kind] for axis, value in pairs)
-

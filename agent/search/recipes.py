@@ -126,9 +126,7 @@ class RecipeSampler:
     ) -> DrawContext:
         fixed = self.rng, self._prompts, self._sampling, self._seed
         partner = self.view(partner) if partner else None
-        return DrawContext(
-            *fixed, self.view(parent), partner, elites, block_counts, single_block, any_block=self.any_block
-        )
+        return DrawContext(*fixed, self.view(parent), partner, elites, block_counts, single_block, any_block=self.any_block)
 
     def _with_bandit_choices(self, recipe: Recipe) -> Recipe:
         """The same recipe with a model and, if it has a directive, a prompt that the bandits choose by their results.

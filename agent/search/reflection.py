@@ -26,19 +26,22 @@ RECORD = 6
 
 @dataclass(frozen=True)
 class ReflectionSettings:
-    """How often a model is asked to improve insights and directives."""
+    """How often a model is asked to improve insights and directives. Each question costs an answer that makes no candidate."""
 
-    insights_every: int = 16
-    """After this many settled candidates a model rewrites proven insights as one. 0: never."""
-    directives_every: int = 32
-    """After this many settled candidates a model rewrites a directive by its record. 0: never."""
+    insights_every: int = 32
+    """After this many settled candidates a model rewrites proven insights as one, if there are any. 0: never."""
+    directives_every: int = 0
+    """After this many settled candidates a model rewrites a directive by its record. 0: never, the default: it was not shown to
+    pay, and a few hundred candidates cannot tell yet another directive from those that there are."""
+    least_left: int = 40
+    """No question is asked with fewer candidates to come: what it brings could not repay its answer any more."""
     most_directives: int = 6
     """Most directives that are written in a run."""
 
     __pydantic_config__ = {"extra": "forbid"}
 
     def __post_init__(self) -> None:
-        if min(self.insights_every, self.directives_every, self.most_directives) < 0:
+        if min(self.insights_every, self.directives_every, self.least_left, self.most_directives) < 0:
             raise ValueError("none of them can be negative")
 
 
@@ -80,9 +83,9 @@ def read_answer(kind: Literal["insight", "directive"], answer: str) -> str:
 class Reflector:
     """Decides when to ask which question. Not thread-safe."""
 
-    def __init__(self, prompts: Prompts, model: str, settings: ReflectionSettings) -> None:
-        """`model`: name of the model that is asked."""
-        self._prompts, self._model, self._settings = prompts, model, settings
+    def __init__(self, prompts: Prompts, model: str, settings: ReflectionSettings, planned: int) -> None:
+        """`model`: name of the model that is asked. `planned`: candidates of the whole run, at most."""
+        self._prompts, self._model, self._settings, self._planned = prompts, model, settings, planned
         self._lessons: defaultdict[str, list[Lesson]] = defaultdict(list)
         self._settled = 0
         self._asked_at = {"insight": 0, "directive": 0}
@@ -102,7 +105,9 @@ class Reflector:
         self._asked_at["insight" if isinstance(event, Generalised) else "directive"] = self._settled
 
     def due(self, memory: Memory, written: Mapping[str, str]) -> Iterator[Question]:
-        """Yield the questions that are due: at most one of each kind is under way at a time."""
+        """Yield the questions that are due: at most one of each kind is under way at a time, and none near the end of the run."""
+        if self._planned - self._settled < self._settings.least_left:
+            return
         if self._is_due("insight", self._settings.insights_every) and (strong := memory.strong_insights()):
             yield self._start(ask_for_insight(self._prompts, self.asked + 1, strong, self._model))
         if len(written) < self._settings.most_directives and self._is_due("directive", self._settings.directives_every):

@@ -66,7 +66,7 @@ EVIDENCE = Evidence(
 FITNESS = Fitness({"accuracy": 0.9, "parameters": 12.0})
 LESSON = Lesson(
     "0001", "mutate", ("Net",), ("Conv2d",), "expert", "complex", "gpt-x", "- x = 0\n+ x = 1", "wider", "more",
-    {"accuracy": 0.1}, {"accuracy": 2.0}, "helped", "", "Width helps.", ("0000",),
+    {"accuracy": 0.1}, {"accuracy": 2.0}, "better", "", "Width helps.", ("0000",), cited=("0000",),
 )  # fmt: skip
 NOISE = Noise({"accuracy": 0.01, "parameters": 0.0}, {"accuracy": 0.5, "parameters": 100.0}, 3, 4)
 RETRAINED = Retrained(2, SEED_ID, 7, {"accuracy": 0.5}, {"accuracy": 0.25}, "", 2.0, 0.5)

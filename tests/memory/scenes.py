@@ -53,26 +53,29 @@ def lesson(id="0001", **changed):
     return replace(taught(individual()), id=id, **changed)
 
 
-def made(number, verdict="helped", *, blocks=("Stage",), kinds=(), directive=None, gain=5.0, change=None, **rest):
+SIGNS = {"better": 1, "worse": -1, "mixed": 1, "undecided": 0.4, "within noise": 0.1, "failed": 0}
+
+
+def made(number, verdict="better", *, blocks=("Stage",), kinds=(), directive=None, gain=5.0, change=None, **rest):
     """A lesson with a change of its own."""
-    gain = {"helped": gain, "hurt": -gain, "mixed": gain, "neutral": 0.5, "failed": 0}[verdict]
+    gain *= SIGNS[verdict]
     measured = verdict != "failed"
     effects = {"accuracy": gain / 100, "parameters": 30.0 if verdict == "mixed" else 0.0} if measured else {}
     return Lesson(
         id=f"{number:04d}",
-        operator="mutate",
+        operator=rest.pop("operator", "mutate"),
         blocks=blocks,
         kinds=kinds,
         role=None,
         directive=directive,
-        model="m",
+        model=rest.pop("model", "m"),
         change=f"-old{number}\n+new{number}\n" if change is None else change,
         intention=f"try{number}",
         expected="",
         effects=effects,
         gains={o.name: NOISE.gain(o, effects[o.name]) for o in OBJECTIVES if effects},
         verdict=verdict,
-        reason="" if measured else f"fit: error{number}",
+        reason=rest.pop("reason", "" if measured else f"fit: error{number}"),
         **rest,
     )
 
@@ -88,5 +91,7 @@ def ids(lessons):
     return [int(one.id) for one in lessons]
 
 
-def story(memory, number, shown, verdict, gain=3.0):
-    memory.learn(made(number, verdict, gain=gain, shown=tuple(shown), blocks=("Elsewhere",)))
+def story(memory, number, shown, verdict="better", gain=3.0, *, cited=None, **rest):
+    """A candidate that was told these lessons; by default its answer names them all."""
+    cited = tuple(shown if cited is None else cited)
+    memory.learn(made(number, verdict, gain=gain, shown=tuple(shown), cited=cited, blocks=("Elsewhere",), **rest))

@@ -7,7 +7,7 @@ import pytest
 
 from agent.core.noise import Noise
 from agent.genome import Genome, changed_blocks
-from agent.memory import lesson_of, render
+from agent.memory import lesson_of, render, verdict_named
 from agent.memory.lesson import CHANGE_LIMIT, CUT_MARK
 from agent.population.candidate import Failure, Individual
 from tests.memory.scenes import ANSWER, NOISE, OBJECTIVES, SEED, SOURCE, candidate, fit, individual, taught
@@ -35,16 +35,19 @@ def test_a_rewrite_that_never_parsed_teaches_by_the_blocks_of_its_answer():
 @pytest.mark.parametrize(
     ("accuracy", "parameters", "verdict"),
     [
-        (0.85, 1000, "helped"),
-        (0.81, 900, "helped"),
-        (0.75, 1000, "hurt"),
-        (0.79, 1020, "hurt"),
+        (0.85, 1000, "better"),
+        (0.81, 900, "better"),
+        (0.75, 1000, "worse"),
+        (0.79, 1020, "worse"),
         (0.75, 500, "mixed"),
         (0.85, 1020, "mixed"),
-        (0.81, 1000, "neutral"),
-        (0.79, 1000, "neutral"),
-        (0.83, 1000, "neutral"),  # three sigmas of one training are not enough with a sigma from four
-        (0.83, 1019, "neutral"),  # less than two percent of an exact quantity is no change
+        (0.81, 1000, "undecided"),
+        (0.79, 1000, "undecided"),
+        (0.83, 1000, "undecided"),  # three sigmas of one training are not enough with a sigma from four
+        (0.83, 1019, "undecided"),
+        (0.805, 1019, "within noise"),  # less than two percent of an exact quantity is no change
+        (0.806, 996, "within noise"),
+        (0.8, 1000, "within noise"),
     ],
 )
 def test_a_verdict_counts_what_is_beyond_the_noise(accuracy, parameters, verdict):
@@ -112,11 +115,43 @@ def test_hostile_source_is_compared_in_bounded_time():
     lines = [f"    x = {n % 97}" for n in range(20_000)]
     outcome = individual("        self.norm = nn.BatchNorm2d(width)", "\n".join(f"    {line}" for line in lines))
     began = time.monotonic()
-    assert taught(outcome).verdict == "helped"
+    assert taught(outcome).verdict == "better"
     assert time.monotonic() - began < 5
 
 
 def test_the_seed_as_parent_counts_with_its_mean_over_training_seeds():
     lucky = Noise(NOISE.sigma, {"accuracy": 0.81, "parameters": 1000})
     text = lesson_of(individual(accuracy=0.825), SEED, ANSWER, (), OBJECTIVES, lucky)
-    assert text.effects["accuracy"] == pytest.approx(0.015) and text.verdict == "neutral"
+    assert text.effects["accuracy"] == pytest.approx(0.015) and text.verdict == "undecided"
+
+
+def test_a_parent_of_several_trainings_is_a_surer_comparison():
+    twice = replace(SEED, candidate=candidate("0001"), readings=(fit(0.8),) * 8)
+    child = replace(individual(accuracy=0.838), candidate=candidate("0002"))
+    alone, sure = (lesson_of(child, parent, ANSWER, (), OBJECTIVES, NOISE) for parent in (replace(twice, readings=()), twice))
+    assert (alone.verdict, sure.verdict) == ("undecided", "better") and sure.against == 8
+
+
+def test_a_label_says_the_direction_and_how_sure_it_is():
+    texts = {accuracy: taught(individual(accuracy=accuracy)).label for accuracy in (0.85, 0.75, 0.82, 0.78, 0.801)}
+    assert list(texts.values()) == [
+        "better, likely real", "worse, likely real", "better so far, undecided", "worse so far, undecided", "within noise",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("former", "gain", "verdict"),
+    [("helped", 5, "better"), ("hurt", -5, "worse"), ("mixed", 5, "mixed"), ("failed", 0, "failed"),
+     ("undecided", 1, "undecided"), ("neutral", -1.1, "undecided"), ("neutral", 0.3, "within noise")],
+)  # fmt: skip
+def test_verdicts_of_earlier_versions_are_read_in_the_words_of_today(former, gain, verdict):
+    assert verdict_named(former, {"accuracy": gain}) == verdict
+    with pytest.raises(ValueError):
+        verdict_named("good", {})
+
+
+def test_what_no_model_answered_has_read_nothing():
+    spliced = taught(individual(operator="splice"), "", shown=["0002"])
+    assert spliced.shown == () and spliced.told == ()
+    read = taught(individual(id="0009"), f"As 0003 shows, gates help.\n{ANSWER}", shown=["0002"])
+    assert read.cited == ("0003",) and read.told == ("0002", "0003")

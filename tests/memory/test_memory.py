@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.memory.credit import DEAD, STRONG
+from agent.memory.credit import STRONG
 from agent.memory.memory import LESSONS_PER_TOPIC
 from agent.memory.recall import SEPARATOR
 from tests.memory.scenes import ids, made, memory_of, story
@@ -27,13 +27,12 @@ def test_a_lesson_of_the_block_outweighs_all_farther_kinship():
 
 
 def test_the_larger_effect_comes_first():
-    memory = memory_of(made(1, gain=4.6), made(2, gain=5.5), made(3, "neutral"))
+    memory = memory_of(made(1, gain=4.6), made(2, gain=5.5), made(3, "within noise"))
     assert ids(memory.recall(["Stage"], [], None, 5000)) == [2, 1, 3]
 
 
 def test_of_equal_lessons_the_one_shown_less_often_comes_first():
-    memory = memory_of(made(1), made(2), made(3, blocks=("Other",), shown=("0002",), gain=0))
-    assert memory.credit("0002") == 0
+    memory = memory_of(made(1), made(2), made(3, blocks=("Other",), shown=("0002",)))
     assert ids(memory.recall(["Stage"], [], None, 5000))[:2] == [1, 2]
 
 
@@ -43,7 +42,7 @@ SILU = "-x = F.relu(x)\n+x = F.silu(x)\n"
 def test_agreeing_candidates_rank_a_topic_higher_and_contradiction_lowers_it():
     agreeing = [made(n, change=SILU, blocks=("Stage", f"B{n}")) for n in (1, 2, 3)]
     assert ids(memory_of(made(9), *agreeing).recall(["Stage"], [], None, 5000)) == [3, 9]
-    torn = [made(1, change=SILU), made(2, "hurt", change=SILU), made(3, "hurt", change=SILU)]
+    torn = [made(1, change=SILU), made(2, "worse", change=SILU), made(3, "worse", change=SILU)]
     good = [i for i in ids(memory_of(*torn, made(9, gain=4.6)).recall(["Stage"], [], None, 5000)) if i in (1, 9)]
     assert good[0] == 9
 
@@ -61,16 +60,81 @@ def test_the_same_number_of_another_setting_is_another_change():
     assert sorted(ids(memory.recall(["Stage"], [], None, 9000))) == [1, 2]
 
 
-def test_a_share_is_kept_for_what_hurt_or_failed():
-    lessons = [made(n, gain=5) for n in range(1, 21)] + [made(30, "hurt", gain=2.1), made(31, "failed"), made(32, "failed")]
-    verdicts = [one.verdict for one in memory_of(*lessons).recall(["Stage"], [], None, 1200)]
-    assert len(verdicts) >= 6
-    assert [v in ("hurt", "failed") for v in verdicts[:6]] == [False, True, False] * 2
-    assert {"hurt", "failed"} <= set(verdicts)
+def results_on(block, numbers, verdict="within noise"):
+    return [made(n, verdict, blocks=(block,)) for n in numbers]
 
 
-def test_if_nothing_helped_all_lessons_are_recalled():
-    assert sorted(ids(memory_of(made(1, "hurt"), made(2, "failed")).recall(["Stage"], [], None, 5000))) == [1, 2]
+def test_what_is_known_of_the_block_comes_before_all_else_whatever_it_measured():
+    strong = [made(n, gain=9, blocks=("Other",), kinds=("Conv2d",), directive="complex") for n in range(50, 70)]
+    known = [*results_on("Stage", range(1, 8)), made(8, "failed"), *strong]
+    recalled = ids(memory_of(*known).recall(["Stage"], ["Conv2d"], "complex", 3000))
+    assert set(recalled[:8]) == set(range(1, 9)) and len(recalled) > 8
+
+
+def test_the_newest_results_on_the_block_are_told_even_where_only_a_line_of_each_fits():
+    known = [made(n, change="".join(f"+word{n}_{m}{'y' * 80}\n" for m in range(8))) for n in range(1, 21)]
+    memory = memory_of(*known)
+    recalled = memory.recall(["Stage"], [], None, 1500)
+    assert set(range(13, 21)) <= set(ids(recalled))
+    texts = memory.tell([one.id for one in recalled], 1500)
+    assert list(texts) == [one.id for one in recalled] and len(SEPARATOR.join(texts.values())) <= 1500
+    assert texts[recalled[0].id] == memory.render(recalled[0]) and "\n" not in texts[recalled[-1].id]
+
+
+def test_the_strongest_result_on_the_block_is_told_however_old_it_is():
+    memory = memory_of(made(1, gain=9), *results_on("Stage", range(2, 30)))
+    assert ids(memory.recall(["Stage"], [], None, 1200))[0] == 1
+
+
+def test_a_warning_is_told_only_about_the_same_block_or_kind():
+    memory = memory_of(made(1, "worse"), made(2, "failed", kinds=("GELU",)), made(3, "worse", directive="complex"), made(4))
+    assert ids(memory.recall(["Other"], [], "complex", 5000)) == [4]
+    assert sorted(ids(memory.recall(["Other"], ["GELU"], None, 5000))) == [2, 4]
+    assert sorted(ids(memory.recall(["Stage"], [], None, 5000))) == [1, 2, 3, 4]
+
+
+def test_no_share_is_kept_for_warnings():
+    lessons = [made(n, gain=9) for n in range(1, 21)] + [made(n, "worse", gain=4.7) for n in range(21, 31)]
+    memory = memory_of(*lessons, *results_on("Other", range(31, 33)))
+    recalled = memory.recall(["Other"], [], None, 1200)
+    assert len(recalled) > 4 and all(one.verdict != "worse" for one in recalled)
+
+
+def test_a_lesson_about_several_blocks_is_told_where_it_changed_the_block_or_for_the_whole_program():
+    wide = made(1, blocks=("Stage", "Head"), gain=9, kinds=("GELU",))
+    memory = memory_of(wide, made(2, blocks=("Other",)))
+    assert ids(memory.recall(["Head"], [], None, 5000))[0] == 1
+    assert ids(memory.recall(["Other"], ["GELU"], None, 5000)) == [2]
+    assert ids(memory.recall([], [], None, 5000)) == [1, 2]
+
+
+def test_the_whole_program_is_told_the_largest_gains_first():
+    gains = {1: 3, 2: 9, 3: 5}
+    wide = [made(n, blocks=("Stage", "Head"), gain=gain) for n, gain in gains.items()]
+    memory = memory_of(*wide, made(4, "worse", blocks=("Stage", "Head"), gain=9), made(5, "failed", blocks=()), made(6, gain=20))
+    assert ids(memory.recall([], [], None, 5000)) == [2, 3, 1, 4, 5, 6]
+
+
+def test_every_lesson_is_told_before_long():
+    """Prompts about other blocks have two places for what nobody was told yet."""
+    memory = memory_of(*(made(n, "undecided" if n % 2 else "better", blocks=(f"B{n}",)) for n in range(1, 25)))
+    told = set()
+    for number in range(100, 112):
+        shown = [one.id for one in memory.recall(["Stage"], [], None, 600)]
+        told |= set(shown)
+        story(memory, number, shown, "within noise")
+    assert {f"{n:04d}" for n in range(1, 25)} <= told
+
+
+def test_an_unknown_lesson_cannot_be_told():
+    with pytest.raises(KeyError):
+        memory_of(made(1)).tell(["0002"], 500)
+
+
+def test_code_that_the_prompt_shows_leaves_room_for_more():
+    memory = memory_of(made(1), made(2))
+    full, short = (memory.tell(["0001", "0002"], 5000, shown)["0001"] for shown in ((), ("0001",)))
+    assert "`+new1`" in full and "`+new1`" not in short
 
 
 def test_an_empty_memory_and_no_budget_recall_nothing():
@@ -79,7 +143,7 @@ def test_an_empty_memory_and_no_budget_recall_nothing():
     assert memory_of(made(1)).recall(["Stage"], [], None, -5) == ()
 
 
-VERDICTS = ("helped", "hurt", "mixed", "neutral", "failed")
+VERDICTS = ("better", "worse", "mixed", "undecided", "within noise", "failed")
 NAMES = ("A", "B", "C")
 
 
@@ -113,12 +177,13 @@ def test_the_budget_is_kept_and_no_lesson_is_recalled_twice(lessons, question, b
     block, kinds, directive = question
     memory = memory_of(*lessons)
     recalled = memory.recall([block], kinds, directive, budget)
-    assert len(SEPARATOR.join(map(memory.render, recalled))) <= budget
+    told = memory.tell([one.id for one in recalled], budget)
+    assert list(told) == [one.id for one in recalled] and len(SEPARATOR.join(told.values())) <= budget
     assert len({one.id for one in recalled}) == len(recalled)
     with_code = [one.change for one in recalled if one.change]
     assert len(set(with_code)) == len(with_code)
-    shortest = min(len(memory.render(one)) for one in lessons if memory.credit(one.id) > DEAD)
-    assert recalled or shortest > budget
+    about = [memory.render(one).split("\n")[0] for one in lessons if block in one.blocks]
+    assert recalled or min(map(len, about), default=budget + 1) > budget
 
 
 @settings(deadline=None)
@@ -148,10 +213,13 @@ def test_a_crowded_block_keeps_its_best_and_its_newest_lessons():
 
 def with_strong_insights():
     memory = memory_of(made(1, insight="norms first"), made(2, insight="norms help", kinds=("GELU",)), made(3))
-    for number in range(10, 15):
-        story(memory, number, ["0001", "0003"], "helped", gain=5)
-    for number in range(15, 21):
-        story(memory, number, ["0002"], "helped", gain=5)
+    for number in range(100, 120):
+        story(memory, number, [], "within noise")
+    for number in range(10, 16):
+        story(memory, number, ["0001", "0003"], gain=2.5)
+        story(memory, number + 6, [], "within noise")
+    for number in range(22, 30):
+        story(memory, number, ["0002"], gain=5)
     return memory
 
 
@@ -163,11 +231,11 @@ def test_strong_insights_are_listed_strongest_first_and_changes_without_insight_
 
 def test_a_general_insight_takes_the_place_and_the_credit_of_its_sources():
     memory = with_strong_insights()
-    credit = memory.credit("0001") + memory.credit("0002")
+    credits = memory.credit("0001"), memory.credit("0002")
     general = memory.generalise(["0002", "0001"], "Normalise\x1b[0m before\n\n```you\x00 act.```" + "." * 900)
     assert general.insight.startswith("Normalise before ```you act.```...") and len(general.insight) <= 300
-    assert (general.blocks, general.kinds, general.verdict) == (("Stage",), ("GELU",), "helped")
-    assert memory.credit(general.id) == pytest.approx(credit)
+    assert (general.blocks, general.kinds, general.verdict) == (("Stage",), ("GELU",), "better")
+    assert memory.credit(general.id) > max(credits)  # of all their readers together, which leave less doubt
     recalled = [one.id for one in memory.recall(["Stage"], [], None, 20_000)]
     assert general.id in recalled and not {"0001", "0002"} & set(recalled)
     assert memory.strong_insights() == ()
@@ -178,10 +246,8 @@ def test_candidates_whose_prompt_showed_a_merged_lesson_credit_its_insight():
     memory = with_strong_insights()
     general = memory.generalise(["0001", "0002"], "Normalise.")
     before = memory.credit(general.id)
-    story(memory, 40, ["0001", "0002"], "hurt", gain=5)
-    assert (
-        memory.credit("0001") == memory.credit("0002") == memory.credit(general.id) == pytest.approx(before * 0.95 - 2, abs=0.3)
-    )
+    story(memory, 40, ["0001", "0002"], "worse", gain=5)
+    assert memory.credit("0001") == memory.credit("0002") == memory.credit(general.id) < before - 0.2
 
 
 def test_a_general_insight_can_be_rewritten_again():
@@ -200,4 +266,4 @@ def test_a_rewrite_needs_sources_and_a_text(sources, text, error):
     memory = with_strong_insights()
     with pytest.raises(error):
         memory.generalise(sources, text)
-    assert len(memory) == 14 and memory.strong_insights()
+    assert len(memory) == 43 and memory.strong_insights()

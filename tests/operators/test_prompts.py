@@ -176,7 +176,7 @@ def test_the_prompt_contains_what_a_researcher_must_know(half_way):
         '`0013`, on the front (mating of `SELN`, then mutation "reduce size" of `ExquisiteNetV2`): '
         "accuracy 0.9183 (-0.018, -4.2 sigma), parameters 371,204 (-28.4%). "
         "Intention: `gates of both kinds. Then: one stage less.`. Differs from the seed in `DW`\n",
-        "- failed: `smoke: RuntimeError: The size of tensor a (48) must match the size of tensor b (12)",
+        "failed at smoke: `RuntimeError: The size of tensor a (48) must match the size of tensor b (12)",
         "took 15 s (smoke 0.15, fit 12, predict 2)",
         "epoch 1 loss 1.91, accuracy 0.342; epoch 3 loss 0.402, accuracy 0.881; epoch 5 loss 0.197, accuracy 0.947",
     ):

@@ -37,14 +37,14 @@ SEED = Individual(Candidate(SEED_ID, 0), genome(), Fitness({"accuracy": 0.5, "pa
 class School:
     """A learning with all it needs, fed by hand."""
 
-    def __init__(self, *, models=("m",), thoughts=False, patience=0, contest=None, credit=None, recall=None):
+    def __init__(self, *, models=("m",), thoughts=False, patience=0, contest=None, credit=None, recall=None, planned=200):
         self.events = []
         self.archive = Archive(SEED, OBJECTIVES)
         weights = {"mutate": 1, "eot": 1, "mate": 1}
         self.bandits = Bandits(contest or BanditSettings(), PROMPTS.roles, PROMPTS.directives, weights, models)
         self.plateau, self.tracker = Plateau(PlateauSettings(patience)), Tracker()
         often = ReflectionSettings(insights_every=4, directives_every=8, most_directives=2)
-        asking = Reflector(PROMPTS, models[0], often) if thoughts else None
+        asking = Reflector(PROMPTS, models[0], often, planned) if thoughts else None
         self.sampler = RecipeSampler(random.Random(0), SEED, PROMPTS, Sampling(tuple(models)), self.bandits, self.plateau)
         settings = FeedbackSettings(recall or MemorySettings(), credit or CreditSettings())
         self.learning = Feedback(self.archive, NOISE, self.sampler, self.tracker, settings, asking)
@@ -85,7 +85,7 @@ def test_every_result_becomes_a_lesson_against_its_parent_in_units_of_the_noise(
     school.settle(None)
     school.settle(twin="0001")
     lessons = [event.lesson for event in school.of(Learned)]
-    assert [lesson.verdict for lesson in lessons] == ["helped", "neutral", "hurt", "failed", "helped"]
+    assert [lesson.verdict for lesson in lessons] == ["better", "within noise", "worse", "failed", "better"]
     assert lessons[0].gains["accuracy"] == pytest.approx(5.0) and lessons[0].intention == "try 1."
     assert lessons[3].reason == "fit: NaN." and not lessons[3].effects
     assert lessons[4].reason == "the same program as 0001"
@@ -100,7 +100,39 @@ def test_a_prompt_shows_the_lessons_of_its_block_within_its_characters():
     shown = school.learning.rendered_lessons(Candidate("0009", 0, (recipe,), ids))
     assert list(shown) == list(ids) and len(ids) >= 2
     assert len("\n\n".join(shown.values())) <= 700
-    assert {school.learning.memory[id].verdict for id in ids} >= {"helped", "hurt"} or "failed" in str(shown)
+    assert {school.learning.memory[id].verdict for id in ids} >= {"better", "worse"} or "failed" in str(shown)
+
+
+def test_a_prompt_about_the_program_is_told_of_all_blocks_and_a_splice_of_none():
+    school = School()
+    for name, accuracy in (("a", 0.6), ("b", 0.52)):
+        school.settle(accuracy, recipe=Recipe("mutate", (SEED_ID,), (name,), "m", 1))
+    whole, one = (Recipe(name, (SEED_ID,), blocks, "m", 1) for name, blocks in (("rewrite", ()), ("mutate", ("b",))))
+    splice = Recipe("splice", (SEED_ID, "0001"), ("a",), "", 1)
+    assert school.learning.lessons_for([whole], SEED) == ("0001", "0002")
+    assert school.learning.lessons_for([one], SEED) == ("0002", "0001")
+    assert school.learning.lessons_for([splice], SEED) == ()
+
+
+def test_what_answers_name_is_kept_with_their_lessons():
+    school = School()
+    for _ in range(3):
+        school.settle(0.51)
+    school.settle(0.6, lessons=("0001", "0002"), answer="Intention: what `0002` began.\n\n```python\npass\n```")
+    assert school.of(Learned)[-1].lesson.cited == ("0002",)
+    assert 0 < school.learning.memory.credit("0001") < school.learning.memory.credit("0002") / 3
+    found = {one.lesson.id: (one.readers, one.cited) for one in school.learning.memory.standings()}
+    assert found["0001"] == (1, 0) and found["0002"] == (1, 1)
+
+
+def test_no_question_is_asked_when_few_candidates_are_left():
+    asked = {}
+    for planned in (48, 47):
+        school = School(thoughts=True, planned=planned)
+        for _ in range(8):
+            school.settle(0.4)
+        asked[planned] = len(list(school.learning.questions()))
+    assert asked == {48: 1, 47: 0}
 
 
 def test_without_memory_no_lesson_is_shown_or_kept():
@@ -194,7 +226,7 @@ def test_proven_insights_become_one_which_is_shown_in_their_place():
     for _ in range(4):
         school.settle(0.4)
     for _ in range(5):
-        school.settle(0.6, lessons=[a])
+        school.settle(0.6, lessons=[a], answer=f"Intention: as {a}, once more.\n\n```python\ndef a():\n    return 3\n```")
     question, _ = school.learning.questions()
     assert question.kind == "insight" and question.about == (a,) and "gates need the spread" in question.messages[-1].text
     assert list(school.learning.questions()) == []  # one at a time
@@ -211,7 +243,7 @@ def test_a_rewritten_directive_competes_in_every_role_and_lives_in_the_run_only(
         school.settle(0.4)
     question = next(q for q in school.learning.questions() if q.kind == "directive")
     assert question.about == ("complex",) and PROMPTS.directives["complex"] in question.messages[-1].text
-    assert "hurt: accuracy -0.1 (-10.0 sigma)" in question.messages[-1].text
+    assert "worse, likely real: accuracy -0.1 (-10.0 sigma)" in question.messages[-1].text
     arms = school.bandits.directives.arms
     school.events += school.learning.take_answer(question, "Directive: Add one gate, and only where maps are large.")
     name = school.of(DirectiveWritten)[0].name
