@@ -98,12 +98,12 @@ class Memory:
         ranked.sort()  # no two entries have the same order, so that entries are never compared
         return [entry for _, _, entry in ranked]
 
-    def render(self, lesson: Lesson, *, code_shown: bool = False) -> str:
-        """The lesson as a Markdown list item. `code_shown`: whether the prompt shows the lesson's code anyway."""
+    def render(self, lesson: Lesson, *, code_shown: bool = False, brief: bool = False) -> str:
+        """The lesson as a Markdown list item. `code_shown`, `brief`: whether the prompt shows its code or its numbers anyway."""
         known = self._entries.get(lesson.id)
-        if known is not None and known.lesson is lesson and not code_shown:
+        if known is not None and known.lesson is lesson and not (code_shown or brief):
             return known.text
-        return render(lesson, self._objectives, self._noise, code_shown=code_shown)
+        return render(lesson, self._objectives, self._noise, code_shown=code_shown, brief=brief)
 
     def credit(self, id: str) -> float:
         """How the lesson's readers did against the average candidate, in units of the noise; it fades with time.

@@ -9,25 +9,25 @@ from agent.genome import Genome, bare_name, changed_blocks, diff, same_meaning
 from agent.llm import Message
 from agent.operators.compare import differing_blocks, missing_definitions
 from agent.operators.context import Context
-from agent.operators.measurements import describe_fitness
 from agent.operators.operator import DrawContext
 from agent.operators.prompt_parts import (
     code_names,
     conversation,
     fenced_code,
+    length,
     rules_for_block,
     rules_for_program,
     surroundings,
     whole_program,
 )
-from agent.operators.situation import situation
+from agent.operators.situation import opening, situation
 from agent.operators.templates import Prompts
 from agent.population.candidate import Individual, Recipe
 
 WHOLE_PROGRAM_SHARE = 0.5
 """This share of the recipes is for the whole program, unless only one block may be rewritten."""
-CHANGE_LIMIT = 6_000
-"""Characters of an elite's whole change that are shown."""
+CHANGE_SHARE, LEAST_CHANGE, MOST_CHANGE = 0.5, 1_200, 6_000
+"""Characters of an elite's whole change that are shown, as a share of the program's, and the bounds."""
 
 
 @dataclass(frozen=True)
@@ -105,19 +105,18 @@ def _prompt_for_block(prompts: Prompts, recipe: Recipe, base: Genome, context: C
         if base.block(example).source == version.source:
             shown[example] = where
     text = prompts.parts["eot"].fill(
-        situation=situation(prompts, base, context, parent, {"Elite": elite}),
+        opening=opening(prompts, context, rules_for_block(prompts, recipe, base)),
+        situation=situation(prompts, base, context, parent, {"elite": elite}, blocks=recipe.blocks),
         surroundings=surroundings(prompts, base, target, shown),
         example=bare_name(example),
-        fitness_seed=describe_fitness(seed, context),
         source_seed=fence(old.source, "python"),
         elite=elite.id,
-        fitness_elite=describe_fitness(elite, context),
         source_elite=fence(new.source, "python"),
         needs_elite=fenced_code(missing_definitions(new, elite.genome, seed.genome)),
         elsewhere=code_names(name for name in differing_blocks(elite.genome, seed.genome) if name != example),
         block=bare_name(target),
         source=fence(base.block(target).source, "python"),
-        rules=rules_for_block(prompts, recipe, base),
+        length=length(prompts, recipe),
     )
     return conversation(prompts, recipe.role, text)
 
@@ -132,13 +131,14 @@ def _prompt_for_program(prompts: Prompts, recipe: Recipe, base: Genome, context:
     changed = changed_blocks(seed, elite.genome)
     shared = [name for name in changed if name in own and same_meaning(own[name], elite.genome.block(name))]
     text = prompts.parts["eot_whole"].fill(
-        situation=situation(prompts, base, context, parent, {"Elite": elite}),
+        opening=opening(prompts, context, rules_for_program(prompts, base)),
+        situation=situation(prompts, base, context, parent, {"elite": elite}),
         program=program,
         unused=unused,
         elite=elite.id,
         change=fence(_shortened_diff(seed, elite.genome), "diff"),
         shared=code_names(shared),
-        rules=rules_for_program(prompts, recipe, base),
+        length=length(prompts, recipe),
     )
     return conversation(prompts, recipe.role, text)
 
@@ -147,7 +147,8 @@ def _shortened_diff(old: Genome, new: Genome) -> str:
     """As many whole lines of the unified diff as fit; without headers, and without file names if there is only one file."""
     headers = ("diff --git", "--- a/", "+++ b/") if len(new.files) == 1 else ("diff --git",)
     lines = [line for line in diff(old, new).splitlines() if not line.startswith(headers)]
-    kept, room = 0, CHANGE_LIMIT
+    size = sum(map(len, new.files.values()))
+    kept, room = 0, min(max(CHANGE_SHARE * size, LEAST_CHANGE), MOST_CHANGE)
     while kept < len(lines) and (room := room - len(lines[kept]) - 1) >= 0:
         kept += 1
     rest = len(lines) - kept

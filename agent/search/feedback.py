@@ -22,6 +22,8 @@ from agent.search.reflection import Question, Reflector
 
 LEAST_GROWTH = 0.01
 """Of the worth: less is no progress. A tenth of a sigma in one objective is about as much."""
+LESSONS_SHARE, LEAST_LESSONS = 0.2, 800
+"""Characters of all lessons in one prompt, as a share of the program's; and how many they may always have."""
 _LEAST_COST = 1e-6
 """Dollars. The bandits divide by costs, which must not be 0."""
 
@@ -103,13 +105,17 @@ class Feedback:
         sources = [block.source for block in parent.genome.all_blocks if block.name in blocks]
         kinds = [kind for source in sources for kind in kinds_in(source)]
         directive = next((recipe.directive for recipe in recipes if recipe.directive), None)
-        lessons = self.memory.recall(blocks, kinds, directive, self._settings.memory.characters)
+        room = max(LEAST_LESSONS, round(LESSONS_SHARE * sum(map(len, parent.genome.files.values()))))
+        lessons = self.memory.recall(blocks, kinds, directive, min(room, self._settings.memory.characters))
         return tuple(lesson.id for lesson in lessons)
 
     def rendered_lessons(self, candidate: Candidate) -> dict[str, str]:
         """The lessons that were chosen for a candidate as text, by id; without their code if the prompt shows it anyway."""
         lessons = [self.memory[id] for id in candidate.lessons]
-        return {lesson.id: self.memory.render(lesson, code_shown=self._code_is_shown(candidate, lesson)) for lesson in lessons}
+        return {lesson.id: self._rendered(candidate, lesson) for lesson in lessons}
+
+    def _rendered(self, candidate: Candidate, lesson: Lesson) -> str:
+        return self.memory.render(lesson, code_shown=self._code_is_shown(candidate, lesson), brief=True)
 
     def _code_is_shown(self, candidate: Candidate, lesson: Lesson) -> bool:
         """Whether the candidate's prompt shows the code that the lesson is about."""

@@ -58,7 +58,7 @@ CANDIDATE = Candidate("0001", 2, (RECIPE,), ("0000", "0003"))
 GENOME = Genome({"model.py": "class Net:\n    x = 1\n"})
 VARIANT = Variant(CANDIDATE, GENOME, "wider", changed=("Net",))
 EVIDENCE = Evidence(
-    {"fit": 1.25, "predict": 0.5}, 10_000, ((2.3, 0.1), (1.1, 0.6)), {"Net": 12}, {"Net": ("4x8x8", "10")}, "full",
+    {"fit": 1.25, "predict": 0.5}, 10_000, ((2.3, 0.1), (1.1, 0.6)), {"Net": 12}, {"Net": (("4x8x8", 12), ("10", 0))}, "full",
     ("seccomp",), "cuda:1", 0.75,
 )  # fmt: skip
 FITNESS = Fitness({"accuracy": 0.9, "parameters": 12.0})

@@ -146,7 +146,7 @@ def first(prompts, brief_of):
 def _half_way(prompts, brief, genome):
     shares = {"DFSEB": 409536, "ME": 98112, "ExquisiteNetV2": 3850, "DW": 3840, "SELN": 1464, "EVE": 1248, "FCT": 76}
     curve = ((1.9127, 0.3422), (0.8231, 0.7461), (0.4018, 0.8813), (0.2611, 0.9255), (0.1972, 0.9466))
-    maps = {"FCT": ("12x16x16",), "DFSEB": ("12x16x16", "48x8x8"), "ExquisiteNetV2": ("10",)}
+    maps = {"FCT": (("12x16x16", 76),), "DFSEB": (("12x16x16", 612), ("48x8x8", 5808)), "ExquisiteNetV2": (("10", 3850),)}
     seconds = {"smoke": 0.1523, "fit": 12.4127, "predict": 2.0311}
     seed = Individual(
         candidate_of(SEED_ID, 0),
@@ -158,7 +158,7 @@ def _half_way(prompts, brief, genome):
         candidate_of("0004", 0, recipe_of("mutate", [SEED_ID], blocks=("SELN",), directive="significant", role="expert")),
         edited(genome, "SELN", GATE, above=HELPERS),
         Fitness({"accuracy": 337 / 355, "parameters": 518858.0}),
-        Evidence(seconds=seconds, curve=curve, parameters_by_block={**shares, "SELN": 2196}, sizes_by_block=maps),
+        Evidence(seconds=seconds, curve=curve, parameters_by_block={**shares, "SELN": 2196}, calls_by_block=maps),
         "let each gate see the spread of its channel, too.",
     )
     driven = Individual(
@@ -210,6 +210,7 @@ def _half_way(prompts, brief, genome):
         ),
     )
     context = Context(replace(brief, noise=noise), seed, individuals, recent, front, lessons, guidance, under_way=under_way)
+    context = replace(context, everyone=tuple(individuals.values()), left=12)
     return Scene(prompts, context)
 
 
