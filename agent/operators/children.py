@@ -16,7 +16,7 @@ from agent.population.candidate import INVALID_STAGES, SEED_ID, Candidate, Failu
 MAX_ALIKE, MAX_SIBLINGS, MAX_FRONT, MAX_GAINS, MAX_FAILURES = 6, 4, 8, 6, 2
 """The most children that are told for each reason: of the same block, of the same parent, on the front, with the largest gains;
 and failures."""
-NAMED_LIMIT, INTENTION_LIMIT, FAILURE_LIMIT = 120, 80, 120
+NAMED_LIMIT, INTENTION_LIMIT, FAILURE_LIMIT = 110, 80, 120
 """Characters of an intention: of an individual that the prompt is about, of others; and of a failure's reason."""
 MAX_UNDER_WAY = 6
 """Candidates that are under way and are listed at most."""
@@ -40,7 +40,7 @@ def table(
     labels: dict[str, list[str]] = {context.seed.id: []}
     for label, one in named.items():
         labels.setdefault(one.id, []).append(label.lower())
-    rows = [_row(context.measured.get(id) or _of(named, id), context, labels[id], id in told) for id in labels]
+    rows = [_row(context.known.get(id) or _of(named, id), context, labels[id], id in told) for id in labels]
     failures = [_failure_row(one) for one in _failures(context, blocks, told)]
     room -= sum(len(row) + 1 for row in (*rows, *failures))
     for one in _ranked(context, next(iter(named.values()), context.seed), blocks, first):
@@ -67,7 +67,7 @@ def _ranked(
     context: Context, parent: Individual, blocks: Collection[str], first: Iterable[str]
 ) -> Iterator[Individual]:
     """Yield individuals, some several times: `first`, changes of the same blocks, the parent's children, front, large gains."""
-    measured = context.measured
+    measured = context.known
     yield from (measured[id] for id in first if id in measured)
     children = [one for one in measured.values() if one.candidate.recipes]
     gains = {one.id: gain(one, context) for one in children}
@@ -82,9 +82,10 @@ def _ranked(
 
 
 def _evenly_spaced(front: Sequence[Individual]) -> Sequence[Individual]:
-    """At most `MAX_FRONT` members, evenly spread from one end of the front to the other."""
+    """At most `MAX_FRONT` members, evenly spread from one end of the front to the other; both ends come first."""
     last = len(front) - 1
-    return front if last < MAX_FRONT else [front[round(i * last / (MAX_FRONT - 1))] for i in range(MAX_FRONT)]
+    chosen = front if last < MAX_FRONT else [front[round(i * last / (MAX_FRONT - 1))] for i in range(MAX_FRONT)]
+    return [*chosen[:1], *chosen[1:][-1:], *chosen[1:-1]]
 
 
 def _row(one: Individual, context: Context, labels: Sequence[str], id_told: bool) -> str:

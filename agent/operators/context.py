@@ -60,7 +60,7 @@ class Context:
         return self.brief.noise or Noise.unmeasured(self.seed.fitness, self.brief.objectives)
 
     @cached_property
-    def measured(self) -> Mapping[str, Individual]:
+    def known(self) -> Mapping[str, Individual]:
         """By id: every individual that is known here, oldest first."""
         known = {one.id: one for one in (self.seed, *self.everyone, *self.individuals.values(), *self.front)}
         return {**known, **{one.id: one for one in self.recent if isinstance(one, Individual)}}
@@ -68,7 +68,7 @@ class Context:
     def parent_of(self, one: Individual) -> Individual | None:
         """What the individual was made from: its first parent. None for the seed, or if it is not known here."""
         recipes = one.candidate.recipes
-        return self.measured.get(recipes[0].parents[0]) if recipes else None
+        return self.known.get(recipes[0].parents[0]) if recipes else None
 
     @cached_property
     def front_ids(self) -> frozenset[str]:

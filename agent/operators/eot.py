@@ -26,7 +26,7 @@ from agent.population.candidate import Individual, Recipe
 
 WHOLE_PROGRAM_SHARE = 0.5
 """This share of the recipes is for the whole program, unless only one block may be rewritten."""
-CHANGE_SHARE, LEAST_CHANGE, MOST_CHANGE = 0.5, 1_200, 6_000
+CHANGE_SHARE, LEAST_CHANGE, MOST_CHANGE = 0.35, 1_000, 6_000
 """Characters of an elite's whole change that are shown, as a share of the program's, and the bounds."""
 
 

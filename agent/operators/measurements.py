@@ -10,8 +10,8 @@ from agent.core.text import format_number
 from agent.operators.context import Context
 from agent.population.candidate import SEED_ID, Evidence, Individual
 
-MAX_BLOCKS, LEAST_SHARE = 6, 0.02
-"""The most blocks whose figures are listed, and the least share of the parameters of each."""
+MAX_BLOCKS, MAX_CALLS, LEAST_SHARE = 5, 6, 0.03
+"""The most blocks and calls of each whose figures are listed, and the least share of the parameters of a block."""
 MAX_EPOCHS = 8
 """The most epochs of a curve that are listed."""
 
@@ -71,7 +71,9 @@ def describe_parameters(evidence: Evidence) -> str:
 
 def _block_parameters(block: str, count: int, total: int, evidence: Evidence) -> str:
     calls = evidence.calls_by_block.get(block, ())
-    each = ", ".join(f"{size} {held:,}" if held and held != count else size for size, held in calls)
+    each = ", ".join(f"{size} {held:,}" if held and held != count else size for size, held in calls[:MAX_CALLS])
+    if len(calls) > MAX_CALLS:
+        each += f" and {len(calls) - MAX_CALLS} more"
     return f"`{block}` {count:,} ({count / total:.0%})" + (f": {each}" if each else "")
 
 

@@ -38,7 +38,8 @@ def code_of_others(
         mine = [name for name in names if name in {*one.candidate.about(one.changed)}]
         if not mine:
             continue
-        text = _new_code(base, one.genome, [*mine, *(name for name in names if name not in mine)], room // (most - len(shown)))
+        part = room if len(shown) == most - 1 else 2 * room // 3
+        text = _new_code(base, one.genome, [*mine, *(name for name in names if name not in mine)], part)
         if text:
             shown[one.id] = fence(text, "python")
             covered.update(mine)
@@ -48,8 +49,8 @@ def code_of_others(
 
 def _ranked(context: Context, blocks: Collection[str], hidden: Collection[str]) -> list[Individual]:
     """Those whose own change gained something real: of the blocks to be rewritten first, then the front, then the others."""
-    gains = {one.id: gain(one, context) for one in context.measured.values() if one.id not in hidden}
-    found = [context.measured[id] for id, gained in gains.items() if gained > 0]
+    gains = {one.id: gain(one, context) for one in context.known.values() if one.id not in hidden}
+    found = [context.known[id] for id, gained in gains.items() if gained > 0]
     return sorted(
         found,
         key=lambda one: (
@@ -89,7 +90,7 @@ def _new_code(base: Genome, other: Genome, names: Iterable[str], room: int) -> s
             break
         kept.append(line)
     rest = len(lines) - len(kept)
-    return "\n".join([*kept, *([f"# and {rest:,} more lines"] if rest else [])]) if kept else ""
+    return "\n".join([*kept, *([f"# and {rest:,} more line{'s' if rest > 1 else ''}"] if rest else [])]) if kept else ""
 
 
 def _new_lines(old: Block | None, new: Block) -> list[str]:

@@ -27,12 +27,17 @@ from agent.operators.prompt_parts import code_names
 from agent.operators.templates import Prompts
 from agent.population.candidate import Individual
 
-TABLE_SHARE, TABLE_LEAST, TABLE_MOST = 0.35, 1_000, 4_000
-"""Characters of the table, as a share of the program's, and its bounds."""
-CODE_SHARE, CODE_LEAST, CODE_MOST = 0.2, 600, 3_000
+TABLE_SHARE, TABLE_BOUNDS = 0.5, (700, 4_000)
+"""Characters of the table: this share of those by which the program is longer than `SMALL`, and bounds."""
+CODE_SHARE, CODE_BOUNDS = 0.3, (600, 3_000)
 """The same for the code of other individuals."""
+SMALL = 1_500
+"""Characters. What a prompt says of the task weighs more where the program is small."""
 FEW_LEFT = 40
 """With so few candidates left, each must try much."""
+
+COLUMNS, MORE_COLUMNS = ("id", "made from", "by"), ("training accuracy", "time", "intention")
+"""Of the table, before and behind those of the objectives."""
 
 _BETTER = {"max": "more", "min": "less"}
 
@@ -66,13 +71,13 @@ def situation(
     """
     figures = parent if parent.evidence.parameters_by_block or parent.evidence.curve else context.seed
     size = sum(map(len, base.files.values()))
-    room = _room(size, CODE_SHARE, CODE_LEAST, CODE_MOST) // (2 if others else 1)
+    room = _room(size, CODE_SHARE, CODE_BOUNDS) // (2 if others else 1)
     code = code_of_others(context, base, parent, room, blocks, [one.id for one in others.values()])
     lessons = {id: text for id, text in context.lessons.items() if id not in code}
     rows = table(
         context,
         {"the program above": parent, **others},
-        _room(size, TABLE_SHARE, TABLE_LEAST, TABLE_MOST),
+        _room(size, TABLE_SHARE, TABLE_BOUNDS),
         blocks=blocks,
         first=[*code, *lessons],
         told={*code, *lessons},
@@ -85,7 +90,7 @@ def situation(
         parameters=describe_parameters(figures.evidence),
         curve=describe_curve(figures.evidence.curve, figures.fitness),
         seconds=describe_seconds(figures.evidence),
-        columns=" | ".join(["id", "made from", "by", *(o.name for o in context.brief.objectives), "training accuracy", "time"]),
+        columns=" | ".join([*COLUMNS, *(o.name for o in context.brief.objectives), *MORE_COLUMNS]),
         table=rows,
         front=describe_front(context),
         first=first[0],
@@ -105,8 +110,9 @@ def scale(prompts: Prompts, context: Context) -> str:
     return prompts.parts["scale"].fill(left=f"{context.left:,}", step=describe_large_step(context))
 
 
-def _room(size: int, share: float, least: int, most: int) -> int:
-    return round(min(max(share * size, least), most))
+def _room(size: int, share: float, bounds: tuple[int, int]) -> int:
+    least, most = bounds
+    return round(min(max(share * (size - SMALL), least), most))
 
 
 def _objective(objective: Objective) -> str:

@@ -22,7 +22,7 @@ from agent.search.reflection import Question, Reflector
 
 LEAST_GROWTH = 0.01
 """Of the worth: less is no progress. A tenth of a sigma in one objective is about as much."""
-LESSONS_SHARE, LEAST_LESSONS = 0.2, 800
+LESSONS_SHARE, LEAST_LESSONS = 0.15, 500
 """Characters of all lessons in one prompt, as a share of the program's; and how many they may always have."""
 _LEAST_COST = 1e-6
 """Dollars. The bandits divide by costs, which must not be 0."""

@@ -23,6 +23,7 @@ from agent.operators.templates import Prompts
 from agent.population.archive import Archive
 from agent.population.candidate import SEED_ID, Candidate, Evidence, Failure, Individual, Recipe
 from agent.run import config_sources
+from agent.search.feedback import LEAST_LESSONS, LESSONS_SHARE
 from sandbox.tasks import open_task
 
 OPTIMIZER = """\
@@ -69,8 +70,10 @@ def grow(brief: Brief, genome: Genome, blocks: tuple[str, str]) -> Context:
     """A run after 24 children: mutations, rewrites and matings, two of them failures."""
     rng = random.Random(7)
     assert brief.noise
-    shares = {name.name: 1000 * (n + 1) for n, name in enumerate(genome.live_blocks) if name.kind == "class"}
-    calls = {name: (("12x14x14", count // 4), ("192x2x2", count - count // 4)) for name, count in shares.items()}
+    classes = [block.name for block in genome.live_blocks if block.kind == "class"]
+    shares = {name: round(90_000 / 2.5**n) for n, name in enumerate(classes)}
+    sizes = ("12x14x14", "48x7x7", "96x4x4", "192x2x2")
+    calls = {name: tuple((size, count // 4) for size in sizes) for name, count in [*shares.items()][:2]}
 
     def evidence(accuracy: float) -> Evidence:
         curve = tuple((1.5 - 0.3 * n, accuracy - 0.2 + 0.07 * n) for n in range(4))
@@ -101,7 +104,8 @@ def grow(brief: Brief, genome: Genome, blocks: tuple[str, str]) -> Context:
         archive.add(outcome)
         answer = f"Intention: {intention}\nExpected effect: accuracy +0.02, parameters -10%.\n\n```python\npass\n```"
         memory.learn(lesson_of(outcome, parent, answer, (), brief.objectives, brief.noise))
-    lessons = memory.recall(blocks[:1], ("LayerNorm",), "reduce_size", min(3000, len(genome.files["model.py"]) // 4))
+    room = max(LEAST_LESSONS, round(LESSONS_SHARE * len(genome.files["model.py"])))
+    lessons = memory.recall(blocks[:1], ("LayerNorm",), "reduce_size", room)
     return Context(
         brief,
         seed,

@@ -86,7 +86,10 @@ class Scene:
         return OPERATORS[operator].prompt(self.prompts, recipe, base, self.context)
 
     def with_recent(self, *recent):
-        return replace(self, context=replace(self.context, recent=recent, lessons={}))
+        """As if these were the last that were measured."""
+        new = tuple(one for one in recent if isinstance(one, Individual))
+        everyone = (*self.context.everyone, *new)
+        return replace(self, context=replace(self.context, recent=recent, everyone=everyone, lessons={}))
 
 
 def recipe_of(operator, parents, **choices):
@@ -197,7 +200,8 @@ def _half_way(prompts, brief, genome):
         parent = individuals[individual.candidate.recipes[0].parents[0]]
         answer = ANSWER.format(intention=individual.intention or "widen it.")
         memory.learn(lesson_of(individual, parent, answer, (), brief.objectives, noise))
-    lessons = {lesson.id: memory.render(lesson) for lesson in memory.recall(("SELN",), ("LayerNorm",), "complex", 3000)}
+    recalled = memory.recall(("SELN",), ("LayerNorm",), "complex", 3000)
+    lessons = {lesson.id: memory.render(lesson, brief=True) for lesson in recalled}
     recent, front = (gated, driven, shapes, slow, narrow), (gated, driven, narrow)
     guidance = "Deployment is on a microcontroller: no attention, please. `SELN` may go altogether."
     under_way = (

@@ -30,8 +30,8 @@ def facts(s: ImageSettings, d: Dataset) -> dict[str, str]:
             "library only; no files, no network, no processes."
         ),
         "Stages": (
-            "smoke builds the model and takes one step on noise; fit trains; predict sees the images in several orders "
-            "and batches: each must be judged by itself."
+            "smoke (one step on noise), fit (the training), predict (images in several orders and batches: each must be "
+            "judged by itself)."
         ),
         "Score": " ".join([_accuracy(d), _PARAMETERS, *(text for name, text in _more(s).items() if name in s.wanted)]),
     }
