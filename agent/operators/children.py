@@ -9,7 +9,7 @@ from types import MappingProxyType
 from agent import operators
 from agent.core.text import quote
 from agent.operators.context import Context
-from agent.operators.measurements import describe_value, gain, total_seconds, training_accuracy
+from agent.operators.measurements import describe_value, total_seconds, training_accuracy
 from agent.operators.prompt_parts import short_code_names
 from agent.population.candidate import INVALID_STAGES, SEED_ID, Candidate, Failure, Individual, Variant
 
@@ -27,6 +27,7 @@ def table(
     context: Context,
     named: Mapping[str, Individual],
     room: int,
+    gains: Mapping[str, float],
     *,
     blocks: Collection[str] = (),
     first: Iterable[str] = (),
@@ -34,8 +35,8 @@ def table(
 ) -> str:
     """The rows, at most about `room` characters. The seed and the `named` individuals (by what they are) are always there.
 
-    `blocks`: those to be rewritten, empty for any; `first`: ids that come before all others; `told`: ids whose intention the
-    prompt states elsewhere.
+    `gains`: by id, see `measurements.gains`; `blocks`: those to be rewritten, empty for any; `first`: ids that come before all
+    others; `told`: ids whose intention or code the prompt shows elsewhere.
     """
     labels: dict[str, list[str]] = {context.seed.id: []}
     for label, one in named.items():
@@ -43,7 +44,7 @@ def table(
     rows = [_row(context.known.get(id) or _of(named, id), context, labels[id], id in told) for id in labels]
     failures = [_failure_row(one) for one in _failures(context, blocks, told)]
     room -= sum(len(row) + 1 for row in (*rows, *failures))
-    for one in _ranked(context, next(iter(named.values()), context.seed), blocks, first):
+    for one in _ranked(context, gains, next(iter(named.values())), blocks, first):
         if one.id not in labels:
             row = _row(one, context, (), one.id in told)
             if (room := room - len(row) - 1) < 0:
@@ -64,13 +65,12 @@ def _of(named: Mapping[str, Individual], id: str) -> Individual:
 
 
 def _ranked(
-    context: Context, parent: Individual, blocks: Collection[str], first: Iterable[str]
+    context: Context, gains: Mapping[str, float], parent: Individual, blocks: Collection[str], first: Iterable[str]
 ) -> Iterator[Individual]:
     """Yield individuals, some several times: `first`, changes of the same blocks, the parent's children, front, large gains."""
-    measured = context.known
-    yield from (measured[id] for id in first if id in measured)
-    children = [one for one in measured.values() if one.candidate.recipes]
-    gains = {one.id: gain(one, context) for one in children}
+    known = context.known
+    yield from (known[id] for id in first if id in known)
+    children = [one for one in known.values() if one.candidate.recipes]
     largest = sorted(children, key=lambda one: -gains[one.id])
     alike = [one for one in largest if not {*one.candidate.about(one.changed)}.isdisjoint(blocks)]
     half = MAX_ALIKE // 2  # what helped, and what harmed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from agent.core.noise import STEP
+from agent.core.noise import SAME, STEP
 from agent.core.objectives import Fitness, Objective
 from agent.core.text import format_number
 from agent.operators.context import Context
@@ -28,14 +28,27 @@ def changes(one: Individual, context: Context) -> dict[str, float]:
     return {o.name: one.fitness[o.name] - reference[o.name] for o in context.brief.objectives}
 
 
-def gain(one: Individual, context: Context) -> float:
-    """What its own change brought, in units that weigh alike, those changes alone that are likely real."""
-    noise, parent, total = context.noise, context.parent_of(one), 0.0
-    for o in context.brief.objectives:
-        change = changes(one, context).get(o.name, 0.0)
-        if parent and change and noise.is_real(o, change, trainings=one.trainings, against=_trainings(parent, context)):
-            total += noise.gain(o, change, parent.fitness[o.name])
-    return total
+def gains(context: Context) -> dict[str, float]:
+    """By id: what each individual's own change brought, in units that weigh alike, as far as chance does not explain it.
+
+    0 for the seed, and for individuals whose parent is not known here.
+    """
+    noise, found = context.noise, dict.fromkeys(context.known, 0.0)
+    chance: dict[tuple[str, int, int], float] = {}  # there may be thousands of individuals
+    for one in context.known.values():
+        if (parent := context.parent_of(one)) is None:
+            continue
+        counts = one.trainings, _trainings(parent, context)
+        for o in context.brief.objectives:
+            key = (o.name, *counts)
+            if key not in chance:
+                sigma, exact = noise.sigma[o.name], SAME * abs(noise.reference[o.name])
+                chance[key] = noise.band(o.name, trainings=counts[0], against=counts[1]) if sigma else exact
+            reference = noise.mean_of_seed(parent.fitness) if parent.id == SEED_ID else parent.fitness
+            change = one.fitness[o.name] - reference[o.name]
+            if abs(change) > chance[key]:
+                found[one.id] += noise.gain(o, change, parent.fitness[o.name])
+    return found
 
 
 def describe_value(objective: Objective, one: Individual, context: Context) -> str:

@@ -2,36 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from agent.core.text import fence
 from agent.genome import Block, Genome, bare_name, changed_blocks, same_meaning
 from agent.genome.difference import line_opcodes
 from agent.operators.context import Context
-from agent.operators.measurements import gain
 from agent.population.candidate import Individual
 
 MOST = 2
 """Individuals whose code is shown."""
 WHOLE_SHARE = 0.6
 """A block of which at least this share of lines is new is shown whole."""
+MAX_COMPARED = 30
+"""Individuals whose code is compared with the program, the best ones."""
 MAX_LINES = 400
 """Longer blocks are not compared."""
 
 
 def code_of_others(
-    context: Context, base: Genome, parent: Individual, room: int, blocks: Collection[str] = (), without: Collection[str] = ()
+    context: Context,
+    base: Genome,
+    parent: Individual,
+    room: int,
+    gains: Mapping[str, float],
+    *,
+    blocks: Collection[str] = (),
+    without: Collection[str] = (),
 ) -> dict[str, str]:
     """By id, fenced: the new code of those whose own change gained the most, at most `room` characters.
 
-    Up to `MOST` of them, one if the prompt shows another individual's code already. `blocks`: those to be rewritten; another
-    version of them comes first. `without`: ids whose code the prompt shows already.
+    Up to `MOST` of them, one if the prompt shows another individual's code already. `gains`: by id, see `measurements.gains`;
+    `blocks`: those to be rewritten, another version of them comes first; `without`: ids whose code the prompt shows already.
     """
     hidden = {*without, context.seed.id, parent.id, *_ancestors(parent, context)}
     most = 1 if without else MOST
     shown: dict[str, str] = {}
     covered: set[str] = set()
-    for one in _ranked(context, blocks, hidden):
+    for one in _ranked(context, gains, blocks, hidden)[:MAX_COMPARED]:
         if len(shown) == most:
             break
         names = [name for name in _own_blocks(one, base, context) if name not in covered]
@@ -47,10 +55,11 @@ def code_of_others(
     return shown
 
 
-def _ranked(context: Context, blocks: Collection[str], hidden: Collection[str]) -> list[Individual]:
+def _ranked(
+    context: Context, gains: Mapping[str, float], blocks: Collection[str], hidden: Collection[str]
+) -> list[Individual]:
     """Those whose own change gained something real: of the blocks to be rewritten first, then the front, then the others."""
-    gains = {one.id: gain(one, context) for one in context.known.values() if one.id not in hidden}
-    found = [context.known[id] for id, gained in gains.items() if gained > 0]
+    found = [one for id, one in context.known.items() if gains[id] > 0 and id not in hidden]
     return sorted(
         found,
         key=lambda one: (

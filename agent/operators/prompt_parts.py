@@ -12,7 +12,7 @@ from agent.population.candidate import Recipe
 
 WHOLE_PROGRAM_LIMIT = 12_000
 """Characters of a program up to which a prompt shows all of it."""
-_KEEP_SIZES = "Tensors that go in and out keep their sizes, for every size of input and batch"
+_KEEP_SIZES = "Tensors that go in and out keep their sizes wherever it is called, whatever the batch"
 _KEEP_WORKING = "It goes on working when the rest of the program changes: take what it needs from `model` and `steps`"
 """What a block must keep besides its signature: one that computes, and the one that is called once to set up the training."""
 

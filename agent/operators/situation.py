@@ -21,6 +21,7 @@ from agent.operators.measurements import (
     describe_parameters,
     describe_seconds,
     describe_units,
+    gains,
 )
 from agent.operators.others import code_of_others
 from agent.operators.prompt_parts import code_names
@@ -31,7 +32,7 @@ TABLE_SHARE, TABLE_BOUNDS = 0.5, (700, 4_000)
 """Characters of the table: this share of those by which the program is longer than `SMALL`, and bounds."""
 CODE_SHARE, CODE_BOUNDS = 0.3, (600, 3_000)
 """The same for the code of other individuals."""
-SMALL = 1_500
+SMALL = 1_800
 """Characters. What a prompt says of the task weighs more where the program is small."""
 FEW_LEFT = 40
 """With so few candidates left, each must try much."""
@@ -71,13 +72,15 @@ def situation(
     """
     figures = parent if parent.evidence.parameters_by_block or parent.evidence.curve else context.seed
     size = sum(map(len, base.files.values()))
+    gained = gains(context)
     room = _room(size, CODE_SHARE, CODE_BOUNDS) // (2 if others else 1)
-    code = code_of_others(context, base, parent, room, blocks, [one.id for one in others.values()])
+    code = code_of_others(context, base, parent, room, gained, blocks=blocks, without=[one.id for one in others.values()])
     lessons = {id: text for id, text in context.lessons.items() if id not in code}
     rows = table(
         context,
         {"the program above": parent, **others},
         _room(size, TABLE_SHARE, TABLE_BOUNDS),
+        gained,
         blocks=blocks,
         first=[*code, *lessons],
         told={*code, *lessons},

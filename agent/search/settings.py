@@ -40,7 +40,7 @@ class SearchSettings:
     """`evolution`, or a control: `random-sampling` makes independent mutations of the seed, `best-of-n` uses only
     the best individual so far as a parent."""
     recent: int = 8
-    """How many of the last evaluations a prompt shows."""
+    """Of how many of the last evaluations a prompt tells failures; those that were trained are chosen from all."""
     schedule: Literal["generational", "steady"] = "steady"
     """`steady` keeps every slot busy; `generational` waits for each generation, as the paper does, and is repeatable exactly."""
 

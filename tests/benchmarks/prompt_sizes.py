@@ -12,6 +12,7 @@ import random
 import re
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from agent.core.noise import Noise
 from agent.core.objectives import Fitness
@@ -56,13 +57,16 @@ INTENTIONS = (
 def build(folder: Path, dataset: str | None) -> tuple[Prompts, Context, tuple[str, str, str]]:
     """Prompts, context and the names of (optimizer, gate, body) of the seed."""
     c = config_sources.load(str(folder), None, {}, [f"task.dataset={dataset}"] if dataset else [])
-    task = open_task(c.task, c.budget, {one.name: one.bound for one in c.constraint_list()}, c.seed.files, folder / ".cache")
+    with TemporaryDirectory() as cache:
+        bounds = {one.name: one.bound for one in c.constraint_list()}
+        task = open_task(c.task, c.budget, bounds, c.seed.files, Path(cache))
+        facts = task.facts()
     genome = read_genome(folder, c.seed.files, c.seed.frozen)
     names = [block.name for block in genome.live_blocks if block.kind == "class"]
     gate = next(name for name in names if name in ("SELN", "ChannelGate"))
     reference = {"accuracy": 0.8429, "parameters": 134894.0}
     noise = Noise({"accuracy": 0.0036, "parameters": 0.0}, reference)
-    brief = Brief(task.title, task.facts(), c.objective_list(), c.constraint_list(), noise)
+    brief = Brief(task.title, facts, c.objective_list(), c.constraint_list(), noise)
     return Prompts.load(prompts_folder()), grow(brief, genome, (gate, names[-1])), ("build_optimizer", gate, names[-1])
 
 

@@ -125,6 +125,14 @@ def test_an_event_is_written_with_the_kind_key_and_names_of_earlier_versions(eve
     assert key == recorded[1] or (recorded[1] == "" and key.isdigit())
 
 
+def test_sizes_of_an_earlier_version_are_calls_of_unknown_parameters():
+    (row,) = [data for kind, _, data in RECORDED if kind == "settled" and data["outcome"] == "seed"]
+    evidence = {name: value for name, value in row["evidence"].items() if name != "calls_by_block"}
+    seed = read_seed({**row, "evidence": {**evidence, "sizes_by_block": {"Net": ["4x8x8", "10"]}}}, GENOME)
+    assert seed.evidence.calls_by_block == {"Net": (("4x8x8", 0), ("10", 0))}
+    assert read_seed(row, GENOME).evidence.calls_by_block == {"Net": (("4x8x8", 12), ("10", 0))}
+
+
 class TestARunOfAnEarlierVersion:
     """Three candidates of `seeds/tiny_cnn` by the offline model, as a version with other names in its code journaled them."""
 

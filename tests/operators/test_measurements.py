@@ -6,7 +6,7 @@ import pytest
 
 from agent.core.objectives import Fitness
 from agent.operators.front import describe_front
-from agent.operators.measurements import describe_curve, describe_parameters, gain
+from agent.operators.measurements import describe_curve, describe_parameters, gains
 from agent.population.candidate import Evidence
 
 
@@ -30,11 +30,10 @@ def test_parameters_are_told_for_each_call_where_they_are_known():
 
 
 def test_a_gain_counts_real_changes_against_the_own_parent(half_way):
-    context = half_way.context
-    by_id = context.known
-    assert gain(context.seed, context) == 0
-    assert gain(by_id["0007"], context) == 0  # within the noise
-    assert gain(by_id["0013"], context) == pytest.approx(-7.37 + 3.51, abs=0.05)  # worse by sigmas, smaller by steps of 10 %
+    found = gains(half_way.context)
+    assert found["seed"] == 0
+    assert found["0007"] == 0  # within the noise
+    assert found["0013"] == pytest.approx(-7.37 + 3.51, abs=0.05)  # worse by sigmas, smaller by steps of 10 %
 
 
 def test_an_only_member_of_the_front_is_beaten_in_either_objective(half_way):

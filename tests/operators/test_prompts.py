@@ -342,7 +342,7 @@ def test_what_stays_the_same_comes_first(half_way):
     new = replace(half_way.context, everyone=half_way.context.everyone[:2], front=(), recent=(), lessons={}, left=None)
     third = replace(half_way, context=new).prompt("rewrite", "0004", blocks=())[1].text
     for changed in (other, third):
-        same = os.path.commonprefix([one, changed])
+        same = one[: next(n for n, (a, b) in enumerate(zip(one, changed, strict=False)) if a != b)]
         assert "## Rules" in same and half_way.context.individuals["0004"].genome.files["model.py"] in same
 
 
@@ -382,7 +382,8 @@ def test_code_that_the_operator_shows_is_not_shown_again(half_way):
 
 def test_where_nothing_of_others_may_be_known_nothing_is_said_of_them(half_way):
     """As a control that samples independently leaves it."""
-    context = replace(half_way.context, everyone=(), front=(), recent=(), lessons={}, under_way=(), individuals={"seed": half_way.seed})
+    nothing = {"everyone": (), "front": (), "recent": (), "lessons": {}, "under_way": ()}
+    context = replace(half_way.context, individuals={"seed": half_way.seed}, **nothing)
     _, user = replace(half_way, context=context).prompt("rewrite", "seed", blocks=())
     assert not re.search(r"`00\d\d`|### (?:Code|Lessons|Under)|Enters the front", user.text)
     assert "- `seed` (the program above) | - | - | 0.9352 | " in user.text
