@@ -252,6 +252,6 @@ def check_prices(limits: RunLimits, models: Sequence[str], price_of: PriceOf) ->
     for model in models:
         if model != "offline" and price_of(model) is None:
             raise UserError(
-                f"limits.usd cannot be held, since the price of {model} is unknown: give llm.prices.\"{model}\" = [in, out], "
+                f'limits.usd cannot be held, since the price of {model} is unknown: give llm.prices."{model}" = [in, out], '
                 "in dollars per million tokens."
             )

@@ -225,9 +225,7 @@ class Live:
         breeding = len(open_candidates) - evaluating
         steady = self._settings.schedule != "generational"
         plan = f"{self._settings.candidates} candidates planned" if steady else self._progress_text(self._generation)
-        return Text(
-            f"{plan}   {counts}   breeding {breeding}   in evaluation {evaluating}"
-        )
+        return Text(f"{plan}   {counts}   breeding {breeding}   in evaluation {evaluating}")
 
     def _front_table(self) -> Table:
         table = Table(box=None, padding=(0, 2, 0, 0))

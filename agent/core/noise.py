@@ -53,9 +53,7 @@ class Noise:
         object.__setattr__(self, "reference", MappingProxyType(dict(self.reference)))
 
     @classmethod
-    def of(
-        cls, seed: Sequence[Fitness], objectives: Sequence[Objective], others: Iterable[Sequence[Fitness]] = ()
-    ) -> Noise:
+    def of(cls, seed: Sequence[Fitness], objectives: Sequence[Objective], others: Iterable[Sequence[Fitness]] = ()) -> Noise:
         """From trainings of the seed, and of any other source that was trained more than once.
 
         Raises ValueError for fewer than two trainings of the seed: no spread is known.

@@ -162,6 +162,8 @@ def _places(count: int) -> Any:
     import numpy as np
 
     return (np.arange(count) + 0.5) / count
+
+
 @contextmanager
 def _quiet() -> Iterator[None]:
     """scipy warns where one of two samples does not vary, which is no mistake of the user's."""

@@ -52,4 +52,9 @@ def clean(text: str) -> str:
 
 
 def _shortened(line: str, limit: int) -> str:
-    return line if len(line) <= limit else line[: limit - 3] + "..."
+    """Cut behind a whole word, unless that would lose a third."""
+    if len(line) <= limit:
+        return line
+    kept = line[: limit - 3]
+    space = kept.rfind(" ") if line[limit - 3] != " " else -1
+    return (kept[:space] if space > 2 * limit // 3 else kept).rstrip(" ,;:.") + "..."

@@ -77,9 +77,7 @@ def _signature_violations(
     users = [] if asked_for else [node for node in unchanged if _refers_to(node, old.name)]
     if not (asked_for or users or entry_point):
         return []
-    used_attributes = {
-        node.attr for statement in unchanged for node in ast.walk(statement) if isinstance(node, ast.Attribute)
-    }
+    used_attributes = {node.attr for statement in unchanged for node in ast.walk(statement) if isinstance(node, ast.Attribute)}
     # Calls are compared with the new parameters by `failing_calls`, so parameters may change where there are only calls.
     free_parameters = not entry_point and _is_only_called(old.name, users)
     reasons = _incompatibilities(old, new, used_attributes, free_parameters)
@@ -110,9 +108,7 @@ def _is_only_called(name: str, users: Sequence[ast.stmt]) -> bool:
     return bool(users)
 
 
-def _incompatibilities(
-    old: _Definition, new: _Definition, used_attributes: Collection[str], free_parameters: bool
-) -> list[str]:
+def _incompatibilities(old: _Definition, new: _Definition, used_attributes: Collection[str], free_parameters: bool) -> list[str]:
     """How the kind, the parameters or the methods of a block changed in ways that break its users.
 
     `used_attributes`: names of attributes that unchanged code reads; methods of these names must stay.

@@ -72,18 +72,14 @@ def _apply_code(
     return edited
 
 
-def _edit_named(
-    files: Files, names: Sequence[str], module: cst.Module, entry_points: Collection[str]
-) -> Files | Violations:
+def _edit_named(files: Files, names: Sequence[str], module: cst.Module, entry_points: Collection[str]) -> Files | Violations:
     """Replace the blocks that were asked for."""
     path = names[0].rpartition(":")[0] or next(iter(files))
     edited = edit_file(files[path], [*map(bare_name, names)], module.body, entry_points)
     return edited if isinstance(edited, Violations) else {**files, path: edited}
 
 
-def _edit_any(
-    files: Files, module: cst.Module, frozen: Collection[str], entry_points: Collection[str]
-) -> Files | Violations:
+def _edit_any(files: Files, module: cst.Module, frozen: Collection[str], entry_points: Collection[str]) -> Files | Violations:
     """Replace and add whatever the answer defines."""
     by_file = _statements_by_file(files, module)
     if isinstance(by_file, Violations):
@@ -171,9 +167,7 @@ def _explicit_homes(files: Files, answer: cst.Module) -> dict[int, str] | Violat
     return Violations(tuple(reasons)) if reasons else home
 
 
-def _home_of_first_user(
-    files: Files, body: Sequence[cst.BaseStatement], home: Mapping[int, str], number: int
-) -> str:
+def _home_of_first_user(files: Files, body: Sequence[cst.BaseStatement], home: Mapping[int, str], number: int) -> str:
     """The file of the first statement that reads a new name, directly or through other new names."""
     queue, visited = [number], {number}
     while queue:

@@ -340,11 +340,14 @@ def read_lesson(data: Json) -> Lesson:
 
 
 def _write_evidence(evidence: Evidence) -> Json:
-    mappings = {name: dict(getattr(evidence, name)) for name in ("seconds", "parameters_by_block", "sizes_by_block")}
+    mappings = {name: dict(getattr(evidence, name)) for name in ("seconds", "parameters_by_block", "calls_by_block")}
     return {**vars(evidence), **mappings}
 
 
 def _read_evidence(data: Mapping[str, Any]) -> Evidence:
     curve = tuple(tuple(row) for row in data["curve"])
-    sizes = {block: tuple(sizes) for block, sizes in data.get("sizes_by_block", {}).items()}
-    return Evidence(**{**data, "curve": curve, "sizes_by_block": sizes, "layers": tuple(data["layers"])})
+    calls = {block: tuple((size, count) for size, count in rows) for block, rows in data.get("calls_by_block", {}).items()}
+    for block, sizes in data.get("sizes_by_block", {}).items():  # as before the parameters of each call were known
+        calls[block] = tuple((size, 0) for size in sizes)
+    known = {name: value for name, value in data.items() if name != "sizes_by_block"}
+    return Evidence(**{**known, "curve": curve, "calls_by_block": calls, "layers": tuple(data["layers"])})

@@ -160,7 +160,7 @@ class Journal:
     def cost_rows(self) -> Iterator[Row]:
         """Every row, with only the data about costs, which `Budget.recall` reads."""
         answered = "json_remove(data, '$.text')"
-        texts = ("files", "fitness", "reason", "log", "evidence.curve", "evidence.sizes_by_block")
+        texts = ("files", "fitness", "reason", "log", "evidence.curve", "evidence.calls_by_block")
         settled = "json_remove(data, " + ", ".join(f"'$.{name}'" for name in texts) + ")"
         data = f"CASE kind WHEN 'started' THEN data WHEN 'answered' THEN {answered} WHEN 'settled' THEN {settled} "
         data += "WHEN 'repeated' THEN data WHEN 'seed_failed' THEN data WHEN 'retrained' THEN data ELSE '{}' END"

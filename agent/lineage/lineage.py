@@ -49,9 +49,7 @@ class Lineage:
         try:
             git.Git().execute(["git", "check-ref-format", f"refs/heads/{self.branch(SEED_ID)}"])
         except git.GitCommandError:
-            raise UserError(
-                f"The run's name {self._run!r} cannot be part of a branch name: choose another --out."
-            ) from None
+            raise UserError(f"The run's name {self._run!r} cannot be part of a branch name: choose another --out.") from None
         if not self._repository.created:
             return
         for branch in ("evolve", f"evolve/{self._run}"):
@@ -74,9 +72,7 @@ class Lineage:
         """Name of the branch of an individual."""
         return f"evolve/{self._run}/{id}"
 
-    def commit(
-        self, id: str, files: Mapping[str, str], parents: Sequence[str], message: str, *, failed: bool = False
-    ) -> Commit:
+    def commit(self, id: str, files: Mapping[str, str], parents: Sequence[str], message: str, *, failed: bool = False) -> Commit:
         """Write a single commit, see `commit_all`."""
         (commit,) = self.commit_all([PlannedCommit(id, files, parents, message, failed)])
         return commit

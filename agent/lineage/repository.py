@@ -36,9 +36,7 @@ class RunRepository:
         try:
             import git
         except ImportError as error:  # raised by GitPython if there is no git executable
-            raise UserError(
-                f"git is not installed, or not in PATH: install it ({str(error).splitlines()[0]})"
-            ) from None
+            raise UserError(f"git is not installed, or not in PATH: install it ({str(error).splitlines()[0]})") from None
 
         try:
             repository = git.Repo(seed_folder.resolve(), search_parent_directories=True)

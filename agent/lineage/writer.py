@@ -29,9 +29,7 @@ class BranchWriter:
     from the journal too: the next process adds them again, and accepts those that exist.
     """
 
-    def __init__(
-        self, lineage: Lineage, known: Mapping[str, str], on_written: Callable[[Sequence[Committed]], None]
-    ) -> None:
+    def __init__(self, lineage: Lineage, known: Mapping[str, str], on_written: Callable[[Sequence[Committed]], None]) -> None:
         """`known`: hashes of earlier processes' commits by id; `on_written`: called with each batch, by the writing thread."""
         self._lineage, self._on_written = lineage, on_written
         self._hashes = dict(known)

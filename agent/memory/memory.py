@@ -112,14 +112,15 @@ class Memory:
 
         `code_shown`: those whose changed code the prompt shows anyway. Raises KeyError for an unknown id.
         """
-        return fit({id: self.render(self[id], code_shown=id in code_shown) for id in dict.fromkeys(ids)}, budget)
+        told = {id: self.render(self[id], code_shown=id in code_shown, brief=True) for id in dict.fromkeys(ids)}
+        return fit(told, budget)
 
-    def render(self, lesson: Lesson, *, code_shown: bool = False) -> str:
-        """The lesson as a Markdown list item. `code_shown`: whether the prompt shows the lesson's code anyway."""
+    def render(self, lesson: Lesson, *, code_shown: bool = False, brief: bool = False) -> str:
+        """The lesson as a Markdown list item. `code_shown`, `brief`: whether the prompt shows its code or its numbers anyway."""
         known = self._entries.get(lesson.id)
-        if known is not None and known.lesson is lesson and not code_shown:
+        if known is not None and known.lesson is lesson and not (code_shown or brief):
             return known.text
-        return render(lesson, self._objectives, self._noise, code_shown=code_shown)
+        return render(lesson, self._objectives, self._noise, code_shown=code_shown, brief=brief)
 
     def credit(self, id: str) -> float:
         """How much more the lesson's readers gained than comparable candidates that were not told it, in units of the noise.

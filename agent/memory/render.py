@@ -9,36 +9,48 @@ from agent.core.objectives import Objective
 from agent.core.text import quote
 from agent.memory.lesson import CUT_MARK, Lesson
 from agent.memory.similarity import changed_lines
-from agent.operators import noun
+from agent.operators import OPERATORS, noun
 
 INTENTION_LIMIT, EXPECTED_LIMIT, NAME_LIMIT = 240, 120, 40
 """Characters that are shown of an intention or insight, of an expected effect, and of an id or a name."""
-CHANGE_LIMIT, LINE_LIMIT = 480, 110
-"""Characters that are shown of a change's lines together, and of one of them."""
+CHANGE_LIMIT, NEW_LIMIT, LINE_LIMIT = 480, 360, 110
+"""Characters that are shown of a change's lines together, of those that came alone, and of one line."""
 MAX_BLOCKS, MAX_KINDS = 3, 4
 """Names that are shown."""
 
 
-def render(lesson: Lesson, objectives: Sequence[Objective], noise: Noise, *, code_shown: bool = False) -> str:
+def render(
+    lesson: Lesson, objectives: Sequence[Objective], noise: Noise, *, code_shown: bool = False, brief: bool = False
+) -> str:
     """Two to four lines, a Markdown list item: the verdict with its numbers, why, what was expected, what was changed.
 
     Percentages are shares of the seed's value, for quantities that have no noise. `code_shown`: whether the prompt shows
-    the changed code anyway, so that the change need not be repeated.
+    the changed code anyway, so that the change need not be repeated. `brief`: whether it tells the candidate's numbers and shows
+    its parent's code, so that the id and the lines that came are enough.
     """
-    lines = [f"- {lesson.label}: {_outcome(lesson, objectives, noise)} ({_origin(lesson)})"]
-    if lesson.insight:
-        lines.append(f"Insight: {quote(lesson.insight, INTENTION_LIMIT)}")
-    elif lesson.intention:
-        lines.append(f"Intention: {quote(lesson.intention, INTENTION_LIMIT)}")
-    if lesson.effects and lesson.expected.strip(". ").lower() not in ("", "unknown"):
+    if brief and _is_measured(lesson):
+        why = lesson.insight or lesson.intention
+        lines = [f"- {quote(lesson.id, NAME_LIMIT)}: {quote(why, INTENTION_LIMIT) if why else 'no intention was stated'}"]
+    else:
+        lines = [f"- {lesson.label}: {_outcome(lesson, objectives, noise)} ({_origin(lesson)})"]
+        if lesson.insight:
+            lines.append(f"Insight: {quote(lesson.insight, INTENTION_LIMIT)}")
+        elif lesson.intention:
+            lines.append(f"Intention: {quote(lesson.intention, INTENTION_LIMIT)}")
+    if not brief and lesson.effects and lesson.expected.strip(". ").lower() not in ("", "unknown"):
         lines.append(f"Expected: {quote(lesson.expected, EXPECTED_LIMIT)}")
     if code_shown and lesson.change:
-        lines.append("Change: in the code below")
-    elif change := _change(lesson.change):
+        lines.append("Change: in the code shown")
+    elif change := _change(lesson.change, only_new=brief):
         lines.append(f"Change: {change}")
     elif len(lines) == 1:
         lines.append("Change: not known")
     return "\n  ".join(lines)
+
+
+def _is_measured(lesson: Lesson) -> bool:
+    """Whether it is of one candidate that was trained: a failure's reason and a general insight's numbers stand nowhere else."""
+    return bool(lesson.effects) and not lesson.reason and lesson.operator.partition("+")[0] in OPERATORS
 
 
 def _outcome(lesson: Lesson, objectives: Sequence[Objective], noise: Noise) -> str:
@@ -64,14 +76,17 @@ def _origin(lesson: Lesson) -> str:
     return text + (f" of {blocks}" if blocks else "") + (f", about {kinds}" if kinds else "")
 
 
-def _change(change: str) -> str:
+def _change(change: str, *, only_new: bool = False) -> str:
     """The removed and added lines, each a code span, as many as fit; then how many more there are.
 
-    Replacements come first, then purely new code: a changed call tells more than the new helper that it calls.
+    Replacements come first, then purely new code: a changed call tells more than the new helper that it calls. `only_new`:
+    leaves the removed lines out, if any came.
     """
     lines = _replacements_first(change)
+    if only_new:
+        lines = [line for line in lines if line[0] == "+"] or lines
     spans: list[str] = []
-    room = CHANGE_LIMIT
+    room = NEW_LIMIT if only_new else CHANGE_LIMIT
     for line in lines:
         span = quote(line, LINE_LIMIT)
         if len(span) > room:

@@ -57,9 +57,7 @@ class Assemble:
         return blocks_as_answer([(context.individuals[id].genome, name) for id, name in _given(recipe)], base)
 
 
-def _programs(
-    parent: Individual, seed: Individual, measured: Measured
-) -> Iterator[tuple[list[tuple[Individual, str]], Genome]]:
+def _programs(parent: Individual, seed: Individual, measured: Measured) -> Iterator[tuple[list[tuple[Individual, str]], Genome]]:
     """Yield the blocks that changes give to the parent, each as (giver, block), and the program that they make of it.
 
     The best set of changes first, then others as long as they are nearly as good.

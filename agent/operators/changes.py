@@ -47,9 +47,7 @@ class Measured:
     def gains(self, one: Individual, before: Individual) -> dict[str, float]:
         """What `one` is better than `before`, by objective in units of the noise."""
         start = self.noise.mean_of_seed(before.fitness) if before.id == SEED_ID else before.fitness
-        return {
-            o.name: self.noise.gain(o, one.fitness[o.name] - start[o.name], before.fitness[o.name]) for o in self.objectives
-        }
+        return {o.name: self.noise.gain(o, one.fitness[o.name] - start[o.name], before.fitness[o.name]) for o in self.objectives}
 
     def value(self, one: Individual, before: Individual) -> float:
         """The gains together, each with what the noise may have added taken off; 0 if they are no gain beyond the noise.
@@ -104,9 +102,7 @@ class Measured:
         return before
 
 
-def best_sets(
-    changes: Sequence[Change], fewest: int, fit: Callable[[Change, Change], bool]
-) -> list[tuple[Change, ...]]:
+def best_sets(changes: Sequence[Change], fewest: int, fit: Callable[[Change, Change], bool]) -> list[tuple[Change, ...]]:
     """The sets of at least `fewest` changes of which any two fit together, those of the largest value first.
 
     Takes time that doubles with each change.

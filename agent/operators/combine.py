@@ -14,12 +14,13 @@ from agent.operators.operator import DrawContext
 from agent.operators.prompt_parts import (
     code_names,
     conversation,
+    length,
     rules_for_program,
     short_code_names,
     shortened_diff,
     whole_program,
 )
-from agent.operators.situation import situation
+from agent.operators.situation import opening, situation
 from agent.operators.templates import Prompts
 from agent.population.candidate import Individual, Recipe
 
@@ -61,13 +62,14 @@ class Combine:
         program, unused = whole_program(base)
         limit = CHANGES_LIMIT // len(givers)
         text = prompts.parts["combine"].fill(
-            situation=situation(prompts, base, context, context.individuals[recipe.parents[0]], _labels(givers)),
+            opening=opening(prompts, context, rules_for_program(prompts, base)),
             program=program,
             unused=unused,
+            situation=situation(prompts, base, context, context.individuals[recipe.parents[0]], _labels(givers)),
             changes="\n\n".join(_described(number, one, base, measured, limit) for number, one in enumerate(givers, start=1)),
             expected=gains_in_words(expected_of(recipe, measured), brief.objectives, measured.noise),
             alternatives=code_names(_with_common_blocks(givers, measured)),
-            rules=rules_for_program(prompts, recipe, base),
+            length=length(prompts, recipe),
         )
         return conversation(prompts, recipe.role, text)
 
@@ -88,7 +90,7 @@ def _lacked(parent: Individual, measured: Measured) -> list[Change]:
 
 def _labels(givers: list[Individual]) -> dict[str, Individual]:
     """What the list of individuals calls those whose changes are shown."""
-    return {f"Of change {number}": one for number, one in enumerate(givers, start=1)}
+    return {f"change {number}": one for number, one in enumerate(givers, start=1)}
 
 
 def _described(number: int, giver: Individual, base: Genome, measured: Measured, limit: int) -> str:

@@ -50,6 +50,26 @@ class Context:
     """Other candidates that are being bred, or have their code and are not measured yet, oldest first."""
     known_programs: KnownPrograms | None = None
     """The programs that are known already; None: it does not matter whether the candidate's program is new."""
+    everyone: tuple[Individual, ...] = ()
+    """All measured individuals that a prompt may tell of, oldest first."""
+    left: int | None = None
+    """How many more candidates the run can make, this one included; None: unknown."""
+
+    @cached_property
+    def noise(self) -> Noise:
+        """As it was measured; where it was not, every change counts as one."""
+        return self.brief.noise or Noise.unmeasured(self.seed.fitness, self.brief.objectives)
+
+    @cached_property
+    def known(self) -> Mapping[str, Individual]:
+        """By id: every individual that is known here, oldest first."""
+        known = {one.id: one for one in (self.seed, *self.everyone, *self.individuals.values(), *self.front)}
+        return {**known, **{one.id: one for one in self.recent if isinstance(one, Individual)}}
+
+    def parent_of(self, one: Individual) -> Individual | None:
+        """What the individual was made from: its first parent. None for the seed, or if it is not known here."""
+        recipes = one.candidate.recipes
+        return self.known.get(recipes[0].parents[0]) if recipes else None
 
     @cached_property
     def measured(self) -> Measured:

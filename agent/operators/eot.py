@@ -9,26 +9,26 @@ from agent.genome import Genome, bare_name, changed_blocks, same_meaning
 from agent.llm import Message
 from agent.operators.compare import differing_blocks, missing_definitions
 from agent.operators.context import Context
-from agent.operators.measurements import describe_fitness
 from agent.operators.operator import DrawContext
 from agent.operators.prompt_parts import (
     code_names,
     conversation,
     fenced_code,
+    length,
     rules_for_block,
     rules_for_program,
     shortened_diff,
     surroundings,
     whole_program,
 )
-from agent.operators.situation import situation
+from agent.operators.situation import opening, situation
 from agent.operators.templates import Prompts
 from agent.population.candidate import Individual, Recipe
 
 WHOLE_PROGRAM_SHARE = 0.5
 """This share of the recipes is for the whole program, unless only one block may be rewritten."""
-CHANGE_LIMIT = 6_000
-"""Characters of an elite's whole change that are shown."""
+CHANGE_SHARE, LEAST_CHANGE, MOST_CHANGE = 0.35, 1_000, 6_000
+"""Characters of an elite's whole change that are shown, as a share of the program's, and the bounds."""
 
 
 @dataclass(frozen=True)
@@ -107,19 +107,18 @@ def _prompt_for_block(prompts: Prompts, recipe: Recipe, base: Genome, context: C
         if base.block(example).source == version.source:
             shown[example] = where
     text = prompts.parts["eot"].fill(
-        situation=situation(prompts, base, context, parent, {"Elite": elite}),
+        opening=opening(prompts, context, rules_for_block(prompts, recipe, base)),
+        situation=situation(prompts, base, context, parent, {"elite": elite}, blocks=recipe.blocks),
         surroundings=surroundings(prompts, base, target, shown),
         example=bare_name(example),
-        fitness_seed=describe_fitness(seed, context),
         source_seed=fence(old.source, "python"),
         elite=elite.id,
-        fitness_elite=describe_fitness(elite, context),
         source_elite=fence(new.source, "python"),
         needs_elite=fenced_code(missing_definitions(new, elite.genome, seed.genome)),
         elsewhere=code_names(name for name in differing_blocks(elite.genome, seed.genome) if name != example),
         block=bare_name(target),
         source=fence(base.block(target).source, "python"),
-        rules=rules_for_block(prompts, recipe, base),
+        length=length(prompts, recipe),
     )
     return conversation(prompts, recipe.role, text)
 
@@ -134,12 +133,19 @@ def _prompt_for_program(prompts: Prompts, recipe: Recipe, base: Genome, context:
     changed = changed_blocks(seed, elite.genome)
     shared = [name for name in changed if name in own and same_meaning(own[name], elite.genome.block(name))]
     text = prompts.parts["eot_whole"].fill(
-        situation=situation(prompts, base, context, parent, {"Elite": elite}),
+        opening=opening(prompts, context, rules_for_program(prompts, base)),
+        situation=situation(prompts, base, context, parent, {"elite": elite}),
         program=program,
         unused=unused,
         elite=elite.id,
-        change=fence(shortened_diff(seed, elite.genome, CHANGE_LIMIT), "diff"),
+        change=fence(shortened_diff(seed, elite.genome, _room(elite)), "diff"),
         shared=code_names(shared),
-        rules=rules_for_program(prompts, recipe, base),
+        length=length(prompts, recipe),
     )
     return conversation(prompts, recipe.role, text)
+
+
+def _room(elite: Individual) -> int:
+    """Characters of the elite's change that are shown."""
+    size = sum(map(len, elite.genome.files.values()))
+    return round(min(max(CHANGE_SHARE * size, LEAST_CHANGE), MOST_CHANGE))

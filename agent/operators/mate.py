@@ -10,10 +10,9 @@ from agent.llm import Message
 from agent.operators.compare import differing_blocks, missing_definitions
 from agent.operators.context import Context
 from agent.operators.known import only_restores
-from agent.operators.measurements import describe_fitness
 from agent.operators.operator import DrawContext, evolvable_blocks
-from agent.operators.prompt_parts import code_names, conversation, fenced_code, rules_for_block, surroundings
-from agent.operators.situation import situation
+from agent.operators.prompt_parts import code_names, conversation, fenced_code, length, rules_for_block, surroundings
+from agent.operators.situation import opening, situation
 from agent.operators.templates import Prompts
 from agent.population.candidate import Recipe
 
@@ -43,20 +42,19 @@ class Mate:
         a, b = (context.individuals[parent] for parent in recipe.parents)
         version_a, version_b = base.block(target), b.genome.block(target)
         text = prompts.parts["mate"].fill(
-            situation=situation(prompts, base, context, a, {"Partner": b}),
+            opening=opening(prompts, context, rules_for_block(prompts, recipe, base)),
+            situation=situation(prompts, base, context, a, {"partner": b}, blocks=recipe.blocks),
             surroundings=surroundings(prompts, base, target, {target: "see version A below"}),
             block=bare_name(target),
             parent_a=a.id,
-            fitness_a=describe_fitness(a, context),
             origin_a=_origin(version_a, context),
             source_a=fence(version_a.source, "python"),
             parent_b=b.id,
-            fitness_b=describe_fitness(b, context),
             origin_b=_origin(version_b, context),
             source_b=fence(version_b.source, "python"),
             needs_b=fenced_code(missing_definitions(version_b, b.genome, base)),
             elsewhere=code_names(name for name in differing_blocks(a.genome, b.genome) if name != target),
-            rules=rules_for_block(prompts, recipe, base),
+            length=length(prompts, recipe),
         )
         return conversation(prompts, recipe.role, text)
 

@@ -9,8 +9,8 @@ from agent.genome import Genome, bare_name
 from agent.llm import Message
 from agent.operators.context import Context
 from agent.operators.operator import DrawContext
-from agent.operators.prompt_parts import conversation, rules_for_block, surroundings
-from agent.operators.situation import situation
+from agent.operators.prompt_parts import conversation, length, rules_for_block, surroundings
+from agent.operators.situation import opening, scale, situation
 from agent.operators.templates import Prompts
 from agent.population.candidate import Recipe
 
@@ -40,12 +40,14 @@ class Mutate:
         if recipe.directive is None:
             raise ValueError("a mutation needs a directive")
         text = prompts.parts["mutate"].fill(
-            situation=situation(prompts, base, context, context.individuals[recipe.parents[0]]),
+            opening=opening(prompts, context, rules_for_block(prompts, recipe, base)),
+            situation=situation(prompts, base, context, context.individuals[recipe.parents[0]], blocks=recipe.blocks),
             surroundings=surroundings(prompts, base, target, {target: "the block to rewrite, see below"}),
             block=bare_name(target),
             source=fence(base.block(target).source, "python"),
             directive_name=recipe.directive.replace("_", " "),
             directive=context.directive(prompts, recipe.directive),
-            rules=rules_for_block(prompts, recipe, base),
+            scale=scale(prompts, context),
+            length=length(prompts, recipe),
         )
         return conversation(prompts, recipe.role, text)

@@ -12,32 +12,34 @@ from agent.population.candidate import Recipe
 
 WHOLE_PROGRAM_LIMIT = 12_000
 """Characters of a program up to which a prompt shows all of it."""
-_KEEP_SIZES = "Tensors that go in and out keep their sizes, for every size of input and batch"
+_KEEP_SIZES = "Tensors that go in and out keep their sizes wherever it is called, whatever the batch"
 _KEEP_WORKING = "It goes on working when the rest of the program changes: take what it needs from `model` and `steps`"
 """What a block must keep besides its signature: one that computes, and the one that is called once to set up the training."""
 
 
 def conversation(prompts: Prompts, role: str | None, text: str) -> tuple[Message, ...]:
-    """A system message that gives the model its role (none in particular for None), and a user message with `text`."""
-    system = prompts.parts["system"].fill(role=prompts.roles[role] if role else "")
-    return Message("system", system), Message("user", text)
+    """A system message, and a user message with `text` and the model's role, if any, last: what changes comes late."""
+    part = prompts.parts["role"].fill(role=prompts.roles[role]) if role else ""
+    return Message("system", prompts.parts["system"].fill()), Message("user", f"{text}\n\n{part}".strip())
 
 
 def rules_for_block(prompts: Prompts, recipe: Recipe, base: Genome) -> str:
-    """The rules for rewriting the recipe's (first) block, with the length limit of the answer if the recipe has one."""
-    block = base.block(recipe.blocks[0])
-    name = bare_name(block.name)
-    keeps = _KEEP_WORKING if name == "build_optimizer" else _KEEP_SIZES
-    return prompts.parts["rules"].fill(block=name, kind=block.kind, keeps=keeps, max_tokens=_length_limit(recipe))
+    """The rules for rewriting the recipe's (first) block."""
+    setup = bare_name(recipe.blocks[0]) == "build_optimizer"
+    return prompts.parts["rules"].fill(keeps=_KEEP_WORKING if setup else _KEEP_SIZES)
 
 
-def rules_for_program(prompts: Prompts, recipe: Recipe, base: Genome) -> str:
+def rules_for_program(prompts: Prompts, base: Genome) -> str:
     """The rules for an answer that may change any of the blocks."""
     return prompts.parts["rules_whole"].fill(
         frozen=code_names(bare_name(name) for name in sorted(base.frozen)),
         file=[*base.files][-1] if len(base.files) > 1 else "",
-        max_tokens=_length_limit(recipe),
     )
+
+
+def length(prompts: Prompts, recipe: Recipe) -> str:
+    """How long the answer may be; empty if the recipe has no limit."""
+    return "" if recipe.max_tokens is None else prompts.parts["length"].fill(max_tokens=f"{recipe.max_tokens:,}")
 
 
 def fits_prompt(genome: Genome) -> bool:
@@ -102,10 +104,6 @@ def shortened_diff(old: Genome, new: Genome, limit: int) -> str:
         kept += 1
     rest = len(lines) - kept
     return "\n".join([*lines[:kept], *([f"[... {rest:,} more lines ...]"] if rest else [])])
-
-
-def _length_limit(recipe: Recipe) -> str:
-    return "" if recipe.max_tokens is None else f"{recipe.max_tokens:,}"
 
 
 def _fenced_files(base: Genome, replacements: Mapping[str, str]) -> str:

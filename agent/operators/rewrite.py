@@ -8,8 +8,8 @@ from agent.genome import Genome
 from agent.llm import Message
 from agent.operators.context import Context
 from agent.operators.operator import DrawContext
-from agent.operators.prompt_parts import conversation, rules_for_program, whole_program
-from agent.operators.situation import situation
+from agent.operators.prompt_parts import conversation, length, rules_for_program, whole_program
+from agent.operators.situation import opening, scale, situation
 from agent.operators.templates import Prompts
 from agent.population.candidate import Recipe
 
@@ -17,6 +17,8 @@ FREE_SHARE = 0.5
 """This share of the rewrites has no directive and no role."""
 FREE_NAME = "free"
 """What the prompt calls the directive of a rewrite that has none."""
+LEVERS = ("optimizer", "schedule", "dropout", "augmentation", "loss")
+"""What suits an architecture besides its blocks. Dropout is never fixed."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +46,21 @@ class Rewrite:
         program, unused = whole_program(base)
         directive = recipe.directive
         text = prompts.parts["rewrite"].fill(
+            opening=opening(prompts, context, rules_for_program(prompts, base)),
             situation=situation(prompts, base, context, context.individuals[recipe.parents[0]]),
             program=program,
             unused=unused,
             directive_name=directive.replace("_", " ") if directive else FREE_NAME,
-            directive=context.directive(prompts, directive) if directive else prompts.parts["mandate"].fill(),
+            directive=context.directive(prompts, directive) if directive else _mandate(prompts, context),
             scope="blocks" if directive else "",
-            rules=rules_for_program(prompts, recipe, base),
+            scale=scale(prompts, context),
+            length=length(prompts, recipe),
         )
         return conversation(prompts, recipe.role, text)
+
+
+def _mandate(prompts: Prompts, context: Context) -> str:
+    """The task of a free rewrite, without what the facts call fixed."""
+    fixed = " ".join(fact.partition("Fixed:")[2] for fact in context.brief.facts.values())
+    free = [lever for lever in LEVERS if lever not in fixed]
+    return prompts.parts["mandate"].fill(levers=f"{', '.join(free[:-1])} and {free[-1]}")

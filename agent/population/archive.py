@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from agent.core.noise import Noise
 from agent.core.objectives import Fitness, Objective
+from agent.core.text import format_number
 from agent.core.worth import WorthScale
 from agent.genome import Genome
 from agent.population import selection
@@ -88,4 +89,4 @@ class KnownPrograms:
 
 
 def _values(fitness: Fitness, objectives: Sequence[Objective]) -> str:
-    return ", ".join(f"{o.name} {fitness[o.name]:.6g}" for o in objectives)
+    return ", ".join(f"{o.name} {format_number(fitness[o.name])}" for o in objectives)

@@ -112,8 +112,9 @@ class Evidence:
     """One row for each epoch, as the training itself reported it: (training loss, training accuracy)."""
     parameters_by_block: Mapping[str, int] = field(default_factory=dict)
     """Parameters that instances of each block hold directly or through plain layers; reported by the candidate itself."""
-    sizes_by_block: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """What instances of each block return for one image, such as 12x16x16, in the order of the calls."""
+    calls_by_block: Mapping[str, tuple[tuple[str, int], ...]] = field(default_factory=dict)
+    """The first calls of each block for one example, in order: the size returned, such as 12x16x16, and the parameters of the
+    instance that is called (0: none, or counted at an earlier call); reported by the candidate itself."""
     isolation: str = "none"
     layers: tuple[str, ...] = ()
     device: str = "cpu"

@@ -12,7 +12,7 @@ from agent.journal.store import Journal
 from agent.review.facts import Facts
 
 MEANING = (
-    "\"confirmed\" means: trained again with training seeds that the search never used, it is better than the seed, or not worse "
+    '"confirmed" means: trained again with training seeds that the search never used, it is better than the seed, or not worse '
     "by the margin, beyond what chance explains: at a level of 5 % over all comparisons of either kind. It says nothing about "
     "other data, longer trainings or another machine."
 )

@@ -57,9 +57,7 @@ def format_changes(status: Mapping[str, Any], changes: Mapping[str, float]) -> s
     return ", ".join(f"{objective} {format_change(status, objective, change)}" for objective, change in changes.items())
 
 
-def judgements(
-    fitness: Mapping[str, float], noise: Noise | None, objectives: Sequence[Objective]
-) -> dict[str, str] | None:
+def judgements(fitness: Mapping[str, float], noise: Noise | None, objectives: Sequence[Objective]) -> dict[str, str] | None:
     """Of one training against the seed, by objective: `likely real`, `within noise`, `undecided (needs 3 more trainings)`.
 
     None where the noise was not measured: nothing can be said then.

@@ -139,9 +139,7 @@ def _phase(journal: Journal, units: NoiseMeasured | None) -> str:
     return "confirmation" if start.get("confirms") or (records and not records[-1].is_complete) else "search"
 
 
-def _front(
-    trained: Sequence[_Trained], config: Facts, units: NoiseMeasured | None
-) -> tuple[list[_Trained], float]:
+def _front(trained: Sequence[_Trained], config: Facts, units: NoiseMeasured | None) -> tuple[list[_Trained], float]:
     """What nothing else dominates, and the worth of that (the seed alone: 1)."""
     if units is None:
         return [], 0.0

@@ -142,7 +142,7 @@ class Evaluator:
             peak_memory=result.peak_memory,
             curve=result.curve,
             parameters_by_block=result.parameters_by_block,
-            sizes_by_block=result.sizes_by_block,
+            calls_by_block=result.calls_by_block,
             isolation=result.level,
             layers=result.layers,
             device=lease.device,

@@ -103,6 +103,8 @@ class SearchLoop(ABC):
             written_directives=search.feedback.written,
             under_way=tuple(under_way),
             known_programs=archive.known_programs(),
+            everyone=tuple(archive.everyone),
+            left=search.settings.candidates - int(candidate.id) + 1,
         )
 
     def _poll_steering(self) -> None:

@@ -25,6 +25,8 @@ from agent.search.reflection import Question, Reflector
 
 LEAST_GROWTH = 0.01
 """Of the worth: less is no progress. A tenth of a sigma in one objective is about as much."""
+LESSONS_SHARE, LEAST_LESSONS = 0.15, 500
+"""Characters of all lessons in one prompt, as a share of the program's; and how many they may always have."""
 _LEAST_COST = 1e-6
 """Dollars. The bandits divide by costs, which must not be 0."""
 _DRIFT = 0.05
@@ -110,13 +112,19 @@ class Feedback:
         sources = [block.source for block in parent.genome.all_blocks if block.name in blocks]
         kinds = [kind for source in sources for kind in kinds_in(source)]
         directive = next((recipe.directive for recipe in recipes if recipe.directive), None)
-        lessons = self.memory.recall(blocks, kinds, directive, self._settings.memory.characters)
+        lessons = self.memory.recall(blocks, kinds, directive, self._room(parent))
         return tuple(lesson.id for lesson in lessons)
 
     def rendered_lessons(self, candidate: Candidate) -> dict[str, str]:
         """The lessons that were chosen for a candidate as text, by id; without their code if the prompt shows it anyway."""
         code_shown = [id for id in candidate.lessons if self._code_is_shown(candidate, self.memory[id])]
-        return self.memory.tell(candidate.lessons, self._settings.memory.characters, code_shown)
+        parent = self._archive.individuals[candidate.recipes[0].parents[0]]
+        return self.memory.tell(candidate.lessons, self._room(parent), code_shown)
+
+    def _room(self, parent: Individual) -> int:
+        """Characters of all lessons in a prompt about this parent."""
+        share = round(LESSONS_SHARE * sum(map(len, parent.genome.files.values())))
+        return min(max(LEAST_LESSONS, share), self._settings.memory.characters)
 
     def _code_is_shown(self, candidate: Candidate, lesson: Lesson) -> bool:
         """Whether the candidate's prompt shows the code that the lesson is about."""

@@ -56,7 +56,7 @@ class SearchSettings:
     independent changes of the seed; prompts show nothing of other candidates. `replicate`: the same prompt each time, a free
     rewrite of the seed."""
     recent: int = 8
-    """How many of the last evaluations a prompt shows."""
+    """Of how many of the last evaluations a prompt tells failures; those that were trained are chosen from all."""
     schedule: Literal["generational", "steady"] = "steady"
     """`steady` keeps every slot busy; `generational` waits for each generation, as the paper does, and is repeatable exactly."""
 

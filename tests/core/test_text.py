@@ -9,7 +9,7 @@ from agent.core.text import format_number, one_line
         ("two\n  lines\x00 \x1b[31mand\tmore", None, "two lines and more"),
         ("", 10, ""),
         ("just ten c", 10, "just ten c"),
-        ("eleven chars", 10, "eleven ..."),
+        ("eleven chars", 10, "eleven..."),
         ("a " * 10**6, 8, "a a a..."),
     ],
 )

@@ -60,7 +60,7 @@ CANDIDATE = Candidate("0001", 2, (RECIPE,), ("0000", "0003"))
 GENOME = Genome({"model.py": "class Net:\n    x = 1\n"})
 VARIANT = Variant(CANDIDATE, GENOME, "wider", changed=("Net",))
 EVIDENCE = Evidence(
-    {"fit": 1.25, "predict": 0.5}, 10_000, ((2.3, 0.1), (1.1, 0.6)), {"Net": 12}, {"Net": ("4x8x8", "10")}, "full",
+    {"fit": 1.25, "predict": 0.5}, 10_000, ((2.3, 0.1), (1.1, 0.6)), {"Net": 12}, {"Net": (("4x8x8", 12), ("10", 0))}, "full",
     ("seccomp",), "cuda:1", 0.75,
 )  # fmt: skip
 FITNESS = Fitness({"accuracy": 0.9, "parameters": 12.0})
@@ -133,6 +133,14 @@ def test_an_event_is_written_with_the_kind_key_and_names_of_earlier_versions(eve
 def test_tokens_from_a_cache_are_read_again_and_earlier_answers_had_none():
     cached, earlier = (read_completion(data) for kind, _, data in reversed(RECORDED) if kind == "answered")
     assert (cached.usage.tokens_cached, earlier.usage.tokens_cached) == (8, 0)
+
+
+def test_sizes_of_an_earlier_version_are_calls_of_unknown_parameters():
+    (row,) = [data for kind, _, data in RECORDED if kind == "settled" and data["outcome"] == "seed"]
+    evidence = {name: value for name, value in row["evidence"].items() if name != "calls_by_block"}
+    seed = read_seed({**row, "evidence": {**evidence, "sizes_by_block": {"Net": ["4x8x8", "10"]}}}, GENOME)
+    assert seed.evidence.calls_by_block == {"Net": (("4x8x8", 0), ("10", 0))}
+    assert read_seed(row, GENOME).evidence.calls_by_block == {"Net": (("4x8x8", 12), ("10", 0))}
 
 
 class TestARunOfAnEarlierVersion:

@@ -49,7 +49,7 @@ def test_replacements_are_rendered_before_additions():
     change = "@@ -1,4 +1,7 @@\n+class New:\n+    x = 1\n context\n-old\n+better\n"
     message = render(lesson(change=change), OBJECTIVES, NOISE)
     assert message.endswith("Change: `-old` `+better` `+class New:` `+ x = 1`")
-    assert render(lesson(change=change), OBJECTIVES, NOISE, code_shown=True).endswith("Change: in the code below")
+    assert render(lesson(change=change), OBJECTIVES, NOISE, code_shown=True).endswith("Change: in the code shown")
 
 
 def test_a_bare_failure_is_rendered_in_two_lines():

@@ -87,7 +87,10 @@ class Scene:
         return OPERATORS[operator].prompt(self.prompts, recipe, base, self.context)
 
     def with_recent(self, *recent):
-        return replace(self, context=replace(self.context, recent=recent, lessons={}))
+        """As if these were the last that were measured."""
+        new = tuple(one for one in recent if isinstance(one, Individual))
+        everyone = (*self.context.everyone, *new)
+        return replace(self, context=replace(self.context, recent=recent, everyone=everyone, lessons={}))
 
 
 def recipe_of(operator, parents, **choices):
@@ -147,7 +150,7 @@ def first(prompts, brief_of):
 def _half_way(prompts, brief, genome):
     shares = {"DFSEB": 409536, "ME": 98112, "ExquisiteNetV2": 3850, "DW": 3840, "SELN": 1464, "EVE": 1248, "FCT": 76}
     curve = ((1.9127, 0.3422), (0.8231, 0.7461), (0.4018, 0.8813), (0.2611, 0.9255), (0.1972, 0.9466))
-    maps = {"FCT": ("12x16x16",), "DFSEB": ("12x16x16", "48x8x8"), "ExquisiteNetV2": ("10",)}
+    maps = {"FCT": (("12x16x16", 76),), "DFSEB": (("12x16x16", 612), ("48x8x8", 5808)), "ExquisiteNetV2": (("10", 3850),)}
     seconds = {"smoke": 0.1523, "fit": 12.4127, "predict": 2.0311}
     seed = Individual(
         candidate_of(SEED_ID, 0),
@@ -159,7 +162,7 @@ def _half_way(prompts, brief, genome):
         candidate_of("0004", 0, recipe_of("mutate", [SEED_ID], blocks=("SELN",), directive="significant", role="expert")),
         edited(genome, "SELN", GATE, above=HELPERS),
         Fitness({"accuracy": 337 / 355, "parameters": 518858.0}),
-        Evidence(seconds=seconds, curve=curve, parameters_by_block={**shares, "SELN": 2196}, sizes_by_block=maps),
+        Evidence(seconds=seconds, curve=curve, parameters_by_block={**shares, "SELN": 2196}, calls_by_block=maps),
         "let each gate see the spread of its channel, too.",
     )
     driven = Individual(
@@ -204,7 +207,8 @@ def _half_way(prompts, brief, genome):
         parent = individuals[individual.candidate.recipes[0].parents[0]]
         answer = ANSWER.format(intention=individual.intention or "widen it.")
         memory.learn(lesson_of(individual, parent, answer, (), brief.objectives, noise))
-    lessons = {lesson.id: memory.render(lesson) for lesson in memory.recall(("SELN",), ("LayerNorm",), "complex", 3000)}
+    recalled = memory.recall(("SELN",), ("LayerNorm",), "complex", 3000)
+    lessons = {lesson.id: memory.render(lesson, brief=True) for lesson in recalled}
     recent, front = (gated, driven, shapes, slow, narrow), (gated, driven, narrow)
     guidance = "Deployment is on a microcontroller: no attention, please. `SELN` may go altogether."
     under_way = (
@@ -217,6 +221,7 @@ def _half_way(prompts, brief, genome):
         ),
     )
     context = Context(replace(brief, noise=noise), seed, individuals, recent, front, lessons, guidance, under_way=under_way)
+    context = replace(context, everyone=tuple(individuals.values()), left=12)
     return Scene(prompts, context)
 
 

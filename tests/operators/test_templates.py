@@ -146,8 +146,8 @@ def test_a_row_without_a_template_stops_the_run(folder):
 
 
 def test_a_stray_dollar_in_a_file_names_the_file(folder):
-    edit(folder / "rules.md", "## Rules", "## Rules for 5 $")
-    with pytest.raises(UserError, match=r"rules\.md has a `\$`"):
+    edit(folder / "opening.md", "## Rules", "## Rules for 5 $")
+    with pytest.raises(UserError, match=r"opening\.md has a `\$`"):
         Prompts.load(folder)
 
 

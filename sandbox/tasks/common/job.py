@@ -56,8 +56,9 @@ class Measured:
     """What the training reported about itself, a row for each epoch: (loss, accuracy). Never part of a fitness."""
     parameters_by_block: Mapping[str, int] = field(default_factory=dict)
     """What the model reported about itself. Never part of a fitness."""
-    sizes_by_block: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """What the instances of each block return for one image, such as 12x16x16; also the model's own report."""
+    calls_by_block: Mapping[str, tuple[tuple[str, int], ...]] = field(default_factory=dict)
+    """The first calls of each block for one image: the size returned, such as 12x16x16, and the parameters of the instance
+    that is called, 0 if it was called before; also the model's own report."""
     test_values: Mapping[str, float] | None = None
     """The same objectives, measured on the test split with the same weights; None unless `Job.test_too`."""
 

@@ -87,15 +87,15 @@ class Smoke:
 
     layout: StateLayout
     parameters_by_block: Mapping[str, int]
-    sizes_by_block: Mapping[str, tuple[str, ...]]
+    calls_by_block: Mapping[str, tuple[tuple[str, int], ...]]
 
     @classmethod
     def read(cls, report: Report, max_parameters: float | None) -> Smoke:
         """Parse the lines that `state.smoke_result` writes; other lines are ignored. Raises StageFailed."""
         lines = report.result.decode("utf-8", "replace").split("\n")
         counts = (re.fullmatch(r"class (\d{1,15}) ([A-Za-z_]\w{0,63})", line, re.ASCII) for line in lines)
-        size = r"size ([A-Za-z_]\w{0,63})((?: \d{1,6}(?:x\d{1,6}){0,4}){1,12})"
-        shapes = (re.fullmatch(size, line, re.ASCII) for line in lines)
+        call = r"calls ([A-Za-z_]\w{0,63})((?: \d{1,6}(?:x\d{1,6}){0,4}:\d{1,12}){1,12})"
+        calls = [match for line in lines if (match := re.fullmatch(call, line, re.ASCII))]
         layout = StateLayout.read(lines)
         if not layout.tensors:
             raise StageFailed("smoke", "The program ended itself before its model was tried.", report.log)
@@ -106,8 +106,14 @@ class Smoke:
         return cls(
             layout,
             {match[2]: int(match[1]) for match in counts if match},
-            {match[1]: tuple(match[2].split()) for match in [m for m in shapes if m][:500]},
+            {match[1]: tuple(_read_call(one) for one in match[2].split()) for match in calls[:500]},
         )
+
+
+def _read_call(text: str) -> tuple[str, int]:
+    """`12x16x16:1204` as (size returned, parameters)."""
+    size, _, count = text.partition(":")
+    return size, int(count)
 
 
 def explain(report: Report, limits: CallLimits, files: tuple[str, ...]) -> str:

@@ -5,7 +5,7 @@ All of this runs next to the candidate's code, so its results are claims; `weigh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,8 +16,11 @@ from torch import Tensor, nn
 from sandbox.inside.call import RunningCall, module_name
 from sandbox.tasks.common.weights import describe, fold
 
-MAX_SIZES = 12
-"""Largest number of sizes listed for each class."""
+MAX_CALLS = 12
+"""Largest number of calls listed for each class."""
+
+Calls = Mapping[str, list[tuple[str, int]]]
+"""By class: what each call returns for one example, such as 12x16x16, and the parameters of the instance that is called."""
 
 BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
 
@@ -33,14 +36,14 @@ def smoke_result(
     state: Mapping[str, Tensor],
     norms: Mapping[str, BatchNorm],
     shares: Mapping[str, int],
-    sizes: Mapping[str, list[str]],
+    calls: Calls,
 ) -> bytes:
-    """Return the result of a smoke stage: the lines of a `StateLayout`, `class COUNT NAME` and `size NAME 12x16x16 ...`.
+    """Return the result of a smoke stage: the lines of a `StateLayout`, `class COUNT NAME` and `calls NAME 12x16x16:1204 ...`.
 
-    `norms`: see `foldable`; `shares`: see `parameters_by_class`; `sizes`: see `recorded_sizes`.
+    `norms`: see `foldable`; `shares`: see `parameters_by_class`; `calls`: see `recorded_calls`.
     """
     lines = [*describe(serialise(state)), *(f"class {count} {name}" for name, count in shares.items())]
-    lines += [f"size {name} {' '.join(found)}" for name, found in sizes.items() if found]
+    lines += [f"calls {name} {' '.join(f'{size}:{count}' for size, count in found)}" for name, found in calls.items()]
     lines += [f"norm {norm.eps!r} {name}" for name, norm in norms.items()]
     return "\n".join(lines).encode()
 
@@ -96,23 +99,37 @@ def parameters_by_class(model: nn.Module, call: RunningCall) -> dict[str, int]:
 
 
 @contextmanager
-def recorded_sizes(call: RunningCall) -> Iterator[dict[str, list[str]]]:
-    """While active, record for each class of the candidate the sizes that its instances return, without repeats in a row."""
+def recorded_calls(call: RunningCall) -> Iterator[dict[str, list[tuple[str, int]]]]:
+    """While active, record the calls of the candidate's classes: the size returned, and the parameters of the instance.
+
+    Parameters are counted as `parameters_by_class` does, at the first call that uses them.
+    """
     own = {module_name(path) for path in call.sources}
-    sizes: dict[str, list[str]] = {}
+    calls: dict[str, list[tuple[str, int]]] = {}
+    counted: set[int] = set()
 
     def note(module: nn.Module, _: Any, output: Any) -> None:
         if type(module).__module__ in own and isinstance(output, Tensor) and output.ndim > 1:
-            found = sizes.setdefault(type(module).__name__, [])
-            size = "x".join(map(str, output.shape[1:]))
-            if len(found) < MAX_SIZES and found[-1:] != [size]:
-                found.append(size)
+            found = calls.setdefault(type(module).__name__, [])
+            if len(found) < MAX_CALLS:
+                found.append(("x".join(map(str, output.shape[1:])), _held_parameters(module, own, counted)))
 
     hook = torch.nn.modules.module.register_module_forward_hook(note)
     try:
-        yield sizes
+        yield calls
     finally:
         hook.remove()
+
+
+def _held_parameters(module: nn.Module, own: Container[str], counted: set[int]) -> int:
+    """The parameters that a module holds directly or through modules that are not the candidate's, without those `counted`."""
+    total = 0
+    for parameter in module.parameters(recurse=False):
+        if id(parameter) not in counted:
+            counted.add(id(parameter))
+            total += parameter.numel()
+    inner = [child for child in module.children() if type(child).__module__ not in own]
+    return total + sum(_held_parameters(child, own, counted) for child in inner)
 
 
 def array(descriptor: int) -> np.ndarray:

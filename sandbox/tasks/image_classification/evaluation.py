@@ -75,7 +75,7 @@ class ImageEvaluation:
             test_values=self._test_values(values, weights) if self._job.test_too else None,
             curve=curve,
             parameters_by_block=smoke.parameters_by_block,
-            sizes_by_block=smoke.sizes_by_block,
+            calls_by_block=smoke.calls_by_block,
         )
 
     def _smoke(self) -> tuple[Smoke, float | None]:

@@ -14,7 +14,7 @@ def facts(s: ImageSettings, d: Dataset) -> dict[str, str]:
         "Training": _training(s, d),
         "Optimizer": _optimizer(s),
         "Augmentation": (
-            "`augment(images, generator)` turns each normalised training batch into one of the same shape. "
+            "`augment(images, generator)` turns a normalised training batch into one of the same shape. "
             f"Default: {s.recipe.augmentation()}."
         ),
         "Loss": (
@@ -22,18 +22,16 @@ def facts(s: ImageSettings, d: Dataset) -> dict[str, str]:
             + (f" with label smoothing {s.recipe.label_smoothing:g}." if s.recipe.label_smoothing else ".")
         ),
         "May be overridden": (
-            "these three, which replace their defaults if the program defines them (a rewrite may bring one along "
-            "as a helper), and `build_model(num_classes, in_channels)`. Fixed: data, splits, normalisation, batch "
-            f"size, {_fixed_length(s)}."
+            "these three functions (a rewrite may bring one along) and `build_model(num_classes, in_channels)`. "
+            f"Fixed: data, splits, normalisation, batch size, {_fixed_length(s)}."
         ),
         "Limits": (
             f"{s.seconds:g} s and {s.memory / 2**30:.3g} GiB for one training; torch and the standard "
             "library only; no files, no network, no processes."
         ),
         "Stages": (
-            "smoke builds the model, fixes the names and shapes of its state and takes one step on noise; fit trains; "
-            "predict runs with the images in several orders and batches: an image must be judged by itself, whatever "
-            "else is in its batch."
+            "smoke (one step on noise), fit (the training), predict (images in several orders and batches: each must be "
+            "judged by itself)."
         ),
         "Score": " ".join([_accuracy(d), _PARAMETERS, *(text for name, text in _more(s).items() if name in s.wanted)]),
     }
@@ -41,9 +39,11 @@ def facts(s: ImageSettings, d: Dataset) -> dict[str, str]:
 
 def _data(d: Dataset) -> str:
     per_class = [int((d.targets("train") == label).sum()) for label in range(d.num_classes)]
+    fewest, most = min(per_class), max(per_class)
+    each = f"{fewest:,}" if fewest == most else f"{fewest:,} to {most:,}"
     notes = "".join(f"; {note}" for note in d.notes)
     return (
-        f"{d.about}; {d.sizes['train']:,} to train on, {min(per_class):,} to {max(per_class):,} of each class, "
+        f"{d.about}; {d.sizes['train']:,} to train on, {each} of each class, "
         f"and {d.sizes['validation']:,} others (validation) to measure accuracy on{notes}."
     )
 
@@ -77,7 +77,7 @@ def _training(s: ImageSettings, d: Dataset) -> str:
         "the weights after the last step count"
     )
     return (
-        f"from scratch, {precision[s.recipe.precision]}, {length}. Every program gets the same training seed. "
+        f"from scratch, {precision[s.recipe.precision]}, {length}. "
         f"{ending}{counted}."
     )
 
@@ -102,13 +102,12 @@ def _fixed_length(s: ImageSettings) -> str:
 def _accuracy(d: Dataset) -> str:
     return (
         "accuracy is the share of validation images whose largest logit is the right class, in eval mode; one "
-        f"image is {1 / d.sizes['validation']:.2g}, and a difference of a few may be chance."
+        f"image is {1 / d.sizes['validation']:.2g}."
     )
 
 
 _PARAMETERS = (
-    "parameters counts all elements of the saved state, buffers too; only the running statistics of affine BatchNorm "
-    "layers, which are folded into weight and bias, are not counted."
+    "parameters counts all elements of the saved state, buffers too, except the running statistics of affine BatchNorm layers."
 )
 
 

@@ -17,7 +17,7 @@ from torch import nn
 
 from sandbox.inside.call import RunningCall
 from sandbox.tasks.common.seeding import seed
-from sandbox.tasks.common.state import array, foldable, parameters_by_class, recorded_sizes, serialise, smoke_result
+from sandbox.tasks.common.state import array, foldable, parameters_by_class, recorded_calls, serialise, smoke_result
 from sandbox.tasks.image_classification.training.build import build, check_logits, loss_of, optimizer_of
 from sandbox.tasks.image_classification.training.images import View, mapped
 from sandbox.tasks.image_classification.training.loop import Training
@@ -54,10 +54,10 @@ def smoke(call: RunningCall) -> bytes:
     if scheduler is not None:
         scheduler.step()
     model.eval()
-    with torch.no_grad(), recorded_sizes(call) as sizes:
+    with torch.no_grad(), recorded_calls(call) as calls:
         check_logits(model(images), shape[0], options["num_classes"])
     shares = parameters_by_class(model, call)
-    lines = smoke_result(model.state_dict(), foldable(model, lambda: model(images)), shares, sizes)
+    lines = smoke_result(model.state_dict(), foldable(model, lambda: model(images)), shares, calls)
     return lines + f"\nflops {count(model, images[:1])}".encode() if count else lines
 
 

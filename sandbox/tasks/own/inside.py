@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from sandbox.inside.call import RunningCall
-from sandbox.tasks.common.state import array, foldable, parameters_by_class, recorded_sizes, serialise, smoke_result
+from sandbox.tasks.common.state import array, foldable, parameters_by_class, recorded_calls, serialise, smoke_result
 from sandbox.tasks.own.splits import BARE
 
 
@@ -28,7 +28,7 @@ def smoke(call: RunningCall) -> bytes:
     train, inputs = _given(call, "train"), _given(call, "inputs")
     returned = task.fit(module, train, _budget(call), 0)
     state = _state(returned)
-    with torch.no_grad(), recorded_sizes(call) as sizes:
+    with torch.no_grad(), recorded_calls(call) as calls:
         _predicted(call, task, module, _on_device(state, call), inputs)
     norms, shares = {}, {}
     if isinstance(returned, nn.Module):
@@ -39,7 +39,7 @@ def smoke(call: RunningCall) -> bytes:
             return torch.from_numpy(_predicted(call, task, module, _on_device(_state(model), call), inputs))
 
         norms = foldable(model, outcome)
-    return smoke_result(state, norms, shares, sizes)
+    return smoke_result(state, norms, shares, calls)
 
 
 def fit(call: RunningCall) -> bytes:

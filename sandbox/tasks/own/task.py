@@ -102,7 +102,7 @@ class OwnTask(Task):
             values,
             test_values=self._test_values(values, job, stages, weights) if job.test_too else None,
             parameters_by_block=smoke.parameters_by_block,
-            sizes_by_block=smoke.sizes_by_block,
+            calls_by_block=smoke.calls_by_block,
         )
 
     def _test_values(self, values: Mapping[str, float], job: Job, stages: Stages, weights: bytes) -> dict[str, float]:

@@ -47,18 +47,30 @@ def sandbox():
     sandbox.close()
 
 
-def test_sizes_are_reported_by_class_in_the_order_of_the_calls(sandbox, tmp_path):
+def test_calls_are_reported_by_class_with_size_and_parameters(sandbox, tmp_path):
     task = open_task({"dataset": "digits"}, {"steps": 2}, {}, ("model.py",), tmp_path)
     measured = task.evaluate(Job({"model.py": NET}, 0), sandbox)
-    assert measured.sizes_by_block == {"Down": ("4x4x4", "4x2x2", "8x1x1"), "Net": ("10",)}
+    down = (("4x4x4", 148), ("4x2x2", 0), ("8x1x1", 296))
+    assert measured.calls_by_block == {"Down": down, "Net": (("10", 98),)}
     assert measured.parameters_by_block == {"Net": 8 + 90, "Down": 148 + 296}
 
 
 @pytest.mark.parametrize(
     "line",
-    ["size Net", "Net 3x3", "size N`et 3x3", "size Net 3 ", "size Net 3\r", f"size Net {'3x' * 9}3", f"size Net 3{' 3' * 12}"],
+    [
+        "calls Net",
+        "Net 3x3:1",
+        "calls N`et 3x3:1",
+        "calls Net 3",
+        "calls Net 3:1 ",
+        "calls Net 3:1\r",
+        "calls Net 3:-1",
+        f"calls Net {'3x' * 9}3:1",
+        f"calls Net 3:1{' 3:1' * 12}",
+        f"calls Net 3:{'1' * 13}",
+    ],
 )
-def test_lines_that_are_no_size_are_ignored(line):
-    message = f"tensor F32 3 weight\n{line}\nsize Real 3x3\n".encode()
+def test_lines_that_are_no_calls_are_ignored(line):
+    message = f"tensor F32 3 weight\n{line}\ncalls Real 3x3:7\n".encode()
     smoke = Smoke.read(Report("exit", 0, 0.0, 0.0, 0, message), None)
-    assert smoke.sizes_by_block == {"Real": ("3x3",)}
+    assert smoke.calls_by_block == {"Real": (("3x3", 7),)}

@@ -1,0 +1,137 @@
+"""The table of a prompt: one line for each child that it tells of, the most telling first, as many as there is room for."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
+from types import MappingProxyType
+
+from agent import operators
+from agent.core.text import quote
+from agent.operators.context import Context
+from agent.operators.measurements import describe_value, total_seconds, training_accuracy
+from agent.operators.prompt_parts import short_code_names
+from agent.population.candidate import INVALID_STAGES, SEED_ID, Candidate, Failure, Individual, Variant
+
+MAX_ALIKE, MAX_SIBLINGS, MAX_FRONT, MAX_GAINS, MAX_FAILURES = 6, 4, 8, 6, 2
+"""The most children that are told for each reason: of the same block, of the same parent, on the front, with the largest gains;
+and failures."""
+NAMED_LIMIT, INTENTION_LIMIT, FAILURE_LIMIT = 110, 80, 120
+"""Characters of an intention: of an individual that the prompt is about, of others; and of a failure's reason."""
+MAX_UNDER_WAY = 6
+"""Candidates that are under way and are listed at most."""
+NOTHING: Mapping[str, Individual] = MappingProxyType({})
+
+
+def table(
+    context: Context,
+    named: Mapping[str, Individual],
+    room: int,
+    gains: Mapping[str, float],
+    *,
+    blocks: Collection[str] = (),
+    first: Iterable[str] = (),
+    told: Collection[str] = frozenset(),
+) -> str:
+    """The rows, at most about `room` characters. The seed and the `named` individuals (by what they are) are always there.
+
+    `gains`: by id, see `measurements.gains`; `blocks`: those to be rewritten, empty for any; `first`: ids that come before all
+    others; `told`: ids whose intention or code the prompt shows elsewhere.
+    """
+    labels: dict[str, list[str]] = {context.seed.id: []}
+    for label, one in named.items():
+        labels.setdefault(one.id, []).append(label.lower())
+    rows = [_row(context.known.get(id) or _of(named, id), context, labels[id], id in told) for id in labels]
+    failures = [_failure_row(one) for one in _failures(context, blocks, told)]
+    room -= sum(len(row) + 1 for row in (*rows, *failures))
+    for one in _ranked(context, gains, next(iter(named.values())), blocks, first):
+        if one.id not in labels:
+            row = _row(one, context, (), one.id in told)
+            if (room := room - len(row) - 1) < 0:
+                break
+            labels[one.id] = []
+            rows.append(row)
+    return "\n".join([*rows, *failures])
+
+
+def under_way(context: Context) -> str:
+    """What others try now, a line each; those of which nothing is known yet are left out."""
+    lines = [_under_way_row(one) for one in context.under_way]
+    return "\n".join([f"- {line}" for line in lines if line][-MAX_UNDER_WAY:])
+
+
+def _of(named: Mapping[str, Individual], id: str) -> Individual:
+    return next(one for one in named.values() if one.id == id)
+
+
+def _ranked(
+    context: Context, gains: Mapping[str, float], parent: Individual, blocks: Collection[str], first: Iterable[str]
+) -> Iterator[Individual]:
+    """Yield individuals, some several times: `first`, changes of the same blocks, the parent's children, front, large gains."""
+    known = context.known
+    yield from (known[id] for id in first if id in known)
+    children = [one for one in known.values() if one.candidate.recipes]
+    largest = sorted(children, key=lambda one: -gains[one.id])
+    alike = [one for one in largest if not {*one.candidate.about(one.changed)}.isdisjoint(blocks)]
+    half = MAX_ALIKE // 2  # what helped, and what harmed
+    yield from chain(alike[:half], alike[half:][-half:])
+    yield from islice((one for one in largest if one.candidate.recipes[0].parents[0] == parent.id), MAX_SIBLINGS)
+    yield from _evenly_spaced(context.front)
+    yield from islice((one for one in largest if gains[one.id] > 0), MAX_GAINS)
+    yield from reversed(children[-MAX_GAINS:])
+
+
+def _evenly_spaced(front: Sequence[Individual]) -> Sequence[Individual]:
+    """At most `MAX_FRONT` members, evenly spread from one end of the front to the other; both ends come first."""
+    last = len(front) - 1
+    chosen = front if last < MAX_FRONT else [front[round(i * last / (MAX_FRONT - 1))] for i in range(MAX_FRONT)]
+    return [*chosen[:1], *chosen[1:][-1:], *chosen[1:-1]]
+
+
+def _row(one: Individual, context: Context, labels: Sequence[str], id_told: bool) -> str:
+    star = "*" if one.id in context.front_ids else ""
+    cells = [f"`{one.id}`{star}" + (f" ({', '.join(labels)})" if labels else "")]
+    if one.id == SEED_ID:
+        cells += ["-", "-"]
+    else:
+        cells += [f"`{one.candidate.recipes[0].parents[0]}`", origin(one.candidate, one.changed)]
+    cells += [describe_value(o, one, context) for o in context.brief.objectives]
+    cells += [training_accuracy(one.evidence), total_seconds(one.evidence.seconds)]
+    if one.intention and not id_told:
+        cells.append(quote(one.intention, NAMED_LIMIT if labels else INTENTION_LIMIT))
+    return "- " + " | ".join(cells)
+
+
+def _failures(context: Context, blocks: Collection[str], told: Collection[str]) -> list[Failure]:
+    """The last failures, those of the same blocks first. A candidate that failed before its code ran teaches nothing."""
+    ran = [one for one in context.recent if isinstance(one, Failure) and one.stage not in INVALID_STAGES and one.id not in told]
+    ran.reverse()
+    return sorted(ran, key=lambda one: {*one.candidate.about(one.changed)}.isdisjoint(blocks))[:MAX_FAILURES]
+
+
+def _failure_row(one: Failure) -> str:
+    cells = [f"`{one.id}`", f"`{one.candidate.recipes[0].parents[0]}`", origin(one.candidate, one.changed)]
+    cells.append(f"failed at {one.stage}: {quote(one.reason, FAILURE_LIMIT)}")
+    return "- " + " | ".join(cells)
+
+
+def origin(candidate: Candidate, changed: Sequence[str] = ()) -> str:
+    """What its operators did to the parents: `mating of `A`, then mutation "reduce size" of `B``."""
+    steps = []
+    for recipe in candidate.recipes:
+        directive = f' "{recipe.directive.replace("_", " ")}"' if recipe.directive else ""
+        blocks = short_code_names(recipe.blocks or [name for name in changed if name not in candidate.blocks])
+        steps.append(f"{operators.noun(recipe.operator)}{directive}" + (f" of {blocks}" if blocks else ""))
+    return ", then ".join(steps)
+
+
+def _under_way_row(unmeasured: Candidate | Variant) -> str:
+    """A candidate without measurements, with its intention if it has its code already; empty if it says nothing yet."""
+    if isinstance(unmeasured, Variant):
+        candidate, intention, changed = unmeasured.candidate, unmeasured.intention, unmeasured.changed
+    else:
+        candidate, intention, changed = unmeasured, "", ()
+    if not (intention or changed or candidate.blocks or candidate.directive):
+        return ""
+    text = f"{origin(candidate, changed)} in `{candidate.recipes[0].parents[0]}`"
+    return f"{text}: {quote(intention, INTENTION_LIMIT)}" if intention else text

@@ -1,0 +1,132 @@
+"""The code of other individuals that a prompt shows: what they have and the program shown has not."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+
+from agent.core.text import fence
+from agent.genome import Block, Genome, bare_name, changed_blocks, same_meaning
+from agent.genome.difference import line_opcodes
+from agent.operators.context import Context
+from agent.population.candidate import Individual
+
+MOST = 2
+"""Individuals whose code is shown."""
+WHOLE_SHARE = 0.6
+"""A block of which at least this share of lines is new is shown whole."""
+MAX_COMPARED = 30
+"""Individuals whose code is compared with the program, the best ones."""
+MAX_LINES = 400
+"""Longer blocks are not compared."""
+
+
+def code_of_others(
+    context: Context,
+    base: Genome,
+    parent: Individual,
+    room: int,
+    gains: Mapping[str, float],
+    *,
+    blocks: Collection[str] = (),
+    without: Collection[str] = (),
+) -> dict[str, str]:
+    """By id, fenced: the new code of those whose own change gained the most, at most `room` characters.
+
+    Up to `MOST` of them, one if the prompt shows another individual's code already. `gains`: by id, see `measurements.gains`;
+    `blocks`: those to be rewritten, another version of them comes first; `without`: ids whose code the prompt shows already.
+    """
+    hidden = {*without, context.seed.id, parent.id, *_ancestors(parent, context)}
+    most = 1 if without else MOST
+    shown: dict[str, str] = {}
+    covered: set[str] = set()
+    for one in _ranked(context, gains, blocks, hidden)[:MAX_COMPARED]:
+        if len(shown) == most:
+            break
+        names = [name for name in _own_blocks(one, base, context) if name not in covered]
+        mine = [name for name in names if name in {*one.candidate.about(one.changed)}]
+        if not mine:
+            continue
+        part = room if len(shown) == most - 1 else 2 * room // 3
+        text = _new_code(base, one.genome, [*mine, *(name for name in names if name not in mine)], part)
+        if text:
+            shown[one.id] = fence(text, "python")
+            covered.update(mine)
+            room -= len(text)
+    return shown
+
+
+def _ranked(context: Context, gains: Mapping[str, float], blocks: Collection[str], hidden: Collection[str]) -> list[Individual]:
+    """Those whose own change gained something real: of the blocks to be rewritten first, then the front, then the others."""
+    found = [one for id, one in context.known.items() if gains[id] > 0 and id not in hidden]
+    return sorted(
+        found,
+        key=lambda one: (
+            {*one.candidate.about(one.changed)}.isdisjoint(blocks),
+            one.id not in context.front_ids,
+            -gains[one.id],
+        ),
+    )
+
+
+def _ancestors(one: Individual, context: Context) -> set[str]:
+    """Their changes are in the program already."""
+    found: set[str] = set()
+    current = context.parent_of(one)
+    while current is not None and current.id not in found:
+        found.add(current.id)
+        current = context.parent_of(current)
+    return found
+
+
+def _own_blocks(one: Individual, base: Genome, context: Context) -> list[str]:
+    """The blocks that differ from those of `base` and that are not as the seed has them."""
+    seed = {block.name: block for block in context.seed.genome.all_blocks}
+    names = changed_blocks(base, one.genome)
+    return [name for name in names if name not in seed or not same_meaning(seed[name], one.genome.block(name))]
+
+
+def _new_code(base: Genome, other: Genome, names: Iterable[str], room: int) -> str:
+    """As many whole lines as fit, block by block; then how many more there are."""
+    known = {block.name: block for block in base.all_blocks}
+    lines: list[str] = []
+    for name in names:
+        lines += _new_lines(known.get(name), other.block(name))
+    kept: list[str] = []
+    for line in lines:
+        if (room := room - len(line) - 1) < 0:
+            break
+        kept.append(line)
+    rest = len(lines) - len(kept)
+    return "\n".join([*kept, *([f"# and {rest:,} more line{'s' if rest > 1 else ''}"] if rest else [])]) if kept else ""
+
+
+def _new_lines(old: Block | None, new: Block) -> list[str]:
+    """The block whole if most of it is new, else its new lines below its name, with dots where something is left out."""
+    after = _code_lines(new.source)
+    before = _code_lines(old.source) if old else []
+    if not before or max(len(before), len(after)) > MAX_LINES:
+        return after
+    added: list[tuple[int, int]] = [(k, m) for tag, _, _, k, m in line_opcodes(before, after) if tag in ("insert", "replace")]
+    if sum(m - k for k, m in added) >= WHOLE_SHARE * len(after):
+        return after
+    lines, end = [f"# in {new.kind} {bare_name(new.name)}"], 0
+    for start, stop in added or [(0, len(after))]:
+        if start > end:
+            lines.append(_indent(after[start]) + "...")
+        lines += after[start:stop]
+        end = stop
+    return lines
+
+
+def _code_lines(source: str) -> list[str]:
+    """Without empty lines and lines that are a comment or a docstring."""
+    lines = [line.rstrip() for line in source.splitlines()]
+    return [line for line in lines if line.strip() and not _is_comment(line.strip())]
+
+
+def _is_comment(line: str) -> bool:
+    return line.startswith("#") or (line.startswith('"""') and line.endswith('"""') and len(line) >= 6)
+
+
+def _indent(line: str) -> str:
+    return line[: len(line) - len(line.lstrip())]
