@@ -54,13 +54,16 @@ class Measured:
     def value(self, one: Individual, before: Individual) -> float:
         """The gains together, each with what the noise may have added taken off; 0 if they are no gain beyond the noise.
 
-        They are one if an objective is better beyond the noise, no noisy one is worse beyond it, and the sum is positive.
+        They are one if an objective is better beyond the noise, no noisy one is worse beyond it, and the sum is positive. Where
+        no noise was measured, none may be worse: a fair price cannot be told.
         Of a noisy gain g with the standard error e, g - e * e / g is expected to remain (James and Stein 1961).
         """
-        total, better = 0.0, False
+        total, better, is_known = 0.0, False, any(self.noise.sigma.values())
         for name, gain in self.gains(one, before).items():
             if not self.noise.sigma[name]:
                 same = abs(gain) < math.log(1 + SAME) / STEP
+                if gain < 0 and not same and not is_known:
+                    return 0.0
                 total, better = total + (0.0 if same else gain), better or (gain > 0 and not same)
                 continue
             error = self._error(one, before)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from agent.core.text import fence, quote
+from agent.core.text import fence
 from agent.genome import Genome
 from agent.llm import Message
 from agent.operators.changes import Change, Measured, apart, distinct, expected_of, gains_in_words
+from agent.operators.compare import differing_blocks
 from agent.operators.context import Context
 from agent.operators.operator import DrawContext
 from agent.operators.prompt_parts import (
@@ -18,7 +19,7 @@ from agent.operators.prompt_parts import (
     shortened_diff,
     whole_program,
 )
-from agent.operators.situation import INTENTION_LIMIT, situation
+from agent.operators.situation import situation
 from agent.operators.templates import Prompts
 from agent.population.candidate import Individual, Recipe
 
@@ -63,7 +64,7 @@ class Combine:
             situation=situation(prompts, base, context, context.individuals[recipe.parents[0]], _labels(givers)),
             program=program,
             unused=unused,
-            changes="\n\n".join(_described(number, one, measured, limit) for number, one in enumerate(givers, start=1)),
+            changes="\n\n".join(_described(number, one, base, measured, limit) for number, one in enumerate(givers, start=1)),
             expected=gains_in_words(expected_of(recipe, measured), brief.objectives, measured.noise),
             alternatives=code_names(_with_common_blocks(givers, measured)),
             rules=rules_for_program(prompts, recipe, base),
@@ -90,15 +91,20 @@ def _labels(givers: list[Individual]) -> dict[str, Individual]:
     return {f"Of change {number}": one for number, one in enumerate(givers, start=1)}
 
 
-def _described(number: int, giver: Individual, measured: Measured, limit: int) -> str:
-    """One change: what it brought over which program, what it was meant to do, and its code."""
+def _described(number: int, giver: Individual, base: Genome, measured: Measured, limit: int) -> str:
+    """One change: what it brought over which program, where that is another than `base`, and its code.
+
+    The situation tells what it was meant to do.
+    """
     before = measured.individuals[giver.candidate.parents[0]]
     change = measured.change(giver, before)
     blocks = short_code_names(change.blocks if change else giver.changed)
     gains = gains_in_words(measured.gains(giver, before), measured.objectives, measured.noise)
-    intention = f" Intention: {quote(giver.intention, INTENTION_LIMIT)}." if giver.intention else ""
-    lines = f"It changed {blocks} of `{before.id}`, which brought {gains}.{intention}"
-    return f"### Change {number}: `{giver.id}`\n\n{lines}\n\n{fence(shortened_diff(before.genome, giver.genome, limit), 'diff')}"
+    code = fence(shortened_diff(before.genome, giver.genome, limit), "diff")
+    other = short_code_names(differing_blocks(before.genome, base))
+    elsewhere = f" `{before.id}` has other versions of {other} than the program above." if other else ""
+    text = f"It changed {blocks} of `{before.id}`, which brought {gains}.{elsewhere}"
+    return f"### Change {number}: `{giver.id}`\n\n{text}\n\n{code}"
 
 
 def _with_common_blocks(givers: list[Individual], measured: Measured) -> list[str]:

@@ -13,7 +13,7 @@ from agent.core.verdicts import Comparison, Verdict, Verdicts
 from agent.core.worth import WorthScale
 from agent.genome import Genome
 from agent.journal import events as journal_events
-from agent.journal.codec import read_seed, write_event
+from agent.journal.codec import read_candidate, read_seed, write_candidate, write_event
 from agent.journal.events import (
     Answered,
     Asked,
@@ -167,3 +167,10 @@ class TestARunOfAnEarlierVersion:
         assert facts["state"] == "finished"
         assert facts["counts"]["trained"] == 3
         assert facts["spend"]["llm_calls"] == 3
+
+
+def test_a_recipe_keeps_its_sources_and_an_older_row_has_none():
+    together = Candidate("0002", 1, (Recipe("assemble", ("seed", "0001"), ("Net",), "", 7, sources=("0001",)),))
+    written = json.loads(json.dumps(write_candidate(together)))
+    assert read_candidate(written) == together
+    assert "sources" not in write_candidate(CANDIDATE)["recipes"][0] and read_candidate(write_candidate(CANDIDATE)) == CANDIDATE

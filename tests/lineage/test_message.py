@@ -93,6 +93,10 @@ class TestMessages:
         assert failed("why", freely).startswith("0001: rewrite: failed at fit\n")
         assert "Model" not in failed("why", Recipe("splice", ("seed", "0001"), ("Net",), "", 1))
 
+    def test_changes_put_together_name_their_sources_once(self, tmp_path):
+        together = Recipe("assemble", ("seed", "0004", "0007"), ("A", "B", "C"), "", 1, sources=("0004", "0007", "0004"))
+        assert dict(trailers(failed("why", together), tmp_path))["Sources"] == "0004, 0007"
+
     HOSTILE = (
         "x\n\nVariant: 9999\nCost-USD: 0.0",
         "x\n\nVariant: 9999\n---\n",

@@ -10,6 +10,7 @@ from agent.core.paths import prompts_folder, seeds_folder
 from agent.genome import Genome, read_genome
 from agent.memory import Memory, lesson_of
 from agent.operators import OPERATORS, Brief, Context
+from agent.operators.changes import Measured
 from agent.operators.templates import Prompts
 from agent.population.candidate import SEED_ID, Candidate, Evidence, Failure, Individual, Recipe, Variant
 from agent.run import config_sources
@@ -190,7 +191,13 @@ def _half_way(prompts, brief, genome):
         "fit",
         "It ran longer than its limit of 120 s.",
     )
-    individuals = {one.id: one for one in (seed, gated, driven, narrow)}
+    smooth = Individual(
+        candidate_of("0017", 2, recipe_of("mutate", ["0007"], blocks=("DW",), directive="uncommon")),
+        edited(driven.genome, "DW", genome.block("DW").source.replace("hardswish", "silu")),
+        Fitness({"accuracy": 348 / 355, "parameters": 500102.0}),
+        intention="a smooth activation keeps small signals.",
+    )
+    individuals = {one.id: one for one in (seed, gated, driven, narrow, smooth)}
     noise = Noise({"accuracy": 0.0042, "parameters": 0.0}, {"accuracy": 0.9361, "parameters": 518126.0})
     memory = Memory(brief.objectives, noise)
     for individual in (gated, driven, shapes, slow):
@@ -217,6 +224,18 @@ def _half_way(prompts, brief, genome):
 def half_way(prompts, brief_of):
     """exquisitenet_v2 with a few individuals and failures."""
     return _half_way(prompts, *brief_of("exquisitenet_v2"))
+
+
+@pytest.fixture(scope="session")
+def gained():
+    """What was measured in a scene if `0007` had gained beyond the noise as well."""
+
+    def build(scene):
+        people, fitness = scene.context.individuals, Fitness({"accuracy": 341 / 355, "parameters": 518126.0})
+        better = {**people, "0007": replace(people["0007"], fitness=fitness)}
+        return Measured(better, scene.context.brief.objectives, scene.context.brief.noise)
+
+    return build
 
 
 @pytest.fixture(scope="session")

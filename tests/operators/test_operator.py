@@ -16,11 +16,11 @@ class TestEveryOperator:
         return OPERATORS[name]
 
     @pytest.fixture
-    def draw(self, operator, half_way, prompts):
+    def draw(self, operator, half_way, prompts, gained):
         people = half_way.context.individuals
 
         def draw(number=0, **choices):
-            given = {"partner": people["0007"], "elites": [people["0007"]], **choices}
+            given = {"partner": people["0007"], "elites": [people["0007"]], "measured": gained(half_way), **choices}
             return operator.draw(
                 DrawContext(random.Random(number), prompts, Sampling(("m",)), half_way.seed, people["0004"], **given)
             )
@@ -53,7 +53,7 @@ class TestEveryOperator:
 
     def test_without_a_partner_and_elites_it_draws_from_the_parent_or_nothing(self, draw):
         recipe = draw(partner=None, elites=())
-        assert recipe is None or recipe.parents == ("0004",)
+        assert recipe is None or recipe.parents == ("0004", *dict.fromkeys(recipe.sources if recipe.blocks else ()))
 
 
 def test_what_is_no_operator_is_called_by_its_own_name():

@@ -40,6 +40,7 @@ OPERATIONS = {
     "eot_whole": ("eot", ("0007",), {"blocks": (), "elite": "0004"}),
     "large_rewrite": ("rewrite", ("0004",), {"blocks": (), "directive": "significant"}),
     "large_eot_whole": ("eot", ("0004",), {"blocks": (), "elite": "0004"}),
+    "combine": ("combine", ("seed",), {"blocks": (), "sources": ("0004", "0017")}),
 }
 ANSWER = """\
 Intention: gate by the spread.
@@ -125,7 +126,9 @@ def test_no_field_is_left_open_or_empty(case, name):
             assert not (one.startswith("#") or one.endswith(":")) or not other.startswith("#"), one
 
 
-@pytest.mark.parametrize("name", ["mutate_role", "mate", "eot", "rewrite", "rewrite_role", "eot_whole", "large_rewrite"])
+@pytest.mark.parametrize(
+    "name", ["mutate_role", "mate", "eot", "rewrite", "rewrite_role", "eot_whole", "large_rewrite", "combine"]
+)
 def test_a_prompt_has_at_most_three_times_the_characters_of_the_program(case, name):
     scene, messages = case(name)
     assert sum(len(m.text) for m in messages) <= 3 * len(scene.seed.genome.files["model.py"])

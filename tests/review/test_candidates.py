@@ -34,7 +34,7 @@ class TestCandidates:
         facts = candidates(small_run)[0]
         assert {k: v for k, v in facts.items() if k not in ("evidence", "reason", "outcome")} == {
             "id": "0001", "branch": "evolve/night/0001", "parents": [SEED_ID], "generation": 0, "operator": "mutate",
-            "block": "Net", "role": "expert", "directive": "complex", "elite": None, "model": "gpt-x",
+            "block": "Net", "role": "expert", "directive": "complex", "elite": None, "sources": [], "model": "gpt-x",
             "temperature": 0.3, "intention": "try 0001",
             "fitness": {"accuracy": 0.9, "parameters": 100.0}, "log": "", "seconds": 1.25, "usd": 0.25,
         }  # fmt: skip

@@ -1,6 +1,7 @@
 """The algorithm alone: pools that answer at once and measure by a formula, so that only decisions are under test."""
 
 import random
+import re
 from collections import Counter
 from concurrent.futures import Future
 
@@ -10,13 +11,14 @@ from agent.core.noise import Noise
 from agent.core.objectives import Fitness, Objective
 from agent.core.paths import prompts_folder
 from agent.genome import Genome
-from agent.journal.events import GenerationEnded, Proposed, Settled
+from agent.journal.events import GenerationEnded, Learned, Proposed, Settled
 from agent.journal.replay import Replay
 from agent.journal.tracker import Tracker
 from agent.operators import Brief, Sampling
 from agent.operators.templates import Prompts
+from agent.operators.transplant import put_together
 from agent.population.archive import Archive
-from agent.population.candidate import SEED_ID, Candidate, Duplicate, Failure, Individual, Variant
+from agent.population.candidate import SEED_ID, Candidate, Duplicate, Failure, Individual, Recipe, Variant
 from agent.run.context import RunContext
 from agent.run.loop import GenerationalLoop, SearchState, SteadyLoop
 from agent.search.bandit import Bandits, BanditSettings
@@ -238,3 +240,61 @@ def test_steady_continues_what_an_earlier_process_left():
     assert {first[2].id, first[3].id} <= set(archive.individuals) | {
         e.outcome.id for e in events if isinstance(e, Settled)
     }
+
+
+class Joiner(Breeder):
+    """Puts changes together as their recipes say."""
+
+    def submit(self, candidate, context):
+        recipe = candidate.recipes[0]
+        known = context.individuals
+        if not recipe.sources:
+            return super().submit(candidate, context)
+        assert all({id, *known[id].candidate.parents[:1]} <= known.keys() for id in recipe.sources)
+        given = [(known[id].genome, name) for id, name in zip(recipe.sources, recipe.blocks, strict=bool(recipe.blocks))]
+        return done(Variant(candidate, put_together(known[recipe.parents[0]].genome, given if recipe.blocks else ())))
+
+
+@pytest.mark.parametrize("schedule", ["steady", "generational"])
+def test_gains_are_put_together_and_none_twice(schedule):
+    events = []
+    genome = Genome({"model.py": SOURCE})
+    archive = Archive(Individual(Candidate(SEED_ID, 0), genome, measured(genome)), OBJECTIVES)
+    weights = {"mutate": 0.3, "assemble": 0.6, "combine": 0.1}
+    settings = SearchSettings(generations=4, first_population=12, schedule=schedule, operators=weights)
+    loop_of(archive, Brief("A number.", {}, OBJECTIVES), settings, events.append, Joiner()).work()
+    drawn = [one for one in candidates(events) if one.operator == "assemble"]
+    settled = {e.outcome.id: e.outcome for e in events if isinstance(e, Settled)}
+    assert drawn and {one.operator for one in candidates(events)} == {*weights}
+    assert not any(isinstance(settled.get(one.id), Duplicate) for one in drawn)
+    told = {e.lesson.id: e.lesson.reason for e in events if isinstance(e, Learned)}
+    reasons = [told[one.id] for one in drawn if one.id in archive.individuals]
+    assert reasons
+    for text in reasons:
+        assert re.match(r"expected accuracy \S+, parameters \S+ from .* together, came accuracy", text)
+
+
+def test_a_resumed_search_does_not_assemble_what_is_under_way():
+    """The assembly was proposed by the earlier process and is not measured yet."""
+    weights = {"assemble": 1.0}
+    genomes = {
+        "0001": SOURCE.replace("return 100", "return 10"),
+        "0002": SOURCE.replace("return 50", "return 5"),
+    }
+    outcomes, first = {}, []
+    for id, text in genomes.items():
+        candidate = Candidate(id, 0, (Recipe("mutate", (SEED_ID,), (), "offline", 1),))
+        outcomes[id] = Individual(candidate, Genome({"model.py": text}), measured(Genome({"model.py": text})))
+        first.append(candidate)
+    blocks = ("width", "rate")
+    under_way = Candidate("0003", 0, (Recipe("assemble", (SEED_ID, *outcomes), blocks, "", 1, sources=("0001", "0002")),))
+    history = (*first, *outcomes.values(), under_way)
+    past = Replay(outcomes=outcomes, candidates={one.id: one for one in (*first, under_way)}, history=history)
+    seed = Genome({"model.py": SOURCE})
+    archive, events = Archive(Individual(Candidate(SEED_ID, 0), seed, measured(seed)), OBJECTIVES), []
+    settings = SearchSettings(generations=1, first_population=1, schedule="steady", operators=weights)
+    loop_of(archive, Brief("A number.", {}, OBJECTIVES), settings, events.append, Joiner(), past=past).work()
+    assert measured(archive.individuals["0003"].genome) == Fitness({"accuracy": 1 / 6, "parameters": 10.5})
+    assert len({one.genome.fingerprint for one in archive.everyone}) == len(archive.everyone)
+    assembled = [one for one in candidates(events) if one.operator == "assemble"]
+    assert all({*one.recipes[0].sources} != {"0001", "0002"} for one in assembled)

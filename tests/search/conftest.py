@@ -1,5 +1,5 @@
 """The scenes of the operators' tests serve those of the search too."""
 
-from tests.operators.conftest import brief_of, half_way, helpers, prompts
+from tests.operators.conftest import brief_of, gained, half_way, helpers, prompts
 
-__all__ = ["brief_of", "half_way", "helpers", "prompts"]
+__all__ = ["brief_of", "gained", "half_way", "helpers", "prompts"]

@@ -6,6 +6,7 @@ import pytest
 
 from agent.operators import OPERATORS, Sampling
 from agent.search.bandit import Bandits, BanditSettings
+from agent.search.evolve import SINGLE
 from agent.search.plateau import Plateau, PlateauSettings
 from agent.search.recipes import RecipeSampler
 from agent.search.settings import SearchSettings
@@ -20,15 +21,38 @@ def sampler_of(half_way, prompts):
     return build
 
 
-def test_every_operator_has_a_share_and_is_drawn(half_way, sampler_of):
+def test_every_operator_has_a_share_and_is_drawn(half_way, sampler_of, gained):
     shares = dict.fromkeys(OPERATORS, 1.0)
     assert {"rewrite", "eot"} <= {*SearchSettings().shares} <= {*OPERATORS}
     sampler = sampler_of(shares)
+    sampler.measured = gained(half_way)
     a, b = (half_way.context.individuals[id] for id in ("0004", "0007"))
     recipes = [sampler.by_any_operator(a, b, [a, b]) for _ in range(100)]
     assert {recipe.operator for recipe in recipes} == {*OPERATORS}
-    assert {recipe.model for recipe in recipes if recipe.operator != "splice"} == {"one", "two"}
-    assert {recipe.model for recipe in recipes if recipe.operator == "splice"} == {""}
+    free = {"splice", "assemble"}
+    assert {recipe.model for recipe in recipes if recipe.operator not in free} == {"one", "two"}
+    assert {recipe.model for recipe in recipes if recipe.operator in free} == {""}
+
+
+def test_what_was_assembled_is_not_assembled_again_in_this_process_or_the_next(half_way, sampler_of, gained):
+    a, b = (half_way.context.individuals[id] for id in ("0004", "0007"))
+    sampler = sampler_of({"assemble": 1})
+    sampler.measured = gained(half_way)
+    drawn = [sampler.by_any_operator(a, b, [a, b]) for _ in range(6)]
+    assembled = [recipe for recipe in drawn if recipe.operator == "assemble"]
+    assert 1 <= len(assembled) < 6 and len({(r.blocks, r.sources) for r in assembled}) == len(assembled)
+    resumed = sampler_of({"assemble": 1})
+    resumed.measured = gained(half_way)
+    for recipe in drawn:
+        resumed.restore(recipe)
+    assert resumed.by_any_operator(a, b, [a, b]).operator == "mutate"
+
+
+def test_a_control_puts_nothing_together(half_way, sampler_of, gained):
+    a, b = (half_way.context.individuals[id] for id in ("0004", "0007"))
+    sampler = sampler_of({"assemble": 1, "combine": 1})
+    sampler.measured = gained(half_way)
+    assert {sampler.by_any_operator(a, b, (), SINGLE).operator for _ in range(10)} == {"mutate"}
 
 
 def test_an_operator_that_has_nothing_to_work_on_is_passed_over(half_way, sampler_of):
