@@ -6,6 +6,7 @@ import pytest
 
 from agent.operators import OPERATORS, Sampling
 from agent.search.bandit import Bandits, BanditSettings
+from agent.search.evolve import SINGLE
 from agent.search.plateau import Plateau, PlateauSettings
 from agent.search.recipes import RecipeSampler
 from agent.search.settings import SearchSettings
@@ -47,11 +48,11 @@ def test_what_was_assembled_is_not_assembled_again_in_this_process_or_the_next(h
     assert resumed.by_any_operator(a, b, [a, b]).operator == "mutate"
 
 
-def test_a_control_without_elites_puts_nothing_together(half_way, sampler_of, gained):
+def test_a_control_puts_nothing_together(half_way, sampler_of, gained):
     a, b = (half_way.context.individuals[id] for id in ("0004", "0007"))
     sampler = sampler_of({"assemble": 1, "combine": 1})
     sampler.measured = gained(half_way)
-    assert {sampler.by_any_operator(a, b, ()).operator for _ in range(10)} == {"mutate"}
+    assert {sampler.by_any_operator(a, b, (), SINGLE).operator for _ in range(10)} == {"mutate"}
 
 
 def test_an_operator_that_has_nothing_to_work_on_is_passed_over(half_way, sampler_of):
