@@ -35,13 +35,15 @@ CHANGE_LIMIT = 6_000
 class EvolutionOfThought:
     name: str = "eot"
     noun: str = "Evolution of Thought"
-    share: float = 0.15
+    share: float = 0.2
 
     def draw(self, context: DrawContext) -> Recipe | None:
         """A recipe for one block or for the whole program; None if no elite has a change that this parent can learn from."""
-        if not context.single_block and context.rng.random() < WHOLE_PROGRAM_SHARE:
-            return self.draw_for_program(context)
-        return self.draw_for_block(context)
+        if context.single_block:
+            return self.draw_for_block(context)
+        if all(elite.id == context.parent.id for elite in context.elites):
+            return None
+        return self.draw_for_program(context) if context.rng.random() < WHOLE_PROGRAM_SHARE else self.draw_for_block(context)
 
     def draw_for_block(self, context: DrawContext) -> Recipe | None:
         """Choose an elite that differs from the seed, one of the blocks it changed, and another block of the parent to rewrite.
@@ -68,9 +70,8 @@ class EvolutionOfThought:
 
     def draw_for_program(self, context: DrawContext) -> Recipe | None:
         """Choose an elite that differs from the seed: its whole change is shown, and any block of the parent may be rewritten."""
-        changes = _changes(context)
-        # The parent has its own change already: it is shown only if no other elite has one.
-        changes = [(elite, blocks) for elite, blocks in changes if elite.id != context.parent.id] or changes
+        # The parent has its own change already: there is nothing to learn from it.
+        changes = [(elite, blocks) for elite, blocks in _changes(context) if elite.id != context.parent.id]
         if not changes:
             return None
         elite, _ = context.rng.choice(changes)

@@ -22,7 +22,7 @@ from agent.population.candidate import Recipe
 class Mate:
     name: str = "mate"
     noun: str = "mating"
-    share: float = 0.03
+    share: float = 0.0
 
     def draw(self, context: DrawContext) -> Recipe | None:
         """A recipe for a block in which the two parents differ and that is worth rewriting in both; None without one."""

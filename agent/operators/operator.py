@@ -83,7 +83,8 @@ class Operator(Protocol):
 
     @property
     def share(self) -> float:
-        """Its default share of the candidates, relative to those of the others, before any result is known."""
+        """Its default share of the candidates with a model that reads, relative to those of the others, before any result is
+        known; 0: it makes none unless `search.operators` names it."""
         ...
 
     def draw(self, context: DrawContext) -> Recipe | None:

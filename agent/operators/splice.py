@@ -24,7 +24,7 @@ class Splice:
 
     name: str = "splice"
     noun: str = "splicing"
-    share: float = 0.02
+    share: float = 0.0
 
     def draw(self, context: DrawContext) -> Recipe | None:
         """A recipe with a random choice of blocks, at least one group from each parent (see `block_groups`).

@@ -26,7 +26,7 @@ FEW = 3
 ISLANDS = 4
 _FRESH = 0.5
 """Share of the draws from the front that go to a new find, if there is one."""
-_POWER = 2.0
+_POWER = 4.0
 """How strongly what a program is worth alone weighs among the front."""
 _REAL = {"sigma": 2.0, "ratio": 0.2, "error": 0.2, "step": 1.0}
 """Units by kind of objective: a difference of at least so much is likely real."""

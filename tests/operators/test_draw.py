@@ -15,7 +15,7 @@ from agent.population.candidate import SEED_ID, Individual
 SAMPLING = Sampling(("one", "two"), temperature=(0.05, 0.4), max_tokens=(600, 602))
 OFFLINE = Sampling(("offline",))
 SOURCE = """\
-def gate(x): return x
+def gate(x): x += 1; return x
 
 
 class Net:
@@ -50,13 +50,13 @@ def seed(helpers):
 
 @pytest.fixture(scope="module")
 def gated(helpers):
-    return person(helpers, "gated", ("gate(x): return x", "gate(x): return 2 * x"))
+    return person(helpers, "gated", ("gate(x): x += 1; return x", "gate(x): x += 1; return 2 * x"))
 
 
 @pytest.fixture(scope="module")
 def changed(helpers):
     """Another gate, another net, and another unused function."""
-    changes = ("gate(x): return x", "gate(x): return -x"), ("part = gate", "part = (gate,)")
+    changes = ("gate(x): x += 1; return x", "gate(x): x += 1; return -x"), ("part = gate", "part = (gate,)")
     return person(helpers, "changed", *changes, ("unused(x): return x", "unused(x): return 3"))
 
 
@@ -111,6 +111,13 @@ def test_the_dead_class_of_the_shipped_seed_is_never_drawn(half_way, prompts):
     assert drawn == {"build_optimizer", "SELN", "DFSEB", "FCT", "EVE", "ME", "DW", "ExquisiteNetV2"}
 
 
+def test_a_function_of_one_statement_is_not_drawn_unless_any_block_may_be(helpers, prompts):
+    short = person(helpers, SEED_ID, ("x += 1; return x", "return x"))
+    rng = random.Random(14)
+    assert {draw_mutation(rng, short, short, prompts, OFFLINE).blocks[0] for _ in range(200)} == {"Net", "build_optimizer"}
+    assert {draw_mutation(rng, short, short, prompts, OFFLINE, any_block=True).blocks[0] for _ in range(200)} == {*LIVE}
+
+
 def test_where_no_entry_point_exists_any_block_is_drawn(helpers, prompts):
     bare = replace(person(helpers, "bare"), genome=Genome({"m.py": "def a(): ...\n\n\ndef b(): ...\n"}))
     rng = random.Random(3)
@@ -121,11 +128,12 @@ def test_where_no_entry_point_exists_any_block_is_drawn(helpers, prompts):
 def helped(helpers):
     """A gate with a helper function, a helper class, and an augmentation."""
     helper = "def _twice(x): return 2 * x\n\n\nclass Wide: ...\n\n\ndef augment(images, generator): return _twice(images)\n\n\n"
-    return person(helpers, "helped", ("def gate(x): return x", helper + "def gate(x): return _twice(Wide)"))
+    return person(helpers, "helped", ("def gate(x): x += 1; return x", helper + "def gate(x): x += 1; return _twice(Wide)"))
 
 
 def test_a_function_that_came_along_as_a_helper_is_not_drawn_by_itself(helpers, seed, helped, prompts):
-    other = person(helpers, "other", ("def gate(x): return x", "def _twice(x): return x + x\n\n\ndef gate(x): return _twice(x)"))
+    changes = (("def gate(x): x += 1; return x", "def _twice(x): return x + x\n\n\ndef gate(x): x += 1; return _twice(x)"),)
+    other = person(helpers, "other", *changes)
     rng = random.Random(10)
     everything = {*LIVE, "Wide", "augment"}
     assert {draw_mutation(rng, helped, seed, prompts, OFFLINE).blocks[0] for _ in range(300)} == everything
@@ -141,14 +149,16 @@ def test_matings_are_uniform_over_the_live_blocks_that_differ(seed, changed):
 
 
 def test_parents_without_a_live_difference_are_not_mated(helpers, seed, only_dead):
-    reworded = person(helpers, "reworded", ("def gate(x): return x", "def gate(x):\n    'Doc.'\n    return x  # same"))
+    changes = (("def gate(x): x += 1; return x", "def gate(x):\n    'Doc.'\n    x += 1\n    return x  # same"),)
+    reworded = person(helpers, "reworded", *changes)
     for other in (seed, only_dead, reworded):
         assert draw_mating(random.Random(0), seed, other, seed, OFFLINE) is None
         assert draw_mating(random.Random(0), other, seed, seed, OFFLINE) is None
 
 
 def test_a_difference_in_a_block_that_is_dead_in_either_parent_is_no_reason_to_mate(helpers, seed):
-    unplugged = person(helpers, "unplugged", ("part = gate", "part = 0"), ("gate(x): return x", "gate(x): return 7"))
+    changes = ("part = gate", "part = 0"), ("gate(x): x += 1; return x", "gate(x): x += 1; return 7")
+    unplugged = person(helpers, "unplugged", *changes)
     rng = random.Random(5)
     assert {draw_mating(rng, seed, unplugged, seed, OFFLINE).blocks[0] for _ in range(50)} == {"Net"}
     assert {draw_mating(rng, unplugged, seed, seed, OFFLINE).blocks[0] for _ in range(50)} == {"Net"}
@@ -181,8 +191,8 @@ def test_without_another_block_to_rewrite_there_is_no_thought(seed, gated):
 def test_thoughts_over_the_whole_name_an_elite_and_no_block(seed, gated, changed, only_dead):
     rng = random.Random(11)
     recipes = [draw_eot(rng, gated, [gated, seed, changed, only_dead], seed, OFFLINE, whole=True) for _ in range(400)]
-    assert {r.elite for r in recipes} == {"changed"}  # its own change teaches a parent nothing, if there is another
-    assert draw_eot(rng, gated, [gated, seed], seed, OFFLINE, whole=True).elite == "gated"
+    assert {r.elite for r in recipes} == {"changed"}  # its own change teaches a parent nothing
+    assert draw_eot(rng, gated, [gated, seed], seed, OFFLINE, whole=True) is None
     assert {(r.operator, r.parents, r.blocks, r.example) for r in recipes} == {("eot", ("gated",), (), None)}
     assert draw_eot(rng, gated, [seed, only_dead], seed, OFFLINE, whole=True) is None
 

@@ -178,6 +178,25 @@ def test_a_run_in_which_all_fail_continues_from_the_seed():
     assert max(b.generation for b in candidates(events)) == 2
 
 
+@pytest.mark.parametrize("strategy", ["random-sampling", "replicate"])
+def test_a_control_of_independent_candidates_shows_nothing_of_the_others(strategy):
+    shown = []
+
+    class Watching(Breeder):
+        def submit(self, candidate, context):
+            shown.append((candidate, context))
+            return super().submit(candidate, context)
+
+    genome = Genome({"model.py": SOURCE})
+    archive = Archive(Individual(Candidate(SEED_ID, 0), genome, measured(genome)), OBJECTIVES)
+    settings = SearchSettings(generations=2, first_population=3, population=4, strategy=strategy, operators={"mutate": 1.0})
+    loop_of(archive, Brief("A number.", {}, OBJECTIVES), settings, lambda event: None, Watching()).work()
+    assert len(shown) == 11 and (strategy == "replicate" or len(archive.individuals) > 3)
+    for candidate, context in shown:
+        assert candidate.parents == (SEED_ID,) and not candidate.lessons and set(context.individuals) == {SEED_ID}
+        assert not (context.front or context.recent or context.under_way or context.lessons or context.known_programs)
+
+
 def test_of_the_last_evaluations_as_many_are_shown_as_were_asked_for():
     archive, _ = run()
     assert len(archive.recent(8)) == 8

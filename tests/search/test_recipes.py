@@ -21,8 +21,8 @@ def sampler_of(half_way, prompts):
 
 
 def test_every_operator_has_a_share_and_is_drawn(half_way, sampler_of):
-    shares = dict.fromkeys(SearchSettings().shares, 1.0)
-    assert [*shares] == [*OPERATORS]
+    shares = dict.fromkeys(OPERATORS, 1.0)
+    assert {"rewrite", "eot"} <= {*SearchSettings().shares} <= {*OPERATORS}
     sampler = sampler_of(shares)
     a, b = (half_way.context.individuals[id] for id in ("0004", "0007"))
     recipes = [sampler.by_any_operator(a, b, [a, b]) for _ in range(100)]

@@ -31,6 +31,17 @@ def test_it_is_what_the_slots_use_up_while_one_candidate_is_bred_and_tried():
     assert not prefetch.wants_more(breeding=6, evaluating=5)
 
 
+def test_a_prompt_misses_no_more_results_than_there_are_slots_where_answers_are_fast():
+    """One slot: the next candidate is bred while one trains, and another only when that one has its slot."""
+    prefetch = Prefetch(slots=1, limit=20)
+    for _ in range(5):
+        prefetch.add_bred(1.0)
+        prefetch.add_settled(trained(fit=20.0, beside=0.5), seconds=20.5)
+    assert prefetch.wants_more(breeding=0, evaluating=1)
+    assert not prefetch.wants_more(breeding=1, evaluating=1)
+    assert not prefetch.wants_more(breeding=0, evaluating=2)
+
+
 def test_it_follows_when_models_get_slow_but_breeds_no_more_at_once_than_allowed():
     prefetch = Prefetch(slots=4, limit=20)
     prefetch.add_settled(trained(fit=2.0), seconds=2.0)
