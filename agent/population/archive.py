@@ -31,6 +31,14 @@ class Archive:
         self._front: selection.Front[Individual] = selection.Front(objectives)
         self._front.add(seed)
         self._worth: float | None = None
+        self._units: dict[str, tuple[Fitness, tuple[float, ...]]] = {}
+
+    def units(self, individual: Individual) -> tuple[float, ...]:
+        """Of each objective, how many units better than the seed it was measured."""
+        known = self._units.get(individual.id)
+        if known is None or known[0] is not individual.fitness:  # another training may have changed it
+            known = self._units[individual.id] = individual.fitness, self.scale.units(individual.fitness)
+        return known[1]
 
     def claim(self, variant: Variant) -> str | None:
         """Reserve the variant's genome. Returns the id of the candidate that had this genome before, or None if it is new."""
@@ -59,7 +67,7 @@ class Archive:
 
     def measure_by(self, scale: WorthScale) -> None:
         """The scale of the run, once its noise is known."""
-        self.scale, self._worth = scale, None
+        self.scale, self._worth, self._units = scale, None, {}
 
     def worth(self) -> float:
         """Of the front; the seed alone has 1."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from statistics import fmean
+from operator import ge
 
 from agent.core.running_mean import RunningMean
 from agent.population.archive import Archive
@@ -31,10 +31,10 @@ class Merit:
     """The programs of an archive in units of its worth, as they are now."""
 
     def __init__(self, archive: Archive) -> None:
-        self._scale = archive.scale
+        self._archive = archive
         self._distances = [axis.distance for axis in archive.scale.axes]
         children = archive.everyone[1:]
-        rows = [archive.scale.units(one.fitness) for one in children]
+        rows = [archive.units(one) for one in children]
         weights = [1 / one.trainings for one in children]
         self._shrinkage: list[tuple[float, float] | None] = []
         """Of each objective: (mean of all programs, variance of their true values in squared units); None: it is exact."""
@@ -45,7 +45,7 @@ class Merit:
     def units(self, one: Individual) -> tuple[float, ...]:
         """Of each objective, how many units better than the seed it probably is."""
         found = []
-        for value, shrinkage in zip(self._scale.units(one.fitness), self._shrinkage, strict=True):
+        for value, shrinkage in zip(self._archive.units(one), self._shrinkage, strict=True):
             value = max(-_MOST, min(value, _MOST))
             if shrinkage is not None and one.candidate.recipes:  # the seed's own value is known from several trainings
                 mean, variance = shrinkage
@@ -69,19 +69,19 @@ class Merit:
     def front(self, individuals: Sequence[Individual]) -> list[Individual]:
         """Those that no other one probably dominates, in their order; of equal ones the first."""
         rows = [self.units(one) for one in individuals]
-        return [
-            one
-            for number, (one, row) in enumerate(zip(individuals, rows, strict=True))
-            if not any(
-                all(a >= b for a, b in zip(other, row, strict=True)) and (other != row or place < number)
-                for place, other in enumerate(rows)
-            )
-        ]
+        # What dominates a row comes before it in this order, and something in the front dominates whatever anything dominates.
+        order = sorted(range(len(rows)), key=lambda place: tuple(-value for value in rows[place]))
+        kept: list[int] = []
+        for place in order:
+            row = rows[place]
+            if not any(all(map(ge, rows[other], row)) for other in kept):
+                kept.append(place)
+        return [individuals[place] for place in sorted(kept)]
 
 
 def _spread_of(values: Sequence[float], noise: Sequence[float]) -> tuple[float, float]:
     """(mean, variance of the true values), from measured values and the variance of the noise of each."""
-    mean = fmean(values)
+    mean = sum(values) / len(values)
     seen = sum((value - mean) ** 2 for value in values) - sum(noise)
     return mean, max(0.0, seen + _PRIOR * _SPREAD**2) / (len(values) + _PRIOR)
 

@@ -7,6 +7,7 @@ and answers that are faster than a training. No lesson is kept: here nothing rea
 
 from __future__ import annotations
 
+import json
 import math
 import random
 from collections import deque
@@ -76,8 +77,13 @@ def prompts() -> Prompts:
 
 def config_of(arm: Arm, children: int) -> Config:
     """The configuration of a run with so many children."""
-    table = {**arm.settings, "llm": {**arm.settings.get("llm", {}), "models": [MODEL]}}
-    table["memory"] = {"enabled": False}
+    return _config_of(json.dumps(arm.settings), children)
+
+
+@cache
+def _config_of(settings: str, children: int) -> Config:
+    table = {**json.loads(settings), "memory": {"enabled": False}}
+    table["llm"] = {**table.get("llm", {}), "models": [MODEL]}
     config = load("tiny_cnn", None, table, ())
     search = config.search.for_run(children, reads=True)
     first = min(children, search.first)
