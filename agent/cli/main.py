@@ -74,6 +74,7 @@ def cli() -> None:
 @click.option("--schedule", help="steady (default): no slot waits; generational: the paper's loop, exactly repeatable.")
 @click.option("--slots", metavar="N|N/gpu|cpu:N", help="Trainings at once; with GPUs there, N of them share these.")
 @click.option("--seed", "random_seed", type=int, help="Seed of all randomness in the search.")
+@click.option("--null", is_flag=True, default=None, help="A/A: edits that change nothing, no model; all it finds is chance.")
 @click.option("--dataset", help="Data set: digits, a hub id such as uoft-cs/cifar10, or a folder of parquet files or images.")
 @click.option("--source", "sources", multiple=True, metavar="FILE", help="A file that evolves; several evolve together.")
 @click.option("--command", metavar="'python FILE'", help="Run this in a copy of the seed's folder; needs --metric.")

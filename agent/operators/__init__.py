@@ -38,6 +38,7 @@ _REGISTERED = (
     "eot:EvolutionOfThought",
     "mate:Mate",
     "splice:Splice",
+    "null:NullEdit",
 )
 """Modules here, each with its class. Random draws depend on the order."""
 

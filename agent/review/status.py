@@ -21,6 +21,7 @@ from agent.population import selection
 from agent.population.candidate import INVALID_STAGES, SEED_ID
 from agent.review.confirmation import confirmation_facts
 from agent.review.facts import Facts, judgements
+from agent.review.null import is_null, null_facts
 from agent.search.settings import SearchSettings
 from sandbox.tasks import has_test_split, self_reported
 
@@ -57,6 +58,7 @@ def status(journal: Journal, run: str, *, alive: bool) -> Facts:
     units = units_of(journal)
     seed, front, worth = _front(outcomes.trained, config, units)
     noise = units.noise if units else None
+    confirmation = confirmation_facts(journal)
     return {
         "run": run,
         "state": "running" if alive else end.get("state", "stopped"),
@@ -75,7 +77,8 @@ def status(journal: Journal, run: str, *, alive: bool) -> Facts:
         "front": [_member(journal, one, noise, objectives_of(journal)) for one in front],
         "worth": worth,
         "hypervolume": worth,
-        "confirmation": confirmation_facts(journal),
+        "null": _null(outcomes.trained, config, noise, objectives_of(journal), confirmation),
+        "confirmation": confirmation,
         "seal_openings": count_openings(read_confirmations(journal)),
         "has_test_split": has_test_split(config.get("task", {})),
         "spend": _spend(journal),
@@ -127,6 +130,17 @@ def _front(
         return None, [], 0.0
     front = selection.front(trained, objectives)
     return seed, front, units.scale.worth(one.fitness for one in front)
+
+
+def _null(
+    trained: Sequence[_Trained], config: Facts, noise: Noise | None, objectives: Sequence[Objective], confirmation: Facts | None
+) -> Facts | None:
+    """What chance did, if this is a null run."""
+    seed = next((one.fitness for one in trained if one.id == SEED_ID), None)
+    if seed is None or not is_null(config):
+        return None
+    others = ((one.id, one.fitness.values) for one in trained if one.id != SEED_ID)
+    return null_facts(others, seed.values, noise, objectives, confirmation)
 
 
 def _member(journal: Journal, one: _Trained, noise: Noise | None, objectives: Sequence[Objective]) -> Facts:

@@ -66,6 +66,9 @@ def open_components(
     config = completed(config, task)
     genome = genome if task.entry_points is None else replace(genome, entry_points=task.entry_points)
     prompts = Prompts.load(prompts_folder())
+    if config.run.null and config.llm.models:
+        raise UserError("A null run asks no model: leave --llm and llm.models out.")
+    with_models = with_models and not config.run.null
     if with_models and not config.llm.models:
         raise UserError("No model is named: give --llm MODEL, or --llm offline to run without a key or a network.")
     devices = _devices(config)

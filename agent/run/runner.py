@@ -45,6 +45,7 @@ from agent.run.provenance import accepted_changes
 from agent.run.supervisor import Supervisor
 from agent.search.bandit import Bandits
 from agent.search.feedback import Feedback, FeedbackSettings
+from agent.search.null import SHARES, NullSampler
 from agent.search.plateau import Plateau
 from agent.search.recipes import RecipeSampler
 from agent.search.reflection import Reflector
@@ -275,12 +276,13 @@ class Process:
     def _sampler(self, run: RunContext, seed: Individual) -> RecipeSampler:
         config, prompts = run.config, self.components.prompts
         roles = prompts.roles if config.search.roles else ()
-        bandits = Bandits(config.contest, roles, prompts.directives, config.search.operators, config.llm.models)
+        kind, operators = (NullSampler, SHARES) if config.run.null else (RecipeSampler, config.search.operators)
+        bandits = Bandits(config.contest, roles, prompts.directives, operators, config.llm.models)
         # A resumed steady run continues with other random numbers than the earlier process used.
         earlier = len(run.replay.candidates) if config.search.schedule == "steady" else 0
         rng = random.Random(f"{config.run.seed} after {earlier}" if earlier else config.run.seed)
         sampling = Sampling(tuple(config.llm.models), config.llm.temperature, config.llm.max_tokens)
-        return RecipeSampler(rng, seed, prompts, sampling, bandits, Plateau(config.plateau))
+        return kind(rng, seed, prompts, sampling, bandits, Plateau(config.plateau))
 
 
 def _conclude(record: EventBus, admission: Admission, archive: Archive, note: str = "") -> None:

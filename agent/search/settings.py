@@ -29,7 +29,9 @@ class SearchSettings:
     """Probability that a candidate is mutated. Used where `operators` is empty."""
     p_eot: float = 0.25
     """Probability that a mutation is an Evolution of Thought. Used where `operators` is empty."""
-    operators: Mapping[str, float] = field(default_factory=lambda: {name: operator.share for name, operator in OPERATORS.items()})
+    operators: Mapping[str, float] = field(
+        default_factory=lambda: {name: operator.share for name, operator in OPERATORS.items() if operator.share}
+    )
     """Which operators make candidates after the first population, which is mutated, with their shares before any result is known.
     Empty: the paper's three rates."""
     roles: bool = True
