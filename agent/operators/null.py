@@ -14,7 +14,7 @@ from agent.population.candidate import Recipe
 
 @dataclass(frozen=True)
 class NullEdit:
-    """Adds a number that stands alone to a block: another program for everything that compares programs, the same bytecode.
+    """Adds a number that stands alone to a block: another program for everything that compares programs, the same one to Python.
 
     Drawn only in a null run: its share is 0.
     """
@@ -45,7 +45,7 @@ class NullEdit:
 def with_number(source: str, number: int) -> str:
     """The source of one definition with a number as the first statement of its body, behind its docstring.
 
-    Python compiles such a statement to nothing, so that not even the local names of the definition change.
+    Python compiles such a statement to an instruction that does nothing: not even the local names of the definition change.
     """
     tree = ast.parse(source)
     (definition,) = tree.body

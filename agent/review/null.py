@@ -44,7 +44,8 @@ def null_lines(status: Facts) -> list[str]:
     if facts is None:
         return []
     trained, better, worse = status["counts"]["trained"], len(facts["called_better"]), len(facts["called_worse"])
-    return [NULL_RUN, f"Single readings called {better} of its {trained} trained candidates likely better and {worse} likely worse."]
+    single = f"Single readings called {better} of its {trained} trained candidates likely better and {worse} likely worse."
+    return [NULL_RUN, single]
 
 
 def null_alarms(status: Facts) -> list[str]:
@@ -53,8 +54,8 @@ def null_alarms(status: Facts) -> list[str]:
     lines = []
     if ids := facts["false_discoveries"]:
         lines.append(
-            f"FALSE DISCOVERY: {', '.join(ids)} came out as confirmed and {'is' if len(ids) == 1 else 'are'} the seed. Chance does "
-            "that in at most about one of twenty confirmations; more often, the measurement is at fault."
+            f"FALSE DISCOVERY: {', '.join(ids)} came out as confirmed and differ{'s' if len(ids) == 1 else ''} from the seed by "
+            "nothing. Chance does that in about one of twenty confirmations at most, a fault in the measurement more often."
         )
     if ids := facts["not_null"]:
         lines.append(f"NOT A NULL RUN: {', '.join(ids)} differ from the seed in an objective that has no noise.")

@@ -2,9 +2,9 @@
 
     python tests/benchmarks/null_runs.py --out result.json [--runs 20] [--children 12] [--trainings 5]
 
-Each run is `evolve run --null` with a confirmation at its end: every candidate is the seed with edits that change nothing, each is
-trained with a training seed of its own, and so are all trainings of all runs. The result is written after each run; started
-again with the same options, it goes on where it ended.
+Each run is `evolve run --null` with a confirmation at its end: every candidate is the seed with edits that change nothing. No two
+trainings have the same training seed, in all runs. The result is written after each run; started again with the same options, it
+goes on where it ended.
 """
 
 import argparse
@@ -21,9 +21,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from scipy.stats import binomtest
+from scipy.stats import binomtest  # noqa: E402
 
-from agent.core.files import write_whole
+from agent.core.files import write_whole  # noqa: E402
 
 APART = 10_000_000
 """Between the training seeds of two runs."""
@@ -83,10 +83,11 @@ def share(hits, of):
 def summary(runs):
     trained = sum(one["trained"] for one in runs)
     confirmed = {word: sum(one["words"].get(word, 0) > 0 for one in runs) for word in ("better", "no_worse_and_smaller")}
+    checks = sum(one["copies of the seed confirmed"] for one in runs)
     return {
         "runs with any 'confirmed better'": share(confirmed["better"], len(runs)),
         "runs with any 'confirmed no worse and smaller'": share(confirmed["no_worse_and_smaller"], len(runs)),
-        "runs whose copies of the seed were confirmed": share(sum(one["copies of the seed confirmed"] for one in runs), len(runs)),
+        "runs whose copies of the seed were confirmed": share(checks, len(runs)),
         "runs without a member to confirm": sum(not one["members"] for one in runs),
         "members": sum(one["members"] for one in runs),
         "candidates called likely better": share(sum(one["called better"] for one in runs), trained),
