@@ -264,6 +264,26 @@ def confirm(
 @cli.command()
 @RUN
 @click.argument("id")
+@click.option("--all", "every", is_flag=True, help="All recorded trainings of it, not only that of the search.")
+@AS_JSON
+def reproduce(run: Path, id: str, every: bool, as_json: bool) -> None:
+    """Train one program of a run again exactly as recorded, and compare; ID may be seed.
+
+    Exit code 1 if it is not reproduced. The run is not changed.
+    """
+    from agent.cli.reading import find_run
+    from agent.cli.reproduction import print_reproduction
+    from agent.cli.reproduction import reproduce as train_again
+
+    facts = train_again(find_run(run), id, every=every)
+    print_json(facts) if as_json else print_reproduction(facts)
+    if not facts["reproduced"]:
+        sys.exit(1)
+
+
+@cli.command()
+@RUN
+@click.argument("id")
 @click.option("--parent", is_flag=True, help="Against its first parent: what its own recipe changed.")
 def diff(run: Path, id: str, parent: bool) -> None:
     """The change of one candidate against the seed."""

@@ -19,6 +19,7 @@ from agent.llm import LanguageModel, LlmSettings, open_model, price
 from agent.operators.templates import Prompts
 from agent.run.config import Config, cache_folder
 from agent.run.evaluation import Evaluator, EvaluatorSettings
+from agent.run.machine import machine
 from agent.run.provenance import provenance
 from sandbox import LEVELS, Level, SandboxUnavailable
 from sandbox.launch.detect import Isolation, detect, gpu_trouble
@@ -50,7 +51,8 @@ class Components:
         seed = self.config.seed
         digests = {**provenance(Path(seed.folder), seed.files, prompts_folder()), **self.task.provenance}
         settings, isolation = self.config.model_dump(mode="json"), self.isolation
-        return RunStarted(settings, isolation.level, isolation.in_force, self.evaluator.devices, digests)
+        devices = self.evaluator.devices
+        return RunStarted(settings, isolation.level, isolation.in_force, devices, digests, machine=machine(devices))
 
 
 @contextmanager
