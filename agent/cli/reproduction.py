@@ -25,7 +25,7 @@ def reproduce(folder: RunFolder, id: str, *, every: bool) -> Facts:
 def print_reproduction(facts: Facts) -> None:
     console = stdout_console()
     console.print(Text(verdict_text(facts), "bold green" if facts["reproduced"] else "bold red"), soft_wrap=True)
-    console.print(Text(source_text(facts)), soft_wrap=True)
+    console.print(Text(source_text(facts), "red" if facts["source"]["in_git"] is False else ""), soft_wrap=True)
     for one in facts["readings"]:
         for line, fault in reading_lines(one):
             console.print(Text(line, "red" if fault else ""), soft_wrap=True)

@@ -129,6 +129,8 @@ def test_where_bits_are_promised_less_is_not_enough(run, reproduce, evolve):
 
     def other_torch(data):
         data["basis"]["version of torch"] = "1.0"
+        data["machine"]["processor"] = "Z80"
+        data["basis"]["prompts/mutate.md"] = data["basis"]["agent/run/loop.py"] = "other"
 
     change(run, "started", "%", other_torch)
     with closing(sqlite3.connect(run / "journal.db")) as db:  # of both processes
@@ -136,7 +138,13 @@ def test_where_bits_are_promised_less_is_not_enough(run, reproduce, evolve):
     code, facts = reproduce(first)
     (one,) = facts["readings"]
     assert (code, one["promise"], one["word"]) == (0, "noise", "within noise")
-    assert [(found["what"], found["then"], found["matters"]) for found in one["differences"]] == [("version of torch", "1.0", True)]
+    named = {found["what"]: (found["then"], found["matters"]) for found in one["differences"]}
+    assert named == {
+        "processor": ("Z80", True),
+        "this program's agent/": ("as it was", False),
+        "this program's prompts/": ("as it was", False),
+        "version of torch": ("1.0", True),
+    }
     shown = evolve("reproduce", run, first).stdout
     assert "within the noise" in shown and "not as it was: version of torch: 1.0 -> " in shown
 
