@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from agent.core.text import fence
 from agent.genome import Genome, bare_name
+from agent.genome.analysis import parse_uncached
 from agent.operators.context import Context
 from agent.operators.operator import DrawContext
 from agent.population.candidate import Recipe
@@ -47,14 +48,14 @@ def with_number(source: str, number: int) -> str:
 
     Python compiles such a statement to an instruction that does nothing: not even the local names of the definition change.
     """
-    tree = ast.parse(source)
+    tree = parse_uncached(source)
     (definition,) = tree.body
     assert isinstance(definition, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef), "a block is a definition"
     place = int(ast.get_docstring(definition, clean=False) is not None)
     following = definition.body[place] if place < len(definition.body) else None
     definition.body.insert(place, ast.Expr(ast.Constant(number)))
     edited = _with_line(source, following, number)
-    return edited if edited and ast.dump(ast.parse(edited)) == ast.dump(tree) else ast.unparse(ast.fix_missing_locations(tree))
+    return edited if edited and ast.dump(parse_uncached(edited)) == ast.dump(tree) else ast.unparse(ast.fix_missing_locations(tree))
 
 
 def _with_line(source: str, following: ast.stmt | None, number: int) -> str:
@@ -68,7 +69,7 @@ def _with_line(source: str, following: ast.stmt | None, number: int) -> str:
     lines.insert(first - 1, f"{indent}{number}  # changes nothing")
     edited = "\n".join(lines)
     try:
-        ast.parse(edited)
+        parse_uncached(edited)
     except SyntaxError:
         return ""
     return edited

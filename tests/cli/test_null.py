@@ -74,6 +74,13 @@ def test_it_is_resumed_as_one(place, evolve, tmp_path):
     assert len(settled(tmp_path / "run")) == 16 and len({*seeds}) == len(seeds)
 
 
+def test_a_candidate_of_it_is_reproduced_with_its_own_training_seed(place, evolve):
+    done = evolve("reproduce", place / "run", "1", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (one,) = json.loads(done.stdout)["readings"]
+    assert (one["training_seed"], one["word"], one["curve"]) == (500_001, "equal", "equal")
+
+
 def test_what_is_confirmed_in_it_is_a_false_discovery_in_red(place, evolve, tmp_path, monkeypatch):
     run = tmp_path / "run"
     shutil.copytree(place / "run", run)

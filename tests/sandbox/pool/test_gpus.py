@@ -118,8 +118,8 @@ class TestGpus:
         tool.write_text("#!/bin/sh\necho 570.1\n")
         tool.chmod(0o755)
         assert driver_version(tmp_path / "gpus") == "570.1"
-        line = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.82.07  Release Build\nGCC version:  gcc version 12.2.0\n"
-        (tmp_path / "version").write_text(line)
+        lines = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.82.07  Release", "GCC version: gcc 12.2.0"
+        (tmp_path / "version").write_text("\n".join(lines))
         assert driver_version(tmp_path / "gpus") == "580.82.07"
 
     def test_a_tool_that_fails_or_is_not_there_is_no_gpu(self, tmp_path, monkeypatch):
