@@ -55,7 +55,9 @@ def with_number(source: str, number: int) -> str:
     following = definition.body[place] if place < len(definition.body) else None
     definition.body.insert(place, ast.Expr(ast.Constant(number)))
     edited = _with_line(source, following, number)
-    return edited if edited and ast.dump(parse_uncached(edited)) == ast.dump(tree) else ast.unparse(ast.fix_missing_locations(tree))
+    if edited and ast.dump(parse_uncached(edited)) == ast.dump(tree):
+        return edited
+    return ast.unparse(ast.fix_missing_locations(tree))
 
 
 def _with_line(source: str, following: ast.stmt | None, number: int) -> str:
