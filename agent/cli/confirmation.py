@@ -13,6 +13,7 @@ from rich.text import Text
 
 from agent.cli.console import fitness_text, stdout_console
 from agent.core.text import format_number, one_line
+from agent.core.verdicts import CONFIRMED
 from agent.journal.events import Event, Retrained, SealOpened, SearchEnded, ShortlistFrozen, VerdictsReached
 from agent.population.candidate import SEED_ID
 from agent.review.confirmation import (
@@ -20,7 +21,7 @@ from agent.review.confirmation import (
     MEANING,
     basis_text,
     difference_text,
-    is_confirmed,
+    is_alarming,
     openings_text,
     p_text,
     progress_text,
@@ -28,6 +29,7 @@ from agent.review.confirmation import (
     verdict_text,
 )
 from agent.review.facts import Facts
+from agent.review.null import null_alarms, null_lines
 
 Line = tuple[str, str]
 """(text, style)"""
@@ -42,6 +44,8 @@ class ConfirmationView:
     def __init__(self) -> None:
         self._planned, self._made, self.is_under_way = 0, 0, False
         self._objectives: tuple[str, ...] = ()
+        self.is_null = False
+        """Of a null run: whatever is confirmed is a false discovery."""
 
     def lines(self, event: Event) -> Iterator[Line]:
         """What one event adds to the live view."""
@@ -65,7 +69,9 @@ class ConfirmationView:
                 self.is_under_way = False
                 for verdict in verdicts.verdicts:
                     if verdict.role == "member":
-                        yield f"{verdict.id}: {verdict.text}", _STYLES.get(verdict.word or "", "")
+                        false = self.is_null and verdict.word in CONFIRMED
+                        style = _ALARM if false else _STYLES.get(verdict.word or "", "")
+                        yield f"{verdict.id}: {'FALSE DISCOVERY: ' if false else ''}{verdict.text}", style
                 if verdicts.check == "failed":
                     yield CHECK_FAILED, _ALARM
             case _:
@@ -83,9 +89,10 @@ class ConfirmationView:
 
 
 def verdict_lines(status: Facts) -> list[Line]:
-    """The verdicts of the last confirmation for a status, and how often the test split was opened."""
-    lines = [(openings_text(status), "")]
+    """The verdicts of the last confirmation for a status, and how often the test split was opened; of a null run what it is."""
     facts = status["confirmation"]
+    lines = [*((line, "bold yellow") for line in null_lines(status)), *((line, _ALARM) for line in null_alarms(status))]
+    lines.append((openings_text(status), ""))
     if not facts:
         return lines
     if facts["check_failed"]:
@@ -95,7 +102,7 @@ def verdict_lines(status: Facts) -> list[Line]:
         return [*lines, (f"confirmation {facts['number']}: {text}", "yellow")]
     found = [one for one in facts["verdicts"] if one["role"] == "member"]
     lines.append((f"confirmation {facts['number']}, on the {facts['split']} split (numbers: report.md):", "bold"))
-    return [*lines, *((f"  {one['id']}: {one['text']}", _STYLES.get(one["word"], "")) for one in found)]
+    return [*lines, *((f"  {one['id']}: {verdict_text(one)}", _style(one)) for one in found)]
 
 
 def print_confirmation(status: Facts) -> None:
@@ -115,6 +122,10 @@ def print_confirmation(status: Facts) -> None:
     spread = ", ".join(f"{name} {format_number(value)}" for name, value in facts["sigma"].items()) or "nothing varies"
     console.print(Text(f"One sigma over training seeds, of the seed and its copies: {spread}."), soft_wrap=True)
     console.print(Text(f"The {openings_text(status)}. {MEANING}"), soft_wrap=True)
+    for line in null_lines(status):
+        console.print(Text(line, "bold yellow"), soft_wrap=True)
+    for line in null_alarms(status):
+        console.print(Text(line, _ALARM), soft_wrap=True)
     if facts["check_failed"]:
         console.print(Text(CHECK_FAILED, _ALARM), soft_wrap=True)
     elif facts["check"] == "passed":
@@ -135,10 +146,13 @@ def _table(facts: Facts, objectives: list[str]) -> Table:
     table.add_column("verdict")
     for one in facts["verdicts"]:
         cells = [cell for found in one["objectives"] for cell in _cells(found, noisy=found["objective"] in facts["sigma"])]
-        alarm = one["role"] == "null" and is_confirmed(one)
-        style = _ALARM if alarm else _STYLES.get(one["word"] or "", "")
-        table.add_row(one["id"], *cells, str(one["trainings"]), str(len(one["failures"])), Text(verdict_text(one), style))
+        verdict = Text(verdict_text(one), _style(one))
+        table.add_row(one["id"], *cells, str(one["trainings"]), str(len(one["failures"])), verdict)
     return table
+
+
+def _style(verdict: Facts) -> str:
+    return _ALARM if is_alarming(verdict) else _STYLES.get(verdict["word"] or "", "")
 
 
 def _cells(found: Facts, *, noisy: bool) -> list[str]:

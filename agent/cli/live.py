@@ -48,6 +48,7 @@ from agent.journal.tracker import Tracker
 from agent.llm import CoolDownEnded, CoolDownStarted
 from agent.population.candidate import INVALID_STAGES, SEED_ID, Duplicate, Failure, Individual, Outcome
 from agent.review.facts import noise_lines, seed_phase
+from agent.review.null import NULL_RUN, is_null
 from agent.search.settings import SearchSettings
 from sandbox.tasks import self_reported
 
@@ -155,6 +156,9 @@ class Live:
             self._add_line(f"changed since the last start, and accepted: {change}", "yellow")
         if len(event.accepted) > _CHANGES:
             self._add_line(f"and {len(event.accepted) - _CHANGES} more changes, all in the journal", "yellow")
+        if is_null(event.config):
+            self._confirmation.is_null = True
+            self._add_line(NULL_RUN, "bold yellow")
         for name, reason in self_reported(task).items():
             self._add_line(f"{name} is self-reported: {reason}", "yellow")
 

@@ -74,6 +74,7 @@ def cli() -> None:
 @click.option("--schedule", help="steady (default): no slot waits; generational: the paper's loop, exactly repeatable.")
 @click.option("--slots", metavar="N|N/gpu|cpu:N", help="Trainings at once; with GPUs there, N of them share these.")
 @click.option("--seed", "random_seed", type=int, help="Seed of all randomness in the search.")
+@click.option("--null", is_flag=True, default=None, help="A/A: edits that change nothing, no model; all it finds is chance.")
 @click.option("--dataset", help="Data set: digits, a hub id such as uoft-cs/cifar10, or a folder of parquet files or images.")
 @click.option("--source", "sources", multiple=True, metavar="FILE", help="A file that evolves; several evolve together.")
 @click.option("--command", metavar="'python FILE'", help="Run this in a copy of the seed's folder; needs --metric.")
@@ -258,6 +259,26 @@ def confirm(
         confirm_run(folder, watch, request, accept=accept_changes)
 
     launch.run_in_foreground(folder, work, notifications, show, confirms=True)
+
+
+@cli.command()
+@RUN
+@click.argument("id")
+@click.option("--all", "every", is_flag=True, help="All recorded trainings of it, not only that of the search.")
+@AS_JSON
+def reproduce(run: Path, id: str, every: bool, as_json: bool) -> None:
+    """Train one program of a run again exactly as recorded, and compare; ID may be seed.
+
+    Exit code 1 if it is not reproduced. The run is not changed.
+    """
+    from agent.cli.reading import find_run
+    from agent.cli.reproduction import print_reproduction
+    from agent.cli.reproduction import reproduce as train_again
+
+    facts = train_again(find_run(run), id, every=every)
+    print_json(facts) if as_json else print_reproduction(facts)
+    if not facts["reproduced"]:
+        sys.exit(1)
 
 
 @cli.command()

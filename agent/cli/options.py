@@ -53,6 +53,7 @@ _SETTING_OF_FLAG: Mapping[str, str] = {
     "slots": "sandbox.slots",
     "unsafe_no_sandbox": "sandbox.unsafe_no_sandbox",
     "random_seed": "run.seed",
+    "null": "run.null",
     "dataset": "task.dataset",
 }
 """The settings that the flags of `run` set, by the parameter of the flag; every other parameter is a limit of `[limits]`."""

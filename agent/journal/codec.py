@@ -155,6 +155,7 @@ def _write_start(start: RunStarted) -> Json:
         "accepted": list(start.accepted),
         "until_anew": start.until_restarted,
         **({"confirms": True} if start.confirms else {}),
+        **({"machine": dict(start.machine)} if start.machine else {}),
     }
 
 

@@ -37,6 +37,8 @@ class RunStarted:
     """`limits.until` means the next such time after this start, not after the run's first start."""
     confirms: bool = False
     """The process only confirms: the search stands as it ended before."""
+    machine: Mapping[str, str] = field(default_factory=dict)
+    """Processor, GPUs, driver, by name. A resume does not compare it; a reproduction names what differs."""
 
 
 @dataclass(frozen=True)

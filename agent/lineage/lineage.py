@@ -97,6 +97,20 @@ class Lineage:
     def _reference(self, planned: PlannedCommit) -> str:
         return f"refs/evolve/{self._run}/{planned.id}" if planned.failed else f"refs/heads/{self.branch(planned.id)}"
 
+    def holds(self, commit: str, files: Mapping[str, str]) -> bool | None:
+        """Does a commit of this run hold exactly these texts? None if the repository or the commit is gone."""
+        import git
+
+        if not self._repository.exists:
+            return None
+        with contextlib.suppress(git.GitError, OSError):
+            return all(
+                self._repository.run("rev-parse", f"{commit}:{self._repository.tree_entry(path).path}")
+                == self._repository.run("hash-object", "--stdin", "--no-filters", stdin=text.encode())
+                for path, text in files.items()
+            )
+        return None
+
     def pack(self, commits: Sequence[str]) -> None:
         """Pack the loose objects of these commits, and the loose references.
 

@@ -62,6 +62,11 @@ class RunRepository:
         return not isinstance(self._repository, Path)
 
     @property
+    def exists(self) -> bool:
+        """Whether it is on the disk, also if this process has not opened it yet."""
+        return not isinstance(self._repository, Path) or self._repository.exists()
+
+    @property
     def repo(self) -> git.Repo:
         """The repository. The run's own is created if it does not exist, or completed if its creation was interrupted."""
         import git

@@ -40,6 +40,7 @@ _REGISTERED = (
     "splice:Splice",
     "assemble:Assemble",
     "combine:Combine",
+    "null:NullEdit",
 )
 """Modules here, each with its class. Random draws depend on the order."""
 

@@ -7,9 +7,10 @@ from agent.core.text import format_number
 from agent.core.verdicts import CONFIRMED
 from agent.journal.codec import write_verdicts
 from agent.journal.confirmations import ConfirmationRecord, read_confirmations
-from agent.journal.header import objectives_of
+from agent.journal.header import config_of, objectives_of
 from agent.journal.store import Journal
 from agent.review.facts import Facts
+from agent.review.null import is_null
 
 MEANING = (
     '"confirmed" means: trained again with training seeds that the search never used, it is better than the seed, or not worse '
@@ -31,7 +32,7 @@ def confirmation_facts(journal: Journal) -> Facts | None:
 
 def _facts(one: ConfirmationRecord, journal: Journal) -> Facts:
     frozen, verdicts = one.shortlist, one.judge(objectives_of(journal))
-    facts = write_verdicts(verdicts)
+    facts, null = write_verdicts(verdicts), is_null(config_of(journal))
     return {
         "number": frozen.number,
         "state": "complete" if one.is_complete else "interrupted",
@@ -46,13 +47,16 @@ def _facts(one: ConfirmationRecord, journal: Journal) -> Facts:
         "sigma": facts["sigma"],
         "check": verdicts.check,
         "check_failed": verdicts.check == "failed",
-        "verdicts": [_verdict(verdict) for verdict in facts["verdicts"]],
+        "verdicts": [_verdict(verdict, null=null) for verdict in facts["verdicts"]],
     }
 
 
-def _verdict(verdict: Facts) -> Facts:
+def _verdict(verdict: Facts, *, null: bool) -> Facts:
+    """`null`: of a null run, in which nothing is to be confirmed."""
+    false_discovery = null and verdict["role"] == "member" and is_confirmed(verdict)
     objectives = [{"objective": name, **found} for name, found in verdict["objectives"].items()]
-    return {**verdict, "failures": list(verdict["failures"]), "objectives": objectives}
+    lists = {"failures": list(verdict["failures"]), "objectives": objectives}
+    return {**verdict, **lists, "false_discovery": false_discovery}
 
 
 def is_confirmed(verdict: Facts) -> bool:
@@ -100,7 +104,13 @@ def shrinkage_text(found: Facts) -> str:
 
 def verdict_text(verdict: Facts) -> str:
     """The verdict of one program, as a table shows it."""
-    return f"{_ROLES[verdict['role']]}{verdict['text']}"
+    warning = "FALSE DISCOVERY: " if verdict["false_discovery"] else ""
+    return f"{warning}{_ROLES[verdict['role']]}{verdict['text']}"
+
+
+def is_alarming(verdict: Facts) -> bool:
+    """Is a copy of the seed confirmed, or a candidate of a null run?"""
+    return bool(verdict["false_discovery"]) or (verdict["role"] == "null" and is_confirmed(verdict))
 
 
 def progress_text(facts: Facts, *, alive: bool) -> str:

@@ -23,6 +23,7 @@ from agent.review.confirmation import (
     MEANING,
     basis_text,
     difference_text,
+    is_alarming,
     openings_text,
     p_text,
     progress_text,
@@ -32,6 +33,7 @@ from agent.review.confirmation import (
 from agent.review.cost import cost_lines
 from agent.review.facts import Facts, format_changes, format_distance, format_price, luck_lines
 from agent.review.learning import lessons
+from agent.review.null import null_alarms, null_lines
 from agent.review.status import status
 
 if TYPE_CHECKING:
@@ -83,6 +85,8 @@ def _content(journal: Journal, run: str, alive: bool) -> dict[str, Any]:
         "columns": [f"{name} (self-reported)" if name in facts["self_reported"] else name for name in facts["objectives"]],
         "rows": _rows(facts),
         "warning": " ".join(f"{name} is self-reported: {reason}." for name, reason in facts["self_reported"].items()),
+        "null": " ".join(null_lines(facts)),
+        "null_alarms": null_alarms(facts),
         "confirmation": _confirmation(facts),
         "openings": openings_text(facts),
         "diffs": {member["id"]: program_diff(journal, SEED_ID, member["id"]) for member in facts["front"]},
@@ -145,7 +149,8 @@ def _confirmation(facts: Facts) -> Facts | None:
             noisy = objective["objective"] in found["sigma"]
             tested = [p_text(objective), shrinkage_text(objective)] if noisy else []
             cells += [difference_text(objective, noisy=noisy), *tested]
-        rows.append({"cells": [*cells, str(one["trainings"]), str(len(one["failures"]))], "verdict": verdict_text(one)})
+        cells += [str(one["trainings"]), str(len(one["failures"]))]
+        rows.append({"cells": cells, "verdict": verdict_text(one), "alarm": is_alarming(one)})
     unfinished = "" if found["state"] == "complete" else progress_text(found, alive=facts["state"] == "running")
     return {
         "columns": [*columns, "n", "failed"],

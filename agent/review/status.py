@@ -22,6 +22,7 @@ from agent.population.candidate import INVALID_STAGES, SEED_ID
 from agent.review.confirmation import confirmation_facts
 from agent.review.cost import cost_facts
 from agent.review.facts import Facts, judgements
+from agent.review.null import is_null, null_facts
 from agent.search.settings import SearchSettings
 from sandbox.tasks import has_test_split, self_reported
 
@@ -60,6 +61,7 @@ def status(journal: Journal, run: str, *, alive: bool) -> Facts:
     front, worth = _front(outcomes.trained, config, units)
     made, planned = _seed_trainings(journal, config)
     noise = units.noise if units else None
+    confirmation = confirmation_facts(journal)
     return {
         "run": run,
         "state": "running" if alive else end.get("state", "stopped"),
@@ -79,7 +81,8 @@ def status(journal: Journal, run: str, *, alive: bool) -> Facts:
         "front": [_member(journal, one, noise, objectives_of(journal)) for one in front],
         "worth": worth,
         "hypervolume": worth,
-        "confirmation": confirmation_facts(journal),
+        "null": _null(outcomes.trained, config, noise, objectives_of(journal), confirmation),
+        "confirmation": confirmation,
         "seal_openings": count_openings(read_confirmations(journal)),
         "has_test_split": has_test_split(config.get("task", {})),
         "spend": _spend(journal),
@@ -146,6 +149,17 @@ def _front(trained: Sequence[_Trained], config: Facts, units: NoiseMeasured | No
     objectives = [Objective(name, direction) for name, direction in config.get("objectives", {}).items()]
     front = selection.front(trained, objectives)
     return front, units.scale.worth(one.fitness for one in front)
+
+
+def _null(
+    trained: Sequence[_Trained], config: Facts, noise: Noise | None, objectives: Sequence[Objective], confirmation: Facts | None
+) -> Facts | None:
+    """What chance did, if this is a null run."""
+    seed = next((one.fitness for one in trained if one.id == SEED_ID), None)
+    if seed is None or not is_null(config):
+        return None
+    others = ((one.id, one.fitness.values) for one in trained if one.id != SEED_ID)
+    return null_facts(others, seed.values, noise, objectives, confirmation)
 
 
 def _member(journal: Journal, one: _Trained, noise: Noise | None, objectives: Sequence[Objective]) -> Facts:

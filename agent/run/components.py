@@ -19,6 +19,7 @@ from agent.llm import LanguageModel, LlmSettings, open_model, price
 from agent.operators.templates import Prompts
 from agent.run.config import Config, cache_folder
 from agent.run.evaluation import Evaluator, EvaluatorSettings
+from agent.run.machine import machine
 from agent.run.provenance import provenance
 from sandbox import LEVELS, Level, SandboxUnavailable
 from sandbox.launch.detect import Isolation, detect, gpu_trouble
@@ -50,7 +51,8 @@ class Components:
         seed = self.config.seed
         digests = {**provenance(Path(seed.folder), seed.files, prompts_folder()), **self.task.provenance}
         settings, isolation = self.config.model_dump(mode="json"), self.isolation
-        return RunStarted(settings, isolation.level, isolation.in_force, self.evaluator.devices, digests)
+        devices = self.evaluator.devices
+        return RunStarted(settings, isolation.level, isolation.in_force, devices, digests, machine=machine(devices))
 
 
 @contextmanager
@@ -64,6 +66,9 @@ def open_components(config: Config, watch: Watch, at_least: Level = "none", *, w
     config = completed(config, task)
     genome = genome if task.entry_points is None else replace(genome, entry_points=task.entry_points)
     prompts = Prompts.load(prompts_folder())
+    if config.run.null and config.llm.models:
+        raise UserError("A null run asks no model: leave --llm and llm.models out.")
+    with_models = with_models and not config.run.null
     if with_models and not config.llm.models:
         raise UserError("No model is named: give --llm MODEL, or --llm offline to run without a key or a network.")
     devices = _devices(config)

@@ -109,6 +109,9 @@ class RunSection(_Section):
     """Seed of the random generator that the search draws from."""
     training_seed: int = 0
     """Seed of every training, so that candidates differ by their code and not by luck in the batches."""
+    null: bool = False
+    """A null run (A/A): no model is asked, every candidate is the seed with edits that change nothing, and each is trained with
+    a training seed of its own. Whatever it finds was found by chance."""
 
 
 class NoiseSection(_Section):

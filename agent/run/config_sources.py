@@ -72,15 +72,15 @@ def load(
     merged: dict[str, Any] = {}
     for source, table in layers:
         _merge(merged, table)
-        _validate(merged, source)  # after each source, so that the message names the source of the mistake
+        validated(merged, source)  # after each source, so that the message names the source of the mistake
     merged.setdefault("seed", {})["folder"] = str(folder.resolve())
     _resolve_dataset(merged.get("task", {}), folder)
-    return _validate(merged, seed)
+    return validated(merged, seed)
 
 
 def read(path: Path) -> Config:
     """Read the configuration file of an existing run. Raises UserError with the path and the key."""
-    return _validate(_read_toml(path), str(path))
+    return validated(_read_toml(path), str(path))
 
 
 def command_line_table(overrides: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
@@ -95,7 +95,7 @@ def with_changes(config: Config, table: Mapping[str, Any]) -> Config:
     """Return the configuration with these values instead of its own. Raises UserError for an unknown key or a bad value."""
     merged = without_none(config.model_dump(mode="json"))
     _merge(merged, table)
-    return _validate(merged, "the command line")
+    return validated(merged, "the command line")
 
 
 def _seed_folder(seed: str) -> Path:
@@ -182,7 +182,8 @@ def _task_name(*tables: Mapping[str, Any]) -> Any:
     return next((table["name"] for table in tables if "name" in table), DEFAULT_TASK)
 
 
-def _validate(table: Mapping[str, Any], source: str) -> Config:
+def validated(table: Mapping[str, Any], source: str) -> Config:
+    """The configuration of nested tables. Raises UserError that names `source` and the key."""
     try:
         return Config.model_validate(table)
     except ValidationError as error:

@@ -16,6 +16,7 @@ from agent.genome import Genome
 from agent.journal.events import Settled
 from agent.population.candidate import Candidate, Evidence, Failure, Individual, Variant
 from agent.run.context import RunContext
+from agent.run.training_seeds import training_seed_of
 from sandbox import SandboxUnavailable
 from sandbox.pool.lanes import Lanes, Lease
 from sandbox.tasks import Task
@@ -209,7 +210,10 @@ class EvaluationPool:
                 self._run.admission.before_evaluation(variant.id)
                 waited = time.monotonic() - ready
                 timed = self._evaluator.timed(
-                    variant.candidate, variant.genome, admit=partial(self._run.admission.before_evaluation, variant.id)
+                    variant.candidate,
+                    variant.genome,
+                    training_seed=training_seed_of(variant.id, self._run.config.run),
+                    admit=partial(self._run.admission.before_evaluation, variant.id),
                 )
             seconds += timed.seconds
             outcome = replace(timed.outcome, intention=variant.intention, changed=variant.changed)

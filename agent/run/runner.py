@@ -43,6 +43,7 @@ from agent.run.sizing import size, with_sizes
 from agent.run.supervisor import Supervisor
 from agent.search.bandit import Bandits, BanditSettings
 from agent.search.feedback import Feedback, FeedbackSettings
+from agent.search.null import SHARES, NullSampler
 from agent.search.plateau import Plateau, PlateauSettings
 from agent.search.recipes import RecipeSampler
 from agent.search.reflection import Reflector
@@ -259,13 +260,14 @@ class Process:
         roles = prompts.roles if config.search.roles else ()
         # Candidates of these controls know nothing of each other: nothing is learned for the next draws either.
         contest = BanditSettings("uniform", "uniform", "uniform") if config.search.is_independent else config.contest
-        bandits = Bandits(contest, roles, prompts.directives, config.search.shares, config.llm.models)
+        kind, operators = (NullSampler, SHARES) if config.run.null else (RecipeSampler, config.search.shares)
+        bandits = Bandits(contest, roles, prompts.directives, operators, config.llm.models)
         # A resumed steady run continues with other random numbers than the earlier process used.
         earlier = len(run.replay.candidates) if config.search.schedule == "steady" else 0
         rng = random.Random(f"{config.run.seed} after {earlier}" if earlier else config.run.seed)
         sampling = Sampling(tuple(config.llm.models), config.llm.temperature, config.llm.max_tokens)
         plateau = Plateau(PlateauSettings(0) if config.search.is_independent else config.plateau)
-        sampler = RecipeSampler(rng, seed, prompts, sampling, bandits, plateau)
+        sampler = kind(rng, seed, prompts, sampling, bandits, plateau)
         sampler.any_block = not config.search.shares  # the paper rewrites any block
         return sampler
 

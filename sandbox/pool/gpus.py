@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -131,6 +132,15 @@ def _from_tool() -> tuple[Gpu, ...]:
 def memory_by_uuid() -> dict[str, str]:
     """Return the memory of each GPU, such as 81559 MiB, by UUID; empty if the driver's tool is not installed."""
     return {row[0]: row[1] for row in _ask_tool("uuid,memory.total")}
+
+
+def driver_version(driver: Path = DRIVER) -> str:
+    """Return the version of NVIDIA's driver, such as 580.82.07; empty if none is found."""
+    with suppress(OSError):
+        text = (driver.parent / "version").read_text(errors="replace")
+        if found := re.search(r"\b\d+\.\d+(?:\.\d+)?\b", text):
+            return found[0]
+    return next((row[0] for row in _ask_tool("driver_version")), "")
 
 
 def _ask_tool(fields: str) -> list[list[str]]:

@@ -247,11 +247,12 @@ def test_a_script_is_confirmed_by_repeats_alone(evolve, tmp_path, status):
 
 def test_a_failed_check_is_shown_in_red(monkeypatch):
     null = {"id": "null-1", "role": "null", "word": "better", "text": "confirmed better on accuracy; no worse elsewhere",
-            "trainings": 5, "failures": ["fit: NaN", "fit: NaN"], "objectives": []}  # fmt: skip
+            "trainings": 5, "failures": ["fit: NaN", "fit: NaN"], "objectives": [], "false_discovery": False}  # fmt: skip
     facts = {"number": 1, "state": "complete", "split": "test", "test_note": "its own", "trainings": 5, "planned": 5, "made": 5,
              "confidence": 0.95, "margin": 2.0, "comparisons": 1, "sigma": {}, "check": "failed", "check_failed": True,
              "verdicts": [null]}  # fmt: skip
-    status = {"confirmation": facts, "objectives": {}, "seal_openings": 1, "has_test_split": True, "state": "finished"}
+    status = {"confirmation": facts, "null": None, "objectives": {}, "seal_openings": 1, "has_test_split": True,
+              "state": "finished"}  # fmt: skip
     page = StringIO()
     console = Console(file=page, force_terminal=True, color_system="standard", width=400)
     monkeypatch.setattr(confirmation, "stdout_console", lambda: console)

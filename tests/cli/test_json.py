@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import sqlite3
 from contextlib import closing
 from pathlib import Path
 
@@ -95,7 +96,12 @@ def test_status(run, confirmed, printed, tmp_path):
     with closing(Journal(tmp_path / "journal.db")) as journal:
         journal.record(CoolDownStarted("m", 60.0, "it does not answer", alone=True))
         under_way = status(journal, "run", alive=True)
-    check("evolve status RUN", printed("status", run), under_way, printed("status", confirmed))
+    with closing(sqlite3.connect(tmp_path / "journal.db")) as db:
+        db.execute("UPDATE events SET data = json_set(data, '$.config.run.null', json('true')) WHERE kind = 'started'")
+        db.commit()
+    with closing(Journal(tmp_path / "journal.db")) as journal:
+        null = status(journal, "run", alive=False)
+    check("evolve status RUN", printed("status", run), under_way, null, printed("status", confirmed))
 
 
 def test_confirm(confirmed, printed, evolve):
@@ -105,6 +111,18 @@ def test_confirm(confirmed, printed, evolve):
     check("evolve confirm RUN", document)
     assert document == printed("status", confirmed)["confirmation"]
     assert printed("status", confirmed)["seal_openings"] == 2
+
+
+def test_reproduce(run, confirmed, printed, evolve):
+    listed = printed("show", run)
+    (trained, *_) = [one["id"] for one in listed if one["outcome"] == "trained"]
+    documents = [printed("reproduce", confirmed, trained)]
+    with closing(sqlite3.connect(confirmed / "journal.db")) as db:
+        db.execute("UPDATE events SET data = json_set(data, '$.basis.data', 'x') WHERE kind = 'started'")
+        db.commit()
+    documents.append(printed("reproduce", confirmed, trained))
+    assert documents[1]["readings"][0]["differences"]
+    check("evolve reproduce RUN ID", *documents)
 
 
 def test_show(run, printed):
@@ -134,6 +152,6 @@ def test_check_task(printed):
 
 
 def test_every_command_with_json_has_a_section(evolve):
-    for command in ("status", "confirm", "show", "compare", "doctor", "check-task"):
+    for command in ("status", "confirm", "reproduce", "show", "compare", "doctor", "check-task"):
         assert "--json" in evolve(command, "--help").stdout
         assert f"## `evolve {command}" in PAGE

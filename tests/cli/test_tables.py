@@ -12,7 +12,7 @@ def facts(members, failures=5, waiting=2):
         "waiting": [{"model": f"m{n}", "until": "03:12:00", "reason": "down\n" * 50} for n in range(waiting)],
         "failures": {f"fit: it\nfailed{n} " * 40: 3 for n in range(failures)}, "self_reported": {}, "noise": None,
         "objectives": {"accuracy": "max", "parameters": "min"}, "worth": 2.0, "luck": None,
-        "confirmation": None, "seal_openings": 0, "has_test_split": True,
+        "confirmation": None, "null": None, "seal_openings": 0, "has_test_split": True,
         "seed": {"fitness": {"accuracy": 0.1, "parameters": 9.0}, "trainings": 4, "planned": 4},
         "front": [
             {"id": f"{n:04d}", "fitness": {"accuracy": 0.5, "parameters": 8.0}, "branch": f"evolve/night/{n:04d}",

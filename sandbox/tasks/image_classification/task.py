@@ -40,6 +40,7 @@ class ImageClassification(Task):
         self._settings = settings
         self._data = load(settings.request, cache)
         self.title = f"Classify images into {self._data.num_classes} classes."
+        self.provenance = {"data": self._data.digest()}
         self.floors = {"accuracy": _majority_share(self._data.targets("validation"))}
         self.test_note = f"{_TEST_ORIGIN[self._data.own_test]}, {self._data.sizes['test']:,} images"
 

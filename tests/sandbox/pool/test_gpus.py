@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.pool.gpus import Gpu, SlotLayout, failed, gpus, torch_has_cuda
+from sandbox.pool.gpus import Gpu, SlotLayout, driver_version, failed, gpus, torch_has_cuda
 from sandbox.sandbox import TaskError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -110,6 +110,17 @@ class TestGpus:
         found = gpus({}, tmp_path / "nothing")
         assert found == (Gpu(0, "NVIDIA A", "GPU-aa11", "81559 MiB"), Gpu(1, "NVIDIA B", "GPU-bb22", "9 MiB"))
         assert [gpu.device for gpu in gpus({"CUDA_VISIBLE_DEVICES": "1"}, tmp_path / "nothing")] == ["cuda:1"]
+
+    def test_the_drivers_version_is_in_its_files_or_asked_of_its_tool(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("PATH", str(tmp_path))
+        assert driver_version(tmp_path / "gpus") == ""
+        tool = tmp_path / "nvidia-smi"
+        tool.write_text("#!/bin/sh\necho 570.1\n")
+        tool.chmod(0o755)
+        assert driver_version(tmp_path / "gpus") == "570.1"
+        lines = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.82.07  Release", "GCC version: gcc 12.2.0"
+        (tmp_path / "version").write_text("\n".join(lines))
+        assert driver_version(tmp_path / "gpus") == "580.82.07"
 
     def test_a_tool_that_fails_or_is_not_there_is_no_gpu(self, tmp_path, monkeypatch):
         monkeypatch.setenv("PATH", str(tmp_path))
