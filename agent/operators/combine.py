@@ -36,7 +36,7 @@ CHANGES_LIMIT = 9_000
 class Combine:
     name: str = "combine"
     noun: str = "combination"
-    share: float = 0.15
+    share: float = 0.05
 
     def draw(self, context: DrawContext) -> Recipe | None:
         """A recipe with the largest gains beyond the noise that the parent lacks, or with some of them if that was drawn before.

@@ -25,8 +25,9 @@ from agent.operators.situation import opening, situation
 from agent.operators.templates import Prompts
 from agent.population.candidate import Individual, Recipe
 
-WHOLE_PROGRAM_SHARE = 0.5
-"""This share of the recipes is for the whole program, unless only one block may be rewritten."""
+WHOLE_PROGRAM_SHARE, WHOLE_PROGRAM_SHARE_OF_RULES = 0.8, 0.5
+"""This share of the recipes is for the whole program, unless only one block may be rewritten: for models that read, and for the
+rules of `offline`, which know one block at a time."""
 CHANGE_SHARE, LEAST_CHANGE, MOST_CHANGE = 0.35, 1_000, 6_000
 """Characters of an elite's whole change that are shown, as a share of the program's, and the bounds."""
 
@@ -35,7 +36,7 @@ CHANGE_SHARE, LEAST_CHANGE, MOST_CHANGE = 0.35, 1_000, 6_000
 class EvolutionOfThought:
     name: str = "eot"
     noun: str = "Evolution of Thought"
-    share: float = 0.2
+    share: float = 0.35
 
     def draw(self, context: DrawContext) -> Recipe | None:
         """A recipe for one block or for the whole program; None if no elite has a change that this parent can learn from."""
@@ -43,7 +44,9 @@ class EvolutionOfThought:
             return self.draw_for_block(context)
         if all(elite.id == context.parent.id for elite in context.elites):
             return None
-        return self.draw_for_program(context) if context.rng.random() < WHOLE_PROGRAM_SHARE else self.draw_for_block(context)
+        reads = any(model != "offline" for model in context.sampling.models)
+        whole = context.rng.random() < (WHOLE_PROGRAM_SHARE if reads else WHOLE_PROGRAM_SHARE_OF_RULES)
+        return self.draw_for_program(context) if whole else self.draw_for_block(context)
 
     def draw_for_block(self, context: DrawContext) -> Recipe | None:
         """Choose an elite that differs from the seed, one of the blocks it changed, and another block of the parent to rewrite.

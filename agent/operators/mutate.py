@@ -19,7 +19,7 @@ from agent.population.candidate import Recipe
 class Mutate:
     name: str = "mutate"
     noun: str = "mutation"
-    share: float = 0.03
+    share: float = 0.0
 
     def draw(self, context: DrawContext) -> Recipe:
         """A recipe with a random block that is worth rewriting, a random directive, and a random role or none."""

@@ -25,7 +25,7 @@ LEVERS = ("optimizer", "schedule", "dropout", "augmentation", "loss")
 class Rewrite:
     name: str = "rewrite"
     noun: str = "rewriting"
-    share: float = 0.6
+    share: float = 0.55
 
     def draw(self, context: DrawContext) -> Recipe:
         """A recipe without a directive, or with a random directive and a random role or none."""

@@ -84,6 +84,10 @@ def first_plan(seed: Individual, settings: SearchSettings, sampler: RecipeSample
     return (sampler.first_mutation(seed) if settings.spread_first_population else sampler.mutation(seed),)
 
 
+EARLY = 5
+"""Until so many children are measured only rewrites are made: there is little yet to learn from or to put together."""
+
+
 def next_plan(parents: Parents, settings: SearchSettings, sampler: RecipeSampler, number: int) -> Plan:
     """The plan of a candidate after the first population. `number`: how many were proposed before it."""
     seed = parents.archive.seed
@@ -98,7 +102,8 @@ def next_plan(parents: Parents, settings: SearchSettings, sampler: RecipeSampler
         case "evolution":
             parent = parents.draw(number)
             partner, exemplars = parents.partner(parent), parents.exemplars()
-    return plan_of(parent, partner, exemplars, settings, sampler)
+    early = len(parents.archive.everyone) <= EARLY
+    return plan_of(parent, partner, exemplars, settings, sampler, early=early)
 
 
 def plan_of(
@@ -107,10 +112,17 @@ def plan_of(
     exemplars: Sequence[Individual],
     settings: SearchSettings,
     sampler: RecipeSampler,
+    *,
+    early: bool = False,
 ) -> Plan:
-    """A plan by any operator, or by the paper's rates where no operator has a share. Never empty."""
+    """A plan by any operator, or by the paper's rates where no operator has a share. Never empty.
+
+    `early`: whether so little is measured that only rewrites are made, where they are what begins a run.
+    """
     if settings.shares:
         only = () if settings.strategy == "evolution" else SINGLE
+        if early and settings.strategy == "evolution" and settings.first_operator == "rewrite" and settings.shares.get("rewrite"):
+            only = ("rewrite",)
         return (sampler.by_any_operator(parent, partner, exemplars, only),)
     mated = parent.id != partner.id and sampler.rng.random() < settings.p_mate
     return plan_by_rates(parent, partner if mated else None, exemplars, settings, sampler) or (sampler.mutation(parent),)

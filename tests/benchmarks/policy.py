@@ -1,6 +1,6 @@
 """What a search policy finds within 10, 40, 300 and 3,000 children, simulated on a fitted landscape. Prints JSON.
 
-    python tests/benchmarks/policy.py [--budgets 10=500 40=500 300=60 3000=3] [--arms NAME ...] [--check]
+    python tests/benchmarks/policy.py [--budgets 10=500 40=500 300=10 3000=1] [--arms NAME ...] [--check]
                                       [--arm 'NAME={"search": {...}}' ...] [--ceiling 18] [--lag 1]
 
 `--budgets`: children of a run, and how many runs (repeats) of each arm. `--arm`: a policy of your own, settings as JSON.
@@ -29,7 +29,7 @@ from policy_search import Arm, simulate
 from agent.core.objectives import Fitness
 
 CHECKPOINTS = (5, 10, 24, 40, 300, 3000)
-BUDGETS = {10: 500, 40: 500, 300: 60, 3000: 3}
+BUDGETS = {10: 500, 40: 500, 300: 10, 3000: 1}
 FORMER = {"mutate": 0.3, "rewrite": 0.25, "eot": 0.2, "mate": 0.15, "splice": 0.1}
 """The default shares of the version that was recorded."""
 FORMER_WAY = {"first_operator": "mutate", "parents": "nsga2"}
