@@ -120,7 +120,7 @@ def plan_of(
     `early`: whether so little is measured that only rewrites are made, where they are what begins a run.
     """
     if settings.shares:
-        only = () if settings.strategy == "evolution" else SINGLE
+        only: tuple[str, ...] = () if settings.strategy == "evolution" else SINGLE
         if early and settings.strategy == "evolution" and settings.first_operator == "rewrite" and settings.shares.get("rewrite"):
             only = ("rewrite",)
         return (sampler.by_any_operator(parent, partner, exemplars, only),)
