@@ -23,6 +23,7 @@ from agent.cli.console import LossyStream, fitness_text, slots_text
 from agent.core.text import list_names, one_line
 from agent.journal.events import (
     CallsRepeated,
+    EliteRetrained,
     Event,
     ForecastUpdated,
     GenerationEnded,
@@ -166,6 +167,10 @@ class Live:
             case Proposed(candidate):
                 self._counts["proposed"] += 1
                 self._generation = candidate.generation
+            case EliteRetrained(id, training_seed, fitness, reason):
+                self._progress.pop(EliteRetrained.id_of(id, training_seed), None)
+                text = f"another reading, {fitness_text(fitness.values)}" if fitness else "failed with another training seed"
+                self._add_line(f"{id} trained again: {text}{f'; it leads no more: {reason[:_REASON]}' if reason else ''}")
             case Settled(outcome):
                 self._tracker.close(outcome.id)
                 self._progress.pop(outcome.id, None)

@@ -21,6 +21,7 @@ from agent.journal.events import (
     Bred,
     Committed,
     DirectiveWritten,
+    EliteRetrained,
     Event,
     Generalised,
     GenerationEnded,
@@ -72,9 +73,11 @@ def write_event(event: Event) -> tuple[str, str, Json]:
             held = {} if seconds is None else {"seconds": seconds, "gpus": gpus}
             return "settled", outcome.id, {**write_outcome(outcome), **held}
         case SeedRepeated():
-            return "repeated", str(event.training_seed), _write_seed_repeated(event)
+            return "repeated", str(event.training_seed), _write_training(event)
         case NoiseMeasured(noise, scale):
             return "units", "run", {"noise": noise and _write_noise(noise), "scale": scale.to_json()}
+        case EliteRetrained(id, training_seed):
+            return "reading", EliteRetrained.id_of(id, training_seed), _write_training(event)
         case _:
             return _write_remark(event)
 
@@ -166,12 +169,12 @@ def read_messages(asked: Json) -> tuple[Message, ...]:
     return tuple(Message(m["role"], m["text"]) for m in asked["messages"])
 
 
-def _write_seed_repeated(repeated: SeedRepeated) -> Json:
+def _write_training(again: SeedRepeated | EliteRetrained) -> Json:
     return {
-        "fitness": dict(repeated.fitness.values) if repeated.fitness else None,
-        "reason": repeated.reason,
-        "seconds": repeated.seconds,
-        "gpus": repeated.gpus,
+        "fitness": dict(again.fitness.values) if again.fitness else None,
+        "reason": again.reason,
+        "seconds": again.seconds,
+        "gpus": again.gpus,
     }
 
 
@@ -187,6 +190,12 @@ def read_units(data: Json) -> NoiseMeasured:
 def read_seed_repeated(key: str, data: Json) -> SeedRepeated:
     fitness = Fitness(data["fitness"]) if data["fitness"] else None
     return SeedRepeated(int(key), fitness, data["reason"], data["seconds"], data.get("gpus", 0.0))
+
+
+def read_elite_retrained(key: str, data: Json) -> EliteRetrained:
+    id, _, training_seed = key.rpartition("/")
+    fitness = Fitness(data["fitness"]) if data["fitness"] else None
+    return EliteRetrained(id, int(training_seed), fitness, data["reason"], data["seconds"], data["gpus"])
 
 
 def write_candidate(candidate: Candidate) -> Json:

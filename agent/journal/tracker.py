@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from agent.journal.codec import Row, read_candidate
-from agent.journal.events import Answered, Asked, Bred, Event, Proposed, Repaired, Retrained, SeedRepeated, Settled
+from agent.journal.events import Answered, Asked, Bred, EliteRetrained, Event, Proposed, Repaired, Retrained, SeedRepeated, Settled
 from agent.llm import Completion
 from agent.population.candidate import Candidate, Variant
 
@@ -102,7 +102,7 @@ class Tracker:
         """Settled, but the search has not learned from them yet."""
         self._closed: set[str] = set()
         self._evaluating: set[str] = set()
-        """Ids of candidates, and of trainings of the seed for the noise (`SeedRepeated.id_of`)."""
+        """Ids of candidates, and of further trainings of a program (`SeedRepeated.id_of`, ...)."""
 
     def see(self, event: Event) -> None:
         """Take in an event of this process."""
@@ -120,7 +120,7 @@ class Tracker:
                 self._settle(outcome.id, seconds)
             case SeedRepeated(training_seed):
                 self._end_evaluation(SeedRepeated.id_of(training_seed))
-            case Retrained(_, id, training_seed):
+            case Retrained(_, id, training_seed) | EliteRetrained(id, training_seed):
                 self._end_evaluation(Retrained.id_of(id, training_seed))
             case _:
                 pass

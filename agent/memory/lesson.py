@@ -58,7 +58,8 @@ class Lesson:
     shown: tuple[str, ...] = ()
     """Ids of the lessons that the candidate's prompt showed."""
     against: int = 1
-    """How many trainings the value is the mean of that the effects are counted from: several where the parent is the seed."""
+    """How many trainings the value is the mean of that the effects are counted from: several where the parent
+    is the seed, or was trained again."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "effects", MappingProxyType(dict(self.effects)))
@@ -84,7 +85,7 @@ def lesson_of(
         intention = intention or outcome.intention  # a candidate that no model made has an intention without an answer
     change, kinds = _change(outcome, parent.genome, answer)
     effects: dict[str, float] = {}
-    against, reason = noise.trainings if parent.id == SEED_ID else 1, ""
+    against, reason = noise.trainings if parent.id == SEED_ID else parent.trainings, ""
     if isinstance(outcome, Failure):
         reason = f"{outcome.stage}: {one_line(outcome.reason, REASON_LIMIT)}"
     else:
@@ -103,7 +104,7 @@ def lesson_of(
         expected=expected,
         effects=effects,
         gains={o.name: noise.gain(o, effects[o.name], parent.fitness[o.name]) for o in objectives if effects},
-        verdict="failed" if isinstance(outcome, Failure) else verdict(effects, objectives, noise, against),
+        verdict="failed" if isinstance(outcome, Failure) else verdict(effects, objectives, noise, against, outcome.trainings),
         reason=reason,
         insight=intention if last and last.operator == "eot" else "",
         shown=tuple(dict.fromkeys(shown)),

@@ -98,6 +98,10 @@ class Memory:
         ranked.sort()  # no two entries have the same order, so that entries are never compared
         return [entry for _, _, entry in ranked]
 
+    def measure_by(self, noise: Noise) -> None:
+        """Judge by this noise from now on: it gets better known during a run."""
+        self._noise = noise
+
     def render(self, lesson: Lesson, *, code_shown: bool = False) -> str:
         """The lesson as a Markdown list item. `code_shown`: whether the prompt shows the lesson's code anyway."""
         known = self._entries.get(lesson.id)

@@ -15,16 +15,20 @@ MAX_BLOCKS = 12
 
 
 def describe_fitness(individual: Individual, context: Context) -> str:
-    """Each objective with the change against the seed: `accuracy 0.9334 (+0.0082, +2.1 sigma), parameters 518,126 (same)`."""
+    """Each objective with the change against the seed: `accuracy 0.9334 (+0.0082, +2.1 sigma), parameters 518,126 (same)`.
+
+    Of one that was trained more than once: `..., the mean of 3 trainings`.
+    """
     fitness, noise, seed = individual.fitness, context.brief.noise, context.seed.fitness
     if individual.id == SEED_ID:
         return ", ".join(f"{o.name} {format_number(fitness[o.name])}" for o in context.brief.objectives)
     reference = noise.mean_of_seed(seed) if noise else seed
-    return ", ".join(
+    values = ", ".join(
         f"{o.name} {format_number(fitness[o.name])} "
         f"({_change(fitness[o.name], reference[o.name])}{_in_sigmas(o, fitness, reference, context)})"
         for o in context.brief.objectives
     )
+    return f"{values}, the mean of {individual.trainings} trainings" if individual.trainings > 1 else values
 
 
 def describe_noise(context: Context) -> str:

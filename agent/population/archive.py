@@ -24,7 +24,7 @@ class Archive:
         self.objectives = tuple(objectives)
         self.individuals: dict[str, Individual] = {seed.id: seed}
         self.everyone = [seed]
-        """All individuals, in the order in which they were added."""
+        """All individuals that may be parents, in the order in which they were added."""
         self._novelty = Novelty(seed.genome, seed.id)
         self._measured: list[Individual | Failure] = []
         self._front: selection.Front[Individual] = selection.Front(objectives)
@@ -48,6 +48,21 @@ class Archive:
                 self._worth = None
         if isinstance(outcome, Individual | Failure):
             self._measured.append(outcome)
+
+    def replace(self, individual: Individual) -> None:
+        """Put an individual that was trained again in place of what it was. The worth of the front may fall by that.
+
+        One with a fault stays among the `individuals`, since others may descend from it, but leads nowhere any more.
+        """
+        self.individuals[individual.id] = individual
+        if individual.id == self.seed.id:
+            self.seed = individual
+        now = (individual if one.id == individual.id else one for one in self.everyone)
+        self.everyone = [one for one in now if not one.fault]
+        self._measured = [individual if one.id == individual.id else one for one in self._measured]
+        self._front, self._worth = selection.Front(self.objectives), None
+        for one in self.everyone:
+            self._front.add(one)
 
     def recent(self, count: int) -> tuple[Individual | Failure, ...]:
         """The last candidates that were measured or failed, oldest first."""

@@ -11,16 +11,17 @@ from datetime import datetime
 from agent.budget.budget import forecast_from_journal
 from agent.budget.forecast import forecast_facts, forecast_text
 from agent.core.noise import Noise
-from agent.core.objectives import Fitness, Objective
+from agent.core.objectives import Objective
 from agent.core.statistics import best_by_luck
 from agent.journal.confirmations import count_openings, read_confirmations
 from agent.journal.events import NoiseMeasured
 from agent.journal.header import objectives_of, units_of
+from agent.journal.readings import Measured, measured, noise_now
 from agent.journal.store import Journal
 from agent.population import selection
 from agent.population.candidate import INVALID_STAGES, SEED_ID
 from agent.review.confirmation import confirmation_facts
-from agent.review.facts import Facts, judgements
+from agent.review.facts import Facts, error_of, judgements
 from agent.search.settings import SearchSettings
 from sandbox.tasks import has_test_split, self_reported
 
@@ -30,12 +31,6 @@ _FREQUENT = 5
 """How many reasons of failures are listed."""
 
 
-@dataclass(frozen=True)
-class _Trained:
-    id: str
-    fitness: Fitness
-
-
 @dataclass
 class _Outcomes:
     """How the settled candidates ended."""
@@ -43,8 +38,6 @@ class _Outcomes:
     counts: Counter[str]
     reasons: Counter[str]
     """Of failures, as `stage: reason`."""
-    trained: list[_Trained]
-    """The seed and the trained variants."""
 
 
 def status(journal: Journal, run: str, *, alive: bool) -> Facts:
@@ -53,10 +46,9 @@ def status(journal: Journal, run: str, *, alive: bool) -> Facts:
     started = [data for _, kind, _, data in starts if kind == "started"]
     end = starts[-1][3] if starts and starts[-1][1] == "ended" else {}
     config = started[-1]["config"] if started else {}
-    outcomes = _outcomes(journal)
-    units = units_of(journal)
-    seed, front, worth = _front(outcomes.trained, config, units)
-    noise = units.noise if units else None
+    outcomes, known = _outcomes(journal), measured(journal)
+    seed, front, worth = _front(known, config, units_of(journal))
+    noise = noise_now(journal, known)
     return {
         "run": run,
         "state": "running" if alive else end.get("state", "stopped"),
@@ -68,9 +60,10 @@ def status(journal: Journal, run: str, *, alive: bool) -> Facts:
         "failures": dict(outcomes.reasons.most_common(_FREQUENT)),
         "objectives": config.get("objectives", {}),
         "self_reported": self_reported(config.get("task", {})),
-        "seed": {"fitness": dict(seed.values) if seed else None},
+        "seed": _seed(seed, noise),
         "noise": _noise(noise) if noise else None,
         "luck": _luck(noise, outcomes.counts["trained"]),
+        "retrained": _retrained(journal),
         "plateau": next((data["level"] for _, _, _, data in reversed(list(journal.events("adapted")))), 0),
         "front": [_member(journal, one, noise, objectives_of(journal)) for one in front],
         "worth": worth,
@@ -87,14 +80,12 @@ def status(journal: Journal, run: str, *, alive: bool) -> Facts:
 
 
 def _outcomes(journal: Journal) -> _Outcomes:
-    found = _Outcomes(Counter(proposed=journal.count("drawn")), Counter(), [])
-    for _, _, id, data in journal.events("settled"):
+    found = _Outcomes(Counter(proposed=journal.count("drawn")), Counter())
+    for _, _, _, data in journal.events("settled"):
         outcome = data["outcome"]
         found.counts["invalid" if outcome == "failed" and data["stage"] in INVALID_STAGES else outcome] += 1
         if outcome == "failed":
             found.reasons[f"{data['stage']}: {data['reason']}"] += 1
-        if "fitness" in data:
-            found.trained.append(_Trained(id, Fitness(data["fitness"])))
     return found
 
 
@@ -117,22 +108,37 @@ def _luck(noise: Noise | None, trained: int) -> float | None:
     return round(best_by_luck(trained, noise.df, noise.trainings), 2)
 
 
+def _seed(seed: Measured | None, noise: Noise | None) -> Facts:
+    """The seed's mean; its fitness is null while it is not trained."""
+    if seed is None:
+        return {"fitness": None, "trainings": 0, "error": None}
+    return {"fitness": dict(seed.fitness.values), "trainings": seed.trainings, "error": error_of(noise, seed.trainings)}
+
+
+def _retrained(journal: Journal) -> Facts:
+    """How often elites were trained again, and which of them failed then."""
+    rows = list(journal.events("reading"))
+    faults = {key.rpartition("/")[0]: data["reason"] for _, _, key, data in rows if data["reason"]}
+    return {"trainings": len(rows), "elites": len({key.rpartition("/")[0] for _, _, key, _ in rows}), "faults": faults}
+
+
 def _front(
-    trained: Sequence[_Trained], config: Facts, units: NoiseMeasured | None
-) -> tuple[Fitness | None, list[_Trained], float]:
-    """The seed's fitness, what nothing else dominates, and the worth of that (the seed alone: 1)."""
+    trained: Sequence[Measured], config: Facts, units: NoiseMeasured | None
+) -> tuple[Measured | None, list[Measured], float]:
+    """The seed, what nothing else dominates, and the worth of that (the seed alone: 1)."""
     objectives = [Objective(name, direction) for name, direction in config.get("objectives", {}).items()]
-    seed = next((one.fitness for one in trained if one.id == SEED_ID), None)
+    seed = next((one for one in trained if one.id == SEED_ID), None)
     if seed is None or units is None:
         return None, [], 0.0
-    front = selection.front(trained, objectives)
+    front = selection.front([one for one in trained if not one.fault], objectives)
     return seed, front, units.scale.worth(one.fitness for one in front)
 
 
-def _member(journal: Journal, one: _Trained, noise: Noise | None, objectives: Sequence[Objective]) -> Facts:
+def _member(journal: Journal, one: Measured, noise: Noise | None, objectives: Sequence[Objective]) -> Facts:
     """A member of the front: its fitness, what may be said of it against the seed, its branch, and what it was meant to do."""
     facts: Facts = {"id": one.id, "fitness": dict(one.fitness.values), "branch": None, "intention": ""}
-    facts["judgements"] = judgements(one.fitness.values, noise, objectives)
+    facts |= {"trainings": one.trainings, "error": error_of(noise, one.trainings)}
+    facts["judgements"] = judgements(one.fitness.values, noise, objectives, one.trainings)
     for _, kind, _, data in journal.events("bred", "mended", "committed", key=one.id):
         facts |= {"branch": data["branch"]} if kind == "committed" else {"intention": data.get("intention", "")}
     return facts

@@ -21,6 +21,7 @@ from agent.core.worth import WorthScale
 from agent.journal.codec import read_seed
 from agent.journal.events import CallsRepeated, NoiseMeasured, RunEnded, RunStarted, Settled, Watch
 from agent.journal.header import recorded_units
+from agent.journal.readings import as_measured
 from agent.journal.replay import Replay, read_replay
 from agent.journal.store import Journal
 from agent.journal.tracker import TrackedCandidate, Tracker
@@ -48,6 +49,7 @@ from agent.search.feedback import Feedback, FeedbackSettings
 from agent.search.plateau import Plateau
 from agent.search.recipes import RecipeSampler
 from agent.search.reflection import Reflector
+from agent.search.retraining import Retraining
 from agent.search.steering import Steering
 
 
@@ -200,6 +202,7 @@ class Process:
                 units = self._units(run, archive, floor)
                 record(units)
                 archive.measure_by(units.scale)
+                archive.replace(*as_measured([seed], self.journal))
                 self._loop(run, archive, floor, breeding, evaluation).work()
                 record.flush()
         except Halted:
@@ -266,7 +269,8 @@ class Process:
         steering = Steering(self.folder.guidance, self.folder.frozen, seed.genome.frozen)
         sampler.view = steering.apply
         brief = Brief(task.title, task.facts(), objectives, config.constraint_list(), floor)
-        search = SearchState(archive, brief, config.search, sampler, feedback, steering)
+        retraining = Retraining(archive, floor or Noise.unmeasured(seed.fitness, objectives), config.retrain)
+        search = SearchState(archive, brief, config.search, sampler, feedback, retraining, steering)
         if not steady:
             return GenerationalLoop(run, search, breeding, evaluation)
         slots = len(components.evaluator.devices)

@@ -49,6 +49,8 @@ class Task(Protocol):
     provenance: Mapping[str, str] = {}
     """What the measurements depend on besides the code: name -> text or digest. It is recorded, and compared on resume."""
 
+    exact: Collection[str] = frozenset({"parameters", "flops"})
+    """Quantities that depend on the program alone: if another training seed changes one, that is the program's fault."""
     floors: Mapping[str, float] = {}
     """By objective, the value that a program may reach without having learned anything, chance included."""
 

@@ -38,6 +38,8 @@ def directions(own: Mapping[str, str]) -> dict[str, str]:
 class ScriptTask(Task):
     """The task `script`. Objectives: the script's metrics (its own claims), train_time and memory (measured outside)."""
 
+    exact = frozenset[str]()  # what a metric depends on only the script knows, whatever it is called
+
     @classmethod
     def open(cls, tables: TaskTables) -> ScriptTask:
         """Open the task: pack the project into `cache`, or find the copy that the run began with. Raises TaskError."""
