@@ -16,7 +16,16 @@ from agent.cli.confirmation import verdict_lines
 from agent.cli.console import fitness_text, slots_text, stdout_console
 from agent.core.text import clean, format_number, one_line
 from agent.population.candidate import SEED_ID
-from agent.review.facts import Facts, format_changes, format_distance, format_price, format_value, luck_lines, retraining_lines, seed_value
+from agent.review.facts import (
+    Facts,
+    format_changes,
+    format_distance,
+    format_price,
+    format_value,
+    luck_lines,
+    retraining_lines,
+    seed_value,
+)
 from agent.review.learning import ARM_KINDS
 
 _SCREEN = 24
@@ -143,6 +152,8 @@ def _measured_text(status: Facts, name: str, one: Facts) -> str:
 def _evidence_text(evidence: Facts) -> str:
     stages = ", ".join(f"{stage} {seconds:.2f} s" for stage, seconds in evidence["seconds"].items())
     place = f"on {evidence['device']}, {evidence['waited']:.2f} s of waiting not counted"
+    if (load := evidence.get("load")) is not None:
+        place += f"; timed alone, at a load of the machine of {load:.1f}"
     return f"{stages}; {place}; peak {evidence['peak_memory'] / 2**20:.0f} MiB; isolation {evidence['isolation']}"
 
 

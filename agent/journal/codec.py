@@ -317,7 +317,10 @@ def read_lesson(data: Json) -> Lesson:
 
 def _write_evidence(evidence: Evidence) -> Json:
     mappings = {name: dict(getattr(evidence, name)) for name in ("seconds", "parameters_by_block", "sizes_by_block")}
-    return {**vars(evidence), **mappings}
+    data = {**vars(evidence), **mappings}
+    if evidence.load is None:  # as before it was measured
+        del data["load"]
+    return data
 
 
 def _read_evidence(data: Mapping[str, Any]) -> Evidence:

@@ -26,11 +26,11 @@ class Measured:
     """One for each training that measured something, the oldest first."""
     fault: str = ""
     """As in `Individual`."""
-    fitness: Fitness = Fitness({})
-    """The mean of the readings, filled in."""
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "fitness", Fitness.mean(self.readings))
+    @property
+    def fitness(self) -> Fitness:
+        """The mean of the readings."""
+        return Fitness.mean(self.readings)
 
     @property
     def trainings(self) -> int:

@@ -50,7 +50,8 @@ CREATE VIEW IF NOT EXISTS lessons AS
            json_extract(data, '$.reason') AS reason, json_extract(data, '$.change') AS change
     FROM events WHERE kind = 'learned';
 CREATE VIEW IF NOT EXISTS readings AS
-    SELECT seq, time, substr(key, 1, instr(key, '/') - 1) AS id, CAST(substr(key, instr(key, '/') + 1) AS INTEGER) AS training_seed,
+    SELECT seq, time, substr(key, 1, instr(key, '/') - 1) AS id,
+           CAST(substr(key, instr(key, '/') + 1) AS INTEGER) AS training_seed,
            json_extract(data, '$.fitness') AS fitness, json_extract(data, '$.reason') AS reason
     FROM events WHERE kind = 'reading';
 CREATE VIEW IF NOT EXISTS retrainings AS

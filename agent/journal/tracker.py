@@ -11,7 +11,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from agent.journal.codec import Row, read_candidate
-from agent.journal.events import Answered, Asked, Bred, EliteRetrained, Event, Proposed, Repaired, Retrained, SeedRepeated, Settled
+from agent.journal.events import (
+    Answered,
+    Asked,
+    Bred,
+    EliteRetrained,
+    Event,
+    Proposed,
+    Repaired,
+    Retrained,
+    SeedRepeated,
+    Settled,
+)
 from agent.llm import Completion
 from agent.population.candidate import Candidate, Variant
 

@@ -117,6 +117,8 @@ class Evidence:
     """Where it was trained: `cpu`, or `cuda:N`."""
     waited: float = 0.0
     """Seconds that it was ready and waited for a slot, or for one of the places outside the slots (see `sandbox.pool.lanes`)."""
+    load: float | None = None
+    """The machine's load average over a minute when a time that is an objective began to be measured; None if none is."""
 
     @property
     def total(self) -> float:

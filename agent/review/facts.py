@@ -70,7 +70,7 @@ def format_changes(status: Mapping[str, Any], changes: Mapping[str, float]) -> s
 def judgements(
     fitness: Mapping[str, float], noise: Noise | None, objectives: Sequence[Objective], trainings: int = 1
 ) -> dict[str, str] | None:
-    """Of a mean of so many trainings against the seed, by objective: `likely real`, `within noise`, `undecided (needs 3 more ...)`.
+    """Of a mean of so many trainings against the seed, by objective: `likely real`, `within noise`, `undecided (needs ...)`.
 
     None where the noise was not measured: nothing can be said then.
     """

@@ -100,7 +100,7 @@ class Evaluator:
         `admit` is called when the training has a slot; its exceptions are passed on.
         """
         seed = self._settings.training_seed if training_seed is None else training_seed
-        job = Job(dict(genome.files), seed, threads=self._settings.threads)
+        job = Job(dict(genome.files), seed, threads=self._settings.threads, timed=self._is_timed)
         lease = self._lanes.lease(admit)
         timed = self._evaluate(job, lease, candidate.id)
         return TimedOutcome(self._judge(candidate, genome, timed.result, lease), timed.seconds, timed.gpus)
@@ -113,8 +113,14 @@ class Evaluator:
         `test_too`: reads the labels of the test split, so its opening must be journaled when `admit` returns.
         Raises MachineError if the sandbox is at fault.
         """
-        job = Job(dict(genome.files), training_seed, threads=self._settings.threads, test_too=test_too)
+        job = Job(
+            dict(genome.files), training_seed, threads=self._settings.threads, timed=self._is_timed, test_too=test_too
+        )
         return self._evaluate(job, self._lanes.lease(admit), id)
+
+    @property
+    def _is_timed(self) -> bool:
+        return "train_time" in {one.name for one in (*self._settings.objectives, *self.constraints)}
 
     def _evaluate(self, job: Job, lease: Lease, id: str) -> TimedResult:
         started = time.monotonic()
@@ -154,6 +160,7 @@ class Evaluator:
             layers=result.layers,
             device=lease.device,
             waited=lease.waited,
+            load=result.load,
         )
         return Individual(candidate, genome, fitness, evidence)
 

@@ -20,6 +20,7 @@ from agent.journal.events import (
     Bred,
     Committed,
     DirectiveWritten,
+    EliteRetrained,
     Generalised,
     GenerationEnded,
     Learned,
@@ -107,6 +108,8 @@ EVENTS = (
     RETRAINED,
     Retrained(2, "null-1", 8, None, None, "fit: NaN", 1.0),
     VerdictsReached(2, VERDICTS),
+    EliteRetrained("0001", 1, FITNESS, "", 2.0, 0.5),
+    EliteRetrained("0001", 2, None, "fit: NaN", 1.0),
 )
 RECORDED = [json.loads(line) for line in (DATA / "every_kind.jsonl").read_text().splitlines()]
 """[kind, key, data] as an earlier version wrote them; keys that are moments in time are left out."""

@@ -18,6 +18,8 @@ class Job:
     training_seed: int
     device: str = "cpu"
     threads: int = 1
+    timed: bool = False
+    """The time of the training is an objective or bounded: it is measured alone, while nothing else trains on the machine."""
     test_too: bool = False
     """Score the same weights on the sealed test split too. Only a confirmation asks for it, once the opening is journaled."""
 
@@ -58,6 +60,8 @@ class Measured:
     """What the model reported about itself. Never part of a fitness."""
     sizes_by_block: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """What the instances of each block return for one image, such as 12x16x16; also the model's own report."""
+    load: float | None = None
+    """The machine's load average over a minute when a time began to be measured; None if no time is an objective."""
     test_values: Mapping[str, float] | None = None
     """The same objectives, measured on the test split with the same weights; None unless `Job.test_too`."""
 

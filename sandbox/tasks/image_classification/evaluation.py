@@ -69,7 +69,8 @@ class ImageEvaluation:
         if "train_time" in wanted:
             values["train_time"] = rough(trained.seconds)
         if "latency" in wanted:
-            values["latency"] = rough(1000 * self._latency(weights, classes, predicted))
+            with self._stages.alone():
+                values["latency"] = rough(1000 * self._latency(weights, classes, predicted))
         return self._stages.measured(
             values,
             test_values=self._test_values(values, weights) if self._job.test_too else None,
