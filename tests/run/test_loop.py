@@ -23,6 +23,7 @@ from agent.search.bandit import Bandits, BanditSettings
 from agent.search.feedback import CreditSettings, Feedback, FeedbackSettings
 from agent.search.plateau import Plateau, PlateauSettings
 from agent.search.recipes import RecipeSampler
+from agent.search.retraining import Retraining, RetrainingSettings
 from agent.search.settings import SearchSettings
 
 PAPER = {"operators": {}}
@@ -88,7 +89,8 @@ def loop_of(archive, brief, settings, record, breeder, seed=0, past=None):
 
     run = RunContext(see, replay=past or Replay(), tracker=tracker)
     feedback = Feedback(archive, noise, sampler, tracker, FeedbackSettings(credit=CreditSettings(usd_per_hour=0)))
-    search = SearchState(archive, brief, settings, sampler, feedback)
+    retraining = Retraining(archive, noise, RetrainingSettings())
+    search = SearchState(archive, brief, settings, sampler, feedback, retraining)
     if settings.schedule == "steady":
         return SteadyLoop(run, search, breeder, Evaluator(), slots=2, concurrency=4)
     return GenerationalLoop(run, search, breeder, Evaluator())
