@@ -65,6 +65,7 @@ class Retraining:
         """As it is known now, from all programs that were trained more than once."""
         self._archive, self._settings = archive, settings
         self._trained = self._read = 0
+        self._nothing_due_at: tuple[int, int] | None = None
 
     def see(self, outcome: Outcome) -> None:
         """Count a candidate that has settled."""
@@ -75,16 +76,17 @@ class Retraining:
 
         An elite is trained once at a time.
         """
-        open_share = MOST * self._settings.share * self._trained - self._read - len(under_way)
-        if open_share < 1 or not any(self.noise.sigma.values()):
-            return []  # before the stakes are worked out, which takes milliseconds
+        most = math.floor(MOST * self._settings.share * self._trained + 1e-9)
+        moment = (most, self._read)
+        open_share = most - self._read - len(under_way)
+        if open_share < 1 or moment == self._nothing_due_at or not any(self.noise.sigma.values()):
+            return []  # stakes are worked out only now and then: among ten thousand individuals that takes a while
         stakes = [one for one in self._stakes() if one.by_luck > 0]
         whole = sum(one.whole for one in stakes)
-        if not whole:
-            return []
-        hanging = min(1.0, sum(one.by_luck for one in stakes) / whole)
+        hanging = min(1.0, sum(one.by_luck for one in stakes) / whole) if whole else 0.0
         share = self._settings.share * max(LEAST, MOST * hanging**2)
         count = math.floor(share * self._trained + 1e-9) - self._read - len(under_way)
+        self._nothing_due_at = moment if count < 1 or not stakes else None
         ranked = sorted(stakes, key=lambda one: (-one.by_luck, one.elite.trainings, one.elite.id))
         return [one.elite for one in ranked if one.elite.id not in under_way][: max(0, count)]
 
