@@ -32,6 +32,8 @@ _SCREEN = 24
 """Lines of a screen whose height is not known."""
 _BELOW_LINES = 7
 """Lines of a status beside its first ones: the front's title, head and caption, worth, luck, and the prompt below."""
+_READINGS = 3
+"""Lines of a status about elites that were trained again."""
 _LOG = 2000
 """Characters of a candidate's last output."""
 _VERDICT_STYLES = {"helped": "green", "hurt": "red", "failed": "yellow"}
@@ -43,12 +45,12 @@ def print_status(status: Facts) -> None:
     lines = _status_lines(status)
     for line in lines:
         console.print(line, no_wrap=True, overflow="ellipsis")
-    verdicts = verdict_lines(status)
+    verdicts, again = verdict_lines(status), retraining_lines(status, reasons=True)[:_READINGS]
     height = console.height if console.is_terminal else _SCREEN
-    console.print(_front_table(status, most=max(3, height - len(lines) - len(verdicts) - _BELOW_LINES)))
+    console.print(_front_table(status, most=max(3, height - len(lines) - len(verdicts) - len(again) - _BELOW_LINES)))
     console.print(Text(f"worth {status['worth']:.2f} (the seed alone: 1)"))
-    for line in (*luck_lines(status), *retraining_lines(status, reasons=True)):
-        console.print(Text(line, "dim"), no_wrap=True, overflow="ellipsis")
+    for remark in (*luck_lines(status), *again):
+        console.print(Text(remark, "dim"), no_wrap=True, overflow="ellipsis")
     for text, style in verdicts:
         console.print(Text(text, style), soft_wrap=True)
 

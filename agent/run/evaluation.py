@@ -120,7 +120,8 @@ class Evaluator:
 
     @property
     def _is_timed(self) -> bool:
-        return "train_time" in {one.name for one in (*self._settings.objectives, *self.constraints)}
+        objectives = {one.name for one in self._settings.objectives}
+        return "train_time" in objectives | {one.name for one in self.constraints}
 
     def _evaluate(self, job: Job, lease: Lease, id: str) -> TimedResult:
         started = time.monotonic()

@@ -130,7 +130,7 @@ def test_a_share_is_from_0_to_1(share):
 
 
 def test_while_one_is_trained_again_no_other_takes_its_share():
-    """Two elites whose differences are large: a quarter of the share, so one of eight trainings. Twice the share would allow more."""
+    """Differences are large: a quarter of the share, so one of eight trainings, where twice the share would allow more."""
     found, _ = retraining(individual("0001", fit(0.95, 50.0)), individual("0002", fit(0.99, 100.0)), share=0.5, failed=6)
     (one,) = found.due()
     assert found.due({one.id}) == []
