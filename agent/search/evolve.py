@@ -45,8 +45,9 @@ class Generation:
     elites: tuple[Individual, ...] = ()
 
     def population(self, offspring: Sequence[Individual]) -> list[Individual]:
-        """The elites and the trained offspring, each once."""
-        return list({one.id: one for one in [*self.elites, *offspring]}.values())
+        """The elites and the trained offspring, each once and as it was given last; without those that may not lead."""
+        everyone = {one.id: one for one in [*self.elites, *offspring]}
+        return [one for one in everyone.values() if not one.fault]
 
 
 def generations(
@@ -120,7 +121,7 @@ def plan_of(
     `early`: whether so little is measured that only rewrites are made, where they are what begins a run.
     """
     if settings.shares:
-        only = () if settings.strategy == "evolution" else SINGLE
+        only: tuple[str, ...] = () if settings.strategy == "evolution" else SINGLE
         if early and settings.strategy == "evolution" and settings.first_operator == "rewrite" and settings.shares.get("rewrite"):
             only = ("rewrite",)
         return (sampler.by_any_operator(parent, partner, exemplars, only),)
