@@ -135,6 +135,7 @@ def _llm(name: str | None, api_base: str | None) -> Facts:
     if name is None:
         return {"checked": "no: name one with --llm MODEL; `--llm offline` needs no key and no network"}
     from agent.llm import LlmSettings, Message, Request, RequestRejected, open_model
+    from agent.run.config import LlmSection
 
     try:
         model = open_model(name, LlmSettings(api_base=api_base, deadline_seconds=60.0))
@@ -144,12 +145,19 @@ def _llm(name: str | None, api_base: str | None) -> Facts:
         model.close()
         return {"model": name, "checked": "no: an answer comes when somebody writes it"}
     try:
-        completion = model.complete(Request((Message("user", "Answer with the word ready."),), max_tokens=2000))
+        # What a run sends: a system message, and as much room for the answer.
+        told = Message("system", "You rewrite Python programs."), Message("user", "Answer with the word ready.")
+        room = LlmSection().max_tokens
+        completion = model.complete(Request(told, max_tokens=room[1] if room else None))
     except (MachineError, RequestRejected) as error:
         return {"model": name, "reachable": False, "reason": str(error)}
     finally:
         model.close()
-    return {"model": name, "reachable": True, "seconds": round(completion.seconds, 2), "usd": completion.usd}
+    facts: Facts = {"model": name, "reachable": bool(completion.text.strip()), "seconds": round(completion.seconds, 2)}
+    if not facts["reachable"]:
+        return facts | {"reason": completion.missing or "The answer is empty."}
+    adapted = {"sent_otherwise": list(completion.adapted)} if completion.adapted else {}
+    return facts | {"usd": completion.usd} | adapted
 
 
 def _disk() -> Facts:

@@ -74,8 +74,13 @@ class SearchLoop(ABC):
             under_way=tuple(under_way),
             known_programs=archive.known_programs(),
             everyone=tuple(archive.everyone),
-            left=search.settings.candidates - int(candidate.id) + 1,
+            left=self._planned() - int(candidate.id) + 1,
         )
+
+    def _planned(self) -> int:
+        """Candidates of the whole run, as far as a number of them limits it."""
+        most = self._run.config.limits.variants
+        return min(self._search.settings.candidates, most or self._search.settings.candidates)
 
     def _poll_steering(self) -> None:
         if self._search.steering:

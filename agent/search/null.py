@@ -20,7 +20,7 @@ class NullSampler(RecipeSampler):
     def first_mutation(self, parent: Individual) -> Recipe:
         recipe = _NULL.draw(self._context(parent, block_counts=self._first_blocks))
         self._first_blocks.update(recipe.blocks)
-        return recipe
+        return self._noted(recipe)
 
     def first_rewrite(self, parent: Individual, number: int) -> Recipe:
         return self.first_mutation(parent)
@@ -29,10 +29,11 @@ class NullSampler(RecipeSampler):
         return self.mutation(parent)
 
     def mutation(self, parent: Individual) -> Recipe:
-        return _NULL.draw(self._context(parent))
+        return self._noted(_NULL.draw(self._context(parent)))
 
     def mating(self, parent: Individual, partner: Individual) -> Recipe | None:
-        return _SPLICE.draw(self._context(parent, partner))
+        recipe = _SPLICE.draw(self._context(parent, partner))
+        return recipe and self._noted(recipe)
 
     def evolution_of_thought(self, parent: Individual, elites: Sequence[Individual]) -> Recipe | None:
         return None

@@ -34,7 +34,7 @@ Child = tuple[str, Fitness]
 
 def of_run(folder: Path) -> dict[str, Any]:
     """`folder`: of a run that has finished or was stopped."""
-    journal = Journal(folder / "journal.sqlite", read_only=True)
+    journal = Journal(folder / "journal.db", read_only=True)
     operators = {line["id"]: line["operator"] for line in candidate_lines(journal)}
     seed, *children = trained(journal)
     units = units_of(journal)

@@ -148,7 +148,7 @@ def test_where_bits_are_promised_less_is_not_enough(run, reproduce, evolve):
     shown = evolve("reproduce", run, first).stdout
     assert "within the noise" in shown and "not as it was: version of torch: 1.0 -> " in shown
 
-    change(run, "settled", first, lambda data: data["fitness"].update(accuracy=data["fitness"]["accuracy"] + 0.9))
+    change(run, "settled", first, lambda data: data["fitness"].update(accuracy=data["fitness"]["accuracy"] + 9))
     assert reproduce(first)[0] == 1
 
 
