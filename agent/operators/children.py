@@ -16,8 +16,9 @@ from agent.population.candidate import INVALID_STAGES, SEED_ID, Candidate, Failu
 MAX_ALIKE, MAX_SIBLINGS, MAX_FRONT, MAX_GAINS, MAX_FAILURES = 6, 4, 8, 6, 2
 """The most children that are told for each reason: of the same block, of the same parent, on the front, with the largest gains;
 and failures."""
-NAMED_LIMIT, INTENTION_LIMIT, FAILURE_LIMIT = 110, 80, 120
-"""Characters of an intention: of an individual that the prompt is about, of others; and of a failure's reason."""
+NAMED_LIMIT, INTENTION_LIMIT, FAILURE_LIMIT, UNDER_WAY_LIMIT = 110, 80, 120, 240
+"""Characters of an intention, of an individual that the prompt is about and of others; of a failure's reason; of an intention
+that is not measured yet."""
 MAX_UNDER_WAY = 6
 """Candidates that are under way and are listed at most."""
 NOTHING: Mapping[str, Individual] = MappingProxyType({})
@@ -134,4 +135,4 @@ def _under_way_row(unmeasured: Candidate | Variant) -> str:
     if not (intention or changed or candidate.blocks or candidate.directive):
         return ""
     text = f"{origin(candidate, changed)} in `{candidate.recipes[0].parents[0]}`"
-    return f"{text}: {quote(intention, INTENTION_LIMIT)}" if intention else text
+    return f"{text}: {quote(intention, UNDER_WAY_LIMIT)}" if intention else text

@@ -129,19 +129,21 @@ def _prompt_for_block(prompts: Prompts, recipe: Recipe, base: Genome, context: C
 def _prompt_for_program(prompts: Prompts, recipe: Recipe, base: Genome, context: Context) -> tuple[Message, ...]:
     if recipe.elite is None:
         raise ValueError("Evolution of Thought needs an elite")
-    seed, elite = context.seed.genome, context.individuals[recipe.elite]
-    parent = context.individuals[recipe.parents[0]]
+    elite, parent = context.individuals[recipe.elite], context.individuals[recipe.parents[0]]
+    # Its own last step: the way from the seed is long, and most of it may be in the program already.
+    before = context.parent_of(elite) or context.seed
     program, unused = whole_program(base)
     own = {block.name: block for block in base.all_blocks}
-    changed = changed_blocks(seed, elite.genome)
+    changed = changed_blocks(before.genome, elite.genome)
     shared = [name for name in changed if name in own and same_meaning(own[name], elite.genome.block(name))]
     text = prompts.parts["eot_whole"].fill(
         opening=opening(prompts, context, rules_for_program(prompts, base)),
         situation=situation(prompts, base, context, parent, {"elite": elite}),
         program=program,
         unused=unused,
+        before=before.id,
         elite=elite.id,
-        change=fence(shortened_diff(seed, elite.genome, _room(elite)), "diff"),
+        change=fence(shortened_diff(before.genome, elite.genome, _room(elite)), "diff"),
         shared=code_names(shared),
         length=length(prompts, recipe),
     )

@@ -95,13 +95,13 @@ def _block_parameters(block: str, count: int, total: int, evidence: Evidence) ->
 
 
 def describe_seconds(evidence: Evidence) -> str:
-    """The wall time, total and of the longest stage, and the memory: `15 s (fit 12) and 300 MiB`."""
+    """The wall time, total and of the longest stage, the memory and the device: `15 s (fit 12) and 300 MiB on cpu`."""
     stages = evidence.seconds
     if not stages:
         return ""
     longest = max(stages, key=lambda stage: stages[stage])
     memory = f" and {evidence.peak_memory / 2**20:,.0f} MiB" if evidence.peak_memory else ""
-    return f"{total_seconds(stages)} ({longest} {_two_digits(stages[longest])}){memory}"
+    return f"{total_seconds(stages)} ({longest} {_two_digits(stages[longest])}){memory} on {evidence.device}"
 
 
 def describe_curve(rows: Sequence[tuple[float, ...]], fitness: Fitness) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from agent.core.text import fence
+from agent.core.text import fence, list_names
 from agent.genome import Block, Genome, bare_name, changed_blocks, same_meaning
 from agent.genome.difference import line_opcodes
 from agent.operators.context import Context
@@ -87,11 +87,25 @@ def _own_blocks(one: Individual, base: Genome, others: Iterable[Individual]) -> 
 
 
 def _new_code(base: Genome, other: Genome, names: Iterable[str], room: int) -> str:
-    """As many whole lines as fit, block by block; then how many more there are."""
+    """The new code of as many blocks as fit whole, then the names of the others; if none fits, as many lines of the
+    first as fit. A piece of a definition is of little use: its reader would have to invent the rest."""
     known = {block.name: block for block in base.all_blocks}
-    lines: list[str] = []
-    for name in names:
-        lines += _new_lines(known.get(name), other.block(name))
+    kept: list[str] = []
+    left_out: list[str] = []
+    pieces = {name: _new_lines(known.get(name), other.block(name)) for name in names}
+    for name, lines in pieces.items():
+        size = sum(len(line) + 1 for line in lines)
+        if size <= room:
+            kept, room = [*kept, *lines], room - size
+        else:
+            left_out.append(f"{bare_name(name)} ({len(lines)} lines)")
+    if kept:
+        return "\n".join([*kept, *([f"# left out: {list_names(left_out)}"] if left_out else [])])
+    return _first_lines(next(iter(pieces.values()), []), room)
+
+
+def _first_lines(lines: Sequence[str], room: int) -> str:
+    """As many whole lines as fit, then how many more there are; empty if none fits."""
     kept: list[str] = []
     for line in lines:
         if (room := room - len(line) - 1) < 0:

@@ -13,7 +13,7 @@ from agent.operators.situation import opening, scale, situation
 from agent.operators.templates import Prompts
 from agent.population.candidate import Recipe
 
-FREE_SHARE = 0.5
+FREE_SHARE = 0.75
 """This share of the rewrites has no directive and no role."""
 FREE_NAME = "free"
 """What the prompt calls the directive of a rewrite that has none."""
@@ -53,7 +53,7 @@ class Rewrite:
             directive_name=directive.replace("_", " ") if directive else FREE_NAME,
             directive=context.directive(prompts, directive) if directive else _mandate(prompts, context),
             scope="blocks" if directive else "",
-            scale=scale(prompts, context),
+            scale="" if directive else scale(prompts, context),  # a directive says itself how much is asked for
             length=length(prompts, recipe),
         )
         return conversation(prompts, recipe.role, text)

@@ -203,7 +203,9 @@ class SteadyLoop(SearchLoop):
         """`slots`: trainings at once; `concurrency`: candidates that can be bred at once."""
         super().__init__(run, search, breeding, evaluation)
         self._population, self._settled = Population(search.archive, search.settings), 0
-        self._prefetch = Prefetch(slots, concurrency)
+        limits = run.config.limits
+        timed = any(limit is not None for limit in (limits.hours, limits.until, limits.gpu_hours))
+        self._prefetch = Prefetch(slots, concurrency, eager=timed)
         self._prefetch.add_settled(search.archive.seed, search.archive.seed.evidence.total)
         self._bred: dict[Future[Variant | Failure], float] = {}
         self._asked: dict[Future[str], Question] = {}

@@ -258,7 +258,10 @@ class Process:
         if not steady:
             return GenerationalLoop(run, search, breeding, evaluation)
         slots = len(components.evaluator.devices)
-        return SteadyLoop(run, search, breeding, evaluation, slots, config.llm.concurrency)
+        # A person answers one prompt after the other: what is asked too early only misses results.
+        person = all(model.waits_for_person for model in components.models.values()) and components.models
+        at_once = min(slots, config.llm.concurrency) if person else config.llm.concurrency
+        return SteadyLoop(run, search, breeding, evaluation, slots, at_once)
 
     def _sampler(self, run: RunContext, seed: Individual) -> RecipeSampler:
         config, prompts = self.components.config, self.components.prompts

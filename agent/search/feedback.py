@@ -117,9 +117,10 @@ class Feedback:
 
     def rendered_lessons(self, candidate: Candidate) -> dict[str, str]:
         """The lessons that were chosen for a candidate as text, by id; without their code if the prompt shows it anyway."""
-        code_shown = [id for id in candidate.lessons if self._code_is_shown(candidate, self.memory[id])]
         parent = self._archive.individuals[candidate.recipes[0].parents[0]]
-        return self.memory.tell(candidate.lessons, self._room(parent), code_shown)
+        # Where the prompt shows its code, the table tells the rest, unless it has an insight.
+        told = [id for id in candidate.lessons if self.memory[id].insight or not self._code_is_shown(candidate, self.memory[id])]
+        return self.memory.tell(told, self._room(parent), [id for id in told if self._code_is_shown(candidate, self.memory[id])])
 
     def _room(self, parent: Individual) -> int:
         """Characters of all lessons in a prompt about this parent."""

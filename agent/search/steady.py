@@ -83,9 +83,13 @@ def steady(
 class Prefetch:
     """How many candidates to breed ahead, so that one is ready whenever a slot becomes free."""
 
-    def __init__(self, slots: int, limit: int) -> None:
-        """`slots`: trainings at once; `limit`: candidates that can be bred at once."""
-        self._slots, self._limit = slots, limit
+    def __init__(self, slots: int, limit: int, *, eager: bool = True) -> None:
+        """`slots`: trainings at once; `limit`: candidates that can be bred at once.
+
+        `eager`: whether no slot may ever wait, as where time is what limits the run; else prompts that miss few results count
+        for more.
+        """
+        self._slots, self._limit, self._eager = slots, limit, eager
         self._breeding, self._outside_slot, self._training = RunningMean(_WEIGHT), RunningMean(_WEIGHT), RunningMean(_WEIGHT)
         self._trained_share = RunningMean(_WEIGHT / 4)
 
@@ -112,11 +116,12 @@ class Prefetch:
         """slots x (time without a slot / time in one) + 1, as measured so far; the number of slots until then.
 
         1 if a candidate gets its program sooner than a slot becomes free: any more would only make prompts miss results.
-        The time without a slot is that of breeding and of all stages but training, with a margin for those that take
-        longer than the mean; candidates that never train count in it.
+        The time without a slot is that of breeding and of all stages but training; candidates that never train count in it. If
+        eager, with a margin for those that take longer than the mean, and one more; else without.
         """
         if not (self._breeding.value and self._training.value):
             return self._slots
-        without = self._breeding.upper + self._outside_slot.upper
+        times = self._breeding, self._outside_slot
+        without = sum(time.upper if self._eager else time.value for time in times)
         used_up = self._slots * without / self._training.value / self._trained_share.value - 1e-6
-        return math.ceil(used_up) + 1 if used_up > 1 else 1
+        return math.ceil(used_up) + self._eager if used_up > 1 else 1

@@ -175,7 +175,7 @@ def test_the_prompt_contains_what_a_researcher_must_know(half_way):
         '- `0013`* | `0004` | mating of `SELN`, then mutation "reduce size" of `ExquisiteNetV2` | '
         "0.9183 (-7.4 sigma, likely real) | 371,204 (-28.5%) | - | - | `gates of both kinds. Then: one stage less.`\n",
         "failed at smoke: `RuntimeError: The size of tensor a (48) must match the size of tensor b (12)",
-        "took 15 s (fit 12).",
+        "took 15 s (fit 12) on cpu.",
         ": 1: 1.91 0.342, 2: 0.823 0.746, 3: 0.402 0.881, 4: 0.261 0.925, 5: 0.197 0.947; at the end",
         "above 0.938 / below 518,858; above 0.9183 / below 518,126; any / below 371,204. Widest gap: `0007` to `0013`.",
         "About 12 children are left",

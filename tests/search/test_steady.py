@@ -42,6 +42,15 @@ def test_a_prompt_misses_no_more_results_than_there_are_slots_where_answers_are_
     assert not prefetch.wants_more(breeding=0, evaluating=2)
 
 
+def test_where_time_is_no_limit_fewer_results_are_missing_from_prompts():
+    eager, fresh = (Prefetch(slots=1, limit=20, eager=eager) for eager in (True, False))
+    for n in range(20):
+        for prefetch in (eager, fresh):
+            prefetch.add_bred(90.0 if n % 2 else 50.0)
+            prefetch.add_settled(trained(fit=60.0, beside=2.0), seconds=62.0)
+    assert (eager.ahead, fresh.ahead) == (3, 2)
+
+
 def test_it_follows_when_models_get_slow_but_breeds_no_more_at_once_than_allowed():
     prefetch = Prefetch(slots=4, limit=20)
     prefetch.add_settled(trained(fit=2.0), seconds=2.0)

@@ -85,8 +85,8 @@ def _training(s: ImageSettings, d: Dataset) -> str:
 def _optimizer(s: ImageSettings) -> str:
     if rates := s.recipe.rates():
         return (
-            "`build_optimizer(model, steps)` returns an optimizer; the schedule is fixed and starts from its rate: "
-            f"{rates}. A scheduler that it returns too is not used. Default: AdamW, lr 3e-3, weight decay 1e-2."
+            "`build_optimizer(model, steps)` returns an optimizer; the schedule is fixed and starts from each parameter "
+            f"group's rate: {rates}. A scheduler that it returns too is not used. Default: AdamW, lr 3e-3, weight decay 1e-2."
         )
     return (
         "`build_optimizer(model, steps)` returns an optimizer or (optimizer, scheduler); `scheduler.step()` "
