@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 Level = Literal["full", "contained", "reduced", "none"]
 
@@ -109,6 +109,15 @@ class Sandbox(Protocol):
 
     def close(self) -> None:
         """End a running call (its `run` raises SandboxUnavailable) and release everything. May be called twice."""
+        ...
+
+
+@runtime_checkable
+class SharedSandbox(Protocol):
+    """A `Sandbox` beside others on the same machine."""
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Inside, no call of the others runs, so that times can be measured. Waits until those that run have ended."""
         ...
 
 

@@ -8,7 +8,17 @@ from dataclasses import dataclass
 
 from agent.core.running_mean import RunningMean
 from agent.journal.codec import Row
-from agent.journal.events import Answered, Bred, Event, Proposed, Retrained, SeedFailed, SeedRepeated, Settled
+from agent.journal.events import (
+    Answered,
+    Bred,
+    EliteRetrained,
+    Event,
+    Proposed,
+    Retrained,
+    SeedFailed,
+    SeedRepeated,
+    Settled,
+)
 from agent.journal.tracker import TrackedCandidate, Tracker
 from agent.population.candidate import SEED_ID, Individual
 
@@ -146,6 +156,8 @@ class Spend:
                 self._count_repeat(str(training_seed), seconds, gpus)
             case SeedFailed(seconds=seconds, gpus=gpus):
                 self._count_evaluation(seconds, gpus)
+            case EliteRetrained(id, training_seed, _, _, seconds, gpus):
+                self._count_repeat(EliteRetrained.id_of(id, training_seed), seconds, gpus)
             case Retrained(number, training_seed=training_seed, seconds=seconds, gpus=gpus):
                 self._count_repeat(f"{number}/{training_seed}", seconds, gpus)
             case _:
@@ -179,7 +191,7 @@ class Spend:
                 case "settled":
                     stages = data.get("evidence", {}).get("seconds")
                     self._count_settled(key, data.get("seconds"), data.get("gpus", 0.0), stages)
-                case "repeated" | "retrained":
+                case "repeated" | "retrained" | "reading":
                     self._count_repeat(key, data["seconds"], data.get("gpus", 0.0))
                 case "seed_failed":
                     self._count_evaluation(data["seconds"], data["gpus"])
@@ -221,7 +233,7 @@ class Spend:
             self.candidate_usd.add(costs.usd)
 
     def _count_repeat(self, key: str, seconds: float, gpus: float) -> None:
-        """Of a training for the noise or for a confirmation; `key`: of its row in the journal."""
+        """Of one more training of a program; `key`: of its row in the journal."""
         if self._first_time("repeated", key):
             self._count_evaluation(seconds, gpus)
 

@@ -20,10 +20,12 @@ from rich.text import Text
 
 from agent.cli.confirmation import ConfirmationView
 from agent.cli.console import LossyStream, fitness_text, slots_text
+from agent.core.objectives import Fitness
 from agent.core.text import list_names, one_line
 from agent.journal.events import (
     Advised,
     CallsRepeated,
+    EliteRetrained,
     Event,
     ForecastUpdated,
     GenerationEnded,
@@ -78,6 +80,8 @@ class Live:
         self._isolation, self._slots = "?", ""
         self._front: list[str] = []
         self._fitness: dict[str, Mapping[str, float]] = {}
+        """Means where there is more than one reading."""
+        self._readings: dict[str, list[Fitness]] = {}
         self._lines: list[Text] = []
         self._forecast = ""
         self._phase = ""
@@ -185,6 +189,12 @@ class Live:
                 self._generation = candidate.generation
             case SeedRepeated(training_seed) | SeedFailed(training_seed):
                 self._progress.pop(SeedRepeated.id_of(training_seed), None)
+            case EliteRetrained(id, training_seed, fitness, reason):
+                self._progress.pop(EliteRetrained.id_of(id, training_seed), None)
+                self._readings[id] = [*self._readings.get(id, ()), *((fitness,) if fitness else ())]
+                self._fitness[id] = Fitness.mean(self._readings[id]).values
+                text = f"another reading, {fitness_text(fitness.values)}" if fitness else "failed with another training seed"
+                self._add_line(f"{id} trained again: {text}{f'; it leads no more: {reason[:_REASON]}' if reason else ''}")
             case Settled(outcome):
                 self._tracker.close(outcome.id)
                 self._progress.pop(outcome.id, None)
@@ -197,6 +207,7 @@ class Live:
         match outcome:
             case Individual(fitness=fitness):
                 self._fitness[outcome.id] = fitness.values
+                self._readings[outcome.id] = [fitness]
                 self._counts["trained"] += outcome.id != SEED_ID
             case Failure(stage=stage):
                 self._counts["invalid" if stage in INVALID_STAGES else "failed"] += 1

@@ -17,13 +17,25 @@ from agent.cli.console import fitness_text, slots_text, stdout_console
 from agent.core.text import clean, format_number, one_line
 from agent.population.candidate import SEED_ID
 from agent.review.cost import ESTIMATED, tokens_text, usd_text
-from agent.review.facts import Facts, format_changes, format_distance, format_price, luck_lines, seed_phase, seed_value
+from agent.review.facts import (
+    Facts,
+    format_changes,
+    format_distance,
+    format_price,
+    format_value,
+    luck_lines,
+    retraining_lines,
+    seed_phase,
+    seed_value,
+)
 from agent.review.learning import ARM_KINDS
 
 _SCREEN = 24
 """Lines of a screen whose height is not known."""
 _BELOW_LINES = 7
 """Lines of a status beside its first ones: the front's title, head and caption, worth, luck, and the prompt below."""
+_READINGS = 3
+"""Lines of a status about elites that were trained again."""
 _LOG = 2000
 """Characters of a candidate's last output."""
 _VERDICT_STYLES = {"better": "green", "worse": "red", "failed": "yellow"}
@@ -35,12 +47,12 @@ def print_status(status: Facts) -> None:
     lines = _status_lines(status)
     for line in lines:
         console.print(line, no_wrap=True, overflow="ellipsis")
-    verdicts = verdict_lines(status)
+    verdicts, again = verdict_lines(status), retraining_lines(status, reasons=True)[:_READINGS]
     height = console.height if console.is_terminal else _SCREEN
-    console.print(_front_table(status, most=max(3, height - len(lines) - len(verdicts) - _BELOW_LINES)))
+    console.print(_front_table(status, most=max(3, height - len(lines) - len(verdicts) - len(again) - _BELOW_LINES)))
     console.print(Text(f"worth {status['worth']:.2f} (the seed alone: 1)"))
-    for luck in luck_lines(status):
-        console.print(Text(luck, "dim"), no_wrap=True, overflow="ellipsis")
+    for remark in (*luck_lines(status), *again):
+        console.print(Text(remark, "dim"), no_wrap=True, overflow="ellipsis")
     for text, style in verdicts:
         console.print(Text(text, style), soft_wrap=True)
 
@@ -63,7 +75,9 @@ def _status_lines(status: Facts) -> list[Text]:
     lines += _warnings(status["self_reported"])
     if noise := status["noise"]:
         sigmas = (f"{name} {format_number(sigma) if sigma else 'none'}" for name, sigma in noise["sigma"].items())
-        lines.append(Text(f"noise, one sigma over training seeds, from {noise['trainings']} of the seed: {', '.join(sigmas)}"))
+        basis = f"{noise['trainings']} of the seed"
+        basis += f" and {status['retrained']['trainings']} of elites" if status["retrained"]["trainings"] else ""
+        lines.append(Text(f"noise, one sigma over training seeds, from {basis}: {', '.join(sigmas)}"))
     return lines
 
 
@@ -79,7 +93,7 @@ def print_run(candidates: Sequence[Facts], status: Facts) -> None:
     on_front = {member["id"] for member in status["front"]}
     rows = [("", "id", "gen", "parents", "operator", "block", "directive", "role", "outcome")]
     for one in candidates:
-        outcome = fitness_text(one["fitness"]) or ": ".join(filter(None, (one["outcome"], one["reason"])))[:120]
+        outcome = _known_text(one) or ": ".join(filter(None, (one["outcome"], one["reason"])))[:120]
         mark, parents = "*" if one["id"] in on_front else "", ",".join(one["parents"])
         recipe = one["operator"], one["block"], one["directive"] or "", one["role"] or ""
         rows.append((mark, one["id"], str(one["generation"]), parents, *recipe, one_line(outcome)))
@@ -97,6 +111,14 @@ def print_run(candidates: Sequence[Facts], status: Facts) -> None:
         console.print(Text(text, style), soft_wrap=True)
 
 
+def _known_text(one: Facts) -> str:
+    """The fitness of a candidate, of how many trainings it is the mean, and whether it may still lead; empty without one."""
+    text = fitness_text(one["fitness"])
+    if one["trainings"] > 1:
+        text += f"  mean of {one['trainings']}"
+    return f"{text}  leads no more: {one['fault']}"[:200] if one["fault"] else text
+
+
 def print_candidate(candidate: Facts, status: Facts) -> None:
     """Print everything about one candidate: prompt, answer, change and measurements."""
     console = stdout_console()
@@ -107,8 +129,13 @@ def print_candidate(candidate: Facts, status: Facts) -> None:
         if value not in (None, "", []):
             table.add_row(key, Text(clean(", ".join(value) if isinstance(value, list) else str(value))))
     if candidate["fitness"]:
-        for name, value in candidate["fitness"].items():
-            table.add_row(name, Text(_measured_text(status, name, value)))
+        for name in candidate["fitness"]:
+            table.add_row(name, Text(_measured_text(status, name, candidate)))
+        if candidate["trainings"] > 1:
+            readings = "; ".join(fitness_text(reading) for reading in candidate["readings"])
+            table.add_row("readings", Text(f"{candidate['trainings']}, of which the values are means: {readings}"))
+        if candidate["fault"]:
+            table.add_row("leads no more", Text(clean(candidate["fault"])))
         table.add_row("measured", _evidence_text(candidate["evidence"]))
     console.print(Text(f"candidate {candidate['id']}", "bold"))
     console.print(table)
@@ -122,18 +149,21 @@ def print_candidate(candidate: Facts, status: Facts) -> None:
         console.print(Text("\nanswer", "bold"), Text(call["answer"] or "(none)"), sep="\n", soft_wrap=True)
 
 
-def _measured_text(status: Facts, name: str, value: float) -> str:
+def _measured_text(status: Facts, name: str, one: Facts) -> str:
     """A value with its distance from the seed's value, and that value."""
     seed, mean = status["seed"]["fitness"][name], seed_value(status, name)
     average = f", on average {format_number(mean)}" if mean != seed else ""
     reason = status["self_reported"].get(name)
     mark = f"; self-reported: {reason}" if reason else ""
-    return f"{format_number(value)}  {format_distance(status, name, value)}, the seed {format_number(seed)}{average}{mark}"
+    distance = format_distance(status, name, one["fitness"][name], one["trainings"])
+    return f"{format_value(one, name)}  {distance}, the seed {format_number(seed)}{average}{mark}"
 
 
 def _evidence_text(evidence: Facts) -> str:
     stages = ", ".join(f"{stage} {seconds:.2f} s" for stage, seconds in evidence["seconds"].items())
     place = f"on {evidence['device']}, {evidence['waited']:.2f} s of waiting not counted"
+    if (load := evidence.get("load")) is not None:
+        place += f"; timed alone, at a load of the machine of {load:.1f}"
     return f"{stages}; {place}; peak {evidence['peak_memory'] / 2**20:.0f} MiB; isolation {evidence['isolation']}"
 
 
@@ -244,21 +274,26 @@ def _front_table(status: Facts, most: int | None = None) -> Table:
     """The front and the seed as a table. `most`: how many rows fit; None for any number."""
     table = Table(title="front", title_justify="left", box=None, padding=(0, 2, 0, 0), expand=True)
     names = list(status["objectives"])
-    for column in ("id", *names, "branch"):
+    for column in ("id", "trainings", *names, "branch"):
         mark = " (self-reported)" if column in status["self_reported"] else ""
-        table.add_column(f"{column}{mark}", justify="right" if column in names else "left", no_wrap=True)
+        right = column in ("trainings", *names)
+        table.add_column(f"{column}{mark}", justify="right" if right else "left", no_wrap=True)
     table.add_column("last intention", no_wrap=True, overflow="ellipsis", ratio=1)  # takes the remaining width
-    rows = [(member["id"], member["fitness"], member["branch"], member["intention"]) for member in status["front"]]
-    if status["seed"]["fitness"] and all(id != SEED_ID for id, *_ in rows):
-        rows.append((SEED_ID, status["seed"]["fitness"], "(where it began)", ""))
+    rows = list(status["front"])
+    if status["seed"]["fitness"] and all(member["id"] != SEED_ID for member in rows):
+        rows.append({"id": SEED_ID, **status["seed"], "branch": "(where it began)", "intention": ""})
     if most is not None and len(rows) > most:
         table.caption, table.caption_justify = f"and {len(rows) - most} more: evolve show", "left"
         rows = [*rows[: most - 1], rows[-1]]  # the last row is the seed, unless it is on the front
-    for id, fitness, branch, intention in rows:
-        distances = {name: f" {format_distance(status, name, fitness[name])}" if id != SEED_ID else "" for name in names}
-        values = (format_number(fitness[name]) + distance for name, distance in distances.items())
-        table.add_row(id, *values, Text(branch or ""), Text(clean(intention)))
+    for one in rows:
+        values = (f"{format_value(one, name)}{_distance(status, one, name)}" for name in names)
+        table.add_row(one["id"], str(one["trainings"]), *values, Text(one["branch"] or ""), Text(clean(one["intention"])))
     return table
+
+
+def _distance(status: Facts, one: Facts, name: str) -> str:
+    """How far a member of the front is from the seed; empty for the seed itself."""
+    return "" if one["id"] == SEED_ID else f" {format_distance(status, name, one['fitness'][name], one['trainings'])}"
 
 
 def _number_table(first: str, columns: Iterable[str], title: str | None = None) -> Table:

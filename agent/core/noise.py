@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Literal
 
@@ -68,6 +68,23 @@ class Noise:
             sigma[o.name], df = spread.sigma, spread.df
         means = {o.name: statistics.fmean(fitness[o.name] for fitness in seed) for o in objectives}
         return cls(sigma, means, df, len(seed))
+
+    def pooled_with(self, others: Iterable[Sequence[Fitness]]) -> Noise:
+        """The same noise, known better by other sources that were trained more than once: what `of` gives of all of them.
+
+        The seed's mean stays. A source that was trained once says nothing about the spread.
+        """
+        groups = [group for group in others if len(group) >= 2]
+        more = sum(len(group) - 1 for group in groups)
+        sigma = {}
+        for name, known in self.sigma.items():
+            squares = sum(statistics.variance([one[name] for one in group]) * (len(group) - 1) for group in groups)
+            sigma[name] = math.sqrt((known**2 * self.df + squares) / (self.df + more))
+        return replace(self, sigma=sigma, df=self.df + more)
+
+    def error(self, trainings: int) -> dict[str, float]:
+        """The standard error of a mean of so many trainings, by objective, of those that vary."""
+        return {name: sigma / math.sqrt(trainings) for name, sigma in self.sigma.items() if sigma}
 
     @classmethod
     def unmeasured(cls, seed: Fitness, objectives: Sequence[Objective]) -> Noise:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -62,6 +63,15 @@ class Fitness:
 
     def __hash__(self) -> int:
         return hash(tuple(sorted(self.values.items())))
+
+    @classmethod
+    def mean(cls, readings: Sequence[Fitness]) -> Fitness:
+        """Of each objective; exactly the value itself where all agree. Raises ValueError for no readings."""
+        if not readings:
+            raise ValueError("a mean needs at least one reading")
+        columns = {name: [reading[name] for reading in readings] for name in readings[0].values}
+        # Rounding must not make a count that never varies another one.
+        return cls({name: v[0] if min(v) == max(v) else statistics.fmean(v) for name, v in columns.items()})
 
     def minimised(self, objectives: Sequence[Objective]) -> tuple[float, ...]:
         """The values as costs, in the order of the objectives: smaller is better in every component."""

@@ -41,7 +41,7 @@ class Sample:
     planned: int
     """Trainings that were to be made."""
     search: Mapping[str, float] | None = None
-    """The fitness that the search measured; None for a null copy."""
+    """The fitness that the search measured, the mean if it trained the program more than once; None for a null copy."""
     validation: Sequence[Mapping[str, float]] = ()
     """As `values`, on the validation split."""
 

@@ -21,6 +21,7 @@ from agent.journal.events import (
     Bred,
     Committed,
     DirectiveWritten,
+    EliteRetrained,
     Event,
     Generalised,
     GenerationEnded,
@@ -74,13 +75,15 @@ def write_event(event: Event) -> tuple[str, str, Json]:
             held = {} if seconds is None else {"seconds": seconds, "gpus": gpus}
             return "settled", outcome.id, {**write_outcome(outcome), **held}
         case SeedRepeated():
-            return "repeated", str(event.training_seed), _write_seed_repeated(event)
+            return "repeated", str(event.training_seed), _write_training(event)
         case SeedFailed():
             return "seed_failed", _moment(), dict(vars(event))
         case NoiseMeasured(noise, scale):
             return "units", "run", {"noise": noise and _write_noise(noise), "scale": scale.to_json()}
         case SearchSized():
             return "sized", "run", vars(event) | {"operators": dict(event.operators)}
+        case EliteRetrained(id, training_seed):
+            return "reading", EliteRetrained.id_of(id, training_seed), _write_training(event)
         case _:
             return _write_remark(event)
 
@@ -173,12 +176,12 @@ def read_messages(asked: Json) -> tuple[Message, ...]:
     return tuple(Message(m["role"], m["text"]) for m in asked["messages"])
 
 
-def _write_seed_repeated(repeated: SeedRepeated) -> Json:
+def _write_training(again: SeedRepeated | EliteRetrained) -> Json:
     return {
-        "fitness": dict(repeated.fitness.values) if repeated.fitness else None,
-        "reason": repeated.reason,
-        "seconds": repeated.seconds,
-        "gpus": repeated.gpus,
+        "fitness": dict(again.fitness.values) if again.fitness else None,
+        "reason": again.reason,
+        "seconds": again.seconds,
+        "gpus": again.gpus,
     }
 
 
@@ -198,6 +201,12 @@ def read_units(data: Json) -> NoiseMeasured:
 def read_seed_repeated(key: str, data: Json) -> SeedRepeated:
     fitness = Fitness(data["fitness"]) if data["fitness"] else None
     return SeedRepeated(int(key), fitness, data["reason"], data["seconds"], data.get("gpus", 0.0))
+
+
+def read_elite_retrained(key: str, data: Json) -> EliteRetrained:
+    id, _, training_seed = key.rpartition("/")
+    fitness = Fitness(data["fitness"]) if data["fitness"] else None
+    return EliteRetrained(id, int(training_seed), fitness, data["reason"], data["seconds"], data["gpus"])
 
 
 def write_candidate(candidate: Candidate) -> Json:
@@ -221,10 +230,11 @@ def read_candidate(data: Json) -> Candidate:
 
 
 def write_completion(completion: Completion) -> Json:
-    usage = dict(vars(completion.usage))
-    if not completion.usage.tokens_cached:  # as before cached tokens were counted
-        del usage["tokens_cached"]
-    return {name: value for name, value in vars(completion).items() if name != "usage"} | usage
+    data = {name: value for name, value in vars(completion).items() if name != "usage"} | vars(completion.usage)
+    for name in ("tokens_cached", "adapted", "missing"):  # as before these were noted
+        if not data[name]:
+            del data[name]
+    return data
 
 
 def read_completion(data: Json) -> Completion:
@@ -342,7 +352,10 @@ def read_lesson(data: Json) -> Lesson:
 
 def _write_evidence(evidence: Evidence) -> Json:
     mappings = {name: dict(getattr(evidence, name)) for name in ("seconds", "parameters_by_block", "calls_by_block")}
-    return {**vars(evidence), **mappings}
+    data = {**vars(evidence), **mappings}
+    if evidence.load is None:  # as before it was measured
+        del data["load"]
+    return data
 
 
 def _read_evidence(data: Mapping[str, Any]) -> Evidence:

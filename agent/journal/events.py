@@ -142,6 +142,28 @@ class SeedFailed:
 
 
 @dataclass(frozen=True)
+class EliteRetrained:
+    """The search has trained an elite again, with another training seed: one more reading, of which its fitness is the mean."""
+
+    id: str
+    """Of the elite."""
+    training_seed: int
+    fitness: Fitness | None
+    """None: this training failed, and the elite leads no more."""
+    reason: str
+    """Why it failed, or why its mean may not lead; else empty."""
+    seconds: float
+    """Wall time."""
+    gpus: float = 0.0
+    """As in `Settled`."""
+
+    @staticmethod
+    def id_of(id: str, training_seed: int) -> str:
+        """The id by which the budget and the live view know this training while it runs."""
+        return f"{id}/{training_seed}"
+
+
+@dataclass(frozen=True)
 class Learned:
     """A settled candidate gave a lesson."""
 
@@ -333,6 +355,7 @@ Event = (
     | SeedFailed
     | NoiseMeasured
     | SearchSized
+    | EliteRetrained
     | Learned
     | Generalised
     | DirectiveWritten

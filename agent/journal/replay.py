@@ -9,6 +9,7 @@ from agent.genome import Genome
 from agent.journal.codec import (
     read_candidate,
     read_completion,
+    read_elite_retrained,
     read_lesson,
     read_messages,
     read_outcome,
@@ -17,12 +18,14 @@ from agent.journal.codec import (
     read_variant,
     split_call_key,
 )
-from agent.journal.events import DirectiveWritten, Generalised, SeedRepeated
+from agent.journal.events import DirectiveWritten, EliteRetrained, Generalised, SeedRepeated
 from agent.journal.store import Journal
 from agent.llm import Completion, Message
 from agent.memory import Lesson
 from agent.population.candidate import SEED_ID, Candidate, Failure, Individual, Outcome, Variant
 
+Remembered = Candidate | Outcome | EliteRetrained | Generalised | DirectiveWritten
+"""What the search learns from. A `Candidate` stands for its proposal."""
 _Prompts = dict[tuple[str, int], tuple[Message, ...]]
 """The prompt by id and number of the call."""
 
@@ -62,8 +65,10 @@ class Replay:
     """None: it is not trained yet."""
     repeats: Mapping[int, SeedRepeated] = field(default_factory=dict)
     """Trainings of the seed for the noise floor that have not failed, by training seed."""
-    history: tuple[Candidate | Outcome | Generalised | DirectiveWritten, ...] = ()
-    """Everything the search learns from, in the order in which it happened. A `Candidate` stands for its proposal."""
+    readings: Mapping[tuple[str, int], EliteRetrained] = field(default_factory=dict)
+    """Trainings of elites with other training seeds, by id and training seed."""
+    history: tuple[Remembered, ...] = ()
+    """All of it in the order in which it happened."""
 
 
 def read_replay(journal: Journal, like: Genome) -> Replay:
@@ -91,17 +96,18 @@ def read_replay(journal: Journal, like: Genome) -> Replay:
         lessons={key: read_lesson(data) for _, _, key, data in journal.events("learned")},
         seed=next((read_seed(data, like) for _, _, _, data in journal.events("settled", key=SEED_ID)), None),
         repeats={int(key): read_seed_repeated(key, data) for _, _, key, data in journal.events("repeated") if data["fitness"]},
+        readings={(one.id, one.training_seed): one for one in history if isinstance(one, EliteRetrained)},
         history=tuple(history),
     )
 
 
-def _history(
-    journal: Journal, candidates: Mapping[str, Candidate], variants: Mapping[str, Variant]
-) -> list[Candidate | Outcome | Generalised | DirectiveWritten]:
-    history: list[Candidate | Outcome | Generalised | DirectiveWritten] = []
-    for _, kind, key, data in journal.events("drawn", "settled", "generalised", "directive"):
+def _history(journal: Journal, candidates: Mapping[str, Candidate], variants: Mapping[str, Variant]) -> list[Remembered]:
+    history: list[Remembered] = []
+    for _, kind, key, data in journal.events("drawn", "settled", "reading", "generalised", "directive"):
         if kind == "drawn":
             history.append(candidates[key])
+        elif kind == "reading":
+            history.append(read_elite_retrained(key, data))
         elif kind == "generalised":
             history.append(Generalised(key, tuple(data["sources"]), data["text"]))
         elif kind == "directive":

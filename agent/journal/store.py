@@ -49,6 +49,11 @@ CREATE VIEW IF NOT EXISTS lessons AS
            json_extract(data, '$.intention') AS intention, json_extract(data, '$.insight') AS insight,
            json_extract(data, '$.reason') AS reason, json_extract(data, '$.change') AS change
     FROM events WHERE kind = 'learned';
+CREATE VIEW IF NOT EXISTS readings AS
+    SELECT seq, time, substr(key, 1, instr(key, '/') - 1) AS id,
+           CAST(substr(key, instr(key, '/') + 1) AS INTEGER) AS training_seed,
+           json_extract(data, '$.fitness') AS fitness, json_extract(data, '$.reason') AS reason
+    FROM events WHERE kind = 'reading';
 CREATE VIEW IF NOT EXISTS retrainings AS
     SELECT seq, time, json_extract(data, '$.id') AS id, key, json_extract(data, '$.values') AS validation,
            json_extract(data, '$.test_values') AS test, json_extract(data, '$.reason') AS reason
@@ -162,8 +167,9 @@ class Journal:
         answered = "json_remove(data, '$.text')"
         texts = ("files", "fitness", "reason", "log", "evidence.curve", "evidence.calls_by_block")
         settled = "json_remove(data, " + ", ".join(f"'$.{name}'" for name in texts) + ")"
-        data = f"CASE kind WHEN 'started' THEN data WHEN 'answered' THEN {answered} WHEN 'settled' THEN {settled} "
-        data += "WHEN 'repeated' THEN data WHEN 'seed_failed' THEN data WHEN 'retrained' THEN data ELSE '{}' END"
+        whole = ("started", "repeated", "seed_failed", "retrained", "reading")
+        data = "CASE kind " + "".join(f"WHEN '{kind}' THEN data " for kind in whole)
+        data += f"WHEN 'answered' THEN {answered} WHEN 'settled' THEN {settled} ELSE '{{}}' END"
         return _parsed(self._query(f"SELECT time, kind, key, {data} FROM events ORDER BY seq", []))
 
     def llm_totals(self) -> LlmTotals:

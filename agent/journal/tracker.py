@@ -15,6 +15,7 @@ from agent.journal.events import (
     Answered,
     Asked,
     Bred,
+    EliteRetrained,
     Event,
     Proposed,
     Repaired,
@@ -113,7 +114,7 @@ class Tracker:
         """Settled, but the search has not learned from them yet."""
         self._closed: set[str] = set()
         self._evaluating: set[str] = set()
-        """Ids of candidates, and of trainings of the seed for the noise (`SeedRepeated.id_of`)."""
+        """Ids of candidates, and of further trainings of a program (`SeedRepeated.id_of`, ...)."""
 
     def see(self, event: Event) -> None:
         """Take in an event of this process."""
@@ -134,7 +135,7 @@ class Tracker:
             case SeedFailed(training_seed):
                 self._end_evaluation(SEED_ID)
                 self._end_evaluation(SeedRepeated.id_of(training_seed))
-            case Retrained(_, id, training_seed):
+            case Retrained(_, id, training_seed) | EliteRetrained(id, training_seed):
                 self._end_evaluation(Retrained.id_of(id, training_seed))
             case _:
                 pass

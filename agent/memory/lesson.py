@@ -75,7 +75,8 @@ class Lesson:
     shown: tuple[str, ...] = ()
     """Ids of the lessons that the candidate's prompt showed; empty if no model answered it."""
     against: int = 1
-    """How many trainings the value is the mean of that the effects are counted from: several where the parent is the seed."""
+    """How many trainings the value is the mean of that the effects are counted from: several where the parent is the seed, or
+    was trained again."""
     cited: tuple[str, ...] = ()
     """Ids of the earlier candidates, but its parents, and of the insights that its answer names."""
     trainings: int = 1

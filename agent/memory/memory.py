@@ -107,6 +107,10 @@ class Memory:
         """The lessons of these topics that no general insight has replaced."""
         return {entry: None for topic in topics for entry in self._topics.get(topic, ()) if not entry.replaced}
 
+    def measure_by(self, noise: Noise) -> None:
+        """Judge by this noise from now on: it gets better known during a run."""
+        self._noise = noise
+
     def tell(self, ids: Iterable[str], budget: int, code_shown: Collection[str] = ()) -> dict[str, str]:
         """The lessons as Markdown list items by id, together at most `budget` characters: one line of each, more of the first.
 

@@ -85,8 +85,11 @@ class Measured:
         return Change(giver, before, blocks, self.gains(giver, before), value) if blocks else None
 
     def own_changes(self) -> list[Change]:
-        """What each individual changed of its first parent, as far as it is a gain beyond the noise; the largest first."""
-        pairs = [(one, parent) for one in self.individuals.values() if (parent := self.parent(one))]
+        """What each individual changed of its first parent, as far as it is a gain beyond the noise; the largest first.
+
+        One that may lead no more gives nothing.
+        """
+        pairs = [(one, parent) for one in self.individuals.values() if not one.fault and (parent := self.parent(one))]
         gained = sorted(((self.value(*pair), pair) for pair in pairs), key=lambda each: -each[0])
         return [change for value, pair in gained if value and (change := self.change(*pair))]
 

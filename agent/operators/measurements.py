@@ -67,8 +67,12 @@ def describe_value(objective: Objective, one: Individual, context: Context) -> s
 
 
 def describe_fitness(one: Individual, context: Context) -> str:
-    """Each objective with the change: `accuracy 0.9334 (+2.1 sigma, undecided), parameters 518,126 (same)`."""
-    return ", ".join(f"{o.name} {describe_value(o, one, context)}" for o in context.brief.objectives)
+    """Each objective with the change: `accuracy 0.9334 (+2.1 sigma, undecided), parameters 518,126 (same)`.
+
+    Of a child that was trained more than once: `..., the mean of 3 trainings`.
+    """
+    values = ", ".join(f"{o.name} {describe_value(o, one, context)}" for o in context.brief.objectives)
+    return f"{values}, the mean of {one.trainings} trainings" if one.trainings > 1 and one.id != SEED_ID else values
 
 
 def describe_parameters(evidence: Evidence) -> str:

@@ -28,21 +28,22 @@ def code_of_others(
     gains: Mapping[str, float],
     *,
     blocks: Collection[str] = (),
-    without: Collection[str] = (),
+    without: Collection[Individual] = (),
 ) -> dict[str, str]:
     """By id, fenced: the new code of those whose own change gained the most, at most `room` characters.
 
     Up to `MOST` of them, one if the prompt shows another individual's code already. `gains`: by id, see `measurements.gains`;
-    `blocks`: those to be rewritten, another version of them comes first; `without`: ids whose code the prompt shows already.
+    `blocks`: those to be rewritten, another version of them comes first; `without`: those whose code the prompt shows already:
+    what others have of them is not shown again.
     """
-    hidden = {*without, context.seed.id, parent.id, *_ancestors(parent, context)}
+    hidden = {*(one.id for one in without), context.seed.id, parent.id, *_ancestors(parent, context)}
     most = 1 if without else MOST
     shown: dict[str, str] = {}
     covered: set[str] = set()
     for one in _ranked(context, gains, blocks, hidden)[:MAX_COMPARED]:
         if len(shown) == most:
             break
-        names = [name for name in _own_blocks(one, base, context) if name not in covered]
+        names = [name for name in _own_blocks(one, base, [context.seed, *without]) if name not in covered]
         mine = [name for name in names if name in {*one.candidate.about(one.changed)}]
         if not mine:
             continue
@@ -79,11 +80,11 @@ def _ancestors(one: Individual, context: Context) -> set[str]:
     return found
 
 
-def _own_blocks(one: Individual, base: Genome, context: Context) -> list[str]:
-    """The blocks that differ from those of `base` and that are not as the seed has them."""
-    seed = {block.name: block for block in context.seed.genome.all_blocks}
+def _own_blocks(one: Individual, base: Genome, others: Iterable[Individual]) -> list[str]:
+    """The blocks that differ from those of `base` and that are not as one of the others has them."""
+    known = [{block.name: block for block in other.genome.all_blocks} for other in others]
     names = changed_blocks(base, one.genome)
-    return [name for name in names if name not in seed or not same_meaning(seed[name], one.genome.block(name))]
+    return [name for name in names if not any(name in own and same_meaning(own[name], one.genome.block(name)) for own in known)]
 
 
 def _new_code(base: Genome, other: Genome, names: Iterable[str], room: int) -> str:

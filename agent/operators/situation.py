@@ -74,7 +74,7 @@ def situation(
     size = sum(map(len, base.files.values()))
     gained = gains(context)
     room = _room(size, CODE_SHARE, CODE_BOUNDS) // (2 if others else 1)
-    code = code_of_others(context, base, parent, room, gained, blocks=blocks, without=[one.id for one in others.values()])
+    code = code_of_others(context, base, parent, room, gained, blocks=blocks, without=[*others.values()])
     lessons = {id: text for id, text in context.lessons.items() if id not in code}
     rows = table(
         context,

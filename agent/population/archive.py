@@ -25,13 +25,15 @@ class Archive:
         self.objectives = tuple(objectives)
         self.individuals: dict[str, Individual] = {seed.id: seed}
         self.everyone = [seed]
-        """All individuals, in the order in which they were added."""
+        """All individuals that may be parents, in the order in which they were added."""
         self._novelty = Novelty(seed.genome, seed.id)
         self._measured: list[Individual | Failure] = []
         self._front: selection.Front[Individual] = selection.Front(objectives)
         self._front.add(seed)
         self._worth: float | None = None
         self._units: dict[str, tuple[Fitness, tuple[float, ...]]] = {}
+        self.revision = 0
+        """Grows with each individual that is added or trained again: what was worked out before may hold no more."""
 
     def units(self, individual: Individual) -> tuple[float, ...]:
         """Of each objective, how many units better than the seed it was measured."""
@@ -50,6 +52,7 @@ class Archive:
 
     def add(self, outcome: Outcome) -> None:
         if isinstance(outcome, Individual):
+            self.revision += 1
             self.individuals[outcome.id] = outcome
             self.everyone.append(outcome)
             self._novelty.claim(outcome.id, outcome.genome)  # a repair may have changed the genome since it was claimed
@@ -57,6 +60,22 @@ class Archive:
                 self._worth = None
         if isinstance(outcome, Individual | Failure):
             self._measured.append(outcome)
+
+    def replace(self, individual: Individual) -> None:
+        """Put an individual that was trained again in place of what it was. The worth of the front may fall by that.
+
+        One with a fault stays among the `individuals`, since others may descend from it, but leads nowhere any more.
+        """
+        self.revision += 1
+        self.individuals[individual.id] = individual
+        if individual.id == self.seed.id:
+            self.seed = individual
+        now = (individual if one.id == individual.id else one for one in self.everyone)
+        self.everyone = [one for one in now if not one.fault]
+        self._measured = [individual if one.id == individual.id else one for one in self._measured]
+        self._front, self._worth = selection.Front(self.objectives), None
+        for one in self.everyone:
+            self._front.add(one)
 
     def recent(self, count: int) -> tuple[Individual | Failure, ...]:
         """The last candidates that were measured or failed, oldest first."""

@@ -121,6 +121,8 @@ class Evidence:
     """Where it was trained: `cpu`, or `cuda:N`."""
     waited: float = 0.0
     """Seconds that it was ready and waited for a slot, or for one of the places outside the slots (see `sandbox.pool.lanes`)."""
+    load: float | None = None
+    """The machine's load average over a minute when a time that is an objective began to be measured; None if none is."""
 
     @property
     def total(self) -> float:
@@ -182,11 +184,21 @@ class Individual(_OfCandidate):
     """The blocks that behave differently from its first parent's, or are new."""
     readings: tuple[Fitness, ...] = ()
     """Each training's fitness if it was trained more than once; `fitness` is their mean then."""
+    fault: str = ""
+    """Why it may not lead: it failed with another training seed, or its mean breaks a constraint. It keeps its fitness, but is no
+    parent, no elite and not on the front."""
 
     @property
     def trainings(self) -> int:
-        """How many trainings `fitness` is the mean of."""
+        """How many trainings `fitness` is the mean of; those that failed have no value to count in it."""
         return max(1, len(self.readings))
+
+    def with_reading(self, reading: Fitness | None, fault: str = "") -> Individual:
+        """After one more training. `reading`: None if that failed; `fault`: then, or if the mean may not lead."""
+        if reading is None:
+            return replace(self, fault=fault)
+        readings = (*(self.readings or (self.fitness,)), reading)
+        return replace(self, fitness=Fitness.mean(readings), readings=readings, fault=fault)
 
 
 @dataclass(frozen=True)

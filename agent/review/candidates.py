@@ -6,13 +6,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from agent.core.errors import UserError
+from agent.core.noise import Noise
 from agent.core.text import list_names
 from agent.genome import Genome, diff
 from agent.journal.codec import Row, read_candidate
+from agent.journal.readings import Measured, measured, noise_now
 from agent.journal.store import Journal
 from agent.journal.tracker import Tracker
 from agent.population.candidate import SEED_ID, Candidate
-from agent.review.facts import Facts
+from agent.review.facts import Facts, error_of
 
 _KINDS = ("drawn", "settled", "bred", "mended", "committed", "answered")
 """Kinds of events about a candidate."""
@@ -20,14 +22,14 @@ _KINDS = ("drawn", "settled", "bred", "mended", "committed", "answered")
 
 def candidate_lines(journal: Journal) -> list[Facts]:
     """The facts of each candidate that fit in one line of a table, in the order of their proposal."""
-    rows = _read(journal.candidate_outlines())
+    rows = _read(journal.candidate_outlines(), journal)
     return [_line(rows, candidate) for candidate in rows.candidates.values()]
 
 
 def candidates(journal: Journal) -> list[Facts]:
     """The facts of each candidate without diff, prompt and answer, in the order of their proposal."""
     rows = list(journal.events_without_texts(*_KINDS))
-    found, tracker = _read(rows), _costs(rows)
+    found, tracker = _read(rows, journal), _costs(rows)
     return [_facts(found, tracker, candidate) for candidate in found.candidates.values()]
 
 
@@ -42,7 +44,7 @@ def candidate(journal: Journal, id: str) -> Facts:
         last = journal.last_key("drawn") or "none"
         raise UserError(f"There is no candidate {padded} in this run; the last one is {last}.")
     rows = list(journal.events(*_KINDS, key=known))
-    found, tracker = _read(rows), _costs(rows)
+    found, tracker = _read(rows, journal), _costs(rows)
     calls = _calls(journal, known)
     last_call = calls[-1] if calls else {"prompt": None, "answer": None}
     return {
@@ -94,10 +96,13 @@ class _Rows:
     """The data of the last program: a repaired one replaces the one before."""
     settled: dict[str, Facts] = field(default_factory=dict)
     committed: dict[str, Facts] = field(default_factory=dict)
+    measured: dict[str, Measured] = field(default_factory=dict)
+    noise: Noise | None = None
 
 
-def _read(rows: Iterable[tuple[float, str, str, Facts]]) -> _Rows:
-    found = _Rows()
+def _read(rows: Iterable[tuple[float, str, str, Facts]], journal: Journal) -> _Rows:
+    known = measured(journal)
+    found = _Rows(measured={one.id: one for one in known}, noise=noise_now(journal, known))
     by_kind = {"bred": found.bred, "mended": found.bred, "settled": found.settled, "committed": found.committed}
     for _, kind, key, data in rows:
         if kind == "drawn":
@@ -116,6 +121,7 @@ def _costs(rows: Iterable[Row]) -> Tracker:
 
 def _line(rows: _Rows, candidate: Candidate) -> Facts:
     settled = rows.settled.get(candidate.id, {"outcome": "in flight"})
+    known = rows.measured.get(candidate.id)
     changed = rows.bred.get(candidate.id, {}).get("changed", ())
     return {
         "id": candidate.id,
@@ -125,7 +131,10 @@ def _line(rows: _Rows, candidate: Candidate) -> Facts:
         "block": list_names(candidate.about(changed)),
         "role": candidate.role,
         "directive": candidate.directive,
-        "fitness": settled.get("fitness"),
+        "fitness": dict(known.fitness.values) if known else None,
+        "trainings": known.trainings if known else 0,
+        "error": error_of(rows.noise, known.trainings) if known else None,
+        "fault": known.fault if known else "",
         "outcome": settled.get("stage", settled["outcome"]),
         "reason": settled.get("reason") or (f"same genome as {settled['twin']}" if "twin" in settled else ""),
     }
@@ -133,6 +142,7 @@ def _line(rows: _Rows, candidate: Candidate) -> Facts:
 
 def _facts(rows: _Rows, tracker: Tracker, candidate: Candidate) -> Facts:
     settled, cost = rows.settled.get(candidate.id, {}), tracker.get(candidate.id)
+    known = rows.measured.get(candidate.id)
     last = candidate.recipes[-1]
     return {
         **_line(rows, candidate),
@@ -143,6 +153,7 @@ def _facts(rows: _Rows, tracker: Tracker, candidate: Candidate) -> Facts:
         "temperature": last.temperature,
         "intention": rows.bred.get(candidate.id, {}).get("intention", ""),
         "evidence": settled.get("evidence"),
+        "readings": [dict(one.values) for one in known.readings] if known else [],
         "log": settled.get("log", ""),
         "seconds": sum(settled.get("evidence", {}).get("seconds", {}).values()),
         "usd": cost.usd,

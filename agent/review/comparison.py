@@ -9,6 +9,7 @@ from agent.core.errors import UserError
 from agent.core.objectives import Fitness, Objective
 from agent.core.worth import WorthScale
 from agent.journal.header import config_of, objectives_of, units_of
+from agent.journal.readings import KINDS, Measured, Measurements
 from agent.journal.store import Journal
 from agent.population import selection
 from agent.population.candidate import SEED_ID
@@ -22,33 +23,51 @@ _USD_TOLERANCE = 1e-9
 
 @dataclass(frozen=True)
 class Trained:
-    """The seed or a trained variant, at the moment it settled."""
+    """What was known of the seed or a trained variant at one moment: when it settled, or when it was trained again."""
 
-    id: str
-    fitness: Fitness
+    measured: Measured
     usd: float
     """Dollars that all answers of the run had cost by then."""
 
+    @property
+    def id(self) -> str:
+        return self.measured.id
+
+    @property
+    def fitness(self) -> Fitness:
+        return self.measured.fitness
+
 
 def trained(journal: Journal) -> list[Trained]:
-    """The seed and every trained variant, in the order in which they settled."""
-    usd, found = 0.0, []
-    for _, kind, key, data in journal.events("answered", "settled"):
-        if kind == "answered":
-            usd += data["usd"] or 0.0
-        elif "fitness" in data:
-            found.append(Trained(key, Fitness(data["fitness"]), usd))
+    """The seed and every trained variant when they settled and whenever they were trained again, in that order.
+
+    The trainings of the seed for the noise are among these.
+    """
+    usd, found, known = 0.0, [], Measurements()
+    for row in journal.events("answered", *KINDS):
+        if row[1] == "answered":
+            usd += row[3]["usd"] or 0.0
+        elif (one := known.take(row)) is not None:
+            found.append(Trained(one, usd))
     return found
 
 
 def growth(trained: Sequence[Trained], objectives: Sequence[Objective], scale: WorthScale) -> list[Facts]:
-    """How the worth of a run's front grew: a point for the seed, then one for each trained variant."""
-    front: list[Trained] = []
-    points = []
-    for number, one in enumerate(trained):
-        front = selection.front([*front, one], objectives)
+    """How the worth of a run's front grew: a point for the seed, then one for each trained variant.
+
+    A variant that was trained again changes the last point, downwards too.
+    """
+    known: dict[str, Measured] = {}
+    front: list[Measured] = []
+    points: list[Facts] = []
+    for one in trained:
+        again, known[one.id] = one.id in known, one.measured
+        pool = known.values() if again else [*front, one.measured]
+        front = selection.front([each for each in pool if not each.fault], objectives)
         worth = round(scale.worth(member.fitness for member in front), 6)
-        points.append({"trained": number, "usd": round(one.usd, 6), "worth": worth, "hypervolume": worth})
+        if again:
+            points.pop()
+        points.append({"trained": len(known) - 1, "usd": round(one.usd, 6), "worth": worth, "hypervolume": worth})
     return points
 
 
@@ -63,7 +82,7 @@ def compare(journals: Mapping[str, Journal]) -> Facts:
     runs = []
     for name, journal in journals.items():
         individuals = trained(journal)
-        seed = next((one.fitness for one in individuals if one.id == SEED_ID), None)
+        seed = next((one.fitness for one in reversed(individuals) if one.id == SEED_ID), None)
         if seed is None:
             raise UserError(f"{name} has no trained seed yet: there is nothing to compare.")
         if objectives_of(journal) != objectives:

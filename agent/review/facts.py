@@ -8,7 +8,7 @@ from typing import Any
 from agent.core.noise import Judgement, Noise
 from agent.core.objectives import Objective
 from agent.core.statistics import smallest_gain
-from agent.core.text import format_number
+from agent.core.text import format_number, one_line
 
 Facts = dict[str, Any]
 """What `--json` prints; docs/json.md lists the keys."""
@@ -25,23 +25,33 @@ def seed_value(status: Mapping[str, Any], objective: str) -> float:
     return value
 
 
-def format_distance(status: Mapping[str, Any], objective: str, value: float) -> str:
-    """How far one training's value is from the seed's, and what that means: `(+9.1 sigma, likely real)`, `(-12.1%)`, `(same)`."""
+def format_value(one: Mapping[str, Any], objective: str) -> str:
+    """A value of a candidate, with its standard error if it is the mean of several trainings: `0.9334 ± 0.0012`.
+
+    `one`: facts with `fitness` and `error`.
+    """
+    value, error = format_number(one["fitness"][objective]), (one["error"] or {}).get(objective)
+    return f"{value} ± {error:.2g}" if error else value
+
+
+def format_distance(status: Mapping[str, Any], objective: str, value: float, trainings: int = 1) -> str:
+    """How far a mean of so many trainings is from the seed's, and what that means: `(+9.1 sigma, likely real)`, `(-12.1%)`,
+    `(same)`."""
     change = value - seed_value(status, objective)
     if not change:
         return "(same)"
-    judgement = judge_distance(status, objective, change)
+    judgement = judge_distance(status, objective, change, trainings)
     return f"{_in_units(status, objective, change)[:-1]}, {judgement})" if judgement else _in_units(status, objective, change)
 
 
-def judge_distance(status: Mapping[str, Any], objective: str, change: float) -> Judgement | None:
-    """Of one training against the seed's mean; None for a quantity without noise."""
+def judge_distance(status: Mapping[str, Any], objective: str, change: float, trainings: int = 1) -> Judgement | None:
+    """Of a mean of so many trainings against the seed's mean; None for a quantity without noise."""
     known = status["noise"]
     if not known or not known["sigma"].get(objective):
         return None
     noise = Noise(known["sigma"], known["mean"], known["df"], known["trainings"])
     direction = status["objectives"].get(objective, "max")
-    return noise.judge(Objective(objective, direction), change, against=noise.trainings)
+    return noise.judge(Objective(objective, direction), change, trainings=trainings, against=noise.trainings)
 
 
 def format_change(status: Mapping[str, Any], objective: str, change: float) -> str:
@@ -57,18 +67,25 @@ def format_changes(status: Mapping[str, Any], changes: Mapping[str, float]) -> s
     return ", ".join(f"{objective} {format_change(status, objective, change)}" for objective, change in changes.items())
 
 
-def judgements(fitness: Mapping[str, float], noise: Noise | None, objectives: Sequence[Objective]) -> dict[str, str] | None:
-    """Of one training against the seed, by objective: `likely real`, `within noise`, `undecided (needs 3 more trainings)`.
+def judgements(
+    fitness: Mapping[str, float], noise: Noise | None, objectives: Sequence[Objective], trainings: int = 1
+) -> dict[str, str] | None:
+    """Of a mean of so many trainings against the seed, by objective: `likely real`, `within noise`, `undecided (needs ...)`.
 
     None where the noise was not measured: nothing can be said then.
     """
     if noise is None:
         return None
     return {
-        o.name: str(noise.judge(o, fitness[o.name] - noise.reference[o.name], against=noise.trainings))
+        o.name: str(noise.judge(o, fitness[o.name] - noise.reference[o.name], trainings=trainings, against=noise.trainings))
         for o in objectives
         if noise.sigma.get(o.name)
     }
+
+
+def error_of(noise: Noise | None, trainings: int) -> dict[str, float] | None:
+    """The standard error of a mean by objective, of those that vary; None for a single training or if the noise is unknown."""
+    return noise.error(trainings) if noise and trainings > 1 else None
 
 
 def _in_units(status: Mapping[str, Any], objective: str, change: float) -> str:
@@ -109,6 +126,18 @@ def seed_phase(made: int, planned: int) -> str:
     if made >= planned:
         return ""
     return f"measuring the noise: {made} of {planned} trainings of the seed are made" if made else "training the seed"
+
+
+def retraining_lines(status: Mapping[str, Any], *, reasons: bool) -> list[str]:
+    """How often elites were trained again, and which failed then; nothing if none was. `reasons`: hostile text of candidates."""
+    again = status["retrained"]
+    if not again["trainings"]:
+        return []
+    times = f"{again['trainings']} more training{'s' if again['trainings'] > 1 else ''}"
+    elites = f"{again['elites']} elite{'s' if again['elites'] > 1 else ''}"
+    lines = [f"{elites} had {times} with other training seeds: values are means, with their standard errors"]
+    why = {id: f": {one_line(reason)[:150]}" if reasons else "" for id, reason in again["faults"].items()}
+    return lines + [f"{id} no longer leads, because of a training with another seed{text}" for id, text in why.items()]
 
 
 def noise_lines(noise: Noise | None) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from agent.core.noise import Noise
 from agent.core.objectives import Objective
+from agent.journal.readings import Measured
 from agent.review.facts import Facts, judgements
 
 NULL_RUN = "NULL RUN (A/A): no edit of it changes anything, so whatever looks better or worse does so by chance."
@@ -18,13 +19,15 @@ def is_null(config: Mapping[str, Any]) -> bool:
 
 
 def null_facts(
-    trained: Iterable[tuple[str, Mapping[str, float]]], seed: Mapping[str, float], noise: Noise | None,
+    trained: Iterable[Measured], seed: Mapping[str, float], noise: Noise | None,
     objectives: Sequence[Objective], confirmation: Facts | None,
 ) -> Facts:  # fmt: skip
-    """What chance did in a null run. `trained`: (id, fitness) of its candidates."""
+    """What chance did in a null run. `trained`: its candidates."""
     better, worse, changed = [], [], []
-    for id, fitness in trained:
-        called = {o.name: word for o in objectives if (word := (judgements(fitness, noise, objectives) or {}).get(o.name))}
+    for one in trained:
+        id, fitness = one.id, one.fitness.values
+        judged = judgements(fitness, noise, objectives, one.trainings) or {}
+        called = {o.name: word for o in objectives if (word := judged.get(o.name))}
         gains = [_gain(o, fitness, noise) for o in objectives if noise and called.get(o.name) == "likely real"]
         better += [id] if any(gain > 0 for gain in gains) else []
         worse += [id] if any(gain < 0 for gain in gains) else []
@@ -44,7 +47,7 @@ def null_lines(status: Facts) -> list[str]:
     if facts is None:
         return []
     trained, better, worse = status["counts"]["trained"], len(facts["called_better"]), len(facts["called_worse"])
-    single = f"Single readings called {better} of its {trained} trained candidates likely better and {worse} likely worse."
+    single = f"Its readings called {better} of its {trained} trained candidates likely better and {worse} likely worse."
     return [NULL_RUN, single]
 
 

@@ -31,7 +31,7 @@ from agent.review.confirmation import (
     verdict_text,
 )
 from agent.review.cost import cost_lines
-from agent.review.facts import Facts, format_changes, format_distance, format_price, luck_lines
+from agent.review.facts import Facts, format_changes, format_distance, format_price, format_value, luck_lines, retraining_lines
 from agent.review.learning import lessons
 from agent.review.null import null_alarms, null_lines
 from agent.review.status import status
@@ -113,26 +113,27 @@ def _noise(facts: Facts) -> str:
     values = ", ".join(f"{name} {format_number(value)}" for name, value in sigma.items() if value)
     if not values:
         return "The noise was not measured, or there is none."
-    luck = "".join(f" {line[0].upper()}{line[1:]}." for line in luck_lines(facts))
+    lines = [*luck_lines(facts), *retraining_lines(facts, reasons=False)]
+    luck = "".join(f" {line[0].upper()}{line[1:]}." for line in lines)
     return f"One sigma of the seed over training seeds: {values}.{luck}"
 
 
 def _rows(facts: Facts) -> list[Facts]:
     """The seed and the front: each value with its distance from the seed's."""
-    seed = facts["seed"]["fitness"]
-    if seed is None:
+    if facts["seed"]["fitness"] is None:
         return []
-    first = {"values": [format_number(seed[name]) for name in facts["objectives"]], "intention": "where it began"}
-    rows = [{"id": SEED_ID, "branch": "", **first}]
+    first = {"values": [format_value(facts["seed"], name) for name in facts["objectives"]], "intention": "where it began"}
+    rows = [{"id": SEED_ID, "trainings": facts["seed"]["trainings"], "branch": "", **first}]
     for member in facts["front"]:
         if member["id"] != SEED_ID:
-            fitness = member["fitness"]
-            values = [
-                f"{format_number(fitness[name])} {format_distance(facts, name, fitness[name])}" for name in facts["objectives"]
-            ]
+            values = [f"{format_value(member, name)} {_distance(facts, member, name)}" for name in facts["objectives"]]
             own = {"values": values, "intention": clean(member["intention"])}
-            rows.append({"id": member["id"], "branch": member["branch"] or "", **own})
+            rows.append({"id": member["id"], "trainings": member["trainings"], "branch": member["branch"] or "", **own})
     return rows
+
+
+def _distance(facts: Facts, member: Facts, name: str) -> str:
+    return format_distance(facts, name, member["fitness"][name], member["trainings"])
 
 
 def _confirmation(facts: Facts) -> Facts | None:
@@ -192,7 +193,7 @@ def _growth(journal: Journal, individuals: list[Trained]) -> Chart | None:
 
 def _scatter(facts: Facts, individuals: list[Trained]) -> Chart | None:
     """The first objective over the second; None where there is nothing to show."""
-    others = [one.fitness for one in individuals if one.id != SEED_ID]
+    others = [*{one.id: one.fitness for one in individuals if one.id != SEED_ID}.values()]
     names = list(facts["objectives"])
     if not others or len(names) < 2:
         return None

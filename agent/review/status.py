@@ -11,17 +11,18 @@ from datetime import datetime
 from agent.budget.budget import forecast_from_journal
 from agent.budget.forecast import forecast_facts, forecast_text
 from agent.core.noise import Noise
-from agent.core.objectives import Fitness, Objective
+from agent.core.objectives import Objective
 from agent.core.statistics import best_by_luck
 from agent.journal.confirmations import count_openings, read_confirmations
 from agent.journal.events import NoiseMeasured
 from agent.journal.header import objectives_of, units_of
+from agent.journal.readings import Measured, measured, noise_now
 from agent.journal.store import Journal
 from agent.population import selection
 from agent.population.candidate import INVALID_STAGES, SEED_ID
 from agent.review.confirmation import confirmation_facts
 from agent.review.cost import cost_facts
-from agent.review.facts import Facts, judgements
+from agent.review.facts import Facts, error_of, judgements
 from agent.review.null import is_null, null_facts
 from agent.search.settings import SearchSettings
 from sandbox.tasks import has_test_split, self_reported
@@ -32,12 +33,6 @@ _FREQUENT = 5
 """How many reasons of failures are listed."""
 
 
-@dataclass(frozen=True)
-class _Trained:
-    id: str
-    fitness: Fitness
-
-
 @dataclass
 class _Outcomes:
     """How the settled candidates ended."""
@@ -45,8 +40,6 @@ class _Outcomes:
     counts: Counter[str]
     reasons: Counter[str]
     """Of failures, as `stage: reason`."""
-    trained: list[_Trained]
-    """The seed and the trained variants."""
 
 
 def status(journal: Journal, run: str, *, alive: bool) -> Facts:
@@ -55,12 +48,9 @@ def status(journal: Journal, run: str, *, alive: bool) -> Facts:
     started = [data for _, kind, _, data in starts if kind == "started"]
     end = starts[-1][3] if starts and starts[-1][1] == "ended" else {}
     config = started[-1]["config"] if started else {}
-    outcomes = _outcomes(journal)
-    units = units_of(journal)
-    seed = next((one.fitness for one in outcomes.trained if one.id == SEED_ID), None)
-    front, worth = _front(outcomes.trained, config, units)
-    made, planned = _seed_trainings(journal, config)
-    noise = units.noise if units else None
+    outcomes, known = _outcomes(journal), measured(journal)
+    units, noise = units_of(journal), noise_now(journal, known)
+    front, worth = _front(known, config, units)
     confirmation = confirmation_facts(journal)
     return {
         "run": run,
@@ -74,14 +64,15 @@ def status(journal: Journal, run: str, *, alive: bool) -> Facts:
         "failures": dict(outcomes.reasons.most_common(_FREQUENT)),
         "objectives": config.get("objectives", {}),
         "self_reported": self_reported(config.get("task", {})),
-        "seed": {"fitness": dict(seed.values) if seed else None, "trainings": made, "planned": planned},
+        "seed": _seed(known, noise, config),
         "noise": _noise(noise) if noise else None,
         "luck": _luck(noise, outcomes.counts["trained"]),
+        "retrained": _retrained(journal),
         "plateau": next((data["level"] for _, _, _, data in reversed(list(journal.events("adapted")))), 0),
         "front": [_member(journal, one, noise, objectives_of(journal)) for one in front],
         "worth": worth,
         "hypervolume": worth,
-        "null": _null(outcomes.trained, config, noise, objectives_of(journal), confirmation),
+        "null": _null(known, config, noise, objectives_of(journal), confirmation),
         "confirmation": confirmation,
         "seal_openings": count_openings(read_confirmations(journal)),
         "has_test_split": has_test_split(config.get("task", {})),
@@ -95,14 +86,12 @@ def status(journal: Journal, run: str, *, alive: bool) -> Facts:
 
 
 def _outcomes(journal: Journal) -> _Outcomes:
-    found = _Outcomes(Counter(proposed=journal.count("drawn")), Counter(), [])
-    for _, _, id, data in journal.events("settled"):
+    found = _Outcomes(Counter(proposed=journal.count("drawn")), Counter())
+    for _, _, _, data in journal.events("settled"):
         outcome = data["outcome"]
         found.counts["invalid" if outcome == "failed" and data["stage"] in INVALID_STAGES else outcome] += 1
         if outcome == "failed":
             found.reasons[f"{data['stage']}: {data['reason']}"] += 1
-        if "fitness" in data:
-            found.trained.append(_Trained(id, Fitness(data["fitness"])))
     return found
 
 
@@ -125,11 +114,20 @@ def _luck(noise: Noise | None, trained: int) -> float | None:
     return round(best_by_luck(trained, noise.df, noise.trainings), 2)
 
 
-def _seed_trainings(journal: Journal, config: Facts) -> tuple[int, int]:
-    """How many trainings of the seed are made, and how many are planned: its own one and those for the noise floor."""
-    made = len(list(journal.events("settled", key=SEED_ID)))
-    made += sum(bool(data["fitness"]) for _, _, _, data in journal.events("repeated"))
-    return made, 1 + config.get("noise", {}).get("trainings", 0)
+def _seed(trained: Sequence[Measured], noise: Noise | None, config: Facts) -> Facts:
+    """The seed's mean, over its own training and those for the noise floor. Its fitness is null while it is not trained."""
+    seed, planned = next((one for one in trained if one.id == SEED_ID), None), 1 + config.get("noise", {}).get("trainings", 0)
+    if seed is None:
+        return {"fitness": None, "trainings": 0, "planned": planned, "error": None}
+    made = seed.trainings
+    return {"fitness": dict(seed.fitness.values), "trainings": made, "planned": planned, "error": error_of(noise, made)}
+
+
+def _retrained(journal: Journal) -> Facts:
+    """How often elites were trained again, and which of them failed then."""
+    rows = list(journal.events("reading"))
+    faults = {key.rpartition("/")[0]: data["reason"] for _, _, key, data in rows if data["reason"]}
+    return {"trainings": len(rows), "elites": len({key.rpartition("/")[0] for _, _, key, _ in rows}), "faults": faults}
 
 
 def _phase(journal: Journal, units: NoiseMeasured | None) -> str:
@@ -142,30 +140,31 @@ def _phase(journal: Journal, units: NoiseMeasured | None) -> str:
     return "confirmation" if start.get("confirms") or (records and not records[-1].is_complete) else "search"
 
 
-def _front(trained: Sequence[_Trained], config: Facts, units: NoiseMeasured | None) -> tuple[list[_Trained], float]:
+def _front(trained: Sequence[Measured], config: Facts, units: NoiseMeasured | None) -> tuple[list[Measured], float]:
     """What nothing else dominates, and the worth of that (the seed alone: 1)."""
     if units is None:
         return [], 0.0
     objectives = [Objective(name, direction) for name, direction in config.get("objectives", {}).items()]
-    front = selection.front(trained, objectives)
+    front = selection.front([one for one in trained if not one.fault], objectives)
     return front, units.scale.worth(one.fitness for one in front)
 
 
 def _null(
-    trained: Sequence[_Trained], config: Facts, noise: Noise | None, objectives: Sequence[Objective], confirmation: Facts | None
+    trained: Sequence[Measured], config: Facts, noise: Noise | None, objectives: Sequence[Objective], confirmation: Facts | None
 ) -> Facts | None:
     """What chance did, if this is a null run."""
-    seed = next((one.fitness for one in trained if one.id == SEED_ID), None)
+    seed = next((one for one in trained if one.id == SEED_ID), None)
     if seed is None or not is_null(config):
         return None
-    others = ((one.id, one.fitness.values) for one in trained if one.id != SEED_ID)
-    return null_facts(others, seed.values, noise, objectives, confirmation)
+    others = [one for one in trained if one.id != SEED_ID]
+    return null_facts(others, seed.fitness.values, noise, objectives, confirmation)
 
 
-def _member(journal: Journal, one: _Trained, noise: Noise | None, objectives: Sequence[Objective]) -> Facts:
+def _member(journal: Journal, one: Measured, noise: Noise | None, objectives: Sequence[Objective]) -> Facts:
     """A member of the front: its fitness, what may be said of it against the seed, its branch, and what it was meant to do."""
     facts: Facts = {"id": one.id, "fitness": dict(one.fitness.values), "branch": None, "intention": ""}
-    facts["judgements"] = judgements(one.fitness.values, noise, objectives)
+    facts |= {"trainings": one.trainings, "error": error_of(noise, one.trainings)}
+    facts["judgements"] = judgements(one.fitness.values, noise, objectives, one.trainings)
     for _, kind, _, data in journal.events("bred", "mended", "committed", key=one.id):
         facts |= {"branch": data["branch"]} if kind == "committed" else {"intention": data.get("intention", "")}
     return facts

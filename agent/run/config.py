@@ -18,6 +18,7 @@ from agent.search.bandit import BanditSettings
 from agent.search.feedback import CreditSettings, MemorySettings
 from agent.search.plateau import PlateauSettings
 from agent.search.reflection import ReflectionSettings
+from agent.search.retraining import RetrainingSettings
 from agent.search.settings import SearchSettings
 from sandbox.pool.gpus import SlotLayout
 from sandbox.tasks import self_reported
@@ -160,6 +161,7 @@ class Config(_Section):
     plateau: PlateauSettings = PlateauSettings()
     thoughts: ReflectionSettings = ReflectionSettings()
     noise: NoiseSection = NoiseSection()
+    retrain: RetrainingSettings = RetrainingSettings()
     confirm: ConfirmSection = ConfirmSection()
     limits: RunLimits = RunLimits()
     """What the whole run may spend."""

@@ -32,6 +32,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "memory": {"enabled": False},
         "plateau": {"children": 0},
         "noise": {"trainings": 0},
+        "retrain": {"share": 0},
         "confirm": {"at_end": False},
     },
 }

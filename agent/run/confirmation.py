@@ -80,7 +80,7 @@ def freeze_shortlist(
     """
     objectives = config.objective_list()
     seed = next(one for one in trained if one.id == SEED_ID)
-    front = [one for one in selection.front(trained, objectives) if one.id != SEED_ID]
+    front = [one for one in selection.front((one for one in trained if not one.fault), objectives) if one.id != SEED_ID]
     if not front:
         raise UserError(_NOTHING)
     chosen = selection.elites(front, objectives, settings.members)

@@ -12,6 +12,7 @@ from agent.core.errors import MachineError, UserError
 from agent.journal.codec import read_seed
 from agent.journal.confirmations import ConfirmationRecord, read_confirmations, search_end
 from agent.journal.events import Event, Record, RunEnded, SearchEnded, Watch
+from agent.journal.readings import as_measured
 from agent.journal.replay import Replay, read_replay
 from agent.journal.store import Journal
 from agent.journal.tracker import Tracker
@@ -155,10 +156,13 @@ def _confirm_alone(
 
 
 def _trained(components: Components, journal: Journal) -> list[Individual]:
-    """The seed and everything else that was trained, in the order of their ends. Raises UserError if there is no seed."""
+    """The seed and all else that was trained, in the order of their ends, each with the mean of its trainings.
+
+    Raises UserError if there is no seed.
+    """
     rows = list(journal.events("settled", key=SEED_ID))
     if not rows:
         raise UserError("Nothing is to be confirmed: the run has not trained its seed yet.")
     seed = read_seed(rows[0][3], components.genome)
     outcomes = read_replay(journal, components.genome).outcomes.values()
-    return [seed, *(one for one in outcomes if isinstance(one, Individual))]
+    return as_measured([seed, *(one for one in outcomes if isinstance(one, Individual))], journal)

@@ -13,9 +13,10 @@ from typing import Protocol
 from agent.core.errors import MachineError
 from agent.core.objectives import Constraint, Fitness, Objective
 from agent.genome import Genome
-from agent.journal.events import Settled
+from agent.journal.events import EliteRetrained, Settled
 from agent.population.candidate import Candidate, Evidence, Failure, Individual, Variant
 from agent.run.context import RunContext
+from agent.run.retraining import retrain
 from agent.run.training_seeds import training_seed_of
 from sandbox import SandboxUnavailable
 from sandbox.pool.lanes import Lanes, Lease
@@ -75,6 +76,8 @@ class Evaluator:
         """The device of each slot."""
         self.constraints = tuple(settings.constraints)
         """What a fitness must keep."""
+        self.exact = task.exact
+        """Objectives that depend on the program alone, so that all its trainings must agree."""
         self._task, self._lanes, self._settings, self._report = task, lanes, settings, report
 
     def require(self, constraints: Sequence[Constraint]) -> None:
@@ -98,19 +101,24 @@ class Evaluator:
         `admit` is called when the training has a slot; its exceptions are passed on.
         """
         seed = self._settings.training_seed if training_seed is None else training_seed
-        job = Job(dict(genome.files), seed, threads=self._settings.threads)
+        job = Job(dict(genome.files), seed, threads=self._settings.threads, timed=self._is_timed)
         lease = self._lanes.lease(admit)
         timed = self._evaluate(job, lease, candidate.id)
         return TimedOutcome(self._judge(candidate, genome, timed.result, lease), timed.seconds, timed.gpus)
 
     def retrain(self, id: str, genome: Genome, training_seed: int, *, test_too: bool, admit: Callable[[], None]) -> TimedResult:
-        """One training of a confirmation. `id`: under which its progress is reported; `admit`: as in `timed`.
+        """One more training of a program. `id`: under which its progress is reported; `admit`: as in `timed`.
 
         `test_too`: reads the labels of the test split, so its opening must be journaled when `admit` returns.
         Raises MachineError if the sandbox is at fault.
         """
-        job = Job(dict(genome.files), training_seed, threads=self._settings.threads, test_too=test_too)
+        job = Job(dict(genome.files), training_seed, threads=self._settings.threads, timed=self._is_timed, test_too=test_too)
         return self._evaluate(job, self._lanes.lease(admit), id)
+
+    @property
+    def _is_timed(self) -> bool:
+        objectives = {one.name for one in self._settings.objectives}
+        return "train_time" in objectives | {one.name for one in self.constraints}
 
     def _evaluate(self, job: Job, lease: Lease, id: str) -> TimedResult:
         started = time.monotonic()
@@ -148,6 +156,7 @@ class Evaluator:
             layers=result.layers,
             device=lease.device,
             waited=lease.waited,
+            load=result.load,
         )
         return Individual(candidate, genome, fitness, evidence)
 
@@ -191,9 +200,17 @@ class EvaluationPool:
         """The future raises MachineError if the machine is at fault, Halted if the evaluation was not admitted."""
         return self._threads.submit(self._settle, variant, time.monotonic())
 
+    def retrain(self, elite: Individual, training_seed: int) -> Future[EliteRetrained]:
+        """One more training of an elite, in its turn. The future raises as that of `submit` does."""
+        return self._threads.submit(self._retrain, elite, training_seed)
+
     def close(self) -> None:
         """Start nothing new."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _retrain(self, elite: Individual, training_seed: int) -> EliteRetrained:
+        with self._room:
+            return retrain(self._run, self._evaluator, elite, training_seed)
 
     def _settle(self, variant: Variant, ready: float) -> Individual | Failure:
         if known := self._run.replay.outcomes.get(variant.id):

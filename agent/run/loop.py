@@ -8,53 +8,24 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass
+from dataclasses import replace
 from itertools import count
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from agent.core.errors import Halted
-from agent.journal.events import Event, GenerationEnded, Proposed, Settled
-from agent.operators import Brief, Context
-from agent.population.archive import Archive
+from agent.journal.events import EliteRetrained, Event, GenerationEnded, Proposed, Settled
+from agent.operators import Context
 from agent.population.candidate import Candidate, Duplicate, Failure, Individual, Outcome, Variant
 from agent.run.context import RunContext
+from agent.run.retraining import next_training_seed
+from agent.run.search_state import Breeding, Evaluation, SearchState
 from agent.search.evolve import Generation, Plan, generations
-from agent.search.feedback import Feedback
-from agent.search.recipes import RecipeSampler
 from agent.search.reflection import Question
-from agent.search.settings import SearchSettings
 from agent.search.steady import Population, Prefetch, steady
-from agent.search.steering import Steering
 
 _T = TypeVar("_T")
-
-
-class Breeding(Protocol):
-    """Turns candidates into variants: a `BreedingPool`."""
-
-    def submit(self, candidate: Candidate, context: Context) -> Future[Variant | Failure]: ...
-
-    def ask(self, question: Question) -> Future[str]: ...
-
-
-class Evaluation(Protocol):
-    """Turns variants into individuals: an `EvaluationPool`."""
-
-    def submit(self, variant: Variant) -> Future[Individual | Failure]: ...
-
-
-@dataclass(frozen=True)
-class SearchState:
-    """The parts of a search that its decisions depend on or change."""
-
-    archive: Archive
-    brief: Brief
-    settings: SearchSettings
-    sampler: RecipeSampler
-    feedback: Feedback
-    steering: Steering | None = None
 
 
 class SearchLoop(ABC):
@@ -87,13 +58,12 @@ class SearchLoop(ABC):
         named = {id for recipe in candidate.recipes for id in (*recipe.parents, recipe.elite, *recipe.sources) if id}
         sources = [archive.individuals[id] for recipe in candidate.recipes for id in recipe.sources]
         named |= {parent for one in sources for parent in one.candidate.parents[:1]}
-        steered = {id: archive.individuals[id] for id in sorted(named)}
-        if steering:
-            steered = {id: steering.apply(one) for id, one in steered.items()}
+        known = {id: archive.individuals[id] for id in sorted(named)}
+        steered = {id: steering.apply(one) for id, one in known.items()} if steering else known
         if search.settings.is_independent:
             return Context(search.brief, archive.seed, steered, guidance=steering.guidance if steering else "")
         return Context(
-            search.brief,
+            replace(search.brief, noise=search.retraining.noise) if search.brief.noise else search.brief,
             archive.seed,
             steered,
             recent=archive.recent(search.settings.recent),
@@ -124,8 +94,22 @@ class SearchLoop(ABC):
             return duplicate
         return self._evaluation.submit(variant)
 
+    def _add_to_archive(self, outcome: Outcome) -> None:
+        self._search.archive.add(outcome)
+        self._search.retraining.see(outcome)
+
     def _learn(self, outcome: Outcome) -> None:
         self._record(self._search.feedback.learn(outcome))
+
+    def _retrain(self, under_way: Collection[str] = ()) -> dict[Future[EliteRetrained], str]:
+        """Submit the elites that are due; return their ids by future. `under_way`: ids of those that are being trained again."""
+        due = self._search.retraining.due(under_way) if not self._halted else ()
+        return {self._evaluation.retrain(one, next_training_seed(self._run, one)): one.id for one in due}
+
+    def _take_reading(self, reading: EliteRetrained) -> Individual:
+        individual = self._search.retraining.take(reading)
+        self._search.feedback.remeasure(self._search.retraining.noise)
+        return individual
 
     def _take_answer(self, question: Question, answer: str | None) -> None:
         """`answer`: None if the question was not sent, because the run is ending."""
@@ -162,7 +146,7 @@ class GenerationalLoop(SearchLoop):
                 return
             candidates = self._propose_all(generation, proposed)
             proposed += len(candidates)
-            trained = self._breed_and_train(candidates)
+            trained = self._after_retraining(generation, self._breed_and_train(candidates))
             if not self._halted:  # else a resume finishes this generation
                 self._close(generation, trained)
 
@@ -189,9 +173,20 @@ class GenerationalLoop(SearchLoop):
         results = [self._result(one) if isinstance(one, Future) else one for one in under_way]
         outcomes = [outcome for outcome in results if outcome is not None]
         for outcome in outcomes:
-            self._search.archive.add(outcome)
+            self._add_to_archive(outcome)
             self._learn(outcome)
         return [outcome for outcome in outcomes if isinstance(outcome, Individual)]
+
+    def _after_retraining(self, generation: Generation, trained: Sequence[Individual]) -> list[Individual]:
+        """The elites and the trained, as they are known when those that are due were trained again, all at once.
+
+        Readings are taken in the order in which the elites were chosen, so that timing has no influence.
+        """
+        for future in self._retrain():
+            if (reading := self._result(future)) is not None:
+                self._take_reading(reading)
+        known = self._search.archive.individuals
+        return [known[one.id] for one in (*generation.elites, *trained)]
 
     def _close(self, generation: Generation, trained: Sequence[Individual]) -> None:
         for question in self._search.feedback.questions():
@@ -216,16 +211,19 @@ class SteadyLoop(SearchLoop):
         self._asked: dict[Future[str], Question] = {}
         self._trained: dict[Future[Individual | Failure], float] = {}
         """Work under way, each with the monotonic time of its start."""
+        self._retrained: dict[Future[EliteRetrained], str] = {}
+        """Elites that are being trained again, by id."""
 
     def work(self) -> None:
         candidates = self._candidates()
         while True:
-            while self._prefetch.wants_more(len(self._bred), len(self._trained)) and (one := next(candidates, None)):
+            self._retrained |= self._retrain(self._retrained.values())
+            while self._prefetch.wants_more(len(self._bred), self._evaluating) and (one := next(candidates, None)):
                 context = self._context(one, self._run.tracker.under_way(without=one.id))
                 self._bred[self._breeding.submit(one, context)] = time.monotonic()
             for question in () if self._halted else self._search.feedback.questions():
                 self._asked[self._breeding.ask(question)] = question
-            under_way: list[Future[Any]] = [*self._bred, *self._trained, *self._asked]
+            under_way: list[Future[Any]] = [*self._bred, *self._trained, *self._asked, *self._retrained]
             if not under_way:
                 return
             done, _ = wait(under_way, return_when=FIRST_COMPLETED)
@@ -237,6 +235,20 @@ class SteadyLoop(SearchLoop):
                 seconds = time.monotonic() - self._trained.pop(trained)
                 if outcome := self._result(trained):
                     self._take_outcome(outcome, seconds)
+            for retrained in done & self._retrained.keys():
+                del self._retrained[retrained]
+                if reading := self._result(retrained):
+                    self._take_reading(reading)
+
+    @property
+    def _evaluating(self) -> int:
+        """Trainings that wait for a slot or hold one."""
+        return len(self._trained) + len(self._retrained)
+
+    def _take_reading(self, reading: EliteRetrained) -> Individual:
+        individual = super()._take_reading(reading)
+        self._population.replace(individual)
+        return individual
 
     def _candidates(self) -> Iterator[Candidate | None]:
         """Yield first the candidates that an earlier process left unfinished, then new ones; None while none is admitted."""
@@ -260,6 +272,8 @@ class SteadyLoop(SearchLoop):
             if isinstance(event, Individual | Failure | Duplicate):
                 settled.add(event.id)
                 self._add(event)
+            elif isinstance(event, EliteRetrained):
+                self._take_reading(event)
             else:
                 self._search.feedback.restore(event)
         for _ in replay.candidates:
@@ -287,7 +301,7 @@ class SteadyLoop(SearchLoop):
 
     def _add(self, outcome: Outcome) -> None:
         self._settled += 1
-        self._search.archive.add(outcome)
+        self._add_to_archive(outcome)
         if isinstance(outcome, Individual):
             self._population.add(outcome)
         self._learn(outcome)

@@ -18,6 +18,7 @@ from agent.core.noise import Noise
 from agent.core.worth import WorthScale
 from agent.journal.events import Advised, CallsRepeated, NoiseMeasured, RunEnded, RunStarted, Settled, Watch
 from agent.journal.header import recorded_sizes, recorded_units
+from agent.journal.readings import as_measured
 from agent.journal.replay import Replay, read_replay
 from agent.journal.store import Journal
 from agent.journal.tracker import TrackedCandidate, Tracker
@@ -36,8 +37,9 @@ from agent.run.context import RunContext
 from agent.run.evaluation import EvaluationPool, floors_of
 from agent.run.event_bus import EventBus
 from agent.run.folder import RunFolder, locked
-from agent.run.loop import GenerationalLoop, SearchLoop, SearchState, SteadyLoop
+from agent.run.loop import GenerationalLoop, SearchLoop, SteadyLoop
 from agent.run.provenance import accepted_changes
+from agent.run.search_state import SearchState
 from agent.run.seed import SeedTrainings, check
 from agent.run.sizing import size, with_sizes
 from agent.run.supervisor import Supervisor
@@ -47,6 +49,7 @@ from agent.search.null import SHARES, NullSampler
 from agent.search.plateau import Plateau, PlateauSettings
 from agent.search.recipes import RecipeSampler
 from agent.search.reflection import Reflector
+from agent.search.retraining import Retraining
 from agent.search.steering import Steering
 
 
@@ -159,6 +162,7 @@ class Process:
                 units = self._units(run, archive, floor)
                 record(units)
                 archive.measure_by(units.scale)
+                archive.replace(*as_measured([archive.seed], self.journal))
                 self._sized(archive.seed, record)._loop(run, archive, floor, breeding, evaluation).work()
                 record.flush()
         except Halted:
@@ -249,7 +253,8 @@ class Process:
         steering = Steering(self.folder.guidance, self.folder.frozen, seed.genome.frozen)
         sampler.view = steering.apply
         brief = Brief(task.title, task.facts(), objectives, config.constraint_list(), floor)
-        search = SearchState(archive, brief, config.search, sampler, feedback, steering)
+        retraining = Retraining(archive, floor or Noise.unmeasured(seed.fitness, objectives), config.retrain)
+        search = SearchState(archive, brief, config.search, sampler, feedback, retraining, steering)
         if not steady:
             return GenerationalLoop(run, search, breeding, evaluation)
         slots = len(components.evaluator.devices)

@@ -45,8 +45,9 @@ class Generation:
     elites: tuple[Individual, ...] = ()
 
     def population(self, offspring: Sequence[Individual]) -> list[Individual]:
-        """The elites and the trained offspring, each once."""
-        return list({one.id: one for one in [*self.elites, *offspring]}.values())
+        """The elites and the trained offspring, each once and as it was given last; without those that may not lead."""
+        everyone = {one.id: one for one in [*self.elites, *offspring]}
+        return [one for one in everyone.values() if not one.fault]
 
 
 def generations(

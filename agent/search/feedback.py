@@ -192,6 +192,12 @@ class Feedback:
             events.append(PlateauLevelChanged(self._level_changes, self._plateau.level, reason))
         return events
 
+    def remeasure(self, noise: Noise) -> None:
+        """An elite was trained again: later gains are counted from its mean, and judged by the noise as it is known now."""
+        self._noise, self._worth = noise, self._archive.worth()
+        self.memory.measure_by(noise)
+        self._measured = self._sampler.measured = replace(self._measured, noise=noise)
+
     def _lesson(self, outcome: Outcome, tracked: TrackedCandidate) -> Lesson | None:
         """The lesson of an outcome; None for a duplicate of a program that failed or is still being measured."""
         if known := self._known.get(outcome.id):

@@ -37,7 +37,8 @@ class Parents:
 
     def __init__(self, archive: Archive, settings: SearchSettings, sampler: RecipeSampler) -> None:
         self.archive, self._settings, self._sampler = archive, settings, sampler
-        self._seen = 0
+        self._revision = -1
+        """Of the archive, as it was taken in last."""
         self._merit = Merit(archive)
         self._front: list[Individual] = [archive.seed]
         self._families: dict[str, int] = {SEED_ID: -1}
@@ -86,13 +87,12 @@ class Parents:
         return rng.choices(front, weights if any(weights) else None)[0]
 
     def _refresh(self) -> None:
-        """Take in what was added to the archive since."""
-        everyone = self.archive.everyone
-        if self._seen == len(everyone):
+        """Take in what was added to the archive, or trained again, since."""
+        if self._revision == self.archive.revision:
             return
-        self._seen, self._merit = len(everyone), Merit(self.archive)
-        self._front = self._merit.front(everyone)
-        for one in everyone:
+        self._revision, self._merit = self.archive.revision, Merit(self.archive)
+        self._front = self._merit.front(self.archive.everyone)
+        for one in self.archive.individuals.values():  # those that may lead no more too: others descend from them
             if one.id not in self._families:
                 family = self._families[one.candidate.parents[0]]
                 self._families[one.id] = self._roots % ISLANDS if family < 0 else family

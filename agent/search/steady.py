@@ -44,6 +44,12 @@ class Population:
         if self.members != before:
             self._parents = self._exemplars = None
 
+    def replace(self, individual: Individual) -> None:
+        """Put a member that was trained again in place of what it was; one with a fault leaves."""
+        now = [individual if one.id == individual.id else one for one in self.members]
+        self.members = [one for one in now if not one.fault]
+        self._parents = self._exemplars = None
+
     def parents(self) -> Sequence[Individual]:
         """The NSGA-II selection; the seed while there is no other individual."""
         if self._parents is None:

@@ -84,6 +84,18 @@ class Lease:
         self.waited = 0.0
         """Seconds in which it was ready to go on and had to wait for others."""
         self._lanes, self._admit = lanes, admit
+        self._is_alone = False
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Inside, only calls of this lease run, on all devices. Raises SandboxUnavailable if the sandbox is closed meanwhile."""
+        with self._lanes.slots.machine() as waited:
+            self.waited += waited
+            self._is_alone = True
+            try:
+                yield
+            finally:
+                self._is_alone = False
 
     def run(self, call: Call, watch: Watch | None = None) -> Report:
         """Run one call. Raises SandboxUnavailable if it could not be run at all, in two different lanes."""
@@ -91,7 +103,7 @@ class Lease:
             report = self._run(call, watch)
         except SandboxUnavailable:  # a process of the sandbox has died: repeat the call, not the evaluation
             report = self._run(call, watch)
-        if report.cause == "device":  # perhaps others left too little of its memory
+        if report.cause == "device" and not self._is_alone:  # perhaps others left too little of its memory
             report = self._run_alone(call, watch)
         return report
 
@@ -100,6 +112,12 @@ class Lease:
 
     def _run(self, call: Call, watch: Watch | None) -> Report:
         slots = self._lanes.slots
+        if self._is_alone:
+            if call.slot:
+                self.device = slots.devices[0]
+                self._admit()
+            with self._lanes.lane(self.device) as lane:
+                return lane.run(replace(call, device=self.device), watch)
         if not call.slot:
             with slots.beside(self.device) as waited, self._lanes.lane(self.device) as lane:
                 self.waited += waited

@@ -6,7 +6,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from sandbox.sandbox import SandboxUnavailable
 
@@ -32,6 +32,7 @@ class Slots:
         self._trainings: deque[object] = deque()
         self._others: deque[object] = deque()
         self._changed = threading.Condition()
+        self._timed = threading.Lock()
         self._closed = False
 
     @property
@@ -97,6 +98,15 @@ class Slots:
             with self._changed:
                 self._reserved[device] -= 1
                 self._changed.notify_all()
+
+    @contextmanager
+    def machine(self) -> Iterator[float]:
+        """Wait until no other call runs on any device, and keep all others waiting; yield the seconds waited."""
+        waited = 0.0
+        with self._timed, ExitStack() as stack:  # two that wait for each other's devices would wait for ever
+            for device in sorted({*self._size, "cpu"}):  # stages before a training run on the CPU
+                waited += stack.enter_context(self.alone(device))
+            yield waited
 
     def close(self) -> None:
         with self._changed:

@@ -554,6 +554,8 @@ class TestResume:
 
 def test_a_failed_evaluation_has_its_duration():
     class Slow:
+        exact = frozenset()
+
         def evaluate(self, job, sandbox, progress):
             time.sleep(0.05)
             return StageFailure("fit", "it ran too long")

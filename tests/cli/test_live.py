@@ -36,7 +36,7 @@ def test_it_counts_what_is_bred_and_what_is_evaluated(monkeypatch, capsys):
     with Live("night") as live:
         for event in (Proposed(first), Proposed(second), Proposed(third), Bred(Variant(first, GENOME))):
             live.see(event)
-        assert str(live._head()).startswith("272 candidates planned   proposed 3   trained 0")
+        assert str(live._head()).startswith("248 candidates planned   proposed 3   trained 0")
         assert str(live._head()).endswith("breeding 2   in evaluation 1")
         live.see(Repaired(Variant(first, GENOME), "it did not build"))
         live.see(Settled(Individual(first, GENOME, Fitness({"accuracy": 0.5}))))
@@ -60,7 +60,7 @@ def test_it_says_what_goes_on_while_the_seed_trains(capsys):
         live.see(SeedTraining(2, 3))
         assert not live._progress
         live.see(NoiseMeasured(None, WorthScale(())))
-        assert str(live._head()).startswith("272 candidates planned")
+        assert str(live._head()).startswith("248 candidates planned")
     shown = capsys.readouterr().err.splitlines()
     assert shown[:4] == [
         "night: checking the settings and the seed",
@@ -120,7 +120,7 @@ def test_it_follows_a_confirmation(monkeypatch, capsys):
         assert str(live._head()) == "confirming the front: 2 of 3 trainings made by this process"
         assert not live._progress
         live.see(VerdictsReached(1, Verdicts(verdicts, 1, 2.0, {}, "failed", True)))
-        assert str(live._head()).startswith("272 candidates planned")
+        assert str(live._head()).startswith("248 candidates planned")
     shown = capsys.readouterr().err
     for line in (
         "the search is over (hours: all used); its front is confirmed now",

@@ -13,10 +13,11 @@ def facts(members, failures=5, waiting=2):
         "failures": {f"fit: it\nfailed{n} " * 40: 3 for n in range(failures)}, "self_reported": {}, "noise": None,
         "objectives": {"accuracy": "max", "parameters": "min"}, "worth": 2.0, "luck": None,
         "confirmation": None, "null": None, "seal_openings": 0, "has_test_split": True,
-        "seed": {"fitness": {"accuracy": 0.1, "parameters": 9.0}, "trainings": 4, "planned": 4},
+        "seed": {"fitness": {"accuracy": 0.1, "parameters": 9.0}, "trainings": 4, "planned": 4, "error": None},
+        "retrained": {"trainings": 2, "elites": 1, "faults": {"0009": "fit: NaN\n" * 40}},
         "front": [
             {"id": f"{n:04d}", "fitness": {"accuracy": 0.5, "parameters": 8.0}, "branch": f"evolve/night/{n:04d}",
-             "intention": "make it wider " * 20, "judgements": None}
+             "intention": "make it wider " * 20, "judgements": None, "trainings": 3, "error": {"accuracy": 0.0123}}
             for n in range(members)
         ],
         "spend": {"usd": 7.5, "calls_without_a_known_price": 0, "tokens_in": 1, "tokens_out": 2, "llm_calls": 3, "seconds": 9.0},
@@ -35,6 +36,8 @@ def test_a_small_front_is_shown_whole(capsys):
     print_status(facts(3, failures=0, waiting=0))
     shown = capsys.readouterr().out
     assert all(f"evolve/night/{n:04d}" in shown for n in range(3))
+    assert "0.5000 ± 0.012" in shown or "0.5 ± 0.012" in shown
+    assert "0009 no longer leads, because of a training with another seed: fit: NaN fit: NaN" in shown
     assert "more: evolve show" not in shown
 
 

@@ -2,6 +2,9 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import sem
 
 from agent.core.noise import Judgement, Noise, amount
 from agent.core.objectives import Fitness, Objective
@@ -105,3 +108,26 @@ class TestJudgement:
 def test_amounts_are_said_in_sigmas_in_percent_or_as_they_are():
     assert amount(ACCURACY, 0.021, NOISE) == "+2.1 sigma" and amount(ACCURACY, 0, NOISE) == "same"
     assert amount(PARAMETERS, -124, NOISE) == "-12.4%" and amount(PARAMETERS, 0.2, NOISE) == "+0.2"
+
+
+@given(st.lists(st.lists(st.floats(0, 1), min_size=1, max_size=6), max_size=6), st.lists(st.floats(0, 1), min_size=2, max_size=5))
+def test_noise_that_grows_better_known_is_the_pooled_spread_of_numpy(others, seed):
+    first = Noise.of([fit(value) for value in seed], BOTH)
+    now = first.pooled_with([fit(value) for value in group] for group in others)
+    groups = [np.array(group) for group in (seed, *others) if len(group) > 1]
+    df = sum(len(group) - 1 for group in groups)
+    sigma = np.sqrt(sum(group.var(ddof=1) * (len(group) - 1) for group in groups) / df)
+    assert (now.df, now.trainings, dict(now.reference)) == (df, len(seed), dict(first.reference))
+    assert now.sigma["accuracy"] == pytest.approx(sigma, abs=1e-9) and now.sigma["parameters"] == 0
+    same = Noise.of([fit(v) for v in seed], BOTH, others=[[fit(v) for v in group] for group in others])
+    assert now.sigma["accuracy"] == pytest.approx(same.sigma["accuracy"], abs=1e-9)
+
+
+def test_the_error_of_a_mean_is_that_of_scipy_for_what_varies():
+    noise = Noise.of([fit(value) for value in (0.7, 0.8, 0.9)], BOTH)
+    assert noise.error(3) == {"accuracy": pytest.approx(sem([0.7, 0.8, 0.9]))}
+
+
+def test_a_mean_of_equal_values_is_exactly_that_value():
+    assert Fitness.mean([fit(0.1, 5178.3)] * 3) == fit(0.1, 5178.3)
+    assert Fitness.mean([fit(0.25), fit(0.5)]) == fit(0.375)

@@ -20,6 +20,7 @@ from agent.journal.events import (
     Bred,
     Committed,
     DirectiveWritten,
+    EliteRetrained,
     Generalised,
     GenerationEnded,
     Learned,
@@ -103,8 +104,15 @@ EVENTS = (
     RunEnded("stopped", "stopped by the user"),
     SearchEnded("finished", "hours: all used"),
     ShortlistFrozen(
-        2, {SEED_ID: dict(FITNESS.values), "null-1": None}, {"null-1": {"model.py": "x = 1\n"}},
-        ((SEED_ID, 7), ("null-1", 8)), 2.0, True, "its own", True, 4,
+        2,
+        {SEED_ID: dict(FITNESS.values), "null-1": None},
+        {"null-1": {"model.py": "x = 1\n"}},
+        ((SEED_ID, 7), ("null-1", 8)),
+        2.0,
+        True,
+        "its own",
+        True,
+        4,
     ),
     SealOpened(2),
     RETRAINED,
@@ -112,6 +120,8 @@ EVENTS = (
     VerdictsReached(2, VERDICTS),
     SeedFailed(3, "fit", "NaN", 2.0, 0.5),
     Answered("0001", 1, Completion("text", "stop", Usage(10, 20, False, 8), 0.25, 1.5, "gpt-y")),
+    EliteRetrained("0001", 1, FITNESS, "", 2.0, 0.5),
+    EliteRetrained("0001", 2, None, "fit: NaN", 1.0),
 )
 RECORDED = [json.loads(line) for line in (DATA / "every_kind.jsonl").read_text().splitlines()]
 """[kind, key, data] as an earlier version wrote them; keys that are moments in time are left out."""

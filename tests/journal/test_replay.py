@@ -50,10 +50,8 @@ def test_failures_are_read_back_and_duplicates_are_decided_again(journal):
     assert read_replay(journal, Genome({})).outcomes == {"0001": failure}
 
 
-# Text as a provider may send it: with NUL, escape codes and lone surrogates.
-anything = st.text(st.characters(), max_size=20) | st.sampled_from(
-    ["\0", "\ud800", "a\udfffb", "\x1b[31m", "\u2028", '"\\']
-)
+# Text as a provider may send it: with NUL and escape codes. Half characters are replaced (see test_store.py).
+anything = st.text(st.characters(exclude_categories=["Cs"]), max_size=20) | st.sampled_from(["\0", "\x1b[31m", "\u2028", '"\\'])
 number = st.floats(allow_nan=False, allow_infinity=False)
 count = st.integers(0, 2**53)
 names = st.lists(anything, max_size=3).map(tuple)

@@ -36,7 +36,8 @@ class TestCandidates:
             "id": "0001", "branch": "evolve/night/0001", "parents": [SEED_ID], "generation": 0, "operator": "mutate",
             "block": "Net", "role": "expert", "directive": "complex", "elite": None, "sources": [], "model": "gpt-x",
             "temperature": 0.3, "intention": "try 0001",
-            "fitness": {"accuracy": 0.9, "parameters": 100.0}, "log": "", "seconds": 1.25, "usd": 0.25,
+            "fitness": {"accuracy": 0.9, "parameters": 100.0}, "trainings": 1, "error": None, "fault": "",
+            "readings": [{"accuracy": 0.9, "parameters": 100.0}], "log": "", "seconds": 1.25, "usd": 0.25,
         }  # fmt: skip
 
     def test_a_candidate_of_two_operators_names_both(self, small_run):

@@ -7,9 +7,19 @@ import pytest
 from agent.core.noise import Noise
 from agent.core.objectives import Objective
 from agent.core.worth import WorthScale
-from agent.journal.events import NoiseMeasured, Proposed, RunEnded, RunStarted, SeedFailed, SeedRepeated, Settled
+from agent.journal.events import (
+    EliteRetrained,
+    NoiseMeasured,
+    Proposed,
+    RunEnded,
+    RunStarted,
+    SeedFailed,
+    SeedRepeated,
+    Settled,
+)
 from agent.journal.store import Journal
 from agent.population.candidate import SEED_ID, Candidate, Evidence, Failure, Individual
+from agent.review.candidates import candidates
 from agent.review.status import status
 from tests.review.small_run import BETTER, CONFIG, EVENTS, SMALLER, candidate, fitness, genome
 
@@ -36,10 +46,24 @@ class TestStatus:
 
     def test_the_front_holds_what_nothing_dominates_with_branches(self, small_run):
         assert facts_of(small_run)["front"] == [
-            {"id": "0001", "branch": "evolve/night/0001", "fitness": {"accuracy": 0.9, "parameters": 100.0},
-             "intention": "try 0001", "judgements": None},
-            {"id": "0002", "branch": None, "fitness": {"accuracy": 0.6, "parameters": 50.0},
-             "intention": "try 0002", "judgements": None},
+            {
+                "id": "0001",
+                "branch": "evolve/night/0001",
+                "fitness": {"accuracy": 0.9, "parameters": 100.0},
+                "intention": "try 0001",
+                "judgements": None,
+                "trainings": 1,
+                "error": None,
+            },
+            {
+                "id": "0002",
+                "branch": None,
+                "fitness": {"accuracy": 0.6, "parameters": 50.0},
+                "intention": "try 0002",
+                "judgements": None,
+                "trainings": 1,
+                "error": None,
+            },
         ]
 
     def test_the_seed_is_on_the_front_until_it_is_beaten(self, journal):
@@ -47,7 +71,7 @@ class TestStatus:
             journal.record(event)
         facts = facts_of(journal)
         assert [entry["id"] for entry in facts["front"]] == [SEED_ID]
-        assert facts["seed"] == {"fitness": {"accuracy": 0.5, "parameters": 100.0}, "trainings": 1, "planned": 1}
+        assert facts["seed"] == {"fitness": {"accuracy": 0.5, "parameters": 100.0}, "trainings": 1, "planned": 1, "error": None}
         before = facts["hypervolume"]
         for event in EVENTS[3:8]:
             journal.record(event)
@@ -123,7 +147,7 @@ class TestStatus:
         facts = facts_of(journal)
         assert (facts["state"], facts["seed"], facts["front"], facts["hypervolume"]) == (
             "stopped",
-            {"fitness": None, "trainings": 0, "planned": 1},
+            {"fitness": None, "trainings": 0, "planned": 1, "error": None},
             [],
             0.0,
         )
@@ -141,3 +165,21 @@ def test_a_status_is_read_from_a_journal_that_another_process_writes(small_run, 
     small_run.record(Proposed(candidate("0008")))
     assert facts_of(reader)["counts"]["proposed"] == before + 1
     reader.close()
+
+    def test_a_value_is_the_mean_of_all_readings_with_its_error_and_one_that_failed_leads_no_more(self, small_run):
+        for seed, accuracy in ((1, 0.52), (2, 0.54)):
+            small_run.record(SeedRepeated(seed, fitness(accuracy, 100.0), "", 1.0))
+        small_run.record(EliteRetrained("0001", 1, fitness(0.7, 100.0), "", 1.0))
+        small_run.record(EliteRetrained("0002", 1, None, "fit: NaN", 1.0))
+        facts = facts_of(small_run)
+        assert [member["id"] for member in facts["front"]] == ["0001"]
+        (member,) = facts["front"]
+        sigma = ((0.02**2 * 2 + 0.02) / 3) ** 0.5
+        assert (member["fitness"]["accuracy"], member["trainings"]) == (pytest.approx(0.8), 2)
+        assert member["error"] == {"accuracy": pytest.approx(sigma / 2**0.5)}
+        assert (facts["noise"]["sigma"]["accuracy"], facts["noise"]["df"]) == (pytest.approx(sigma), 3)
+        assert facts["seed"]["fitness"]["accuracy"] == pytest.approx(0.52) and facts["seed"]["trainings"] == 3
+        assert facts["retrained"] == {"trainings": 2, "elites": 2, "faults": {"0002": "fit: NaN"}}
+        known = {one["id"]: one for one in candidates(small_run)}
+        assert (known["0002"]["fault"], known["0002"]["trainings"], known["0002"]["outcome"]) == ("fit: NaN", 1, "trained")
+        assert [one["accuracy"] for one in known["0001"]["readings"]] == [0.9, 0.7]

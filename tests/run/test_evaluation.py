@@ -33,7 +33,7 @@ def until(condition):
 class Task:
     """Three stages, of which the second trains; the variant's number goes along."""
 
-    title, objectives = "A number.", ("accuracy",)
+    title, objectives, exact = "A number.", ("accuracy",), ("parameters",)
 
     def facts(self):
         return {}
@@ -158,7 +158,7 @@ def test_when_a_run_is_asked_to_stop_what_trains_is_finished_and_what_waits_is_l
     pool.machine.free = {"smoke", "predict"}
     futures = pool.submit(*"123456789")
     until(lambda: [stage for stage, _, _ in pool.machine.log].count("smoke") == 3 and len(pool.machine.present) == 1)
-    (_, trained), = pool.machine.present
+    ((_, trained),) = pool.machine.present
     pool.admission.stop("stopped by the user")
     pool.machine.free.add("fit")
     wait(futures, 20)

@@ -20,11 +20,13 @@ from agent.operators.transplant import put_together
 from agent.population.archive import Archive
 from agent.population.candidate import SEED_ID, Candidate, Duplicate, Failure, Individual, Recipe, Variant
 from agent.run.context import RunContext
-from agent.run.loop import GenerationalLoop, SearchState, SteadyLoop
+from agent.run.loop import GenerationalLoop, SteadyLoop
+from agent.run.search_state import SearchState
 from agent.search.bandit import Bandits, BanditSettings
 from agent.search.feedback import CreditSettings, Feedback, FeedbackSettings
 from agent.search.plateau import Plateau, PlateauSettings
 from agent.search.recipes import RecipeSampler
+from agent.search.retraining import Retraining, RetrainingSettings
 from agent.search.settings import SearchSettings
 
 PAPER = {"operators": {}, "parents": "nsga2"}
@@ -50,7 +52,7 @@ class Breeder:
             chance = random.Random(recipe.seed)
             for block in recipe.blocks:
                 head, _, tail = source.partition(f"def {block}():\n    return ")
-                source = f"{head}def {block}():\n    return {chance.randint(1, 60)}{tail[tail.index(chr(10)):]}"
+                source = f"{head}def {block}():\n    return {chance.randint(1, 60)}{tail[tail.index(chr(10)) :]}"
         return done(Variant(candidate, Genome({"model.py": source})))
 
 
@@ -91,7 +93,8 @@ def loop_of(archive, brief, settings, record, breeder, seed=0, past=None):
 
     run = RunContext(see, replay=past or Replay(), tracker=tracker)
     feedback = Feedback(archive, noise, sampler, tracker, FeedbackSettings(credit=CreditSettings(usd_per_hour=0)))
-    search = SearchState(archive, brief, settings, sampler, feedback)
+    retraining = Retraining(archive, noise, RetrainingSettings())
+    search = SearchState(archive, brief, settings, sampler, feedback, retraining)
     if settings.schedule == "steady":
         return SteadyLoop(run, search, breeder, Evaluator(), slots=2, concurrency=4)
     return GenerationalLoop(run, search, breeder, Evaluator())
@@ -237,9 +240,7 @@ def test_steady_continues_what_an_earlier_process_left():
     archive, events = run(schedule="steady", past=past)
     assert [b.id for b in candidates(events)] == [f"{n:04d}" for n in range(5, 61)]
     assert set(outcomes) <= set(archive.individuals)
-    assert {first[2].id, first[3].id} <= set(archive.individuals) | {
-        e.outcome.id for e in events if isinstance(e, Settled)
-    }
+    assert {first[2].id, first[3].id} <= set(archive.individuals) | {e.outcome.id for e in events if isinstance(e, Settled)}
 
 
 class Joiner(Breeder):

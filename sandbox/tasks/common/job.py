@@ -18,6 +18,8 @@ class Job:
     training_seed: int
     device: str = "cpu"
     threads: int = 1
+    timed: bool = False
+    """The time of the training is an objective or bounded: it is measured alone, while nothing else trains on the machine."""
     test_too: bool = False
     """Score the same weights on the sealed test split too. Only a confirmation asks for it, once the opening is journaled."""
 
@@ -59,6 +61,8 @@ class Measured:
     calls_by_block: Mapping[str, tuple[tuple[str, int], ...]] = field(default_factory=dict)
     """The first calls of each block for one image: the size returned, such as 12x16x16, and the parameters of the instance
     that is called, 0 if it was called before; also the model's own report."""
+    load: float | None = None
+    """The machine's load average over a minute when a time began to be measured; None if no time is an objective."""
     test_values: Mapping[str, float] | None = None
     """The same objectives, measured on the test split with the same weights; None unless `Job.test_too`."""
 

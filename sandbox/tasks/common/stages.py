@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sandbox.sandbox import Call, CallLimits, Report, Sandbox, Watch
+from sandbox.sandbox import Call, CallLimits, Report, Sandbox, SharedSandbox, Watch
 from sandbox.tasks.common.job import Job, Measured, Stage, StageFailed
 from sandbox.tasks.common.weights import StateLayout
 
@@ -30,6 +32,8 @@ class Stages:
         self.seconds: dict[str, float] = {}
         """Wall time by stage."""
         self.peak_memory = 0
+        self.load: float | None = None
+        """As in `Measured`."""
         self._layers: tuple[str, ...] = ()
         size = sum(map(len, job.sources.values()))
         if size > MAX_CODE:
@@ -61,13 +65,21 @@ class Stages:
             threads=job.threads,
             slot=stage == "fit",
         )
-        report = self._sandbox.run(call, watch)
+        with self.alone() if stage == "fit" and job.timed else nullcontext():
+            report = self._sandbox.run(call, watch)
         self.seconds[stage] = self.seconds.get(stage, 0.0) + report.seconds
         self.peak_memory = max(self.peak_memory, report.peak_memory)
         self._layers = report.layers
         if not report.ok:
             raise StageFailed(stage, explain(report, limits, tuple(job.sources)), report.log)
         return report
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Inside, times are measured: nothing else of the run uses the machine. Notes the load that it has all the same."""
+        with self._sandbox.alone() if isinstance(self._sandbox, SharedSandbox) else nullcontext():
+            self.load = os.getloadavg()[0]
+            yield
 
     def measured(self, values: Mapping[str, float], **claims: Any) -> Measured:
         """Return the result of the evaluation. `claims`: what the candidate reported about itself, as fields of `Measured`."""
@@ -77,6 +89,7 @@ class Stages:
             peak_memory=self.peak_memory,
             level=self._sandbox.level,
             layers=self._layers,
+            load=self.load,
             **claims,
         )
 

@@ -49,6 +49,8 @@ class Task(Protocol):
     provenance: Mapping[str, str] = {}
     """What the measurements depend on besides the code: name -> text or digest. It is recorded, and compared on resume."""
 
+    exact: Collection[str] = frozenset({"parameters", "flops"})
+    """Quantities that depend on the program alone: if another training seed changes one, that is the program's fault."""
     floors: Mapping[str, float] = {}
     """By objective, the value that a program may reach without having learned anything, chance included."""
 
@@ -56,9 +58,7 @@ class Task(Protocol):
         """What a researcher needs to know to choose a change, as label -> sentence; shown in every prompt."""
         ...
 
-    def evaluate(
-        self, job: Job, sandbox: Sandbox, progress: Callable[[Progress], None] | None = None
-    ) -> Measured | StageFailure:
+    def evaluate(self, job: Job, sandbox: Sandbox, progress: Callable[[Progress], None] | None = None) -> Measured | StageFailure:
         """Evaluate one candidate. `progress` may be called meanwhile, in this thread.
 
         Raises SandboxUnavailable when the machine is at fault.

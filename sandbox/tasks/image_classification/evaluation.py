@@ -69,7 +69,8 @@ class ImageEvaluation:
         if "train_time" in wanted:
             values["train_time"] = rough(trained.seconds)
         if "latency" in wanted:
-            values["latency"] = rough(1000 * self._latency(weights, classes, predicted))
+            with self._stages.alone():
+                values["latency"] = rough(1000 * self._latency(weights, classes, predicted))
         return self._stages.measured(
             values,
             test_values=self._test_values(values, weights) if self._job.test_too else None,
@@ -163,9 +164,7 @@ class ImageEvaluation:
 
         return seconds_each(timed, lambda: empty(mixed), len(mixed))
 
-    def _predict(
-        self, images: np.ndarray, weights: bytes, rows: np.ndarray, batch_size: int
-    ) -> tuple[np.ndarray, float]:
+    def _predict(self, images: np.ndarray, weights: bytes, rows: np.ndarray, batch_size: int) -> tuple[np.ndarray, float]:
         """Predict rows in the given order; return (classes (N,), -1 for rows that were not given; seconds of the call)."""
         import numpy as np
 

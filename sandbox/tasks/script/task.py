@@ -38,6 +38,8 @@ def directions(own: Mapping[str, str]) -> dict[str, str]:
 class ScriptTask(Task):
     """The task `script`. Objectives: the script's metrics (its own claims), train_time and memory (measured outside)."""
 
+    exact = frozenset[str]()  # what a metric depends on only the script knows, whatever it is called
+
     @classmethod
     def open(cls, tables: TaskTables) -> ScriptTask:
         """Open the task: pack the project into `cache`, or find the copy that the run began with. Raises TaskError."""
@@ -86,9 +88,7 @@ class ScriptTask(Task):
             ),
         }
 
-    def evaluate(
-        self, job: Job, sandbox: Sandbox, progress: Callable[[Progress], None] | None = None
-    ) -> Measured | StageFailure:
+    def evaluate(self, job: Job, sandbox: Sandbox, progress: Callable[[Progress], None] | None = None) -> Measured | StageFailure:
         """Evaluate one candidate. Raises SandboxUnavailable if the machine is at fault. `progress` is never called."""
         try:
             return self._evaluate(job, Stages(job, sandbox))

@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import pytest
 
-from sandbox import SandboxUnavailable
+from sandbox import Call, CallLimits, Report, SandboxUnavailable
+from sandbox.pool.lanes import Lanes
 from sandbox.pool.leases import Slots
 
 
@@ -170,3 +172,65 @@ def test_closing_refuses_waiting_and_later_calls():
         assert all(isinstance(asker.got, SandboxUnavailable) for asker in askers)
     with pytest.raises(SandboxUnavailable):
         slots.take()
+
+
+class Played:
+    """A lane that notes when calls run; `hold` keeps those of a name running until it is set."""
+
+    level = "none"
+
+    def __init__(self, present, seen, hold):
+        self.present, self.seen, self.hold = present, seen, hold
+
+    def run(self, call, watch=None, turn=None):
+        with turn or nullcontext():
+            self.present.append(call.entry)
+            self.seen.append((call.entry, tuple(sorted(self.present))))
+            if call.entry in self.hold:
+                assert self.hold[call.entry].wait(20)
+            self.present.remove(call.entry)
+        return Report("exit", 0, 0.1, 0.1, 1)
+
+    def close(self):
+        pass
+
+
+@pytest.mark.parametrize("devices", [("cpu", "cpu"), ("cuda:0", "cuda:1")])
+def test_what_is_timed_waits_for_the_trainings_and_keeps_all_others_waiting(devices):
+    present, seen, hold = [], [], {"long": threading.Event(), "timed": threading.Event()}
+    lanes = Lanes("none", lambda: Played(present, seen, hold), devices)
+    limits = CallLimits(1, 1, 1)
+
+    def run(entry, *, alone=False, slot=True):
+        lease = lanes.lease()
+        with lease.alone() if alone else nullcontext():
+            lease.run(Call(entry, {}, limits, slot=slot))
+            if alone:
+                lease.run(Call("again", {}, limits))
+        return lease
+
+    def start(*arguments, **options):
+        thread = threading.Thread(target=run, args=arguments, kwargs=options, daemon=True)
+        thread.start()
+        return thread
+
+    threads = [start("long")]
+    until(lambda: present == ["long"])
+    threads.append(start("timed", alone=True))
+    time.sleep(0.1)
+    threads += [start("training"), start("smoke", slot=False)]
+    time.sleep(0.1)
+    assert present == ["long"]
+    hold["long"].set()
+    until(lambda: present == ["timed"])
+    time.sleep(0.1)
+    assert present == ["timed"]
+    hold["timed"].set()
+    for thread in threads:
+        thread.join(20)
+        assert not thread.is_alive()
+    assert [(entry, beside) for entry, beside in seen if entry in ("timed", "again")] == [
+        ("timed", ("timed",)), ("again", ("again",))
+    ]  # fmt: skip
+    assert {entry for entry, _ in seen} == {"long", "timed", "again", "training", "smoke"}
+    lanes.close()
