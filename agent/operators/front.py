@@ -39,6 +39,25 @@ def describe_front(context: Context) -> str:
     return text
 
 
+def describe_aim(context: Context, number: int) -> str:
+    """Where one answer of several should aim, so that a front does not grow at one end alone; empty if it may aim anywhere.
+
+    `number`: any; a third of all numbers aim at the end that is best in the first objective, a third at the widest gap.
+    """
+    front, objectives = [one for one in context.front if one.candidate.recipes], context.brief.objectives
+    if len(objectives) != 2 or len(front) < 2 or number % 3 == 0:
+        return ""
+    first, second = objectives
+    ordered = sorted(front, key=lambda one: one.fitness[first.name], reverse=first.direction == "max")
+    if number % 3 == 1:
+        return (
+            f"Aim at {first.name} here: {_beyond(first, ordered[0])}, at any {second.name} within the bounds; "
+            f"what `{ordered[0].id}` spends of it ({format_number(ordered[0].fitness[second.name])}) and more may be spent."
+        )
+    better, worse = max(pairwise(ordered), key=lambda pair: _width(pair, context))
+    return f"Aim at the widest gap here: {first.name} {_beyond(first, worse)} at {second.name} {_beyond(second, better)}."
+
+
 def _widest(ordered: Sequence[Individual], context: Context) -> list[tuple[Individual, Individual]]:
     """The neighbours with the widest gaps, in their order: between them enters what is better than the worse one in the first
     objective and than the other one in the second."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from agent.genome import Genome
 from agent.llm import Message
 from agent.operators.context import Context
+from agent.operators.front import describe_aim
 from agent.operators.operator import DrawContext
 from agent.operators.prompt_parts import conversation, length, rules_for_program, whole_program
 from agent.operators.situation import opening, scale, situation
@@ -53,6 +54,7 @@ class Rewrite:
             directive_name=directive.replace("_", " ") if directive else FREE_NAME,
             directive=context.directive(prompts, directive) if directive else _mandate(prompts, context),
             scope="blocks" if directive else "",
+            aim="" if directive else describe_aim(context, recipe.seed),
             scale="" if directive else scale(prompts, context),  # a directive says itself how much is asked for
             length=length(prompts, recipe),
         )

@@ -2,9 +2,9 @@
 
     nsga2          the paper's: any of the NSGA-II selection, dominated or not
     epsilon-front  any of the front; one in `1 / breadth` draws from elsewhere
-    greedy-front   three of ten draws go to a new find: a member of the front with fewer than `FEW` children, the one worth
-                   most first; the others to members of the front, by what each is worth alone and the fewer children it has
-                   had; one in `1 / breadth` draws from elsewhere
+    greedy-front   some draws go to an end of the front, the member best in one objective; three of ten of the others to a new
+                   find: a member of the front with fewer than `FEW` children, the one worth most first; the rest to members of
+                   the front, by what each is worth alone and the fewer children it has had; one in `1 / breadth` from elsewhere
     islands        as greedy-front, within one of `ISLANDS` families in turn: the descendants of one child of the seed
 
 Elsewhere are programs that chance may have kept from the front: none of its members is better than them beyond noise. Members
@@ -24,6 +24,8 @@ from agent.search.settings import SearchSettings
 FEW = 3
 """A new find is preferred until it has so many children."""
 ISLANDS = 4
+_ENDS = 0.15
+"""Share of the draws from the front that go to its end that is best in one objective: worth alone favours its middle."""
 _FRESH = 0.3
 """Share of the draws from the front that go to a new find, if there is one."""
 _POWER = 8.0
@@ -79,6 +81,9 @@ class Parents:
             return rng.choice([one for one in pool if one.id not in ids and self._may_belong(one, front)] or front)
         if settings.parents == "epsilon-front":
             return rng.choice(front)
+        if rng.random() < _ENDS:
+            objective = rng.randrange(len(self.archive.objectives))
+            return max(front, key=lambda one: self._merit.units(one)[objective])
         children = self._sampler.offspring
         fresh = [one for one in front if one.id != SEED_ID and children[one.id] < FEW]
         if fresh and rng.random() < _FRESH:
