@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from agent.core.text import fence
@@ -75,17 +76,21 @@ class Combine:
 
 
 def _lacked(parent: Individual, measured: Measured) -> list[Change]:
-    """The gains that the parent's program does not have: it has those of its ancestors, and those whose blocks it has."""
+    """The gains that the parent's program lacks and could have: it is as they found it where they changed something.
+
+    What a change brought to another design says nothing of this one, and no sum of gains could be expected.
+    """
     own = {block.name: block.meanings for block in parent.genome.all_blocks}
     line, one = {parent.id}, measured.parent(parent)
     while one:
         line, one = {*line, one.id}, measured.parent(one)
-    return [
-        change
-        for change in measured.own_changes()
-        if change.giver.id not in line
-        and any(own.get(name) != change.giver.genome.block(name).meanings for name in change.blocks)
-    ]
+    return [change for change in measured.own_changes() if change.giver.id not in line and _meets_what_it_knew(change, own)]
+
+
+def _meets_what_it_knew(change: Change, own: Mapping[str, object]) -> bool:
+    """Whether the blocks that were changed stand in `own` as they stood before the change, and those it brought are not there."""
+    before = {block.name: block.meanings for block in change.before.genome.all_blocks}
+    return all(own.get(name) == before.get(name) for name in change.blocks)
 
 
 def _labels(givers: list[Individual]) -> dict[str, Individual]:

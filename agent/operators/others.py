@@ -57,8 +57,9 @@ def code_of_others(
 
 
 def _ranked(context: Context, gains: Mapping[str, float], blocks: Collection[str], hidden: Collection[str]) -> list[Individual]:
-    """Those whose own change gained something real: of the blocks to be rewritten first, then the front, then the others."""
-    found = [one for id, one in context.known.items() if gains[id] > 0 and id not in hidden]
+    """The front, and those whose own change gained something real: of the blocks to be rewritten first, then the front."""
+    worthy = [one for id, one in context.known.items() if gains[id] > 0 or id in context.front_ids]
+    found = [one for one in worthy if one.id not in hidden]
     return sorted(
         found,
         key=lambda one: (

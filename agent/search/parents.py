@@ -2,7 +2,7 @@
 
     nsga2          the paper's: any of the NSGA-II selection, dominated or not
     epsilon-front  any of the front; one in `1 / breadth` draws from elsewhere
-    greedy-front   half of the draws go to a new find: a member of the front with fewer than `FEW` children, the one worth
+    greedy-front   three of ten draws go to a new find: a member of the front with fewer than `FEW` children, the one worth
                    most first; the others to members of the front, by what each is worth alone and the fewer children it has
                    had; one in `1 / breadth` draws from elsewhere
     islands        as greedy-front, within one of `ISLANDS` families in turn: the descendants of one child of the seed
@@ -24,9 +24,9 @@ from agent.search.settings import SearchSettings
 FEW = 3
 """A new find is preferred until it has so many children."""
 ISLANDS = 4
-_FRESH = 0.5
+_FRESH = 0.3
 """Share of the draws from the front that go to a new find, if there is one."""
-_POWER = 4.0
+_POWER = 8.0
 """How strongly what a program is worth alone weighs among the front."""
 _REAL = {"sigma": 2.0, "ratio": 0.2, "error": 0.2, "step": 1.0}
 """Units by kind of objective: a difference of at least so much is likely real."""
