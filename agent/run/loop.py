@@ -227,15 +227,15 @@ class SteadyLoop(SearchLoop):
             if not under_way:
                 return
             done, _ = wait(under_way, return_when=FIRST_COMPLETED)
-            for bred in done & self._bred.keys():
+            for bred in _ended(self._bred, done):
                 self._take_bred(bred)
-            for answered in done & self._asked.keys():
+            for answered in _ended(self._asked, done):
                 self._take_answer(self._asked.pop(answered), self._result(answered))
-            for trained in done & self._trained.keys():
+            for trained in _ended(self._trained, done):
                 seconds = time.monotonic() - self._trained.pop(trained)
                 if outcome := self._result(trained):
                     self._take_outcome(outcome, seconds)
-            for retrained in done & self._retrained.keys():
+            for retrained in _ended(self._retrained, done):
                 del self._retrained[retrained]
                 if reading := self._result(retrained):
                     self._take_reading(reading)
@@ -305,3 +305,8 @@ class SteadyLoop(SearchLoop):
         if isinstance(outcome, Individual):
             self._population.add(outcome)
         self._learn(outcome)
+
+
+def _ended(under_way: Iterable[Future[_T]], done: Collection[Future[Any]]) -> list[Future[_T]]:
+    """In the order in which they were begun: a set has another order each time."""
+    return [one for one in under_way if one in done]
