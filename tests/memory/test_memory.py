@@ -78,7 +78,7 @@ def test_the_newest_results_on_the_block_are_told_even_where_only_a_line_of_each
     assert set(range(13, 21)) <= set(ids(recalled))
     texts = memory.tell([one.id for one in recalled], 1500)
     assert list(texts) == [one.id for one in recalled] and len(SEPARATOR.join(texts.values())) <= 1500
-    assert texts[recalled[0].id] == memory.render(recalled[0]) and "\n" not in texts[recalled[-1].id]
+    assert texts[recalled[0].id] == memory.render(recalled[0], brief=True) and "\n" not in texts[recalled[-1].id]
 
 
 def test_the_strongest_result_on_the_block_is_told_however_old_it_is():

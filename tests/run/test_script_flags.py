@@ -96,13 +96,12 @@ def test_a_self_reported_metric_is_marked_wherever_it_is_shown(evolve, finished)
     assert "\nSelf-reported: val_loss\n" in message
 
 
-def test_a_script_that_measures_nothing_is_refused_before_anything_is_spent(evolve, project):
+def test_a_script_that_measures_nothing_ends_the_run_before_a_model_is_asked(evolve, project):
     command = ("--command", "python silent.py", "--metric", "val_loss:min")
     done = evolve("run", "silent.py", *command, "--llm", "offline", "--out", "../never", cwd=project)
-    assert done.returncode == 2
+    assert done.returncode == 1  # it had to be run to see that
     assert "It printed no metric val_loss: a line such as `val_loss: 0.123` is expected" in done.stderr
-    assert done.stderr.count("Error:") == 1
-    assert not (project.parent / "never").exists()
+    assert done.stderr.count("Error:") == 1 and "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(
