@@ -101,7 +101,7 @@ def test_a_script_that_measures_nothing_ends_the_run_before_a_model_is_asked(evo
     done = evolve("run", "silent.py", *command, "--llm", "offline", "--out", "../never", cwd=project)
     assert done.returncode == 1  # it had to be run to see that
     assert "It printed no metric val_loss: a line such as `val_loss: 0.123` is expected" in done.stderr
-    assert done.stderr.count("Error:") == 1 and "Traceback" not in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(
