@@ -93,8 +93,9 @@ class Lesson:
     @property
     def label(self) -> str:
         """The verdict as a text: its direction, and how sure it is."""
-        if self.verdict == "undecided" and (gain := sum(self.gains.values())):
-            return f"{'better' if gain > 0 else 'worse'} so far, undecided"
+        if self.verdict == "undecided" and (signs := {gain > 0 for gain in self.gains.values() if gain}):
+            word = "mixed" if len(signs) > 1 else "better" if signs == {True} else "worse"
+            return f"{word} so far, undecided"
         return _LABELS.get(self.verdict, self.verdict)
 
     @property
