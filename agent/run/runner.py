@@ -37,11 +37,12 @@ from agent.run.context import RunContext
 from agent.run.evaluation import EvaluationPool, floors_of
 from agent.run.event_bus import EventBus
 from agent.run.folder import RunFolder, locked
-from agent.run.loop import GenerationalLoop, SearchLoop, SteadyLoop
+from agent.run.loop import GenerationalLoop, SearchLoop
 from agent.run.provenance import accepted_changes
 from agent.run.search_state import SearchState
 from agent.run.seed import SeedTrainings, check
 from agent.run.sizing import size, with_sizes
+from agent.run.steady_loop import SteadyLoop
 from agent.run.supervisor import Supervisor
 from agent.search.bandit import Bandits, BanditSettings
 from agent.search.feedback import Feedback, FeedbackSettings

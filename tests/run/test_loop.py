@@ -20,8 +20,9 @@ from agent.operators.transplant import put_together
 from agent.population.archive import Archive
 from agent.population.candidate import SEED_ID, Candidate, Duplicate, Failure, Individual, Recipe, Variant
 from agent.run.context import RunContext
-from agent.run.loop import GenerationalLoop, SteadyLoop
+from agent.run.loop import GenerationalLoop
 from agent.run.search_state import SearchState
+from agent.run.steady_loop import SteadyLoop
 from agent.search.bandit import Bandits, BanditSettings
 from agent.search.feedback import CreditSettings, Feedback, FeedbackSettings
 from agent.search.plateau import Plateau, PlateauSettings
