@@ -12,8 +12,8 @@ Advancing Models", GECCO 2024, algorithms 1 and 2.
         population <- elites + offspring, without duplicates
 
 This module only decides: `generations` yields plans and is sent the individuals that were trained from them.
-`agent/run/loop.py` breeds, trains, journals, stops and resumes. Additions to the paper: if `search.operators` has shares,
-each candidate is made by one operator, which a bandit chooses by its results so far; and `search.parents` may name another way
+`agent/run/loop.py` and `steady_loop.py` breed, train, journal, stop and resume. Additions to the paper: if `search.operators`
+has shares, each candidate is made by one operator, which a bandit chooses by its results so far; and `search.parents` may name another way
 to choose parents (`parents.py`). `steady.py` is the version that does not wait for the slowest candidate of a generation.
 """
 
