@@ -13,8 +13,8 @@ Advancing Models", GECCO 2024, algorithms 1 and 2.
 
 This module only decides: `generations` yields plans and is sent the individuals that were trained from them.
 `agent/run/loop.py` and `steady_loop.py` breed, train, journal, stop and resume. Additions to the paper: if `search.operators`
-has shares, each candidate is made by one operator, which a bandit chooses by its results so far; and `search.parents` may name another way
-to choose parents (`parents.py`). `steady.py` is the version that does not wait for the slowest candidate of a generation.
+has shares, each candidate is made by one operator, which a bandit chooses by its results so far; and `search.parents` may name
+another way to choose parents (`parents.py`). `steady.py` does not wait for the slowest candidate of a generation.
 """
 
 from __future__ import annotations
