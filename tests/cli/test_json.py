@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs/json.md").read_text()
 SMALL = ("--set", "search.first_population=4", "--generations", "1", "--population", "4")
 PLAIN = {
-    "string": str, "boolean": bool, "null": type(None), "object": dict, "integer": int, "number": (int, float),
+    "string": str, "boolean": bool, "null": type(None), "object": dict, "list": list, "integer": int, "number": (int, float),
 }  # fmt: skip
 
 

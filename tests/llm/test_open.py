@@ -79,7 +79,7 @@ def test_an_address_that_cannot_be_one_is_refused(address):
 
 @pytest.mark.parametrize(
     ("name", "sent"),
-    [("x", "x"), ("openai/x", "x"), ("qwen/qwen3-coder", "qwen/qwen3-coder"), ("llama3.2:1b", "llama3.2:1b")],
+    [("x", "x"), ("openai/x", "openai/x"), ("qwen/qwen3-coder", "qwen/qwen3-coder"), ("llama3.2:1b", "llama3.2:1b")],
 )
 def test_behind_an_address_any_name_is_a_model_and_no_key_is_needed(provider, ask, name, sent):
     model = open_model(name, LlmSettings(api_base=provider.url))
@@ -88,6 +88,14 @@ def test_behind_an_address_any_name_is_a_model_and_no_key_is_needed(provider, as
     assert model.complete(ask()).model == name
     model.close()
     assert provider.requests[0].body["model"] == sent
+
+
+def test_behind_an_address_a_name_is_tried_without_its_prefix_if_the_server_does_not_know_it(provider, ask):
+    provider.plays(provider.refuses(404, "The model `openai/x` does not exist."), "answer")
+    model = open_model("openai/x", LlmSettings(api_base=provider.url))
+    assert [model.complete(ask()).text for _ in range(2)] == ["hello", "hello"]
+    model.close()
+    assert [sent.body["model"] for sent in provider.requests] == ["openai/x", "x", "x"]
 
 
 def test_behind_an_address_the_key_is_used_if_there_is_one(provider, ask, monkeypatch, key):

@@ -262,12 +262,12 @@ def test_gains_are_put_together_and_none_twice(schedule):
     events = []
     genome = Genome({"model.py": SOURCE})
     archive = Archive(Individual(Candidate(SEED_ID, 0), genome, measured(genome)), OBJECTIVES)
-    weights = {"mutate": 0.3, "assemble": 0.6, "combine": 0.1}
+    weights = {"mutate": 0.3, "assemble": 0.3, "combine": 0.4}
     settings = SearchSettings(generations=4, first_population=12, schedule=schedule, operators=weights)
     loop_of(archive, Brief("A number.", {}, OBJECTIVES), settings, events.append, Joiner()).work()
     drawn = [one for one in candidates(events) if one.operator == "assemble"]
     settled = {e.outcome.id: e.outcome for e in events if isinstance(e, Settled)}
-    assert drawn and {one.operator for one in candidates(events)} == {*weights}
+    assert drawn and {"mutate", "assemble"} <= {one.operator for one in candidates(events)} <= {*weights}
     assert not any(isinstance(settled.get(one.id), Duplicate) for one in drawn)
     told = {e.lesson.id: e.lesson.reason for e in events if isinstance(e, Learned)}
     reasons = [told[one.id] for one in drawn if one.id in archive.individuals]

@@ -283,10 +283,10 @@ def test_neither_long_prompts_nor_long_answers_nor_long_complaints_block(shell, 
     assert shell("exec <&-; sleep 0.1; echo hello").complete(ask(long)).text == "hello\n"
 
 
-def test_empty_answers_are_asked_again_twice_and_then_passed_on(shell, ask):
+def test_empty_answers_are_asked_again_once_and_then_passed_on(shell, ask):
     done = shell("echo x >> tries; echo").complete(ask("x" * 392))
-    assert (done.text.strip(), len(lines("tries"))) == ("", 3)
-    assert done.usage == Usage(300, 0, estimated=True)  # all three may have been paid for
+    assert (done.text.strip(), len(lines("tries"))) == ("", 2)
+    assert done.usage == Usage(200, 0, estimated=True)  # both may have been paid for
 
 
 def test_an_answer_after_an_empty_one_is_used(shell, ask):
@@ -354,7 +354,7 @@ def test_nothing_is_written_on_the_terminal(shell, ask, capfd):
 def test_doctor_asks_it_one_question(evolve, tmp_path):
     asked = json.loads(evolve("doctor", "--llm", "cmd:sh -c 'cat > asked; echo ready'", "--json", cwd=tmp_path).stdout)["llm"]
     assert (asked["reachable"], asked["usd"]) == (True, None)
-    assert (tmp_path / "asked").read_text() == "Answer with the word ready.\n"
+    assert (tmp_path / "asked").read_text() == "You rewrite Python programs.\n\nAnswer with the word ready.\n"
     failed = json.loads(evolve("doctor", "--llm", "cmd:no-such-program", "--json", cwd=tmp_path).stdout)["llm"]
     assert "there is no program" in failed["reason"]
 
