@@ -14,6 +14,8 @@ from agent.cli import confirmation
 from tests.benchmarks.kill import copy_fast_seed
 from tests.cli.test_confirm import rows
 
+pytestmark = pytest.mark.slow  # whole runs
+
 SIZES = ("--set", "search.first_population=5", "--generations", "1", "--population", "5", "--slots", "2")
 SMALL = (*SIZES, "--set", "budget.steps=12", "--set", "constraints.accuracy=>= 0", "--set", "noise.trainings=3")
 CONFIRM = ("--set", "confirm.at_end=true", "--set", "confirm.trainings=2")

@@ -18,6 +18,8 @@ from agent.run.reproduction import compare
 from tests.benchmarks.kill import copy_fast_seed
 from tests.cli.test_confirm import rows
 
+pytestmark = pytest.mark.slow  # whole runs, some of them trained again
+
 MODEL = '''\
 import re, sys
 prompt = sys.stdin.read()
@@ -29,7 +31,8 @@ print(f"Intention: {new}.\\n\\n```python\\n{source.replace(old, new)}\\n```")
 '''
 """A program that answers: what it makes of `Stage` fails."""
 SETTINGS = ("search.first_population=4", "search.generations=0", "llm.repairs=0", "llm.redraws=0", "noise.trainings=2",
-            "budget.steps=12", "constraints.accuracy=>= 0")  # fmt: skip
+            "budget.steps=12", "constraints.accuracy=>= 0",
+            "search.first_operator=mutate", "search.operators={mutate = 1.0}")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
