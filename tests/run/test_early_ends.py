@@ -73,7 +73,7 @@ def test_a_run_that_is_killed_while_its_seed_trains_is_there_and_is_resumed(begi
     process.send_signal(signal.SIGSTOP)  # it holds its lock, and what the commands print does not depend on their time
     facts = status()
     assert (facts["state"], facts["phase"]) == ("running", "seed")
-    assert facts["seed"] == {"fitness": None, "trainings": 0, "planned": 4}
+    assert facts["seed"] == {"fitness": None, "trainings": 0, "planned": 4, "error": None}
     assert "running (training the seed)" in evolve("status", "run", cwd=tmp_path).stdout
     for command in (["show"], ["show", "--lessons"], ["show", "--arms"], ["report"]):
         done = evolve(command[0], "run", *command[1:], cwd=tmp_path)
