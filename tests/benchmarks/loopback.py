@@ -16,7 +16,8 @@ from typing import Any
 from agent.llm import Message, Request
 from agent.llm.backends.offline import OfflineModel
 
-_MEASURED = re.compile(r"One evaluation of `\w+` took [^\n]*|Its largest stage needed [^\n]*")
+_MEASURED = re.compile(r"One evaluation took [^\n]*|\| [\d.,]+ s\b")
+"""Times and memory: of the program shown, and in the table of children."""
 
 
 class LoopbackLLM(ThreadingHTTPServer):
