@@ -132,7 +132,7 @@ class ConfirmSection(_Section):
     trainings: int = Field(default=5, ge=1)
     """Trainings of each program, each with a training seed that nothing else of the run has used. One alone decides nothing."""
     members: int = Field(default=5, ge=1)
-    """Members of the front that are confirmed at most: those that are best spread over it."""
+    """Members of the front that are confirmed at most: those that are best spread over it; of one or two, those worth most."""
     margin: float = Field(default=2.0, gt=0, allow_inf_nan=False)
     """In sigmas of the seed over training seeds: a program that is worse by less counts as no worse."""
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from agent.core.errors import Halted, MachineError, UserError
 from agent.core.objectives import Objective
+from agent.core.worth import WorthScale
 from agent.genome import Genome
 from agent.journal.confirmations import ConfirmationRecord
 from agent.journal.events import Retrained, SealOpened, ShortlistFrozen, VerdictsReached
@@ -29,6 +30,8 @@ NULL_COPIES = 2
 """Copies of the seed that differ from it by a comment: what is confirmed of them shows what chance alone confirms."""
 FIRST_FRESH_SEED = 1_000_000
 """Above `run.training_seed`: far from the training seeds of the noise, which follow on that one."""
+TOO_FEW_TO_SPREAD = 2
+"""So many members are not spread over the front."""
 FEWEST_IN_A_HURRY = 3
 """Trainings of each program below which no lack of time leads."""
 IN_TIME = 0.8
@@ -73,8 +76,11 @@ def freeze_shortlist(
     settings: ConfirmSection,
     task: Task,
     earlier: Sequence[ConfirmationRecord] = (),
+    *,
+    scale: WorthScale | None = None,
 ) -> ShortlistFrozen:
-    """What the next confirmation trains. `trained`: the seed and all others; `earlier`: confirmations of the run so far.
+    """What the next confirmation trains. `trained`: the seed and all others; `earlier`: confirmations of the run so far;
+    `scale`: by which the run measures worth, None where it has none.
 
     Raises UserError if the front holds nothing but the seed.
     """
@@ -83,7 +89,7 @@ def freeze_shortlist(
     front = [one for one in selection.front((one for one in trained if not one.fault), objectives) if one.id != SEED_ID]
     if not front:
         raise UserError(_NOTHING)
-    chosen = selection.elites(front, objectives, settings.members)
+    chosen = _members(front, objectives, scale, settings.members)
     chosen.sort(key=lambda one: one.id)
     nulls = {f"null-{n}": null_copy(seed.genome, n) for n in range(1, NULL_COPIES + 1)}
     members: dict[str, Mapping[str, float] | None] = {SEED_ID: dict(seed.fitness.values), **dict.fromkeys(nulls)}
@@ -101,6 +107,21 @@ def freeze_shortlist(
         forced=bool(earlier),
         left_out=len(front) - len(chosen),
     )
+
+
+def _members(
+    front: Sequence[Individual], objectives: Sequence[Objective], scale: WorthScale | None, count: int
+) -> list[Individual]:
+    """Those that are best spread over the front, its ends first; of two or fewer, that would be its ends alone: those that add
+    most to the worth of what was chosen before them."""
+    if scale is None or count >= len(front) or count > TOO_FEW_TO_SPREAD:
+        return selection.elites(front, objectives, count)
+    chosen: list[Individual] = []
+    for _ in range(count):
+        fitnesses = [one.fitness for one in chosen]
+        rest = [one for one in front if one not in chosen]
+        chosen.append(max(rest, key=lambda one: scale.worth([*fitnesses, one.fitness])))
+    return chosen
 
 
 def fresh_seed(config: Config, earlier: Iterable[ConfirmationRecord]) -> int:

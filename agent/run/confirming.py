@@ -9,9 +9,11 @@ from dataclasses import dataclass, replace
 
 from agent.budget import Budget, RunLimits
 from agent.core.errors import MachineError, UserError
+from agent.core.worth import WorthScale
 from agent.journal.codec import read_seed
 from agent.journal.confirmations import ConfirmationRecord, read_confirmations, search_end
 from agent.journal.events import Event, Record, RunEnded, SearchEnded, Watch
+from agent.journal.header import units_of
 from agent.journal.readings import as_measured
 from agent.journal.replay import Replay, read_replay
 from agent.journal.store import Journal
@@ -57,7 +59,8 @@ class ConfirmationAtEnd:
         else:
             settings = fitted(config.confirm, self.budget.affordable_evaluations())
             try:
-                one = ConfirmationRecord(freeze_shortlist(trained, config, settings, self.components.task))
+                scale = _scale(self.journal)
+                one = ConfirmationRecord(freeze_shortlist(trained, config, settings, self.components.task, scale=scale))
             except UserError as nothing:  # the front holds only the seed
                 return str(nothing).rstrip(".")
         self.record(SearchEnded("finished", search.limit_reason))
@@ -94,6 +97,11 @@ def confirm_supervised(
     return supervisor.admission
 
 
+def _scale(journal: Journal) -> WorthScale | None:
+    units = units_of(journal)
+    return units.scale if units else None
+
+
 def confirm(folder: RunFolder, watch: Watch, request: Request, *, accept: bool = False) -> None:
     """A process that only confirms; the limits of the run do not hold for it, what it takes is counted.
 
@@ -125,7 +133,7 @@ def _confirm_alone(
     one = to_go_on_with(records, request)
     if one is None:
         settings = request.settings(config.confirm)
-        one = ConfirmationRecord(freeze_shortlist(trained, config, settings, components.task, records))
+        one = ConfirmationRecord(freeze_shortlist(trained, config, settings, components.task, records, scale=_scale(journal)))
     started = replace(components.start_event(), confirms=True)
     before = [data for _, _, _, data in journal.events("started")]
     started = replace(started, accepted=accepted_changes(before[-1], started, {}, accept) if before else ())

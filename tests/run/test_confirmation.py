@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from agent.core.errors import Halted, UserError
+from agent.core.noise import Noise
 from agent.core.objectives import Fitness
+from agent.core.worth import WorthScale
 from agent.genome import Genome
 from agent.journal.confirmations import ConfirmationRecord, count_openings, read_confirmations
 from agent.journal.events import Retrained, SealOpened, ShortlistFrozen, VerdictsReached
@@ -107,6 +109,15 @@ class TestShortlist:
         assert ids == tuple(frozen.members) * 4
         assert len(set(seeds)) == len(seeds) == 20
         assert not set(seeds) & set(range(3, 3 + 7 + 1))  # those of the search and of the noise
+
+    @pytest.mark.parametrize(("members", "chosen"), [(1, ["0003"]), (2, ["0002", "0003"]), (3, ["0001", "0002", "0003"])])
+    def test_few_members_are_those_worth_most_and_not_the_ends(self, opened, trained, members, chosen):
+        between = individual("0003", changed(opened.genome, "width=16", "width=12"), 0.94, 1600.0)
+        settings = opened.config.confirm.model_copy(update={"members": members})
+        objectives = opened.config.objective_list()
+        scale = WorthScale.of(objectives, Noise({"accuracy": 0.01, "parameters": 0.0}, trained[0].fitness.values))
+        frozen = freeze_shortlist([*trained, between], opened.config, settings, opened.task, scale=scale)
+        assert [id for id in frozen.members if id.startswith("0")] == chosen
 
     def test_another_one_takes_other_seeds(self, opened, trained):
         config = opened.config
