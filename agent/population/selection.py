@@ -91,28 +91,31 @@ Costs = Sequence[tuple[float, ...]]
 
 
 def spea2(costs: Costs, count: int) -> list[int]:
-    """The indices to keep by SPEA-2 (Zitzler, Laumanns, Thiele 2001), best first where there is an order."""
+    """The indices to keep by SPEA-2 (Zitzler, Laumanns, Thiele 2001), best first where there is an order.
+
+    Equal rows apart, the order of the rows decides nothing.
+    """
     import numpy as np
 
-    points = np.array(costs, dtype=float)
+    order = sorted(range(len(costs)), key=lambda index: costs[index])  # of rows that are ranked alike, the first in this order
+    points = np.array([costs[index] for index in order], dtype=float)
     dominates = _dominance(points)
     fits = (dominates.sum(axis=1) @ dominates).astype(float)
     chosen = np.flatnonzero(fits < 1)
-    squares = ((points[:, None, :] - points[None, :, :]) ** 2).sum(axis=2)
+    distances = np.sqrt(((points[:, None, :] - points[None, :, :]) ** 2).sum(axis=2))
     if len(chosen) < count:
-        # As in deap: only the distances to later rows count, the others are 0.
-        near = np.sort(np.triu(squares), axis=1)[:, math.isqrt(len(points))]
-        fits += 1 / (near + 2)
+        nearest = np.sort(distances, axis=1)[:, math.isqrt(len(points))]  # in column 0 stands the distance to itself
+        fits += 1 / (nearest + 2)
         rest = np.flatnonzero(fits >= 1)
         chosen = np.concatenate([chosen, rest[np.argsort(fits[rest], kind="stable")][: count - len(chosen)]])
-        return [int(index) for index in chosen]
-    squares = squares[np.ix_(chosen, chosen)]
-    np.fill_diagonal(squares, -1.0)
+        return [order[index] for index in chosen]
+    distances = distances[np.ix_(chosen, chosen)]
+    np.fill_diagonal(distances, -1.0)
     kept = list(range(len(chosen)))
     while len(kept) > count:  # drop the one with the nearest neighbour; if several, by the second neighbour, ...
-        rows = np.sort(squares[np.ix_(kept, kept)], axis=1)
+        rows = np.sort(distances[np.ix_(kept, kept)], axis=1)
         kept.pop(int(np.lexsort(rows.T[::-1])[0]))
-    return [int(chosen[index]) for index in kept]
+    return [order[chosen[index]] for index in kept]
 
 
 def nsga2(costs: Costs, count: int) -> list[int]:

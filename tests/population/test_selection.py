@@ -1,3 +1,4 @@
+import math
 import random
 from types import SimpleNamespace
 
@@ -75,23 +76,64 @@ def deap_chooses(selector, costs, count):
     return [one.number for one in getattr(tools, selector)(wrapped, count)]
 
 
-@every
-@given(st.integers(1, 4).flatmap(lambda n: st.lists(st.tuples(*[st.integers(0, 8)] * n), min_size=2, max_size=24)), st.data())
-def test_rankings_are_those_of_deap(rows, data):
-    costs = [tuple(value / 8 for value in row) for row in rows]
-    count = data.draw(st.integers(1, len(costs) - 1))
-    assert spea2(costs, count) == deap_chooses("selSPEA2", costs, count)
-    assert nsga2(costs, count) == deap_chooses("selNSGA2", costs, count)
+def spea2_as_published(costs, count):
+    """Section 3 of the publication, step by step; of individuals that it ranks alike, the one with the smaller costs."""
+    everyone = sorted(range(len(costs)), key=lambda i: costs[i])
+
+    def dominates(i, j):
+        return all(a <= b for a, b in zip(costs[i], costs[j], strict=True)) and costs[i] != costs[j]
+
+    strength = {i: sum(dominates(i, j) for j in everyone) for i in everyone}
+    raw = {i: sum(strength[j] for j in everyone if dominates(j, i)) for i in everyone}
+
+    def neighbours(i, among):
+        return sorted(math.dist(costs[i], costs[j]) for j in among if j != i)
+
+    archive = [i for i in everyone if raw[i] == 0]
+    if len(archive) < count:
+        k = math.isqrt(len(costs))
+        fitness = {i: raw[i] + 1 / (neighbours(i, everyone)[k - 1] + 2) for i in everyone}
+        return archive + sorted((i for i in everyone if raw[i]), key=lambda i: fitness[i])[: count - len(archive)]
+    while len(archive) > count:
+        archive.remove(min(archive, key=lambda i: neighbours(i, archive)))
+    return archive
 
 
-@pytest.mark.parametrize(("objectives", "size", "count"), [(2, 45, 44), (2, 52, 8), (3, 60, 10), (3, 44, 10)])
-def test_rankings_are_those_of_deap_at_the_sizes_of_a_run(objectives, size, count):
+GRIDS = st.integers(1, 4).flatmap(lambda n: st.lists(st.tuples(*[st.integers(0, 8)] * n), min_size=2, max_size=24))
+
+
+def of_a_run(objectives, size):
+    """Costs as they come up: anywhere, on a front, and some of both."""
     chance = random.Random(size)
     costs = [tuple(chance.random() for _ in range(objectives)) for _ in range(size)]
     front = [(n / size, 1 - n / size + chance.random() / 10**6, *[0.5] * (objectives - 2)) for n in range(size)]
-    for rows in (costs, front, [*costs[: size // 2], *front[size // 2 :]]):
-        assert spea2(rows, count) == deap_chooses("selSPEA2", rows, count)
+    return costs, front, [*costs[: size // 2], *front[size // 2 :]]
+
+
+SIZES = pytest.mark.parametrize(("objectives", "size", "count"), [(2, 45, 44), (2, 52, 8), (3, 60, 10), (3, 44, 10)])
+
+
+@every
+@given(GRIDS, st.data())
+def test_rankings_are_those_of_the_publications(rows, data):
+    costs = [tuple(float(value) for value in row) for row in rows]
+    count = data.draw(st.integers(1, len(costs) - 1))
+    assert spea2(costs, count) == spea2_as_published(costs, count)
+    assert nsga2(costs, count) == deap_chooses("selNSGA2", costs, count)
+
+
+@SIZES
+def test_rankings_are_those_of_the_publications_at_the_sizes_of_a_run(objectives, size, count):
+    for rows in of_a_run(objectives, size):
+        assert spea2(rows, count) == spea2_as_published(rows, count)
         assert nsga2(rows, count) == deap_chooses("selNSGA2", rows, count)
+
+
+@SIZES
+def test_the_order_of_a_population_does_not_decide_what_spea2_keeps(objectives, size, count):
+    for rows in of_a_run(objectives, size):
+        shuffled = random.Random(count).sample(rows, len(rows))
+        assert {rows[i] for i in spea2(rows, count)} == {shuffled[i] for i in spea2(shuffled, count)}
 
 
 def test_spea2_keeps_variety_in_both_objectives():
