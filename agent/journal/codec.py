@@ -258,13 +258,15 @@ def write_variant(variant: Variant) -> Json:
         "fingerprint": genome.fingerprint,
         "intention": variant.intention,
         "changed": list(variant.changed),
+        **({"expected": variant.expected} if variant.expected else {}),
     }
 
 
 def read_variant(data: Json, candidate: Candidate, like: Genome) -> Variant:
     """`like`: a genome of the same run, from which frozen blocks and entry points are taken."""
     genome = like.with_precomputed(data["files"], data["fingerprint"])
-    return Variant(candidate, genome, data.get("intention", ""), changed=tuple(data.get("changed", ())))
+    changed = tuple(data.get("changed", ()))
+    return Variant(candidate, genome, data.get("intention", ""), changed=changed, expected=data.get("expected", ""))
 
 
 def write_outcome(outcome: Outcome) -> Json:

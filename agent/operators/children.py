@@ -16,9 +16,9 @@ from agent.population.candidate import INVALID_STAGES, SEED_ID, Candidate, Failu
 MAX_ALIKE, MAX_SIBLINGS, MAX_FRONT, MAX_GAINS, MAX_FAILURES = 6, 4, 8, 6, 2
 """The most children that are told for each reason: of the same block, of the same parent, on the front, with the largest gains;
 and failures."""
-NAMED_LIMIT, INTENTION_LIMIT, FAILURE_LIMIT, UNDER_WAY_LIMIT = 110, 80, 120, 240
+NAMED_LIMIT, INTENTION_LIMIT, FAILURE_LIMIT, UNDER_WAY_LIMIT, EXPECTED_LIMIT = 110, 80, 120, 240, 120
 """Characters of an intention, of an individual that the prompt is about and of others; of a failure's reason; of an intention
-that is not measured yet."""
+that is not measured yet, and of the effect that is expected of it."""
 MAX_UNDER_WAY = 6
 """Candidates that are under way and are listed at most."""
 NOTHING: Mapping[str, Individual] = MappingProxyType({})
@@ -130,9 +130,11 @@ def _under_way_row(unmeasured: Candidate | Variant) -> str:
     """A candidate without measurements, with its intention if it has its code already; empty if it says nothing yet."""
     if isinstance(unmeasured, Variant):
         candidate, intention, changed = unmeasured.candidate, unmeasured.intention, unmeasured.changed
+        expected = unmeasured.expected
     else:
-        candidate, intention, changed = unmeasured, "", ()
+        candidate, intention, changed, expected = unmeasured, "", (), ""
     if not (intention or changed or candidate.blocks or candidate.directive):
         return ""
     text = f"{origin(candidate, changed)} in `{candidate.recipes[0].parents[0]}`"
-    return f"{text}: {quote(intention, UNDER_WAY_LIMIT)}" if intention else text
+    text += f": {quote(intention, UNDER_WAY_LIMIT)}" if intention else ""
+    return f"{text}, expected: {quote(expected, EXPECTED_LIMIT)}" if expected else text

@@ -22,10 +22,15 @@ def missing_definitions(block: Block, giver: Genome, taker: Genome) -> str:
 
     Without them an LLM would see calls of helpers that an earlier answer brought along, but not what they do.
     """
+    return "\n\n".join(missing_statements(block, giver, taker))
+
+
+def missing_statements(block: Block, giver: Genome, taker: Genome) -> list[str]:
+    """The same, statement by statement in the order of the file."""
     text = giver.files[block.file]
     missing = _missing_names(giver, taker, block.file)
     if not missing:
-        return ""
+        return []
     available = _statements_by_name(text)
     needed: dict[int, ast.stmt] = {}
     queue: list[ast.AST] = [parse(block.source)]
@@ -35,7 +40,7 @@ def missing_definitions(block: Block, giver: Genome, taker: Genome) -> str:
             if statement.lineno not in needed:
                 needed[statement.lineno] = statement
                 queue.append(statement)
-    return "\n\n".join(_source(needed[line], text) for line in sorted(needed))
+    return [_source(needed[line], text) for line in sorted(needed)]
 
 
 def _source(statement: ast.stmt, text: str) -> str:

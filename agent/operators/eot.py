@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from agent.core.text import fence
@@ -10,6 +11,7 @@ from agent.llm import Message
 from agent.operators.compare import differing_blocks, missing_definitions
 from agent.operators.context import Context
 from agent.operators.operator import DrawContext
+from agent.operators.others import new_code
 from agent.operators.prompt_parts import (
     code_names,
     conversation,
@@ -21,22 +23,22 @@ from agent.operators.prompt_parts import (
     surroundings,
     whole_program,
 )
-from agent.operators.situation import opening, situation
+from agent.operators.situation import opening, scale, situation
 from agent.operators.templates import Prompts
 from agent.population.candidate import Individual, Recipe
 
 WHOLE_PROGRAM_SHARE, WHOLE_PROGRAM_SHARE_OF_RULES = 0.8, 0.5
 """This share of the recipes is for the whole program, unless only one block may be rewritten: for models that read, and for the
 rules of `offline`, which know one block at a time."""
-CHANGE_SHARE, LEAST_CHANGE, MOST_CHANGE = 0.35, 1_000, 6_000
-"""Characters of an elite's whole change that are shown, as a share of the program's, and the bounds."""
+CHANGE_SHARE, LEAST_CHANGE, MOST_CHANGE = 0.5, 1_200, 6_000
+"""Characters of an elite's change that are shown, as a share of the program's, and the bounds."""
 
 
 @dataclass(frozen=True)
 class EvolutionOfThought:
     name: str = "eot"
     noun: str = "Evolution of Thought"
-    share: float = 0.35
+    share: float = 0.1
 
     def draw(self, context: DrawContext) -> Recipe | None:
         """A recipe for one block or for the whole program; None if no elite has a change that this parent can learn from."""
@@ -143,11 +145,19 @@ def _prompt_for_program(prompts: Prompts, recipe: Recipe, base: Genome, context:
         unused=unused,
         before=before.id,
         elite=elite.id,
-        change=fence(shortened_diff(before.genome, elite.genome, _room(elite)), "diff"),
+        change=_change(before.genome, elite.genome, changed, _room(elite)),
         shared=code_names(shared),
+        scale=scale(prompts, context),
         length=length(prompts, recipe),
     )
     return conversation(prompts, recipe.role, text)
+
+
+def _change(before: Genome, after: Genome, changed: Collection[str], room: int) -> str:
+    """What came, as whole definitions: what a redesign threw away would take half of the room."""
+    live = {block.name for block in after.live_blocks}
+    text = new_code(before, after, [name for name in changed if name in live], room, as_diff=True)
+    return fence(text or shortened_diff(before, after, room), "diff")
 
 
 def _room(elite: Individual) -> int:

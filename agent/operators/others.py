@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from difflib import unified_diff
 
 from agent.core.text import fence, list_names
 from agent.genome import Block, Genome, bare_name, changed_blocks, same_meaning
 from agent.genome.difference import line_opcodes
+from agent.operators.compare import missing_statements
 from agent.operators.context import Context
 from agent.population.candidate import Individual
 
@@ -48,7 +50,7 @@ def code_of_others(
         if not mine:
             continue
         part = room if len(shown) == most - 1 else 2 * room // 3
-        text = _new_code(base, one.genome, [*mine, *(name for name in names if name not in mine)], part)
+        text = new_code(base, one.genome, [*mine, *(name for name in names if name not in mine)], part)
         if text:
             shown[one.id] = fence(text, "python")
             covered.update(mine)
@@ -87,22 +89,34 @@ def _own_blocks(one: Individual, base: Genome, others: Iterable[Individual]) -> 
     return [name for name in names if not any(name in own and same_meaning(own[name], one.genome.block(name)) for own in known)]
 
 
-def _new_code(base: Genome, other: Genome, names: Iterable[str], room: int) -> str:
-    """The new code of as many blocks as fit whole, then the names of the others; if none fits, as many lines of the
-    first as fit. A piece of a definition is of little use: its reader would have to invent the rest."""
+def new_code(base: Genome, other: Genome, names: Iterable[str], room: int, *, as_diff: bool = False) -> str:
+    """The new code of as many blocks as fit whole, each with the new definitions that it needs, then the names of the others; if
+    none fits, as many lines of the first as fit.
+
+    A piece of a definition is of little use: its reader would have to invent the rest. `as_diff`: lines begin as those of a
+    diff do, and the lines that went are shown where most of a block stays.
+    """
+    sign, lines_of = ("+", _diff_lines) if as_diff else ("", _new_lines)
     known = {block.name: block for block in base.all_blocks}
-    kept: list[str] = []
-    left_out: list[str] = []
-    pieces = {name: _new_lines(known.get(name), other.block(name)) for name in names}
-    for name, lines in pieces.items():
-        size = sum(len(line) + 1 for line in lines)
-        if size <= room:
-            kept, room = [*kept, *lines], room - size
+    kept: dict[str, None] = {}
+    """The pieces of code that are shown, in their order."""
+    left_out: dict[str, int] = {}
+    first: list[str] = []
+    for name in names:
+        block = other.block(name)
+        needed = [[sign + line for line in _code_lines(text)] for text in missing_statements(block, other, base)]
+        pieces = ["\n".join(lines) for lines in (*needed, lines_of(known.get(name), block))]
+        first = first or pieces[-1].splitlines()
+        new = [piece for piece in dict.fromkeys(pieces) if piece not in kept]
+        if (size := sum(len(piece) + 1 for piece in new)) <= room:
+            kept, room = kept | dict.fromkeys(new), room - size
         else:
-            left_out.append(f"{bare_name(name)} ({len(lines)} lines)")
-    if kept:
-        return "\n".join([*kept, *([f"# left out: {list_names(left_out)}"] if left_out else [])])
-    return _first_lines(next(iter(pieces.values()), []), room)
+            left_out[name] = pieces[-1].count("\n") + 1
+    if not kept:
+        return _first_lines(first, room)
+    shown = "\n".join(kept)
+    missing = [f"{bare_name(name)} ({lines} lines)" for name, lines in left_out.items()]
+    return "\n".join([shown, *([f"# left out: {list_names(missing)}"] if missing else [])])
 
 
 def _first_lines(lines: Sequence[str], room: int) -> str:
@@ -122,8 +136,8 @@ def _new_lines(old: Block | None, new: Block) -> list[str]:
     before = _code_lines(old.source) if old else []
     if not before or max(len(before), len(after)) > MAX_LINES:
         return after
-    added: list[tuple[int, int]] = [(k, m) for tag, _, _, k, m in line_opcodes(before, after) if tag in ("insert", "replace")]
-    if sum(m - k for k, m in added) >= WHOLE_SHARE * len(after):
+    added = _added(before, after)
+    if _is_mostly(added, after):
         return after
     lines, end = [f"# in {new.kind} {bare_name(new.name)}"], 0
     for start, stop in added or [(0, len(after))]:
@@ -132,6 +146,24 @@ def _new_lines(old: Block | None, new: Block) -> list[str]:
         lines += after[start:stop]
         end = stop
     return lines
+
+
+def _diff_lines(old: Block | None, new: Block) -> list[str]:
+    """The same as a diff, with the lines that went where most of the block stays."""
+    before, after = _code_lines(old.source) if old else [], _code_lines(new.source)
+    if not before or max(len(before), len(after)) > MAX_LINES or _is_mostly(_added(before, after), after):
+        return [f"+{line}" for line in after]
+    hunks = list(unified_diff(before, after, n=1, lineterm=""))[2:]
+    return [f"@@ {new.kind} {bare_name(new.name)} @@" if line.startswith("@@") else line for line in hunks]
+
+
+def _added(before: Sequence[str], after: Sequence[str]) -> list[tuple[int, int]]:
+    """Where the lines stand that came: (first, behind the last) of each run of them."""
+    return [(k, m) for tag, _, _, k, m in line_opcodes(before, after) if tag in ("insert", "replace")]
+
+
+def _is_mostly(added: Sequence[tuple[int, int]], after: Sequence[str]) -> bool:
+    return sum(m - k for k, m in added) >= WHOLE_SHARE * len(after)
 
 
 def _code_lines(source: str) -> list[str]:

@@ -30,7 +30,7 @@ from agent.population.candidate import Individual
 
 TABLE_SHARE, TABLE_BOUNDS = 0.5, (700, 4_000)
 """Characters of the table: this share of those by which the program is longer than `SMALL`, and bounds."""
-CODE_SHARE, CODE_BOUNDS = 0.3, (600, 3_000)
+CODE_SHARE, CODE_BOUNDS = 0.8, (600, 4_000)
 """The same for the code of other individuals."""
 SMALL = 1_800
 """Characters. What a prompt says of the task weighs more where the program is small."""

@@ -168,6 +168,8 @@ class Variant(_OfCandidate):
     conversation: Conversation | None = field(default=None, compare=False, repr=False)
     changed: tuple[str, ...] = ()
     """The blocks that behave differently from its first parent's, or are new."""
+    expected: str = ""
+    """The effect that its model expects of the last change: one line, hostile text."""
 
 
 @dataclass(frozen=True)

@@ -61,8 +61,9 @@ class BreedingPool:
             return Failure(variant.candidate, edited.stage, " ".join(edited.reasons), genome=variant.genome)
         kept = variant.changed if len(variant.candidate.recipes) > 1 else ()
         changed = tuple(dict.fromkeys([*kept, *changed_blocks(conversation.base, edited)]))
-        purpose = read_intention(conversation.answer)[0] or variant.intention
-        repaired = Variant(variant.candidate, edited, purpose, conversation, changed)
+        intention, expected = read_intention(conversation.answer)
+        said = intention or variant.intention, conversation, changed, expected or variant.expected
+        repaired = Variant(variant.candidate, edited, *said)
         self._run.record(Repaired(repaired, failure.reason))
         return repaired
 
@@ -86,7 +87,10 @@ class BreedingPool:
                 return failure
             genome, calls = edited, conversation.calls if conversation else calls
             intentions += [purpose] if purpose else []
-        variant = Variant(candidate, genome, " Then: ".join(intentions), conversation, changed_blocks(parent, genome))
+        expected = read_intention(conversation.answer)[1] if conversation else ""
+        variant = Variant(
+            candidate, genome, " Then: ".join(intentions), conversation, changed_blocks(parent, genome), expected
+        )
         self._run.record(Bred(variant))
         return variant
 

@@ -28,7 +28,7 @@ _ENDS = 0.15
 """Share of the draws from the front that go to its end that is best in one objective: worth alone favours its middle."""
 _FRESH = 0.3
 """Share of the draws from the front that go to a new find, if there is one."""
-_POWER = 8.0
+_POWER = 20.0
 """How strongly what a program is worth alone weighs among the front."""
 _REAL = {"sigma": 2.0, "ratio": 0.2, "error": 0.2, "step": 1.0}
 """Units by kind of objective: a difference of at least so much is likely real."""

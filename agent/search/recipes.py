@@ -18,7 +18,7 @@ from agent.search.plateau import BOLD, Plateau
 
 _MUTATE, _MATE, _EVOLUTION_OF_THOUGHT, _REWRITE = Mutate(), Mate(), EvolutionOfThought(), Rewrite()
 """The operators of the paper, which its schedule calls by rates, and the one that makes the first population."""
-_FIRST_DIRECTIVES = (None, "reduce_size", "significant", "uncommon", None, "complex")
+_FIRST_DIRECTIVES = (None, "uncommon", None, "reduce_size", None, "significant")
 """The directives of the first rewrites, as far as there are such; the others follow. None: free."""
 _SHRINKING = "reduce_size"
 """The directive that a block without parameters cannot follow."""

@@ -20,8 +20,8 @@ class SearchSettings:
     generations: int = 30
     """Generations after the first population."""
     first_population: int | Auto = "auto"
-    """Candidates of the first population, children of the seed. `auto`: a twentieth of what the limits allow, at most 8; with the
-    model `offline` alone a half, at most 32. The start of a run fixes it."""
+    """Candidates of the first population, children of the seed. `auto`: 15 % of what the limits allow, at least 4 of a dozen and
+    at most 8; with the model `offline` alone a half, at most 32. The start of a run fixes it."""
     first_operator: Literal["auto", "rewrite", "mutate"] = "auto"
     """Which operator makes them. `auto`: `rewrite`, each with another directive; with the model `offline` alone `mutate`. An
     operator without a share makes none. Where `operators` is empty it is `mutate`."""

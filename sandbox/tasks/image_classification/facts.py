@@ -26,7 +26,7 @@ def facts(s: ImageSettings, d: Dataset) -> dict[str, str]:
             f"Fixed: data, splits, normalisation, batch size, {_fixed_length(s)}."
         ),
         "Limits": (
-            f"{s.seconds:g} s and {s.memory / 2**30:.3g} GiB for one training; torch and the standard "
+            f"{s.seconds:g} s and {s.memory / 2**30:.3g} GiB for one training (its fit); torch and the standard "
             "library only; no files, no network, no processes."
         ),
         "Stages": (
