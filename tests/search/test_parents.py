@@ -77,9 +77,9 @@ def test_a_new_find_is_preferred_until_it_has_a_few_children():
     for accuracy, parameters in ((0.6, 900), (0.55, 400), (0.52, 200)):
         field.add(accuracy, parameters, children=9)
     new = field.add(0.62, 850)
-    assert field.drawn()[new] > 200
+    at_first = field.drawn()[new]
     field.sampler.offspring[new] = FEW + 9
-    assert field.drawn()[new] < 200
+    assert at_first > 2 * field.drawn()[new]
 
 
 def test_a_parent_that_had_many_children_gives_way_to_its_equals():
@@ -154,7 +154,7 @@ def test_the_first_population_is_rewrites_of_the_seed_with_different_directives(
     field = Field()
     recipes = [first_plan(field.archive.seed, field.settings, field.sampler, number)[0] for number in range(4)]
     assert {r.operator for r in recipes} == {"rewrite"} and {r.parents for r in recipes} == {(SEED_ID,)}
-    assert recipes[0].directive is None and len({r.directive for r in recipes}) == 4
+    assert recipes[0].directive is None and len({r.directive for r in recipes}) == 3  # every other one is free
 
 
 @pytest.mark.parametrize("shares", [{"rewrite": 1.0}, {"mutate": 1.0}])
@@ -179,7 +179,7 @@ def test_a_child_is_credited_with_what_it_gains_beyond_an_average_child():
     assert of(0.6, 899, parent="0001") == 0.0  # as good as its parent
 
 
-@pytest.mark.parametrize(("children", "size"), [(5, 1), (10, 1), (300, 8), (3000, 8)])
+@pytest.mark.parametrize(("children", "size"), [(2, 1), (5, 1), (10, 3), (24, 4), (40, 6), (300, 8), (3000, 8)])
 def test_the_first_population_follows_the_budget(children, size):
     assert first_size(children, reads=True) == size
     assert SearchSettings().for_run(children, reads=True).first_population == min(size, first_size(240, reads=True))
