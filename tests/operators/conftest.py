@@ -218,6 +218,7 @@ def _half_way(prompts, brief, genome):
             genome,
             "less `depth`, more width.",
             changed=("DW", "EVE"),
+            expected="accuracy 0.95, parameters 310,000.",
         ),
     )
     context = Context(replace(brief, noise=noise), seed, individuals, recent, front, lessons, guidance, under_way=under_way)

@@ -179,6 +179,7 @@ def test_the_prompt_contains_what_a_researcher_must_know(half_way):
         ": 1: 1.91 0.342, 2: 0.823 0.746, 3: 0.402 0.881, 4: 0.261 0.925, 5: 0.197 0.947; at the end",
         "above 0.938 / below 518,858; above 0.9183 / below 518,126; any / below 371,204. Widest gap: `0007` to `0013`.",
         "About 12 children are left",
+        "- rewriting of `DW`, `EVE` in `0004`: `less 'depth', more width.`, expected: `accuracy 0.95, parameters 310,000.`\n",
         "A large step is 0.021 in accuracy or 38% in parameters, or more.",
     ):
         assert fact in user.text
