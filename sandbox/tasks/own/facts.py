@@ -31,8 +31,8 @@ def facts(file: TaskFile, splits: Splits, settings: OwnTaskSettings) -> dict[str
         ),
         "Budget": ", ".join(f"{key} {value}" for key, value in settings.budget.items()),
         "Limits": (
-            f"{settings.seconds:g} s and {settings.memory / 2**30:.3g} GiB for one training (its fit); torch and the standard library "
-            "only; no files, no network, no processes."
+            f"{settings.seconds:g} s and {settings.memory / 2**30:.3g} GiB for one training (its fit); torch and the standard "
+            "library only; no files, no network, no processes."
         ),
         "Stages": (
             "smoke calls fit with one step on made-up data of the same form, and fixes the names and shapes of the weights; fit "
