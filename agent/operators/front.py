@@ -39,10 +39,11 @@ def describe_front(context: Context) -> str:
     return text
 
 
-def describe_aim(context: Context, number: int) -> str:
+def describe_aim(context: Context, number: int, parent: Individual) -> str:
     """Where one answer of several should aim, so that a front does not grow at one end alone; empty if it may aim anywhere.
 
-    `number`: any; a third of all numbers aim at the end that is best in the first objective, a third at the widest gap.
+    `number`: any; a third of all numbers aim at the end that is best in the first objective, a third at the widest gap. From a
+    parent at the other end nothing aims at the first: it would have to be another program.
     """
     front, objectives = [one for one in context.front if one.candidate.recipes], context.brief.objectives
     if len(objectives) != 2 or len(front) < 2 or number % 3 == 0:
@@ -50,6 +51,8 @@ def describe_aim(context: Context, number: int) -> str:
     first, second = objectives
     ordered = sorted(front, key=lambda one: one.fitness[first.name], reverse=first.direction == "max")
     if number % 3 == 1:
+        if parent.id == ordered[-1].id:
+            return ""
         return (
             f"Aim at {first.name} here: {_beyond(first, ordered[0])}, at any {second.name} within the bounds; "
             f"what `{ordered[0].id}` spends of it ({format_number(ordered[0].fitness[second.name])}) and more may be spent."

@@ -54,7 +54,7 @@ class Rewrite:
             directive_name=directive.replace("_", " ") if directive else FREE_NAME,
             directive=context.directive(prompts, directive) if directive else _mandate(prompts, context),
             scope="blocks" if directive else "",
-            aim="" if directive else describe_aim(context, recipe.seed),
+            aim="" if directive else describe_aim(context, recipe.seed, context.individuals[recipe.parents[0]]),
             scale="" if directive else scale(prompts, context),  # a directive says itself how much is asked for
             length=length(prompts, recipe),
         )

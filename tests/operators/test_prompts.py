@@ -16,6 +16,7 @@ from agent.genome import extract_code
 from agent.llm import Request
 from agent.llm.backends.offline import OfflineModel
 from agent.operators import repair
+from agent.operators.front import describe_aim
 from agent.population.candidate import Failure, Individual
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -423,3 +424,18 @@ def test_a_long_intention_ends_behind_a_word(half_way):
     long = replace(narrow, candidate=replace(narrow.candidate, id="0044"), intention="wider stages earlier " * 30)
     _, user = half_way.with_recent(long).prompt("mutate", "0013", blocks=("DW",), directive="complex")
     assert re.search(r"`(?:wider stages earlier )*(?:wider(?: stages)?|wider stages earlier)\.\.\.`", user.text)
+
+
+@pytest.mark.parametrize(
+    ("number", "parent", "aim"),
+    [
+        (0, "0004", ""),
+        (1, "0004", "Aim at accuracy here: above 0.9493, at any parameters within the bounds; what `0004` spends of it"),
+        (1, "0013", ""),  # the other end of the front
+        (2, "0013", "Aim at the widest gap here: accuracy above 0.9183 at parameters below 518,126."),
+    ],
+)
+def test_some_rewrites_aim_at_an_end_or_a_gap_of_the_front(half_way, number, parent, aim):
+    context = half_way.context
+    text = describe_aim(context, number, context.individuals[parent])
+    assert text.startswith(aim) if aim else not text
