@@ -42,23 +42,23 @@ def describe_front(context: Context) -> str:
 def describe_aim(context: Context, number: int, parent: Individual) -> str:
     """Where one answer of several should aim, so that a front does not grow at one end alone; empty if it may aim anywhere.
 
-    `number`: any; a third of all numbers aim at the end that is best in the first objective, a third at the widest gap. From a
-    parent at the other end nothing aims at the first: it would have to be another program.
+    `number`: any; two thirds of all numbers aim. From where the parent stands: at the end that is best in the first objective,
+    or at the widest gap beside it; an aim elsewhere would ask for another program.
     """
     front, objectives = [one for one in context.front if one.candidate.recipes], context.brief.objectives
     if len(objectives) != 2 or len(front) < 2 or number % 3 == 0:
         return ""
     first, second = objectives
     ordered = sorted(front, key=lambda one: one.fitness[first.name], reverse=first.direction == "max")
-    if number % 3 == 1:
-        if parent.id == ordered[-1].id:
-            return ""
-        return (
-            f"Aim at {first.name} here: {_beyond(first, ordered[0])}, at any {second.name} within the bounds; "
-            f"what `{ordered[0].id}` spends of it ({format_number(ordered[0].fitness[second.name])}) and more may be spent."
-        )
     better, worse = max(pairwise(ordered), key=lambda pair: _width(pair, context))
-    return f"Aim at the widest gap here: {first.name} {_beyond(first, worse)} at {second.name} {_beyond(second, better)}."
+    if parent.id == ordered[0].id and not (number % 3 == 2 and parent.id == better.id):
+        return (
+            f"Aim at {first.name} here: {_beyond(first, parent)}, at any {second.name} within the bounds; "
+            f"what `{parent.id}` spends of it ({format_number(parent.fitness[second.name])}) and more may be spent."
+        )
+    if parent.id in (better.id, worse.id) and number % 3 == 2:
+        return f"Aim at the widest gap here: {first.name} {_beyond(first, worse)} at {second.name} {_beyond(second, better)}."
+    return ""
 
 
 def _widest(ordered: Sequence[Individual], context: Context) -> list[tuple[Individual, Individual]]:

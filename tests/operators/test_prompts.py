@@ -431,7 +431,9 @@ def test_a_long_intention_ends_behind_a_word(half_way):
     [
         (0, "0004", ""),
         (1, "0004", "Aim at accuracy here: above 0.9493, at any parameters within the bounds; what `0004` spends of it"),
-        (1, "0013", ""),  # the other end of the front
+        (2, "0004", "Aim at accuracy here: above 0.9493"),  # the gap is elsewhere
+        (1, "0007", ""),
+        (1, "0013", ""),
         (2, "0013", "Aim at the widest gap here: accuracy above 0.9183 at parameters below 518,126."),
     ],
 )
