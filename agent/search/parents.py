@@ -24,7 +24,7 @@ from agent.search.settings import SearchSettings
 FEW = 3
 """A new find is preferred until it has so many children."""
 ISLANDS = 4
-_ENDS = 0.25
+_ENDS = 0.2
 """Share of the draws from the front that go to its end that is best in one objective: worth alone favours its middle."""
 _FRESH = 0.3
 """Share of the draws from the front that go to a new find, if there is one."""

@@ -45,7 +45,7 @@ class SearchSettings:
     """How parents are chosen. `greedy-front`: from the front, the newest finds first, then those worth most that have had few
     children; `epsilon-front`: any of the front; `nsga2`: the paper's selection; `islands`: as `greedy-front` in each of four
     families that share what was learned."""
-    breadth: float = 0.15
+    breadth: float = 0.05
     """Share of the parents that are not from the front. Unused by `nsga2`."""
     roles: bool = True
     """Whether prompts may give the model a role to play."""

@@ -1,10 +1,11 @@
 """What a search policy finds within 10, 40, 300 and 3,000 children, simulated on a fitted landscape. Prints JSON.
 
     python tests/benchmarks/policy.py [--budgets 10=500 40=500 300=10 3000=1] [--arms NAME ...] [--check]
-                                      [--arm 'NAME={"search": {...}}' ...] [--ceiling 18] [--lag 1]
+                                      [--arm 'NAME={"search": {...}}' ...] [--ceiling 18] [--lag 1] [--landscape earlier]
 
 `--budgets`: children of a run, and how many runs (repeats) of each arm. `--arm`: a policy of your own, settings as JSON.
-`--check`: instead, the settings of the recorded searches, and what was recorded.
+`--check`: instead, the settings of the recorded searches, and what was recorded. `--landscape`: of the present prompts, or of the
+earlier ones, with which `--check` compares.
 
 Each arm meets the same readers. `worth`: of the front as measured, its mean over the runs with the 95 % interval of the mean;
 `true`: of the same programs without noise. `policy_landscape.py` says what is fitted to what, and how weak it is.
@@ -22,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import policy_search
-from policy_landscape import ACCURACY, PARAMETERS, SIGMA, fit, recorded
+from policy_landscape import ACCURACY, PARAMETERS, SIGMA, fit, fit_present, recorded
 from policy_programs import SCALE
 from policy_search import Arm, simulate
 
@@ -113,11 +114,12 @@ def main():
     parser.add_argument("--arms", nargs="+", choices=[arm.name for arm in ARMS], metavar="NAME")
     parser.add_argument("--arm", action="append", default=[], type=read_arm, metavar="NAME=JSON")
     parser.add_argument("--check", action="store_true")
+    parser.add_argument("--landscape", choices=["present", "earlier"], default="present")
     parser.add_argument("--ceiling", type=float)
     parser.add_argument("--lag", type=int, default=policy_search.LAG)
     options = parser.parse_args()
     policy_search.LAG = options.lag
-    landscape = fit()
+    landscape = fit() if options.check or options.landscape == "earlier" else fit_present()
     if options.ceiling:
         landscape = replace(landscape, ceiling=options.ceiling)
     budgets = {int(n): int(repeats) for n, _, repeats in (text.partition("=") for text in options.budgets)}

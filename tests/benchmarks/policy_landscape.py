@@ -1,4 +1,7 @@
-"""A landscape of programs, fitted to the children that five searches of one task trained (`policy_recorded.csv`).
+"""Landscapes of programs, fitted to the children that searches of one task trained.
+
+`fit`: five searches of an earlier version, with its prompts (`policy_recorded.csv`). `fit_present`: rewrites and Evolutions of
+Thought as the present prompts get them (`readers_recorded.csv`), everything else as in the first.
 
 The task: a small convolutional net, 6,000 Fashion-MNIST images, 4,000 to select by; the same strong reading model answered all
 searches. A program has an accuracy, in sigmas of the noise above the seed's, and a size, in steps of 10 % fewer parameters.
@@ -9,6 +12,7 @@ searches. A program has an accuracy, in sigmas of the noise above the seed's, an
   same change gains less in a better program. Programs whose parts come from several parents have an interaction on top.
 - `mutate`: strength and size of the new version as the recorded mutations of that block have them.
 - `rewrite`: quality = level of the reader + slope x the parent's quality + spread; size between the parent's and a typical one.
+  Of the seed, in the present landscape: a level of its own, since what it is rewritten to has little of it left.
 - `eot`: a change of the parent of recorded strength, its size nearly kept.
 - `mate`: the better of two versions, with spread. `splice`, `assemble`: versions as they are. `combine`: a share of all that
   its sources have better, block by block, with the same interaction; of a net that is built another way the optimizer alone.
@@ -33,6 +37,7 @@ from pathlib import Path
 import numpy as np
 
 RECORDED = Path(__file__).with_name("policy_recorded.csv")
+READERS = Path(__file__).with_name("readers_recorded.csv")
 SIGMA, ACCURACY, PARAMETERS = 0.0036, 0.84325, 134_894
 """The seed's, as `policy_recorded.csv` has them."""
 STEP = math.log(1.1)
@@ -89,6 +94,12 @@ class Fit:
     ceiling: float = CEILING
     failures: float = 0.02
     """Share of answers that do not train. None of the 162 did; a strong reader fails in fewer than 2 %."""
+    smallest: float = SMALLEST
+    first: Spread | None = None
+    """Quality of a rewritten seed; None: as of any other parent."""
+    first_size: Spread | None = None
+    rewrite_size_effect: float = 0.0
+    """By how much a step of the parent's size changes the quality of a rewriting."""
 
     def strength(self, quality: float) -> float:
         if quality <= 0:
@@ -102,7 +113,7 @@ class Fit:
 
     def accuracy(self, quality: float, size: float) -> float:
         """In sigmas above the seed's."""
-        return quality - self.trade * size - STEEP * max(0.0, size - SMALLEST) ** 2
+        return quality - self.trade * size - STEEP * max(0.0, size - self.smallest) ** 2
 
 
 @dataclass
@@ -119,16 +130,18 @@ class Child:
         return self.accuracy + trade * self.size
 
 
-def recorded():
-    """The children of each recorded search, in order; accuracy in sigmas, size in steps."""
+def recorded(path=RECORDED):
+    """The trained children of each recorded search, in order; accuracy in sigmas, size in steps."""
     searches, known = defaultdict(list), {}
-    with RECORDED.open() as file:
+    with path.open() as file:
         for row in csv.DictReader(file):
+            if not row["accuracy"]:
+                continue
             name = row["search"]
             parents = [known.get((name, id), Child(name, id, "seed", [], "", 0.0, 0.0)) for id in row["parents"].split()]
             accuracy = (float(row["accuracy"]) - ACCURACY) / SIGMA
             size = math.log(PARAMETERS / float(row["parameters"])) / STEP
-            child = Child(name, row["id"], row["operator"], parents, row["blocks"], accuracy, size)
+            child = Child(name, row["id"], row["operator"], parents, row.get("blocks", ""), accuracy, size)
             searches[name].append(child)
             known[name, child.id] = child
     return dict(searches)
@@ -174,6 +187,61 @@ def fit():
         interaction=_interaction(children, trade),
     )
     return replace(found, **_eot(children, found), **_edit(recorded()["OpenEvolve 0.4.1 defaults"][:5], found))
+
+
+SMALLEST_NOW, CEILING_NOW = 40.0, 32.0
+"""Of the present landscape. Recorded programs reach 53 steps, those on the front of a search 44, and a quality of 27."""
+
+
+def fit_present():
+    """The landscape of the present prompts: how a strong model rewrites the seed, and what it makes of its own programs."""
+    children = [child for search in recorded(READERS).values() for child in search]
+    rewrites = [child for child in children if child.operator == "rewrite"]
+    first = [child for child in rewrites if child.parents[0].operator == "seed"]
+    later = [child for child in rewrites if child.parents[0].operator != "seed"]
+
+    def of_later(trade):
+        """(weights of the parent's quality, its size and 1; residuals)"""
+        matrix = np.array([[child.parents[0].quality(trade), child.parents[0].size, 1.0] for child in later])
+        wanted = np.array([child.quality(trade) for child in later])
+        weights = np.linalg.lstsq(matrix, wanted, rcond=None)[0]
+        return weights, wanted - matrix @ weights
+
+    def tells(trade):
+        """How much the size that was chosen says of the quality."""
+        qualities = [child.quality(trade) for child in first]
+        residuals = [*(np.array(qualities) - np.mean(qualities)), *of_later(trade)[1]]
+        return abs(np.corrcoef(residuals, [child.size for child in [*first, *later]])[0, 1])
+
+    trade = min((n / 100 for n in range(10, 61)), key=tells)
+    (slope, effect, level), residuals = of_later(trade)
+    by_search = defaultdict(list)
+    for child, residual in zip(later, residuals, strict=True):
+        by_search[child.search].append(residual)
+    within = float(np.mean([np.var(ones, ddof=1) / len(ones) for ones in by_search.values() if len(ones) > 1]))
+    levels = Spread.of([float(np.mean(ones)) for ones in by_search.values()], within)
+    sizes = np.array([[child.parents[0].size, 1.0] for child in later])
+    size_weights = np.linalg.lstsq(sizes, [child.size for child in later], rcond=None)[0]
+    size_residuals = np.array([child.size for child in later]) - sizes @ size_weights
+    thoughts = [child for child in children if child.operator == "eot"]
+    gains = [child.quality(trade) - child.parents[0].quality(trade) for child in thoughts]
+    return replace(
+        fit(),
+        trade=trade,
+        smallest=SMALLEST_NOW,
+        ceiling=CEILING_NOW,
+        first=Spread.of([child.quality(trade) for child in first], 1.0),
+        first_size=Spread.of([child.size for child in first]),
+        rewrite_level=Spread(float(level), levels.sd),
+        rewrite_slope=float(slope),
+        rewrite_size_effect=float(effect),
+        rewrite_spread=math.sqrt(max(0.0, float(np.var(residuals, ddof=3)) - 1 - slope**2)),
+        rewrite_size=Spread(float(size_weights[1]), 0.0),
+        rewrite_size_slope=float(size_weights[0]),
+        rewrite_size_spread=float(np.std(size_residuals, ddof=2)),
+        eot=Spread.of(gains, 2.0, 1.0),
+        eot_size=Spread.of([child.size - child.parents[0].size for child in thoughts]),
+    )
 
 
 def _blocks(children, trade):

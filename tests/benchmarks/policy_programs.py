@@ -164,9 +164,13 @@ class World:
         return base.having({block: self._changed(number, gain, self.rng.gauss(size.mean * fresh, size.sd))})
 
     def _rewrite(self, recipe: Recipe, base: Program) -> Program:
-        fit, rng = self.fit, self.rng
-        quality = self._level + fit.rewrite_slope * self.quality(base) + rng.gauss(0, fit.rewrite_spread)
-        size = self._typical + fit.rewrite_size_slope * self.measure(base)[1] + rng.gauss(0, fit.rewrite_size_spread)
+        fit, rng, before = self.fit, self.rng, self.measure(base)[1]
+        if fit.first and fit.first_size and base == self.programs[SEED_ID]:
+            quality, size = fit.first.draw(rng), fit.first_size.draw(rng)
+        else:
+            of_parent = fit.rewrite_slope * self.quality(base) + fit.rewrite_size_effect * before
+            quality = self._level + of_parent + rng.gauss(0, fit.rewrite_spread)
+            size = self._typical + fit.rewrite_size_slope * before + rng.gauss(0, fit.rewrite_size_spread)
         return self._rewritten(base, fit.strength(quality), max(LARGEST, size))
 
     def _rewritten(self, base: Program, strength: float, size: float) -> Program:
