@@ -119,6 +119,12 @@ class TestShortlist:
         frozen = freeze_shortlist([*trained, between], opened.config, settings, opened.task, scale=scale)
         assert [id for id in frozen.members if id.startswith("0")] == chosen
 
+    def test_one_that_may_not_lead_is_no_member(self, opened, trained):
+        seed, first, second = trained
+        people = [seed, first, replace(second, fault="fit: it failed with another training seed")]
+        frozen = freeze_shortlist(people, opened.config, opened.config.confirm, opened.task)
+        assert "0001" in frozen.members and "0002" not in frozen.members
+
     def test_another_one_takes_other_seeds(self, opened, trained):
         config = opened.config
         first = ConfirmationRecord(freeze_shortlist(trained, config, config.confirm, opened.task))
