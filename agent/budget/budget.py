@@ -215,14 +215,14 @@ def _amount_refusal(limit: AmountLimit, limits: RunLimits, spend: Spend, need: N
     return Refusal(limit.key, f"{limit.key}: {state}; what comes next needs {amount_text(more)}")
 
 
-def forecast_from_journal(rows: Iterable[Row], config: Mapping[str, Any], planned: int, now: float) -> Forecast:
+def forecast_from_journal(rows: Iterable[Row], config: Mapping[str, Any], planned: int, now: float, *, slots: int) -> Forecast:
     """The forecast of a run that another process works on.
 
     `rows`: those of `Journal.cost_rows`; `config`: the run's configuration; `planned`: candidates that its schedule proposes;
-    `now`: seconds since the epoch.
+    `now`: seconds since the epoch; `slots`: evaluations at once. The configuration says these as the user did: `2/gpu`.
     """
     rows = list(rows)
-    slots, concurrency = config.get("sandbox", {}).get("slots", 1), config.get("llm", {}).get("concurrency", 1)
+    concurrency = config.get("llm", {}).get("concurrency", 1)
     limits = RunLimits(**config.get("limits", {})).for_search(config.get("confirm", {}).get("at_end"))
     budget = Budget(limits, slots=slots, concurrency=concurrency)
     budget.recall(rows)

@@ -48,6 +48,7 @@ def status(journal: Journal, run: str, *, alive: bool) -> Facts:
     started = [data for _, kind, _, data in starts if kind == "started"]
     end = starts[-1][3] if starts and starts[-1][1] == "ended" else {}
     config = started[-1]["config"] if started else {}
+    devices = started[-1].get("devices", []) if started else []
     outcomes, known = _outcomes(journal), measured(journal)
     units, noise = units_of(journal), noise_now(journal, known)
     front, worth = _front(known, config, units)
@@ -78,10 +79,10 @@ def status(journal: Journal, run: str, *, alive: bool) -> Facts:
         "has_test_split": has_test_split(config.get("task", {})),
         "spend": _spend(journal),
         "cost": cost_facts(journal, outcomes.counts["trained"], worth - 1),
-        "forecast": _forecast(journal, config) if alive and config else None,
+        "forecast": _forecast(journal, config, len(devices)) if alive and config else None,
         "waiting": _cooling_down(journal) if alive else [],
         "isolation": started[-1]["isolation"] if started else "none",
-        "devices": started[-1].get("devices", []) if started else [],
+        "devices": devices,
     }
 
 
@@ -170,9 +171,10 @@ def _member(journal: Journal, one: Measured, noise: Noise | None, objectives: Se
     return facts
 
 
-def _forecast(journal: Journal, config: Facts) -> Facts:
+def _forecast(journal: Journal, config: Facts, slots: int) -> Facts:
     """How far a run that is under way will get."""
-    forecast = forecast_from_journal(journal.cost_rows(), config, SearchSettings(**config["search"]).candidates, time.time())
+    planned = SearchSettings(**config["search"]).candidates
+    forecast = forecast_from_journal(journal.cost_rows(), config, planned, time.time(), slots=max(1, slots))
     return {**forecast_facts(forecast), "words": forecast_text(forecast)}
 
 

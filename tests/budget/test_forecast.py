@@ -40,7 +40,7 @@ def test_every_limit_has_its_texts(limit):
 
 
 def test_another_process_forecasts_the_same_from_the_journal(tmp_path):
-    config = {"limits": {"hours": 1.0, "reserve": 0.0}, "sandbox": {"slots": 2}, "llm": {"concurrency": 4}}
+    config = {"limits": {"hours": 1.0, "reserve": 0.0}, "llm": {"concurrency": 4}}
     candidate = Candidate("0001", 0)
     journal = Journal(tmp_path / "journal.db")
     journal.record(RunStarted(config, "full", ()))
@@ -52,7 +52,7 @@ def test_another_process_forecasts_the_same_from_the_journal(tmp_path):
     ):
         journal.record(event)
     *_, (last, _, _, _) = journal.events()
-    found = forecast_from_journal(journal.events(), config, SearchSettings().candidates, last + 600)
+    found = forecast_from_journal(journal.events(), config, SearchSettings().candidates, last + 600, slots=2)
     journal.close()
     assert (found.seconds_per_variant, found.usd_per_variant) == (10.0, 0.25)  # two slots of 20 s each
     assert found.limit == "planned" and found.variants == SearchSettings().candidates

@@ -128,6 +128,14 @@ class TestStatus:
         assert (facts["run"], facts["generation"], facts["generations"]) == ("night", 2, 2)
         assert (facts["isolation"], facts["objectives"]) == ("full", CONFIG["objectives"])
 
+    @pytest.mark.parametrize(("slots", "devices"), [(1, ("cpu",)), ("2/gpu", ("cuda:0", "cuda:0")), ("cpu:2", ("cpu", "cpu"))])
+    def test_a_forecast_counts_slots_in_whatever_form_they_were_asked_for(self, journal, slots, devices):
+        config = {**CONFIG, "sandbox": {"slots": slots}, "limits": {"hours": 9.0}}
+        child = Individual(BETTER, genome(9), fitness(0.9, 100.0))
+        for event in (RunStarted(config, "full", (), devices=devices), *EVENTS[1:7], Settled(child, 40.0)):
+            journal.record(event)
+        assert facts_of(journal, alive=True)["forecast"]["seconds_per_variant"] == 40.0 / len(devices)
+
     def test_a_run_is_running_while_its_lock_is_held_and_stopped_if_it_ended_without_an_event(self, small_run):
         assert facts_of(small_run, alive=True)["state"] == "running"
         assert facts_of(small_run)["state"] == "stopped"

@@ -12,6 +12,7 @@ from agent.core.paths import prompts_folder
 from agent.core.worth import WorthScale
 from agent.genome import Genome
 from agent.operators import Sampling
+from agent.operators.changes import Measured
 from agent.operators.templates import Prompts
 from agent.population import selection
 from agent.population.archive import Archive
@@ -31,12 +32,12 @@ SOURCE = (
     "def a():\n    x = {a}\n    return x\n\n\ndef b():\n    x = {b}\n    return x\n\n\n"
     "def c():\n    x = {a} + 1\n    return x\n\n\ndef build():\n    return a() + b() + c()\n"
 )
-ALL = {"rewrite": 0.4, "mutate": 0.2, "eot": 0.2, "mate": 0.1, "splice": 0.1}
+ALL = {"rewrite": 0.3, "mutate": 0.1, "eot": 0.1, "mate": 0.1, "splice": 0.1, "combine": 0.2, "assemble": 0.1}
 PAPER = {"operators": {}, "parents": "nsga2"}
 
 
-def individual(id, accuracy, parameters, parents=(SEED_ID,)):
-    genome = Genome({"model.py": SOURCE.format(a=accuracy, b=parameters)})
+def individual(id, accuracy, parameters, parents=(SEED_ID,), a=None, b=None):
+    genome = Genome({"model.py": SOURCE.format(a=a or accuracy, b=b or parameters)})
     recipes = (Recipe("rewrite", parents, (), "m", 1),) if id != SEED_ID else ()
     return Individual(Candidate(id, 0, recipes), genome, Fitness({"accuracy": accuracy, "parameters": parameters}))
 
@@ -52,6 +53,7 @@ class Scene:
         self.sampler = RecipeSampler(
             random.Random(chance), self.seed, PROMPTS, Sampling(("m",)), bandits, Plateau(PlateauSettings(0))
         )
+        self.sampler.measured = Measured(self.archive.individuals, OBJECTIVES, NOISE)
         self.parents = Parents(self.archive, self.settings, self.sampler)
 
     def add(self, *points):
@@ -69,6 +71,14 @@ class Scene:
 LINE = [(0.5 + 0.01 * n, 1000 - 90 * n) for n in range(1, 9)]
 """Each better than the one before in both objectives: the last one dominates all."""
 FRONT = [(0.6, 900), (0.58, 500), (0.55, 200)]
+
+
+def apart(scene):
+    """Children of the seed that gained with different blocks, so that every operator has something to work on."""
+    only = [individual("0001", 0.6, 900, b=1000), individual("0002", 0.58, 500, a=0.5)]
+    others = [individual(f"{n:04d}", *point) for n, point in enumerate(LINE[:4], 3)]
+    for one in (*only, *others):
+        scene.archive.add(one)
 
 
 class TestControls:
@@ -98,11 +108,11 @@ class TestControls:
     @pytest.mark.parametrize("strategy", ["best-of-n", "random-sampling"])
     def test_controls_use_no_operator_that_needs_a_second_program(self, strategy):
         scene = Scene(strategy=strategy, operators=ALL)
-        scene.add(*FRONT)
+        apart(scene)
         assert {plan[0].operator for plan in scene.plans()} == {"rewrite", "mutate"}
         evolution = Scene(operators=ALL)
-        evolution.add(*FRONT, *LINE)
-        assert {"eot", "splice"} <= {plan[0].operator for plan in evolution.plans()}
+        apart(evolution)
+        assert {"eot", "splice", "assemble"} <= {plan[0].operator for plan in evolution.plans()}
 
     def test_until_a_few_children_are_measured_only_rewrites_are_made(self):
         scene = Scene(operators=ALL)
