@@ -15,6 +15,11 @@ from difflib import SequenceMatcher
 from agent.genome.analysis import DEFINITIONS, line_span, parse_uncached
 
 _Body = Sequence[ast.stmt]
+_Compound = (
+    ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+    | ast.If | ast.For | ast.AsyncFor | ast.While | ast.With | ast.AsyncWith
+)  # fmt: skip
+"""Statements with a body to look into."""
 _STRINGS = {tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", tokenize.STRING)}
 
 
@@ -60,12 +65,22 @@ def _same(one: ast.stmt, other: ast.stmt) -> bool:
 
 def _head(node: ast.stmt) -> str:
     """What stands before the body of a compound statement."""
-    fields = {name: value for name, value in ast.iter_fields(node) if name != "body"}
+    fields = {name: value for name, value in ast.iter_fields(node) if name not in ("body", "orelse")}
     return f"{type(node).__name__} {[ast.dump(v) if isinstance(v, ast.AST) else _items(v) for v in fields.values()]}"
 
 
 def _items(value: object) -> object:
     return [ast.dump(item) if isinstance(item, ast.AST) else item for item in value] if isinstance(value, list) else value
+
+
+def _other_branches(node: ast.stmt) -> list[str]:
+    """The code of `elif` and `else`."""
+    return [_dump(statement) for statement in getattr(node, "orelse", [])]
+
+
+def _last(body: _Body) -> int:
+    """The last line of a body."""
+    return body[-1].end_lineno or 0
 
 
 class _Merge:
@@ -81,10 +96,12 @@ class _Merge:
             return self._old[old_first - 1 : old_last]
         if not _is_similar(old, new) or not (_stands_alone(old) and _stands_alone(new)):
             return self._new[first - 1 : last]
-        assert isinstance(old, DEFINITIONS) and isinstance(new, DEFINITIONS)
+        assert isinstance(old, _Compound) and isinstance(new, _Compound)
         old_head, head = _head_end(old, self._old), _head_end(new, self._new)
         lines = self._old[old_first - 1 : old_head] if _head(old) == _head(new) else self._new[first - 1 : head]
-        return lines + self._body(old.body, new.body, old_head, head)
+        same_end = _other_branches(old) == _other_branches(new)
+        end = self._old[_last(old.body) : old_last] if same_end else self._new[_last(new.body) : last]
+        return lines + self._body(old.body, new.body, old_head, head) + end
 
     def _body(self, old: _Body, new: _Body, old_head: int, head: int) -> list[str]:
         """`old_head` and `head`: the last lines before the bodies."""
@@ -120,21 +137,23 @@ def _partners(old: _Body, new: _Body) -> dict[int, int]:
 
 def _is_similar(old: ast.stmt, new: ast.stmt) -> bool:
     """Whether one is another version of the other, with a body to look into."""
-    if not (isinstance(old, DEFINITIONS) and isinstance(new, DEFINITIONS)):
+    if type(old) is not type(new) or not (isinstance(old, _Compound) and isinstance(new, _Compound)):
         return False
-    return type(old) is type(new) and old.name == new.name
+    if isinstance(old, DEFINITIONS) and isinstance(new, DEFINITIONS):
+        return old.name == new.name
+    return _head(old) == _head(new) or bool({*map(_dump, old.body)} & {*map(_dump, new.body)})
 
 
 def _stands_alone(node: ast.stmt) -> bool:
     """Whether no two statements of the body, nor its head, share a line."""
-    assert isinstance(node, DEFINITIONS)
+    assert isinstance(node, _Compound)
     ends = [node.lineno, *(statement.end_lineno or 0 for statement in node.body)]
     return all(line_span(statement)[0] > end for statement, end in zip(node.body, ends, strict=False))
 
 
 def _head_end(node: ast.stmt, lines: Sequence[str]) -> int:
     """The last line of the head: blank and comment lines above the first statement belong to that."""
-    assert isinstance(node, DEFINITIONS)
+    assert isinstance(node, _Compound)
     end = line_span(node.body[0])[0] - 1
     while end > node.lineno and (not lines[end - 1].strip() or lines[end - 1].lstrip().startswith("#")):
         end -= 1

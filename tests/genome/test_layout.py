@@ -83,6 +83,40 @@ def test_a_changed_head_keeps_the_body():
     assert changed_lines(new) == ["-    def forward(self, x):", "+    def forward(self, x, scale=1):"]
 
 
+LOOP = textwrap.dedent("""\
+    def fit(model, steps):
+        # Warm up.
+        for step in range(steps):
+            rate = 1e-3  # small
+            if step > 3:
+                rate = 1e-2
+
+                # Twice.
+                rate *= 2
+            else:
+                rate = 0  # none yet
+            with torch.no_grad():
+                model.step(rate, )
+        return model""")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("rate = 1e-2", "rate = 1e-4"),
+        ("rate = 1e-3  # small", "rate = 2e-3"),
+        ("rate = 0  # none yet", "rate = 1"),
+        ("range(steps)", "range(2 * steps)"),
+        ("model.step(rate, )", "model.step(2 * rate)"),
+    ],
+)
+def test_only_the_line_that_changes_in_a_loop_or_branch_is_in_the_diff(old, new):
+    changed = LOOP.replace(old, new)
+    merged = keep_layout(LOOP, ast.unparse(ast.parse(changed)))
+    expected = LOOP.replace(old, new if "range" in new else ast.unparse(ast.parse(new)))
+    assert merged == expected
+
+
 @pytest.mark.parametrize(
     "new",
     [
