@@ -113,8 +113,7 @@ class _Merge:
                 first, last = line_span(statement)
                 lines += gaps[number] + self._new[first - 1 : last]
                 continue
-            follows = other == 0 if number == 0 else partner.get(number - 1) == other - 1
-            lines += _gap(old_gaps[other], gaps[number], follows) + self.statement(old[other], statement)
+            lines += _gap(old_gaps[other], gaps[number], _follows(partner, number)) + self.statement(old[other], statement)
         return lines
 
 
@@ -133,6 +132,15 @@ def _partners(old: _Body, new: _Body) -> dict[int, int]:
                     found[number] = others[0]
                     free = others[0] + 1
     return found
+
+
+def _follows(partner: dict[int, int], number: int) -> bool:
+    """Whether a statement of the new body stands below what it stood below before, or what replaces that."""
+    other = partner[number]
+    if number == 0 or other == 0:
+        return number == other
+    replaced = number - 1 not in partner and other - 1 not in partner.values()
+    return replaced or partner.get(number - 1) == other - 1
 
 
 def _is_similar(old: ast.stmt, new: ast.stmt) -> bool:
