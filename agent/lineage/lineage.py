@@ -57,7 +57,13 @@ class Lineage:
 
         Raises UserError for a problem that the user can solve. Creates nothing.
         """
-        return cls(RunRepository.find(seed_folder, run_folder, files), name, beside)
+        repository = RunRepository.find(seed_folder, run_folder, files)
+        import git
+
+        try:
+            return cls(repository, name, beside)
+        except (git.GitError, OSError) as error:
+            raise UserError(f"git cannot compare the files of {seed_folder} with its last commit: {error_text(error)}") from None
 
     @property
     def notes(self) -> list[str]:

@@ -72,10 +72,9 @@ class TestEmptyAnswers:
         ("mode", "words"),
         [
             ("reasoning-only", "reasoning"),
-            ("content-filter", "content_filter"),
+            ("content-filter", "content filter"),
             ("refusal", "I cannot help with that"),
             ("tool-calls", "tool"),
-            ("upstream-error", "upstream died"),
         ],
     )
     def test_the_reason_is_named_and_asked_again_once_at_most(self, case, mode, words):
@@ -84,12 +83,21 @@ class TestEmptyAnswers:
         assert "Traceback" not in done.output
         assert words in done.output, done.output
         assert "no fenced Python block" not in done.output
-        if (done.run / "journal.db").exists():
-            assert done.requests <= 10
-            assert words in here.evolve("show", done.run, "0001")[1]
+        assert done.requests <= 10
+        assert words in here.evolve("show", done.run, "0001")[1]
+        assert self.refused_by_doctor(here, mode, words)
+
+    def test_an_error_behind_the_endpoint_is_an_outage_and_told_in_its_words(self, case):
+        here = case("endpoints/empty-answers")
+        done = here.run("upstream-error", T="25")
+        assert "Traceback" not in done.output
+        assert "my-model does not answer: upstream died" in done.output
+        assert self.refused_by_doctor(here, "upstream-error", "upstream died")
+
+    def refused_by_doctor(self, here, mode, words):
         with here.server(mode) as address:
             code, facts = here.ask("doctor", "--llm", "my-model", "--api-base", address)
-        assert code == 1 and not facts["llm"]["reachable"] and words in facts["llm"]["reason"]
+        return code == 1 and not facts["llm"]["reachable"] and words in facts["llm"]["reason"]
 
 
 @pytest.mark.parametrize("mode", ["list-item", "same-line", "close-on-code-line", "in-markdown", "label-pytorch"])

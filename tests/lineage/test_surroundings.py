@@ -2,6 +2,7 @@
 
 import pytest
 
+from agent.core.errors import UserError
 from agent.lineage import OWN_REPOSITORY, Lineage
 from agent.lineage.surroundings import MAX_FILE
 from agent.population.candidate import SEED_ID
@@ -84,6 +85,13 @@ class TestTheSeedsCommit:
         lineage = opened(repository, NOW, ".")
         seed = lineage.commit(SEED_ID, {"train.py": ""}, [], "seed")
         assert names_in(repository, seed.sha) == sorted([*NOW, "train.py"])
+
+
+def test_a_base_that_git_cannot_read_is_one_sentence(repository):
+    tree = git(repository, "rev-parse", "HEAD^{tree}")
+    (repository / ".git" / "objects" / tree[:2] / tree[2:]).unlink()
+    with pytest.raises(UserError, match="git cannot compare the files of"):
+        opened(repository, NOW)
 
 
 class TestWhatIsLeftOut:
