@@ -89,7 +89,7 @@ class TestEmptyAnswers:
 
     def test_an_error_behind_the_endpoint_is_an_outage_and_told_in_its_words(self, case):
         here = case("endpoints/empty-answers")
-        done = here.run("upstream-error", T="25")
+        done = here.run("upstream-error", T="60")
         assert "Traceback" not in done.output
         assert "my-model does not answer: upstream died" in done.output
         assert self.refused_by_doctor(here, "upstream-error", "upstream died")
