@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import ast
 import inspect
-import io
 import tokenize
 from collections.abc import Sequence
 from difflib import SequenceMatcher
 
 from agent.genome.analysis import DEFINITIONS, line_span, parse_uncached
+from agent.genome.indentation import indented_as, inside_strings
 
 _Body = Sequence[ast.stmt]
 _Compound = (
@@ -20,27 +20,27 @@ _Compound = (
     | ast.If | ast.For | ast.AsyncFor | ast.While | ast.With | ast.AsyncWith
 )  # fmt: skip
 """Statements with a body to look into."""
-_STRINGS = {tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", tokenize.STRING)}
 
 
 def keep_layout(old: str, new: str) -> str:
     """`new` with the lines of `old` wherever both say the same; never with another meaning than `new`."""
     tidy = without_trailing_blanks(new)
     try:
+        moved = indented_as(old, tidy)
+        tidy = moved if _same(_only(moved), _only(tidy)) else tidy
         before, after = _only(old), _only(tidy)
         merged = "\n".join(_Merge(old.split("\n"), tidy.split("\n")).statement(before, after))
         return merged if _same(_only(merged), after) else tidy
-    except SyntaxError:
+    except (SyntaxError, tokenize.TokenError):
         return tidy
 
 
 def without_trailing_blanks(text: str) -> str:
     """The text without blanks at the ends of its lines, strings of several lines excepted."""
     try:
-        tokens = list(tokenize.generate_tokens(io.StringIO(text).readline))
+        inside = inside_strings(text)
     except (tokenize.TokenError, SyntaxError):
         return text
-    inside = {row for token in tokens if token.type in _STRINGS for row in range(token.start[0], token.end[0])}
     lines = text.split("\n")
     return "\n".join(line if row in inside else line.rstrip(" \t\f") for row, line in enumerate(lines, 1))
 

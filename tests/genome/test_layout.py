@@ -33,9 +33,14 @@ OLD = textwrap.dedent('''\
 ''').rstrip("\n")
 
 
+def plain(text):
+    """What the code says, blanks in docstrings aside."""
+    return ast.dump(ast.parse(text)).replace(" ", "").replace("\\t", "")
+
+
 def changed_lines(new):
     merged = keep_layout(OLD, new)
-    assert ast.dump(ast.parse(merged)).replace(" ", "") == ast.dump(ast.parse(new)).replace(" ", "")
+    assert plain(merged) == plain(new)
     diff = list(unified_diff(OLD.split("\n"), merged.split("\n"), lineterm="", n=0))[2:]
     return [line for line in diff if not line.startswith("@@")]
 
@@ -81,6 +86,19 @@ def test_a_new_comment_above_code_that_stays_is_kept_where_there_was_none():
 def test_a_changed_head_keeps_the_body():
     new = OLD.replace("def forward(self, x):", "def forward(self, x, scale=1):").replace("            # The head.\n", "")
     assert changed_lines(new) == ["-    def forward(self, x):", "+    def forward(self, x, scale=1):"]
+
+
+@pytest.mark.parametrize("unit", ["  ", "\t", "   "])
+def test_another_indentation_is_no_change(unit):
+    lines = OLD.replace("torch.relu", "torch.tanh").split("\n")
+    other = "\n".join(line if "3," in line else line.replace("    ", unit) for line in lines)
+    assert changed_lines(other) == [
+        "-        x = torch.relu(self.conv(x))",
+        "+        x = torch.tanh(self.conv(x))",
+    ]
+    code = f"def f(x):\n{unit}# Why.\n{unit}if x:\n{unit}{unit}y = g(x,\n{unit}{unit}      1)\n{unit}return '''a\n  b'''"
+    merged = keep_layout("def f(x):\n    return x", code)
+    assert merged.startswith("def f(x):\n    # Why.\n    if x:\n        y = g(x,\n              1)\n    return '''a\n  b'''")
 
 
 LOOP = textwrap.dedent("""\
