@@ -33,8 +33,15 @@ def examine(llm: str | None, api_base: str | None) -> Facts:
 
 def is_healthy(facts: Facts) -> bool:
     """Whether a run can be started here."""
-    isolated = facts["isolation"]["level"] in SAFE
-    return bool(isolated and facts["git"]["found"] and facts["disk"]["enough"] and facts["llm"].get("reachable") is not False)
+    isolated, git = facts["isolation"]["level"] in SAFE, facts["git"]
+    return bool(
+        isolated
+        and git["found"]
+        and git["works"]
+        and not git.get("here")
+        and facts["disk"]["enough"]
+        and facts["llm"].get("reachable") is not False
+    )
 
 
 def lines(facts: Facts) -> Iterator[str]:
@@ -123,11 +130,19 @@ def _gpu_in_sandbox(device: str, all_devices: Sequence[str]) -> Facts:
 
 
 def _git() -> Facts:
+    """Whether git can write the branches of a run, tried in a temporary folder, and whether it would in the current one."""
     path = shutil.which("git")
     if path is None:
         return {"found": False, "remedy": "install git: every individual becomes a branch"}
     version = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10).stdout.strip()
-    return {"found": True, "version": version}
+    from agent.lineage import trouble_in, trouble_with_git
+
+    trouble = trouble_with_git()
+    facts: Facts = {"found": True, "version": version, "works": not trouble}
+    if trouble:
+        return facts | {"reason": trouble}
+    here = trouble_in(Path.cwd())
+    return facts | ({"here": here} if here else {})
 
 
 def _llm(name: str | None, api_base: str | None) -> Facts:

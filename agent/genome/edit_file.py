@@ -26,13 +26,13 @@ from agent.genome.analysis import (
     source_lines,
 )
 from agent.genome.extraction import Violations
+from agent.genome.imports import Import, forgotten_imports, wanted_imports, with_imports
+from agent.genome.layout import keep_layout, without_trailing_blanks
 from agent.genome.statements import (
     Definition,
     first_line,
-    import_bindings,
     is_assignment,
     is_demonstration,
-    is_future_import,
     is_import,
     meaning_of,
     names_of,
@@ -40,16 +40,6 @@ from agent.genome.statements import (
     read_names,
     text_of,
 )
-
-_COMMON_IMPORTS = {
-    "math": "import math",
-    "functools": "import functools",
-    "itertools": "import itertools",
-    "torch": "import torch",
-    "nn": "from torch import nn",
-    "F": "import torch.nn.functional as F",
-}
-"""Imports that answers often forget, each under the name that it binds. These names can mean nothing else."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +81,7 @@ def edit_file(
             edits.append(_Edit(statement, targets[0] if targets else None))
     if reasons:
         return Violations(tuple(dict.fromkeys(reasons)))
-    return _splice(source, edits, _new_imports(source, answer, edits, every=not free))
+    return with_imports(_splice(source, edits), _new_imports(source, answer, edits))
 
 
 def _relevant(
@@ -152,29 +142,16 @@ def _refusal(
     return ""
 
 
-def _new_imports(
-    source: str, answer: Sequence[cst.BaseStatement], edits: Sequence[_Edit], *, every: bool
-) -> list[cst.BaseStatement]:
-    """The answer's imports that the file lacks, and common ones that the answer forgot.
-
-    `every`: also those that the edits do not read.
-    """
+def _new_imports(source: str, answer: Sequence[cst.BaseStatement], edits: Sequence[_Edit]) -> list[Import]:
+    """The answer's imports that the edits read and the file lacks, and common ones that the answer forgot."""
     body = parse(source).body
-    present = set[str]().union(*(import_bindings(node) for node in body if isinstance(node, ast.Import | ast.ImportFrom)))
     own = {name for node in body if is_replaceable(node) for name in bound_names(node)}
     own = own.union(*(names_of(edit.statement) for edit in edits))
     read = set[str]().union(*(read_names(edit.statement) for edit in edits))
-    imports: list[cst.BaseStatement] = []
-    for statement in answer:
-        if not is_import(statement) or (bindings := import_bindings(parse(text_of(statement)))) <= present:
-            continue
-        names = names_of(statement)
-        if every or is_future_import(statement) or "*" in names or (names & read and not names <= own):
-            present |= bindings
-            imports.append(statement)
-    bound = own.union(*(bound_names(node) for node in body), *(names_of(statement) for statement in imports))
-    forgotten = [line for name, line in _COMMON_IMPORTS.items() if name in read - bound]
-    return [*imports, *map(cst.parse_statement, forgotten)]
+    nodes = [node for statement in answer if is_import(statement) for node in parse(text_of(statement)).body]
+    imports = wanted_imports(source, nodes, read, own)
+    bound = own.union(*(bound_names(node) for node in body), (one.binds for one in imports))
+    return [*imports, *forgotten_imports(read, bound)]
 
 
 class _Place(NamedTuple):
@@ -185,12 +162,12 @@ class _Place(NamedTuple):
     rank: int
 
 
-_IMPORT, _BELOW, _ABOVE, _REPLACEMENT = range(4)
-"""Ranks: imports; new statements that follow what is above them; new ones that precede what is below; replacements."""
+_BELOW, _ABOVE, _REPLACEMENT = range(3)
+"""Ranks: new statements that follow what is above them; new ones that precede what is below; replacements."""
 
 
-def _splice(source: str, edits: Sequence[_Edit], imports: Sequence[cst.BaseStatement]) -> str:
-    """Return the file's text with the edits made and the imports added below its own.
+def _splice(source: str, edits: Sequence[_Edit]) -> str:
+    """Return the file's text with the edits made. Code that an edit repeats keeps its layout.
 
     A new statement is put above the next statement of the answer that has a place in the file, else below the previous one
     that has a place; but never above a statement that it needs on import.
@@ -202,17 +179,14 @@ def _splice(source: str, edits: Sequence[_Edit], imports: Sequence[cst.BaseState
         if edit.target is not None:
             first, last = line_span(edit.target)
             bare = edit.statement.with_changes(leading_lines=[])  # the comments in the file stay
-            pieces[_Place(first - 1, last, _REPLACEMENT)] += text_of(bare) + "\n"
+            old = "".join(lines[first - 1 : last]).replace("\r\n", "\n").removesuffix("\n")
+            pieces[_Place(first - 1, last, _REPLACEMENT)] += keep_layout(old, text_of(bare)) + "\n"
         else:
-            text = text_of(edit.statement)
+            text = without_trailing_blanks(text_of(edit.statement))
             read = {name for node in parse(text).body for name in import_time_names(node)}
             place = max([_place_of_new(lines, edits, number), *(bound_at[name] for name in read if name in bound_at)])
             bound_at |= dict.fromkeys(names_of(edit.statement), place)
             pieces[place] += f"\n\n{text}\n" if place.rank == _BELOW else f"{text}\n\n\n"
-    future_line, import_line = _import_lines(tree)
-    for statement in imports:
-        line = future_line if is_future_import(statement) else import_line
-        pieces[_Place(line, line, _IMPORT)] += f"{text_of(statement)}\n"
     ending = "\r\n" if lines and lines[0].endswith("\r\n") else "\n"
     for place, text in sorted(pieces.items(), reverse=True):  # from the bottom up: line numbers above stay valid
         unended = place.start == len(lines) and lines and not lines[-1].endswith("\n")
@@ -234,15 +208,3 @@ def _place_of_new(lines: list[str], edits: Sequence[_Edit], number: int) -> _Pla
     if earlier := [edit.target for edit in edits[:number] if edit.target is not None]:
         return _below(earlier[-1])
     return _Place(len(lines), len(lines), _BELOW)
-
-
-def _import_lines(tree: ast.Module) -> tuple[int, int]:
-    """The lines below which new `__future__` imports and other new imports go."""
-    future = plain = 0
-    for position, node in enumerate(tree.body):
-        docstring = position == 0 and isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-        if docstring or (isinstance(node, ast.ImportFrom) and node.module == "__future__"):
-            future = plain = node.end_lineno or 0
-        elif isinstance(node, ast.Import | ast.ImportFrom):
-            plain = node.end_lineno or 0
-    return future, plain

@@ -57,10 +57,6 @@ def is_import(statement: cst.CSTNode) -> bool:
     return bool(parts) and all(isinstance(part, cst.Import | cst.ImportFrom) for part in parts)
 
 
-def is_future_import(statement: cst.CSTNode) -> bool:
-    return is_import(statement) and text_of(statement).startswith("from __future__")
-
-
 def is_assignment(statement: cst.CSTNode) -> bool:
     """Whether it only gives names to values: constants, aliases, and results of calls."""
     return bool(_parts(statement)) and all(is_plain_assignment(node) for node in parse(text_of(statement)).body)
@@ -94,14 +90,3 @@ def read_names(node: cst.CSTNode) -> set[str]:
         names |= {symbol.get_name() for symbol in scope.get_symbols() if symbol.is_global() and symbol.is_referenced()}
         scopes += scope.get_children()
     return names
-
-
-def import_bindings(tree: ast.AST) -> set[str]:
-    """`name=origin` for each name that the imports in a tree bind: `x=a` for `import a as x`, `y=m.y` for `from m import y`."""
-    bindings = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            bindings |= {f"{alias.asname or alias.name}={alias.name}" for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            bindings |= {f"{alias.asname or alias.name}={node.module}.{alias.name}" for alias in node.names}
-    return bindings

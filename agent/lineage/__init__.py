@@ -7,7 +7,17 @@ thread waits for git.
 from agent.lineage.fast_import import PlannedCommit
 from agent.lineage.lineage import Commit, Lineage
 from agent.lineage.message import commit_message
+from agent.lineage.rehearsal import trouble_in, trouble_with_git
 from agent.lineage.repository import OWN_REPOSITORY
 from agent.lineage.writer import BranchWriter
 
-__all__ = ["OWN_REPOSITORY", "BranchWriter", "Commit", "Lineage", "PlannedCommit", "commit_message"]
+__all__ = [
+    "OWN_REPOSITORY",
+    "BranchWriter",
+    "Commit",
+    "Lineage",
+    "PlannedCommit",
+    "commit_message",
+    "trouble_in",
+    "trouble_with_git",
+]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import re
 import tempfile
 import time
@@ -11,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from agent.core.errors import MachineError
-from agent.lineage.fast_import import FastImportScript, PlannedCommit, encode
+from agent.lineage.fast_import import FastImportScript, PlannedCommit
 from agent.lineage.repository import RunRepository
+from agent.lineage.stored import blob_hash
 
 _PAUSES = (0.1, 0.4, 1.5, 4.0, 6.0)
 """Seconds to wait after each failed try to get a lock."""
@@ -40,7 +40,7 @@ def write_commits(
                 raise MachineError(f"The branch {references[one.id]} exists with another content.")
             hashes[one.id] = found[0]
         else:
-            marks[one.id] = script.add(one, parents, {name: repository.tree_entry(name) for name in one.files})
+            marks[one.id] = script.add(one, parents, repository.entries(one.files))
     if marks:
         hash_by_mark = _import(repository, script)
         new = {id: hash_by_mark[mark] for id, mark in marks.items()}
@@ -107,12 +107,10 @@ def _is_same(repository: RunRepository, found: Sequence[str], planned: PlannedCo
     sha, *its_parents = found
     if its_parents != list(parents):
         return False
-    contents = {repository.tree_entry(name).path: encode(text) for name, text in planned.files.items()}
+    wanted = {entry.path: entry.blob or blob_hash(entry.content, len(sha)) for entry in repository.entries(planned.files)}
     names_only = ("-r", "-z", "--name-only")
     listing = ("diff-tree", *names_only, parents[0], sha) if parents else ("ls-tree", *names_only, sha)
     changed = set(repository.run(*listing).split("\0")) - {""}
     entries = (entry.partition("\t") for entry in repository.run("ls-tree", "-r", "-z", "--full-tree", sha).split("\0"))
-    blobs = {path: mode_type_hash.split()[2] for mode_type_hash, _, path in entries if path in contents}
-    algorithm = "sha1" if len(sha) == 40 else "sha256"
-    wanted = {p: hashlib.new(algorithm, b"blob %d\0" % len(data) + data).hexdigest() for p, data in contents.items()}
-    return changed <= contents.keys() and blobs == wanted
+    blobs = {path: mode_type_hash.split()[2] for mode_type_hash, _, path in entries if path in wanted}
+    return changed <= wanted.keys() and blobs == wanted

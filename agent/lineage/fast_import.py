@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 _COMMITTER = "Guided Evolution <evolve@localhost>"
@@ -18,8 +18,8 @@ class PlannedCommit:
 
     id: str
     """The id of its individual or failure."""
-    files: Mapping[str, str]
-    """Text by name, relative to the seed's folder."""
+    files: Mapping[str, str | bytes]
+    """Text, or content, by name relative to the seed's folder."""
     parents: Sequence[str]
     """Each the hash of a commit, or the id of one that is planned before this one."""
     message: str
@@ -29,10 +29,14 @@ class PlannedCommit:
 
 @dataclass(frozen=True)
 class TreeEntry:
-    """The path and the mode of a file in the repository's tree."""
+    """A file in the repository's tree."""
 
     path: str
-    mode: str = "100644"
+    mode: str
+    content: bytes
+    """What is to be stored, byte by byte."""
+    blob: str = ""
+    """The hash of the blob, if it is in the repository already."""
 
 
 class FastImportScript:
@@ -47,10 +51,10 @@ class FastImportScript:
         self._parts = [b"feature done\n"]
         self._count = 0
 
-    def add(self, planned: PlannedCommit, parents: Sequence[str], entries: Mapping[str, TreeEntry]) -> str:
+    def add(self, planned: PlannedCommit, parents: Sequence[str], entries: Iterable[TreeEntry]) -> str:
         """Add a commit whose tree is the first parent's with the planned files in it.
 
-        `parents`: each the hash of a commit, or the mark of one that was added before; `entries`: by name of the file.
+        `parents`: each the hash of a commit, or the mark of one that was added before; `entries`: the files.
         Returns the commit's mark, by which later commits and the output of fast-import name it.
         """
         self._count += 1
@@ -63,21 +67,19 @@ class FastImportScript:
         return b"".join([*self._parts, _RESET, b"done\n"])
 
 
-def _commit_command(
-    planned: PlannedCommit, mark: str, parents: Sequence[str], entries: Mapping[str, TreeEntry], when: str
-) -> bytes:
+def _commit_command(planned: PlannedCommit, mark: str, parents: Sequence[str], entries: Iterable[TreeEntry], when: str) -> bytes:
     lines = [b"commit %s" % _SCRATCH, f"mark {mark}".encode(), f"committer {_COMMITTER} {when}".encode()]
     lines.append(_data((planned.message + "\n").encode()))
     lines += [f"{'merge' if number else 'from'} {parent}".encode() for number, parent in enumerate(parents)]
-    for name, text in planned.files.items():
-        entry = entries[name]
-        lines += [b"M %s inline %s" % (entry.mode.encode(), _quoted(entry.path)), _data(encode(text))]
+    for entry in entries:
+        where = b"M %s %s %s" % (entry.mode.encode(), entry.blob.encode() or b"inline", _quoted(entry.path))
+        lines += [where] if entry.blob else [where, _data(entry.content)]
     return b"\n".join(lines) + b"\n"
 
 
-def encode(text: str) -> bytes:
-    """A file's content as it is committed."""
-    return text.encode("utf-8", "surrogatepass")
+def encode(text: str | bytes) -> bytes:
+    """A file's content as it is measured."""
+    return text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
 
 
 def _quoted(path: str) -> bytes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import tempfile
 from typing import TYPE_CHECKING
 
@@ -11,23 +13,43 @@ if TYPE_CHECKING:
 _SETTINGS = (
     "core.hooksPath=/dev/null",
     "core.fsmonitor=false",
+    "core.safecrlf=false",  # a file with mixed line ends is stored too
     "core.logAllRefUpdates=false",  # else git writes a log file of one line for each branch
     "fastimport.unpackLimit=10000",  # write loose objects, as other commits do: `Lineage.pack` packs them
     "pack.threads=1",  # the other cores are for training
     "pack.writeReverseIndex=false",
 )
-"""Override the user's settings: git runs no other program, leaves no other file and changes no byte of our texts."""
+"""Override the user's settings: git runs no other program, leaves no other file and refuses no text of ours."""
 
 
-def run_git(repository: git.Repo, *arguments: str, stdin: bytes = b"") -> str:
-    """Run a command and return its output. Raises git.GitCommandError."""
+def without_git() -> str:
+    """Why no git command can be run at all, one sentence; empty if one can."""
+    try:
+        import git  # noqa: F401  # runs `git version`
+    except ImportError as error:
+        if shutil.which("git") is None:
+            return "git is not installed, or not in PATH: install it, every individual becomes a branch."
+        tried = subprocess.run(["git", "version"], capture_output=True, text=True, errors="replace", check=False)
+        return f"git does not work: {' '.join(tried.stderr.split())[:300] or str(error).splitlines()[0]}"
+    return ""
+
+
+def run_git(repository: git.Repo, *arguments: str, stdin: bytes = b"", objects: str = "") -> str:
+    """Run a command and return its output. `objects`: a folder that it writes objects into instead.
+
+    Raises git.GitCommandError.
+    """
+    # A repository without a work tree is the run's own. It is named, because `safe.bareRepository` may forbid git to find it.
+    where = [f"--git-dir={repository.git_dir}"] if repository.bare else []
     settings = [flag for setting in _SETTINGS for flag in ("-c", setting)]
     # Input comes from a file, because a pipe could fill up and block both sides.
     with tempfile.TemporaryFile(prefix="evolve-lineage-") as file:
         file.write(stdin)
         file.seek(0)
         # In its own session, so that Ctrl-C on the terminal reaches only the run, which finishes writing first.
-        return str(repository.git.execute(["git", *settings, *arguments], istream=file, start_new_session=True))
+        command = ["git", *where, *settings, *arguments]
+        environment = {"GIT_OBJECT_DIRECTORY": objects} if objects else None
+        return str(repository.git.execute(command, istream=file, env=environment, start_new_session=True))
 
 
 def git_succeeds(repository: git.Repo, *arguments: str) -> bool:

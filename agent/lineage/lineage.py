@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agent.core.errors import MachineError, UserError
 from agent.lineage.commits import write_commits
 from agent.lineage.fast_import import PlannedCommit
 from agent.lineage.git import error_text
+from agent.lineage.rehearsal import trouble_with_git
 from agent.lineage.repository import RunRepository
+from agent.lineage.stored import blob_hash
+from agent.lineage.surroundings import Surroundings
 from agent.population.candidate import SEED_ID
 
 
@@ -31,21 +34,48 @@ class Commit:
 class Lineage:
     """The branches of one run. Thread-safe."""
 
-    def __init__(self, repository: RunRepository, run: str) -> None:
-        """`run`: name of the run, which is a part of the names of its branches."""
+    def __init__(self, repository: RunRepository, run: str, beside: Mapping[str, bytes] | None = None) -> None:
+        """`run`: name of the run, which is a part of the names of its branches.
+
+        `beside`: what the seed's programs need to run besides the files that evolve, by name relative to the seed's folder.
+        """
         self._repository, self._run = repository, run
+        self._surroundings = Surroundings.of(repository, beside or {})
         self._folders = (f"refs/heads/evolve/{run}", f"refs/evolve/{run}")
         """Folders of this run's references: for individuals, for failures."""
 
     @classmethod
-    def open(cls, seed_folder: Path, run_folder: Path, name: str) -> Lineage:
-        """Raises UserError for a problem that the user can solve. Creates nothing."""
-        return cls(RunRepository.find(seed_folder, run_folder), name)
+    def open(
+        cls,
+        seed_folder: Path,
+        run_folder: Path,
+        name: str,
+        files: Sequence[str] = (),
+        beside: Mapping[str, bytes] | None = None,
+    ) -> Lineage:
+        """`files`: names of the files that evolve; `beside`: as in the constructor.
+
+        Raises UserError for a problem that the user can solve. Creates nothing.
+        """
+        repository = RunRepository.find(seed_folder, run_folder, files)
+        import git
+
+        try:
+            return cls(repository, name, beside)
+        except (git.GitError, OSError) as error:
+            raise UserError(f"git cannot compare the files of {seed_folder} with its last commit: {error_text(error)}") from None
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know of the branches before the run, each in one sentence."""
+        return [note for note in (self._repository.note, *self._surroundings.notes) if note]
 
     def check(self) -> None:
         """Raises UserError if the branches of this run could not be created. Writes nothing."""
         import git
 
+        if trouble := trouble_with_git() if self._repository.is_own else self._repository.read_only():
+            raise UserError(trouble)
         try:
             git.Git().execute(["git", "check-ref-format", f"refs/heads/{self.branch(SEED_ID)}"])
         except git.GitCommandError:
@@ -84,6 +114,7 @@ class Lineage:
         """
         import git
 
+        planned = [self._complete(one) for one in planned]
         references = {one.id: self._reference(one) for one in planned}
         what = references[planned[0].id] + (f" and {len(planned) - 1} more" if len(planned) > 1 else "")
         try:
@@ -93,6 +124,12 @@ class Lineage:
         except OSError as error:
             raise MachineError(f"git cannot write {what}: {error}") from error
         return [Commit(references[one.id].removeprefix("refs/heads/"), hashes[one.id]) for one in planned]
+
+    def _complete(self, planned: PlannedCommit) -> PlannedCommit:
+        """The seed's commit with what its programs need besides; all other commits come upon that one."""
+        if planned.id != SEED_ID or not self._surroundings.held:
+            return planned
+        return replace(planned, files={**self._surroundings.held, **planned.files})
 
     def _reference(self, planned: PlannedCommit) -> str:
         return f"refs/evolve/{self._run}/{planned.id}" if planned.failed else f"refs/heads/{self.branch(planned.id)}"
@@ -105,9 +142,9 @@ class Lineage:
             return None
         with contextlib.suppress(git.GitError, OSError):
             return all(
-                self._repository.run("rev-parse", f"{commit}:{self._repository.tree_entry(path).path}")
-                == self._repository.run("hash-object", "--stdin", "--no-filters", stdin=text.encode())
-                for path, text in files.items()
+                self._repository.run("rev-parse", f"{commit}:{entry.path}")
+                == (entry.blob or blob_hash(entry.content, len(commit)))
+                for entry in self._repository.entries(files)
             )
         return None
 

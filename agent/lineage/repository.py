@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import threading
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.core.errors import UserError
-from agent.lineage.fast_import import TreeEntry
-from agent.lineage.git import git_succeeds, run_git
+from agent.lineage.fast_import import TreeEntry, encode
+from agent.lineage.git import error_text, git_succeeds, run_git, without_git
+from agent.lineage.stored import RAW, StorageRule, storage_rules, stored_by_git, with_line_feeds
 
 if TYPE_CHECKING:
     import git
@@ -21,31 +24,35 @@ OWN_REPOSITORY = "lineage.git"
 class RunRepository:
     """A repository, and where the seed's files lie in it. Thread-safe."""
 
-    def __init__(self, repository: git.Repo | Path, prefix: str = "", base: str | None = None) -> None:
+    def __init__(self, repository: git.Repo | Path, prefix: str = "", base: str | None = None, note: str = "") -> None:
         """`repository`: the user's repository, or the path of the run's own, which is created when it is first needed.
 
-        `prefix`: path of the seed's folder in the repository; `base`: the parent of the seed's commit.
+        `prefix`: path of the seed's folder in the repository; `base`: the parent of the seed's commit; `note`: why it is the
+        run's own although the seed lies in a repository.
         """
-        self._repository, self._prefix, self.base = repository, prefix, base
-        self._lock = threading.Lock()
+        self._repository, self._prefix, self.base, self.note = repository, prefix, base, note
+        self._is_own = isinstance(repository, Path)
+        self._rules: dict[str, StorageRule] = {}
+        self._lock = threading.RLock()
 
     @classmethod
-    def find(cls, seed_folder: Path, run_folder: Path) -> RunRepository:
-        """Raises UserError for a problem that the user can solve. Creates nothing."""
+    def find(cls, seed_folder: Path, run_folder: Path, files: Iterable[str] = ()) -> RunRepository:
+        """`files`: names of the seed's files. Raises UserError for a problem that the user can solve. Creates nothing."""
         own = run_folder / OWN_REPOSITORY
-        try:
-            import git
-        except ImportError as error:  # raised by GitPython if there is no git executable
-            raise UserError(f"git is not installed, or not in PATH: install it ({str(error).splitlines()[0]})") from None
+        if trouble := without_git():
+            raise UserError(trouble)
+        import git
 
+        folder = seed_folder.resolve()
         try:
-            repository = git.Repo(seed_folder.resolve(), search_parent_directories=True)
+            repository = git.Repo(folder, search_parent_directories=True)
             top = Path(run_git(repository, "rev-parse", "--show-toplevel")).resolve()
-            prefix = seed_folder.resolve().relative_to(top).as_posix()
-            ignored = git_succeeds(repository, "check-ignore", "-q", str(seed_folder.resolve()))
+            prefix = folder.relative_to(top).as_posix()
+            ignored = git_succeeds(repository, "check-ignore", "-q", str(folder))
             if not ignored and not own.exists():  # a run that started in its own repository stays there
-                base = repository.head.commit.hexsha if repository.head.is_valid() else None
-                return cls(repository, "" if prefix == "." else prefix, base)
+                found = cls(repository, "" if prefix == "." else prefix, _head(repository))
+                note = found.unfit_for({name: folder / name for name in files})
+                return cls(own, note=f"{note}: the branches go to {own} instead.") if note else found
         except git.GitCommandError as error:
             if "safe.directory" in error.stderr:
                 raise UserError(
@@ -56,10 +63,37 @@ class RunRepository:
             pass  # no repository, or one that has no work tree here: the run gets its own
         return cls(own)
 
+    def unfit_for(self, files: Mapping[str, Path]) -> str:
+        """Why this repository cannot hold versions of these files as `git add` would store them; empty if it can."""
+        import git
+
+        for name, rule in self.rules_of(files).items():
+            if rule.filter:
+                return f"{name} passes through the filter {rule.filter!r} of its repository, a program that a run does not start"
+            try:
+                if rule.by_git and files[name].is_file():
+                    stored_by_git(self.run, self.path(name), files[name].read_bytes(), write=False)
+            except (git.GitCommandError, OSError) as error:
+                return f"git cannot store {name} ({error_text(error)})"
+        return ""
+
+    def read_only(self) -> str:
+        """Why no branch can be written into the user's repository, as far as its permissions tell; empty if one can."""
+        for part in ("objects", "refs"):
+            folder = Path(self.repo.common_dir, part)
+            if not os.access(folder, os.W_OK | os.X_OK):
+                return f"The branches of a run cannot be written: {folder} is read-only for you."
+        return ""
+
     @property
     def created(self) -> bool:
         """Whether the repository exists: the run's own does not before its first use."""
         return not isinstance(self._repository, Path)
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is the run's own, and not the user's."""
+        return self._is_own
 
     @property
     def exists(self) -> bool:
@@ -73,26 +107,75 @@ class RunRepository:
 
         with self._lock:
             if isinstance(self._repository, Path):
-                self._repository = git.Repo.init(self._repository, bare=True, initial_branch="main")
+                path = self._repository.resolve()
+                path.mkdir(parents=True, exist_ok=True)
+                # By its name: what the user's settings and environment say of other repositories does not matter.
+                git.Git(path).execute(["git", f"--git-dir={path}", "init", "-q", "--bare", "--initial-branch=main"])
+                self._repository = git.Repo(path)
             return self._repository
 
-    def run(self, *arguments: str, stdin: bytes = b"") -> str:
-        """Run a git command and return its output. Raises git.GitCommandError."""
-        return run_git(self.repo, *arguments, stdin=stdin)
+    def run(self, *arguments: str, stdin: bytes = b"", objects: str = "") -> str:
+        """Run a git command and return its output. `objects`: as in `run_git`. Raises git.GitCommandError."""
+        return run_git(self.repo, *arguments, stdin=stdin, objects=objects)
 
     def references(self, name: str) -> list[str]:
         """The reference with this full name, and those under a folder of this name."""
         return self.run("for-each-ref", "--format=%(refname)", name).splitlines()
 
-    def tree_entry(self, file: str) -> TreeEntry:
-        """The path of a seed's file in the tree, and the mode that it has in the base."""
-        path = f"{self._prefix}/{file}" if self._prefix else file
-        return TreeEntry(path, "100755" if path in self._executables else "100644")
+    @property
+    def top(self) -> Path:
+        """The top folder of the user's work tree."""
+        return Path(self.repo.working_dir)
+
+    def path(self, name: str) -> str:
+        """The path in the tree of a file of the seed's folder."""
+        return f"{self._prefix}/{name}" if self._prefix else name
+
+    def entries(self, files: Mapping[str, str | bytes], *, write: bool = True) -> list[TreeEntry]:
+        """The files in the tree, with the mode that they have in the base, as git would store them.
+
+        `write`: puts what git itself must store into the repository. Raises git.GitCommandError.
+        """
+        rules = self.rules_of(files)
+        return [self._entry(self.path(name), encode(text), rules[name], write) for name, text in files.items()]
+
+    def _entry(self, path: str, content: bytes, rule: StorageRule, write: bool) -> TreeEntry:
+        mode = "100755" if path in self._executables else "100644"
+        content = with_line_feeds(content) if rule.line_ends else content
+        # A filter would be a program: `find` has refused this repository if the seed's files have one.
+        by_git = rule.by_git and not rule.filter
+        return TreeEntry(path, mode, content, stored_by_git(self.run, path, content, write=write) if by_git else "")
+
+    def rules_of(self, names: Iterable[str]) -> Mapping[str, StorageRule]:
+        """How each file is stored: fixed at its first use. The run's own repository has no rules."""
+        names = list(names)
+        if self.is_own:
+            return dict.fromkeys(names, RAW)
+        with self._lock:
+            if new := [path for name in names if (path := self.path(name)) not in self._rules]:
+                self._rules |= storage_rules(self.run, new)
+            return {name: self._rules[self.path(name)] for name in names}
 
     @cached_property
     def _executables(self) -> frozenset[str]:
         """Paths of executable files in the base."""
+        return frozenset(path for path, (mode, _) in self.tree.items() if mode == "100755")
+
+    @cached_property
+    def tree(self) -> Mapping[str, Sequence[str]]:
+        """(mode, hash) of each file of the seed's folder in the base, by path."""
         if not self.base:
-            return frozenset()
-        listed = self.run("ls-tree", "-r", "-z", "--full-tree", self.base).split("\0")
-        return frozenset(path for mode, _, path in (entry.partition("\t") for entry in listed) if mode.startswith("100755 "))
+            return {}
+        listed = self.run("ls-tree", "-r", "-z", "--full-tree", self.base, *filter(None, [self._prefix])).split("\0")
+        entries = (entry.partition("\t") for entry in listed if entry)
+        return {path: (facts.split()[0], facts.split()[2]) for facts, _, path in entries}
+
+
+def _head(repository: git.Repo) -> str | None:
+    """The commit that is checked out; None if there is none yet."""
+    import git
+
+    try:
+        return run_git(repository, "rev-parse", "--verify", "-q", "HEAD^{commit}")
+    except git.GitCommandError:
+        return None

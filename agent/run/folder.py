@@ -13,6 +13,8 @@ from pathlib import Path
 from agent.core.errors import MachineError, UserError
 from agent.journal.store import Journal
 
+_IGNORE_ALL = "# A run of Guided Evolution: git ignores this folder.\n*\n"
+
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -33,6 +35,7 @@ class RunFolder:
         draft = RunFolder(self.root.with_name(f".{self.name}.{os.getpid()}"))
         try:
             draft.root.mkdir(parents=True)
+            draft.ignore.write_text(_IGNORE_ALL)
             draft.config.write_text(config, encoding="utf-8")
             Journal(draft.journal).close()
             os.rename(draft.root, self.root)
@@ -50,6 +53,11 @@ class RunFolder:
     @property
     def config(self) -> Path:
         return self.root / "config.toml"
+
+    @property
+    def ignore(self) -> Path:
+        """Keeps `git add` from taking up the folder, where that lies in a user's repository."""
+        return self.root / ".gitignore"
 
     @property
     def journal(self) -> Path:

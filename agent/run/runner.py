@@ -28,6 +28,7 @@ from agent.operators import Brief, Sampling
 from agent.population.archive import Archive
 from agent.population.candidate import Failure, Individual
 from agent.run.admission import Admission
+from agent.run.branches import lineage_of
 from agent.run.breeding import BreedingPool
 from agent.run.components import Components, open_components, pinned_level
 from agent.run.config import Config, LlmSection
@@ -58,7 +59,7 @@ def free_folder(config: Config, name: str) -> RunFolder:
     """The first of `runs/NAME-1`, `runs/NAME-2`, ... for which neither a folder nor branches exist."""
     for number in count(1):
         folder = RunFolder(Path("runs") / f"{name}-{number}")
-        if not folder.root.exists() and not _lineage(config, folder).earlier():
+        if not folder.root.exists() and not lineage_of(config, folder).earlier():
             return folder
     raise AssertionError("numbers do not end")
 
@@ -68,8 +69,10 @@ def start(config: Config, folder: RunFolder, watch: Watch) -> None:
     if folder.root.exists():
         raise UserError(f"The run folder {folder.root} exists already: choose another --out, or `evolve resume` it.")
     with open_components(config, watch) as components:
-        lineage = _lineage(config, folder)
+        lineage = lineage_of(config, folder, components.task)
         lineage.check()
+        for note in lineage.notes:
+            watch(Advised(note))
         check(components.evaluator, components.genome, config.seed.folder)
         folder.make(components.config.to_toml())
         with locked(folder.lock), closing(Journal(folder.journal)) as journal:
@@ -97,12 +100,9 @@ def resume(folder: RunFolder, watch: Watch, changes: Mapping[str, Any] | None = 
             write_whole(folder.config, config.to_toml())
         if calls := journal.unanswered():
             watch(CallsRepeated(calls))
+        lineage = lineage_of(config, folder, components.task)
         started = replace(started, accepted=accepted, until_restarted=renewed)
-        Process(components, folder, journal, _lineage(config, folder), watch).work(replay, started)
-
-
-def _lineage(config: Config, folder: RunFolder) -> Lineage:
-    return Lineage.open(Path(config.seed.folder), folder.root, folder.name)
+        Process(components, folder, journal, lineage, watch).work(replay, started)
 
 
 @dataclass(frozen=True)

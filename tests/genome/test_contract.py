@@ -18,7 +18,7 @@ from tests.genome.programs import NET, NET_GENOME, NET_MODEL, SCALE, apply_block
         ("def scale(x, factor=2.0):\n    return lambda: [n for n in deep]", "scale", "`deep` is not defined"),
         ("def scale(x, factor=nothing):\n    return x", "scale", "`nothing` is not defined"),
         ("def scale(x: Tensor, factor=2.0):\n    return x", "scale", "`Tensor` is not defined"),
-        ("import einops_that_is_not_there\ndef scale(x, factor=2.0):\n    return x", "scale", "is not installed"),
+        ("import not_there\ndef scale(x, factor=2.0):\n    return not_there.relu(x)", "scale", "is not installed"),
         ("from math import *\ndef scale(x, factor=2.0):\n    return x", "scale", "Star imports"),
         ("def scale(x, factor=2.0):\n    return x\ntorch.manual_seed(0)", "scale", "side effects"),
         ("def scale(x, factor=2.0):\n    return x\nGate.ratio = 4", "scale", "side effects"),

@@ -39,8 +39,8 @@ def test_helpers_and_imports_are_merged(editor):
     """
     new = text(apply_block(editor, code, "scale"))
     assert new.startswith(
-        '"""A small model."""\nfrom __future__ import annotations\nimport torch\nfrom torch import nn\n'
-        "import math\nimport torch.nn.functional as F\n"
+        '"""A small model."""\nfrom __future__ import annotations\n\nimport math\n\nimport torch\n'
+        "import torch.nn.functional as F\nfrom torch import nn\n"
     )
     assert "\n\nSLOPE = 0.1\n\n\ndef squash(x):\n    return F.leaky_relu(x, SLOPE) / math.pi\n\n\ndef scale(" in new
     assert new.count("import torch\n") == 1

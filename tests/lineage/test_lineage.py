@@ -96,17 +96,6 @@ class TestTheUsersRepository:
         assert sorted(p.name for p in (repository / ".git").iterdir()) == before
         assert not (tmp_path / "asked").exists()
 
-    def test_does_not_change_the_bytes_of_a_file(self, repository):
-        git(repository, "config", "core.autocrlf", "true")
-        git(repository, "config", "core.safecrlf", "true")
-        git(repository, "config", "filter.shout.clean", "tr a-z A-Z")
-        git(repository, "config", "filter.shout.required", "true")
-        attributes = "*.py text eol=crlf filter=shout ident working-tree-encoding=UTF-16\n"
-        (repository / ".gitattributes").write_text(attributes)
-        text = "class Net:\r\n    width = '☃ $Id$'\n    mixed = '\r'\n\n\n"
-        commit = opened(repository).commit(SEED_ID, {"model.py": text}, [], "seed")
-        assert show(repository, commit.sha) == text.encode()
-
     def test_keeps_the_mode_of_a_file_that_is_executable(self, repository):
         (repository / "model.py").chmod(0o755)
         git(repository, "commit", "-q", "-a", "-m", "executable")
@@ -132,6 +121,15 @@ class TestTheUsersRepository:
         monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # as in a container with the host's files
         with pytest.raises(UserError, match=r"safe\.directory"):
             opened(repository)
+
+    @pytest.mark.skipif(os.geteuid() == 0, reason="permissions do not bind root")
+    def test_that_cannot_be_written_is_refused_before_the_run(self, repository):
+        (repository / ".git" / "objects").chmod(0o555)
+        try:
+            with pytest.raises(UserError, match="objects is read-only"):
+                opened(repository).check()
+        finally:
+            (repository / ".git" / "objects").chmod(0o755)
 
 
 class TestWhereTheSeedLies:

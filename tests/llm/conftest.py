@@ -181,6 +181,13 @@ def _has_little_context(handler: _Handler, sent: Sent) -> None:
     (refuses(400, text) if used + asked > 8192 else answers())(handler, sent)
 
 
+def _counts_more_tokens(handler: _Handler, sent: Sent) -> None:
+    """Its prompts have more tokens than a caller would estimate, as with a template of its own."""
+    asked = sent.body["max_tokens"]
+    text = f"This model's maximum context length is 8192 tokens. However, you requested {asked} tokens in the completion."
+    (refuses(400, text) if asked > 7000 else answers())(handler, sent)
+
+
 def _echoes_slowly(handler: _Handler, sent: Sent) -> None:
     handler.server.closing.wait(0.1)
     handler.reply(200, completion(sent.body["messages"][-1]["content"]))
@@ -259,6 +266,7 @@ BEHAVIOURS: dict[str, Behaviour] = {
         else answers()
     )(handler, sent),
     "8192 together": _has_little_context,
+    "8192 with a long template": _counts_more_tokens,
     "6000 a minute": lambda handler, sent: (
         refuses(413, f"Request too large on tokens per minute (TPM): Limit 6000, Requested {sent.body['max_tokens'] + 1000}")
         if sent.body["max_tokens"] + 1000 > 6000

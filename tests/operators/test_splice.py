@@ -114,7 +114,7 @@ def test_helpers_constants_and_imports_that_a_block_needs_are_brought_along(pers
     b = person("b", ("def gate(x): return x", f"import math\n\n{half}def unused(x): return x\n\n\n{admission}"))
     recipe = helpers["recipe"]("splice", [SEED_ID, "b"], blocks=("gate",))
     text = spliced(editor, recipe, seed, b).files["model.py"]
-    wanted = seed.genome.files["model.py"].replace("import torch\n", "import torch\nimport math\n")
+    wanted = seed.genome.files["model.py"].replace("import torch\n", "import math\n\nimport torch\n")
     assert text == wanted.replace("def gate(x): return x", half + admission)
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from agent.core.errors import MachineError, UserError
 from agent.run.folder import RunFolder, is_locked, locked
+from tests.repositories import git, make_repository
 
 ROOT = Path(__file__).resolve().parents[2]
 HOLD = """
@@ -132,3 +133,16 @@ def test_a_run_is_named_after_its_folder_however_it_is_written(tmp_path, monkeyp
     assert {RunFolder(path).name for path in (tmp_path / "night", tmp_path / "night" / ".", type(tmp_path)("."))} == {
         "night"
     }
+
+
+@pytest.mark.usefixtures("plain_git")
+@pytest.mark.parametrize("place", ["runs/first", "results", "models/mine/out"])
+def test_a_run_folder_in_a_repository_is_not_staged_by_git_add(tmp_path, place):
+    repository = make_repository(tmp_path / "project", {"a.py": "", ".gitignore": "!runs/**\n!*.db\n"})
+    folder = RunFolder(repository / place)
+    folder.make("")
+    folder.guidance.write_text("Be bold.")
+    (folder.root / "lineage.git" / "refs").mkdir(parents=True)
+    (folder.root / "lineage.git" / "HEAD").write_text("ref: refs/heads/main")
+    git(repository, "add", "-A")
+    assert git(repository, "status", "--porcelain", "--untracked-files=all") == ""

@@ -81,7 +81,10 @@ class Adaptation:
             needed = _integer(prompt[1]) if prompt else _estimated(sent["messages"])
             if LEAST_TOKENS <= size - needed < asked:
                 self._context = size
-            return self._lower(size - needed, asked)
+                return True
+            # The answer was small enough by that count: the prompt has more tokens than were estimated.
+            fewer = size - needed if size - needed < asked else asked // 2
+            return self._lower(fewer, asked)
         named = [n for n in map(_integer, _NUMBER.findall(text)) if LEAST_TOKENS <= n < asked]
         if "max" in text or "too large" in text or "at most" in text:
             return self._lower(max(named, default=asked // 2), asked)
@@ -91,8 +94,7 @@ class Adaptation:
         """Allow fewer tokens than were asked for; False if that is none, or too few for a program."""
         if not LEAST_TOKENS <= tokens < asked:
             return False
-        if self._context is None:
-            self._most_tokens = min(tokens, self._most_tokens or tokens)
+        self._most_tokens = min(tokens, self._most_tokens or tokens)
         return True
 
     def _tokens(self, request: Request, wanted: int) -> int:

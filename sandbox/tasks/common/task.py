@@ -58,6 +58,13 @@ class Task(Protocol):
         """What a researcher needs to know to choose a change, as label -> sentence; shown in every prompt."""
         ...
 
+    def files_beside(self) -> Mapping[str, bytes]:
+        """Files of the seed's folder that a program needs to run, besides those that evolve, as this run uses them.
+
+        Content by path relative to that folder.
+        """
+        return {}
+
     def evaluate(self, job: Job, sandbox: Sandbox, progress: Callable[[Progress], None] | None = None) -> Measured | StageFailure:
         """Evaluate one candidate. `progress` may be called meanwhile, in this thread.
 

@@ -66,7 +66,7 @@ class OwnTask(Task):
         rows = max(part.rows for parts in self.splits.parts.values() for part in parts)
         if (size := 4 * rows * math.prod(self.file.output_shape)) > MAX_PREDICTIONS:
             raise TaskError(f"{path}: the predictions of one part take {size / 2**20:,.0f} MiB; give the split in smaller parts.")
-        self.settings = settings
+        self._name, self.settings = Path(name).as_posix(), settings
         self.title = self.file.title
         self.directions = {**self.file.objectives, "parameters": "min"}
         self.objectives = (*self.file.objectives, *MEASURED)
@@ -80,9 +80,12 @@ class OwnTask(Task):
     def facts(self) -> dict[str, str]:
         return self._facts
 
-    def evaluate(
-        self, job: Job, sandbox: Sandbox, progress: Callable[[Progress], None] | None = None
-    ) -> Measured | StageFailure:
+    def files_beside(self) -> Mapping[str, bytes]:
+        """The task's own file, if it lies in the seed's folder."""
+        path = self.file.path
+        return {self._name: path.read_bytes()} if ".." not in Path(self._name).parts and path.is_file() else {}
+
+    def evaluate(self, job: Job, sandbox: Sandbox, progress: Callable[[Progress], None] | None = None) -> Measured | StageFailure:
         """Evaluate one candidate. Raises SandboxUnavailable if the machine is at fault. `progress` is never called."""
         try:
             return self._evaluate(job, Stages(job, sandbox))

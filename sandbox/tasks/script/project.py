@@ -54,6 +54,11 @@ class Project:
             return cls(path, digest)
         return None
 
+    def files(self) -> dict[str, bytes]:
+        """The content of each file, by path."""
+        with tarfile.open(self.archive) as tar:
+            return {entry.name: content.read() for entry in tar if (content := tar.extractfile(entry))}
+
 
 def _walk(folder: Path, prefix: str, leave_out: Collection[str]) -> Iterator[str]:
     """Return the relative paths of regular files. Links are left out, because they may lead anywhere."""

@@ -88,6 +88,10 @@ class ScriptTask(Task):
             ),
         }
 
+    def files_beside(self) -> Mapping[str, bytes]:
+        """The private copy of the project, of which no one knows what the script reads."""
+        return self._project.files()
+
     def evaluate(self, job: Job, sandbox: Sandbox, progress: Callable[[Progress], None] | None = None) -> Measured | StageFailure:
         """Evaluate one candidate. Raises SandboxUnavailable if the machine is at fault. `progress` is never called."""
         try:

@@ -290,6 +290,15 @@ def test_what_a_model_does_not_take_is_taken_back_and_told(connect, provider, as
     assert "be brief" in told and "hi" in told
 
 
+def test_a_context_that_is_smaller_than_the_prompt_made_believe_is_found(connect, provider, ask):
+    provider.plays("8192 with a long template")
+    model = connect()
+    for requests in (3, 4):
+        done = model.complete(ask(max_tokens=16_000))
+        assert (done.text, len(provider.requests)) == ("hello", requests)
+        assert provider.requests[-1].body["max_tokens"] >= 3500
+
+
 @pytest.mark.parametrize(
     ("status", "message", "advice"),
     [
