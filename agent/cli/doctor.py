@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -134,8 +135,12 @@ def _llm(name: str | None, api_base: str | None) -> Facts:
     """Sends one tiny question to the model, if one is named."""
     if name is None:
         return {"checked": "no: name one with --llm MODEL; `--llm offline` needs no key and no network"}
-    from agent.llm import LlmSettings, Message, Request, RequestRejected, open_model
+    from agent.core.paths import prompts_folder
+    from agent.genome import Editor
+    from agent.llm import LlmSettings, RequestRejected, open_model
+    from agent.operators.templates import Prompts
     from agent.run.config import LlmSection
+    from agent.run.model_check import check_request, fault_of
 
     try:
         model = open_model(name, LlmSettings(api_base=api_base, deadline_seconds=60.0))
@@ -145,10 +150,8 @@ def _llm(name: str | None, api_base: str | None) -> Facts:
         model.close()
         return {"model": name, "checked": "no: an answer comes when somebody writes it"}
     try:
-        # What a run sends: a system message, and as much room for the answer.
-        told = Message("system", "You rewrite Python programs."), Message("user", "Answer with the word ready.")
-        room = LlmSection().max_tokens
-        completion = model.complete(Request(told, max_tokens=room[1] if room else None))
+        request = check_request(Prompts.load(prompts_folder()), LlmSection())  # what a run asks first
+        completion = model.complete(request)
     except (MachineError, RequestRejected) as error:
         return {"model": name, "reachable": False, "reason": str(error)}
     finally:
@@ -157,7 +160,9 @@ def _llm(name: str | None, api_base: str | None) -> Facts:
     if not facts["reachable"]:
         return facts | {"reason": completion.missing or "The answer is empty."}
     adapted = {"sent_otherwise": list(completion.adapted)} if completion.adapted else {}
-    return facts | {"usd": completion.usd} | adapted
+    with closing(Editor(processes=1)) as editor:
+        fault = fault_of(completion, request.messages, editor)
+    return facts | {"usd": completion.usd, "answer": fault or "holds a program, as a run needs it"} | adapted
 
 
 def _disk() -> Facts:

@@ -29,6 +29,8 @@ from agent.journal.events import (
     Event,
     ForecastUpdated,
     GenerationEnded,
+    ModelChecked,
+    ModelsChecking,
     NoiseMeasured,
     Notice,
     ProgressReported,
@@ -123,6 +125,11 @@ class Live:
             case CoolDownEnded(model):
                 self._cooling_down.pop(model, None)
                 self._add_line(f"{model} answers again", "bold")
+            case ModelsChecking(models):
+                self._phase = f"asking {list_names(models)} one short question, before anything is trained"
+                self._add_line(self._phase)
+            case ModelChecked(model, seconds):
+                self._add_line(f"{one_line(model)} answers, in {seconds:.1f} s")
             case SeedTraining(made, planned):
                 self._phase = seed_phase(made, planned)
                 if self._phase:

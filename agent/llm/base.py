@@ -67,6 +67,8 @@ class Request:
     """None: not sent, the provider uses its default."""
     max_tokens: int | None = None
     """Upper bound of the answer, reasoning included. None: not sent, the model uses its default."""
+    tries: int | None = None
+    """Most attempts of this call. None: as many as the settings allow."""
 
 
 @dataclass(frozen=True)
