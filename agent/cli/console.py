@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Any, cast
 
 from rich.console import Console
+from rich.text import Text
 
 from agent.core.text import format_number
 
@@ -36,6 +37,11 @@ def stdout_console() -> Console:
     if sys.stdout.isatty():
         return Console(highlight=False, soft_wrap=False)
     return Console(width=_WIDE, highlight=False, soft_wrap=False, file=cast(IO[str], _WithoutTrailingBlanks(sys.stdout)))
+
+
+def print_wrapped(console: Console, text: Text) -> None:
+    """Print a text that is wrapped between words on a terminal, and stays one line in a pipe."""
+    console.print(text, soft_wrap=not console.is_terminal)
 
 
 class _WithoutTrailingBlanks:

@@ -204,6 +204,7 @@ def status(run: Path, as_json: bool, watch: bool) -> None:
 def show(run: Path, id: str | None, lessons: bool, arms: bool, as_json: bool) -> None:
     """The front of a run, or one candidate: metrics, lineage, diff, prompt, answer."""
     from agent.cli import tables
+    from agent.cli.front import print_run
     from agent.cli.reading import find_run, open_journal, read_status
     from agent.review import candidates, learning
 
@@ -223,7 +224,7 @@ def show(run: Path, id: str | None, lessons: bool, arms: bool, as_json: bool) ->
         elif as_json:
             print_json(candidates.candidates(journal))
         else:
-            tables.print_run(candidates.candidate_lines(journal), read_status(folder))
+            print_run(candidates.candidate_lines(journal), read_status(folder))
 
 
 @cli.command()

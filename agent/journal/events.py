@@ -403,6 +403,13 @@ class Advised:
 
 
 @dataclass(frozen=True)
+class Told:
+    """What the user should know at the start, such as how many images there are."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class ForecastUpdated:
     """A new forecast of how far the run will get. Not recorded, because it can be computed from the journal."""
 
@@ -460,6 +467,7 @@ class ProgressReported:
 
 Notice = (
     Advised
+    | Told
     | StopRequested
     | ForecastUpdated
     | CallsRepeated

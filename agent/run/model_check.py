@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from agent.core.errors import Halted, MachineError
 from agent.genome import Editor, Genome, Violations
 from agent.journal.events import CHECK_ID, Advised, Answered, Asked, ModelChecked, ModelsChecked, ModelsChecking, Watch
+from agent.journal.store import Journal
 from agent.llm import (
     Completion,
     Failover,
@@ -21,6 +22,7 @@ from agent.llm import (
 )
 from agent.operators.prompt_parts import conversation
 from agent.operators.templates import Prompts
+from agent.run.components import Components
 from agent.run.config import LlmSection
 from agent.run.context import RunContext
 
@@ -119,6 +121,18 @@ class ModelCheck:
         if fault := fault_of(completion, request.messages, self.editor):
             self.watch(Advised(f"{name} answers the check, but no program comes out of it: {fault}"))
         return None
+
+
+def check_models(run: RunContext, components: Components, journal: Journal, failover: Failover, watch: Watch) -> None:
+    """Ask the models of a run that have not answered in it, in an earlier process either. Raises as `ModelCheck.work`.
+
+    Patience is for those that have answered once.
+    """
+    answered = {completion.model for completion in run.replay.answers.values()} & components.models.keys()
+    for name in answered:
+        failover.has_answered(name)
+    number = sum(key.startswith(f"{CHECK_ID}/") for _, _, key, _ in journal.events("asked", key=CHECK_ID))
+    ModelCheck(run, components.prompts, components.models, components.editor, failover, watch).work(answered, number)
 
 
 def _can_be_asked(model: LanguageModel) -> bool:

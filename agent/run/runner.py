@@ -16,7 +16,7 @@ from agent.core.errors import Halted, MachineError, UserError
 from agent.core.files import write_whole
 from agent.core.noise import Noise
 from agent.core.worth import WorthScale
-from agent.journal.events import CHECK_ID, Advised, CallsRepeated, NoiseMeasured, RunEnded, RunStarted, Settled, Watch
+from agent.journal.events import Advised, CallsRepeated, NoiseMeasured, RunEnded, RunStarted, Settled, Watch
 from agent.journal.header import recorded_sizes, recorded_units
 from agent.journal.readings import as_measured
 from agent.journal.replay import Replay, read_replay
@@ -36,9 +36,10 @@ from agent.run.confirming import INTERRUPTED, ConfirmationAtEnd
 from agent.run.context import RunContext
 from agent.run.evaluation import EvaluationPool, floors_of
 from agent.run.event_bus import EventBus
+from agent.run.first_words import doubt_seed, tell_of_data
 from agent.run.folder import RunFolder, locked
 from agent.run.loop import GenerationalLoop, SearchLoop
-from agent.run.model_check import ModelCheck
+from agent.run.model_check import check_models
 from agent.run.provenance import accepted_changes
 from agent.run.search_state import SearchState
 from agent.run.seed import SeedTrainings, check
@@ -72,6 +73,7 @@ def start(config: Config, folder: RunFolder, watch: Watch) -> None:
         lineage = _lineage(config, folder)
         lineage.check()
         check(components.evaluator, components.genome, config.seed.folder)
+        tell_of_data(components.task, watch)
         folder.make(components.config.to_toml())
         with locked(folder.lock), closing(Journal(folder.journal)) as journal:
             Process(components, folder, journal, lineage, watch).work(Replay(), components.start_event())
@@ -157,7 +159,7 @@ class Process:
         archive: Archive | None = None
         try:
             with supervisor.supervised():
-                self._check_models(run, failover)
+                check_models(run, components, self.journal, failover, self.watch)
                 trainings = SeedTrainings(run, components.evaluator, self.watch)
                 archive = self._archive(run, trainings, supervisor)
                 record.flush()  # raises now, before any candidate is paid for, if git cannot write
@@ -185,22 +187,14 @@ class Process:
             record.close()
         self._confirm(run, record, budget, archive)
 
-    def _check_models(self, run: RunContext, failover: Failover) -> None:
-        """Before anything is trained. Patience is for models that have answered in this run, in an earlier process too."""
-        answered = {completion.model for completion in run.replay.answers.values()}
-        for name in answered & self.components.models.keys():
-            failover.has_answered(name)
-        number = sum(key.startswith(f"{CHECK_ID}/") for _, _, key, _ in self.journal.events("asked", key=CHECK_ID))
-        components = self.components
-        check = ModelCheck(run, components.prompts, components.models, components.editor, failover, self.watch)
-        check.work(answered, number)
-
     def _archive(self, run: RunContext, trainings: SeedTrainings, supervisor: Supervisor) -> Archive:
         """An archive of the seed, once that is trained. Makes up for branches of earlier outcomes that a stop prevented."""
         components, config = self.components, run.config
         seed = trainings.train(components.genome)
         floors = floors_of(components.task, seed.fitness, config.objectives, config.constraint_list())
         components.evaluator.require(floors)
+        if not run.replay.seed:
+            doubt_seed(components.task, seed.fitness, self.watch)
         for outcome in run.replay.outcomes.values():
             run.record(Settled(outcome))
         supervisor.update_forecast()

@@ -103,7 +103,7 @@ def test_what_is_asked_is_what_a_run_sends_and_is_journaled_and_paid_for(check, 
 
 
 @pytest.mark.parametrize(
-    ("text", "words"), [("Ready.", "code"), ("", "empty"), (PROMPTS.parts["check"].text, "unchanged")]
+    ("text", "words"), [("Ready.", "fenced"), ("", "empty"), (PROMPTS.parts["check"].text, "unchanged")]
 )
 def test_an_answer_without_a_program_is_said_and_the_run_goes_on(check, program, text, words):
     _, notices, error = check(program("talks", f"sys.stdout.write({text!r})"))
