@@ -343,6 +343,17 @@ def doctor(llm: str | None, api_base: str | None, as_json: bool) -> None:
         sys.exit(1)
 
 
+@cli.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--dataset", help="Data set: digits, a hub id such as uoft-cs/cifar10, or a folder of parquet files or images.")
+def init(file: Path, dataset: str | None) -> None:
+    """Write a commented seed.toml for a bare model FILE; print its blocks, its data and a forecast."""
+    from agent.cli.init import create
+
+    for line in create(file, dataset):
+        click.echo(line)
+
+
 @cli.command("new-task")
 @click.argument("folder", type=click.Path(path_type=Path))
 def new_task(folder: Path) -> None:

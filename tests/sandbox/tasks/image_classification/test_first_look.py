@@ -37,7 +37,7 @@ def test_resized_images_and_notes_are_told():
     assert "3 x 32 x 32, resized from 48 x 64" in line and note == "data: 9 images had another size"
 
 
-@pytest.mark.parametrize(("images", "said"), [(1, "1 image: one image is 1 of"), (12, "12 images: one image is 0.083"), (355, "")])
+@pytest.mark.parametrize(("images", "said"), [(1, "1 image: one image is 1 of"), (12, "12 images: one image is 0.08"), (355, "")])
 def test_a_small_validation_split_is_a_doubt(images, said):
     found = doubts(data(images))
     assert len(found) == bool(said) and said in "".join(found)
