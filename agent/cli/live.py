@@ -170,7 +170,9 @@ class Live:
     def _start(self, event: RunStarted) -> None:
         search, task = event.config["search"], event.config["task"]
         assert isinstance(search, dict) and isinstance(task, dict)
-        self._isolation, self._settings = event.isolation, SearchSettings(**search)
+        limits = event.config.get("limits")
+        variants = limits.get("variants") if isinstance(limits, dict) else None
+        self._isolation, self._settings = event.isolation, SearchSettings(**search).within(variants)
         self._slots = slots_text(event.devices)
         for change in event.accepted[:_CHANGES]:
             self._add_line(f"changed since the last start, and accepted: {change}", "yellow")

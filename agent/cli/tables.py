@@ -15,7 +15,7 @@ from rich.text import Text
 from agent.cli.confirmation import verdict_lines
 from agent.cli.console import fitness_text, print_wrapped, slots_text, stdout_console
 from agent.cli.front import print_front, warnings
-from agent.core.text import clean, format_number, one_line
+from agent.core.text import clean, format_number, format_sigma, one_line
 from agent.review.cost import ESTIMATED, tokens_text, usd_text
 from agent.review.facts import (
     Facts,
@@ -73,14 +73,15 @@ def _status_lines(status: Facts) -> list[Text]:
     for model in status["waiting"]:
         lines.append(Text(f"{model['model']} cools down until {model['until']}: {one_line(model['reason'])[:_REASON]}", "yellow"))
     lines.append(Text("  ".join(f"{kind} {count}" for kind, count in status["counts"].items())))
-    tokens = f"{spend['tokens_in']:,} tokens in, {spend['tokens_out']:,} out"
+    estimated = " (estimated)" if status["cost"]["tokens_estimated"] else ""
+    tokens = f"{spend['tokens_in']:,} tokens in, {spend['tokens_out']:,} out{estimated}"
     place = f"{slots_text(status['devices'])}, isolation {status['isolation']}"
     lines.append(Text(f"{spend['llm_calls']} model calls, {tokens}, {format_price(spend, 4)}; {place}"))
     for reason, count in status["failures"].items():
         lines.append(Text(f"  {count} x {one_line(reason)[:_REASON]}", "yellow"))
     lines += warnings(status["self_reported"])
     if noise := status["noise"]:
-        sigmas = (f"{name} {format_number(sigma) if sigma else 'none'}" for name, sigma in noise["sigma"].items())
+        sigmas = (f"{name} {format_sigma(sigma) if sigma else 'none'}" for name, sigma in noise["sigma"].items())
         basis = f"{noise['trainings']} of the seed"
         basis += f" and {status['retrained']['trainings']} of elites" if status["retrained"]["trainings"] else ""
         lines.append(Text(f"noise, one sigma over training seeds, from {basis}: {', '.join(sigmas)}"))
@@ -194,7 +195,7 @@ def print_comparison(comparison: Facts) -> None:
     table = _number_table("run", columns)
     table.add_column("noise (one sigma)")
     for run in comparison["runs"]:
-        sigmas = [f"{name} {format_number(sigma)}" for name, sigma in (run["noise"] or {}).items() if sigma]
+        sigmas = [f"{name} {format_sigma(sigma)}" for name, sigma in (run["noise"] or {}).items() if sigma]
         volumes = (f"{run[key]:.4f}" for key in ("worth", "at_equal_trained", "at_equal_usd"))
         noise = Text(", ".join(sigmas) or "not measured")
         table.add_row(Text(run["run"]), str(run["trained"]), f"{run['usd']:.3f}", *volumes, noise)

@@ -117,4 +117,9 @@ def _check_layers(in_force: Sequence[str], layers: Mapping[str, bool], output: s
     words = {name.split(" ")[0] for name in in_force}
     missing = [name for name, wanted in layers.items() if wanted and name not in words]
     if missing:
-        raise SandboxUnavailable(f"the layer {missing[0]} could not be set up: {output.strip()[-400:]}")
+        raise SandboxUnavailable(f"the layer {missing[0]} could not be set up: {_last_line(output)}")
+
+
+def _last_line(output: str) -> str:
+    """Of a traceback: the error itself."""
+    return next((line.strip() for line in reversed(output.splitlines()) if line.strip()), "it ended without a word")[-400:]
