@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
@@ -12,6 +13,7 @@ from typing import Any
 
 from agent.core.errors import MachineError, UserError
 from agent.review.facts import Facts
+from agent.run.cache import write_trouble
 from agent.run.config import cache_folder
 
 SAFE = ("full", "contained")
@@ -35,7 +37,10 @@ def examine(llm: str | None, api_base: str | None) -> Facts:
 def is_healthy(facts: Facts) -> bool:
     """Whether a run can be started here."""
     isolated = facts["isolation"]["level"] in SAFE
-    return bool(isolated and facts["git"]["found"] and facts["disk"]["enough"] and facts["llm"].get("reachable") is not False)
+    # A cache that cannot be written has a substitute.
+    written = all(facts["disk"]["writable"][place] == "yes" for place in ("runs", "temporary"))
+    reachable = facts["llm"].get("reachable") is not False
+    return bool(isolated and written and facts["git"]["found"] and facts["disk"]["enough"] and reachable)
 
 
 def lines(facts: Facts) -> Iterator[str]:
@@ -166,11 +171,21 @@ def _llm(name: str | None, api_base: str | None) -> Facts:
 
 
 def _disk() -> Facts:
-    """Free space in the current folder, where runs go, and the decoded data sets with their sizes."""
+    """Free space in the current folder, where runs go, what can be written, and the decoded data sets with their sizes."""
     free = shutil.disk_usage(".").free
     cache = cache_folder()
     data_sets = {path.parent.name: _size(path.parent) for path in sorted(cache.glob("*/facts.json"))}
-    return {"free_gib": round(free / 2**30, 1), "enough": free > 2**30, "cache": str(cache), "data_sets": data_sets}
+    places = {"runs": Path("runs"), "cache": cache, "temporary": _temporary_folder()}
+    written = {name: "no place" if path is None else write_trouble(path) or "yes" for name, path in places.items()}
+    room = {"free_gib": round(free / 2**30, 1), "enough": free > 2**30}
+    return {**room, "cache": str(cache), "writable": written, "data_sets": data_sets}
+
+
+def _temporary_folder() -> Path | None:
+    try:
+        return Path(tempfile.gettempdir())
+    except OSError:
+        return None
 
 
 def _size(folder: Path) -> str:

@@ -15,6 +15,7 @@ import click
 from agent.cli.live import Live
 from agent.cli.notify import Notifications
 from agent.cli.reading import read_status, save_report
+from agent.cli.streams import give_up_output
 from agent.cli.tables import print_status
 from agent.core.errors import MachineError, UserError
 from agent.core.paths import start_command
@@ -61,8 +62,11 @@ def run_in_foreground(
     exit_code = 0 if fault is None else signals.INTERRUPTED if isinstance(fault, KeyboardInterrupt) else 1
     facts = None if signals.hurried() else _final_status(folder, live)
     if facts:
-        with suppress(OSError):  # the terminal may be closed
+        try:
             show(facts)
+            sys.stdout.flush()
+        except OSError:  # the terminal may be closed: the run has ended as it has
+            give_up_output()
         with suppress(OSError, MachineError):  # a full disk must not hide how the run ended
             save_report(folder)
     live.print_line(_next_step(folder, exit_code, "confirm" if confirms else "resume"))

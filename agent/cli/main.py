@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from agent.cli import streams
 from agent.cli.options import AS_JSON, DETACH, RUN, SET, limit_options, named_settings, notification_options
 from agent.cli.output import print_json, print_to_stderr
 from agent.core.errors import MachineError, UserError
@@ -25,8 +26,13 @@ _STOP_POLL_SECONDS = 0.2
 
 def main() -> NoReturn:
     """Run the command and end the process. Exit codes: 0 done, 1 failed, 2 the user's mistake, 130 stopped by the user."""
+    streams.prepare()
     signals.begin()
-    signals.end(_exit_code())
+    code = _exit_code()
+    if (trouble := streams.flushed()) and code == 0:
+        print_to_stderr(f"Failed: {trouble}")
+        code = 1
+    signals.end(code)
 
 
 def _exit_code() -> int:
@@ -46,7 +52,12 @@ def _exit_code() -> int:
     except BrokenPipeError:  # the program that reads the output has ended (`evolve show | head`)
         return 0
     except SystemExit as end:
-        return end.code if isinstance(end.code, int) else 0
+        return end.code if isinstance(end.code, int) and not streams.reader_has_ended() else 0
+    except OSError as error:  # of a file system that nothing expected
+        if not (trouble := streams.trouble(error)):
+            traceback.print_exc()
+        print_to_stderr(f"Failed: {trouble}" if trouble else "")
+        return 1
     except Exception:  # a bug of this program
         traceback.print_exc()
         return 1

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -13,11 +14,12 @@ from agent.budget import check_prices
 from agent.core.errors import MachineError, UserError
 from agent.core.paths import prompts_folder
 from agent.genome import Editor, Genome, read_genome
-from agent.journal.events import ProgressReported, RunStarted, Watch
+from agent.journal.events import Advised, ProgressReported, RunStarted, Watch
 from agent.journal.store import Journal
 from agent.llm import LanguageModel, LlmSettings, open_model, price
 from agent.operators.templates import Prompts
-from agent.run.config import Config, cache_folder
+from agent.run.cache import with_cache
+from agent.run.config import Config
 from agent.run.evaluation import Evaluator, EvaluatorSettings
 from agent.run.machine import machine
 from agent.run.provenance import provenance
@@ -62,7 +64,7 @@ def open_components(config: Config, watch: Watch, at_least: Level = "none", *, w
     `at_least`: the level of isolation that this run started with. `with_models`: false where no model will be asked.
     """
     genome = read_genome(Path(config.seed.folder), config.seed.files, config.seed.frozen)
-    task = _open_task(config)
+    task = with_cache(partial(_open_task, config), lambda text: watch(Advised(text)))
     config = completed(config, task)
     genome = genome if task.entry_points is None else replace(genome, entry_points=task.entry_points)
     prompts = Prompts.load(prompts_folder())
@@ -119,12 +121,12 @@ def pinned_level(journal: Journal) -> Level:
     return cast(Level, first[3]["isolation"]) if first else "none"
 
 
-def _open_task(config: Config) -> Task:
+def _open_task(config: Config, cache: Path) -> Task:
     bounds = {c.name: c.bound for c in config.constraint_list() if c.relation in ("<=", "<")}
     measured = frozenset(config.objectives) | frozenset(config.constraints)
     folder = Path(config.seed.folder)
     try:
-        return open_task(config.task, config.budget, bounds, config.seed.files, cache_folder(), measured, folder)
+        return open_task(config.task, config.budget, bounds, config.seed.files, cache, measured, folder)
     except TaskError as error:
         raise UserError(str(error)) from error
 

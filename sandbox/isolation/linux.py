@@ -24,7 +24,7 @@ _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_CLEAR_ALL = 4
 
 # <linux/capability.h>
-_CAP_CHOWN, _CAP_SETGID, _CAP_SETUID = 0, 6, 7
+_CAP_CHOWN, _CAP_SETGID, _CAP_SETUID, CAP_SETFCAP = 0, 6, 7, 31
 _CAPABILITY_VERSION_3 = 0x20080522
 
 # arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h; equal where one number stands.
