@@ -43,6 +43,8 @@ class LlmSettings:
 
     api_base: str | None = None
     """Address of an OpenAI-compatible endpoint."""
+    key_variable: str = "OPENAI_API_KEY"
+    """The environment variable that holds the key for that endpoint."""
     deadline_seconds: float = 600.0
     """For one answer, including retries and the pauses between them."""
     attempts: int = 6

@@ -78,9 +78,11 @@ def open_components(config: Config, watch: Watch, at_least: Level = "none", *, w
     if trouble := gpu_trouble(isolation, devices):
         raise UserError(trouble)
     if with_models:
+        for name in sorted(config.llm.endpoints.keys() - set(config.llm.models)):
+            watch(Advised(f"llm.endpoints has an address for {name!r}, which is not among the models of this run."))
         check_prices(config.limits, config.llm.models, lambda model: price(model, config.llm.prices))
     with ExitStack() as stack:
-        opened = _open_models(config) if with_models else ()
+        opened = open_models(config) if with_models else ()
         models = {name: stack.enter_context(closing(model)) for name, model in opened}
 
         def open_evaluator() -> Evaluator:
@@ -131,11 +133,12 @@ def _open_task(config: Config, cache: Path) -> Task:
         raise UserError(str(error)) from error
 
 
-def _open_models(config: Config) -> Iterator[tuple[str, LanguageModel]]:
+def open_models(config: Config) -> Iterator[tuple[str, LanguageModel]]:
     llm = config.llm
-    settings = LlmSettings(api_base=llm.api_base, deadline_seconds=llm.deadline_seconds, prices=llm.prices)
+    settings = LlmSettings(deadline_seconds=llm.deadline_seconds, prices=llm.prices)
     for name in llm.models:
-        yield name, open_model(name, settings)
+        own = llm.endpoint(name)
+        yield name, open_model(name, replace(settings, api_base=own.api_base, key_variable=own.key) if own else settings)
 
 
 def _open_evaluator(

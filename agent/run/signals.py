@@ -76,6 +76,9 @@ def hurried() -> bool:
 def end(code: int) -> NoReturn:
     """End the process without waiting for threads. Call this last."""
     _state.code, _state.final = code, True
+    if temporary := sys.modules.get("sandbox.launch.temporary"):
+        with suppress(OSError):
+            temporary.close()
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):  # the terminal, or the program that reads the output, is gone
             stream.flush()

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from sandbox.inside.canary import ALLOWED, WORKS
 from sandbox.isolation import landlock, levels, linux
+from sandbox.launch import temporary
 from sandbox.launch.opening import open_sandbox
 from sandbox.pool.gpus import gpus
 from sandbox.sandbox import Call, CallLimits, Level, Report, SandboxUnavailable
@@ -74,7 +75,8 @@ def prove(level: Level, layers: Mapping[str, bool]) -> tuple[tuple[str, ...], di
 def _attempt(level: Level, layers: Mapping[str, bool]) -> Report:
     """The report of a call that tries what a candidate must not do."""
     sandbox = open_sandbox(level, layers, warm=False)
-    with tempfile.TemporaryDirectory(prefix="evolve-canary-") as folder, socket.create_server(("127.0.0.1", 0)) as listener:
+    place = tempfile.TemporaryDirectory(prefix="canary-", dir=temporary.folder())
+    with place as folder, socket.create_server(("127.0.0.1", 0)) as listener:
         secret = Path(folder) / "secret"
         secret.write_text("a secret")
         options = {"secret": str(secret), "port": listener.getsockname()[1], "pid": os.getpid()}
