@@ -203,6 +203,8 @@ def type_text(kind: Any) -> str:
     plain = {int: "whole number", float: "number", bool: "true or false", str: "text"}
     if kind in plain:
         return plain[kind]
+    if keys := keys_of(kind):
+        return f"table of {' and '.join(f'`{key}`' for key in keys)}"
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is Literal:
         return " or ".join(f"`{choice}`" for choice in arguments)

@@ -212,7 +212,8 @@ def _amount_refusal(limit: AmountLimit, limits: RunLimits, spend: Spend, need: N
         return None
     under_way = f" and {amount_text(in_flight)} in flight" if in_flight else ""
     state = f"{amount_text(spent)} spent{under_way} of {amount_text(ceiling)}{reserve_text(ceiling, share)}"
-    return Refusal(limit.key, f"{limit.key}: {state}; what comes next needs {amount_text(more)}")
+    needs = "" if spent >= ceiling else f"; what comes next needs {amount_text(more)}"
+    return Refusal(limit.key, f"{limit.key}: {state}{needs}")
 
 
 def forecast_from_journal(rows: Iterable[Row], config: Mapping[str, Any], planned: int, now: float, *, slots: int) -> Forecast:

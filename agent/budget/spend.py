@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from agent.core.running_mean import RunningMean
 from agent.journal.codec import Row
 from agent.journal.events import (
+    CHECK_ID,
     Answered,
     Bred,
     EliteRetrained,
@@ -214,12 +215,13 @@ class Spend:
         if not self._first_time("answered", call):
             return
         self.tokens += tokens
+        self.usd += usd or 0.0
+        self.unpriced_calls += usd is None
+        if call.startswith(f"{CHECK_ID}/"):
+            return  # a short question tells nothing about the others
         self.call_seconds.add(seconds)
         self.call_tokens.add(tokens)
-        if usd is None:
-            self.unpriced_calls += 1
-        else:
-            self.usd += usd
+        if usd is not None:
             self.call_usd.add(usd)
 
     def _count_breeding(self, id: str) -> None:

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from agent.cli.console import fitness_text, stdout_console
-from agent.core.text import format_number, one_line
+from agent.core.text import format_sigma, one_line
 from agent.core.verdicts import CONFIRMED
 from agent.journal.events import Event, Retrained, SealOpened, SearchEnded, ShortlistFrozen, VerdictsReached
 from agent.population.candidate import SEED_ID
@@ -119,7 +119,7 @@ def print_confirmation(status: Facts) -> None:
     if facts["state"] != "complete":
         console.print(Text(progress_text(facts, alive=False), "yellow"), soft_wrap=True)
     console.print(Text(basis_text(facts)), soft_wrap=True)
-    spread = ", ".join(f"{name} {format_number(value)}" for name, value in facts["sigma"].items()) or "nothing varies"
+    spread = ", ".join(f"{name} {format_sigma(value)}" for name, value in facts["sigma"].items()) or "nothing varies"
     console.print(Text(f"One sigma over training seeds, of the seed and its copies: {spread}."), soft_wrap=True)
     console.print(Text(f"The {openings_text(status)}. {MEANING}"), soft_wrap=True)
     for line in null_lines(status):

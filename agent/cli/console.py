@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import sys
 from collections import Counter
@@ -9,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Any, cast
 
 from rich.console import Console
+from rich.text import Text
 
 from agent.core.text import format_number
 
@@ -34,8 +37,20 @@ def stdout_console() -> Console:
     In a pipe it is wide, so that no cell is cut, and it writes no blanks at the ends of lines.
     """
     if sys.stdout.isatty():
-        return Console(highlight=False, soft_wrap=False)
-    return Console(width=_WIDE, highlight=False, soft_wrap=False, file=cast(IO[str], _WithoutTrailingBlanks(sys.stdout)))
+        return _Console(highlight=False, soft_wrap=False)
+    return _Console(width=_WIDE, highlight=False, soft_wrap=False, file=cast(IO[str], _WithoutTrailingBlanks(sys.stdout)))
+
+
+def print_wrapped(console: Console, text: Text) -> None:
+    """Print a text that is wrapped between words on a terminal, and stays one line in a pipe."""
+    console.print(text, soft_wrap=not console.is_terminal)
+
+
+class _Console(Console):
+    """Passes the end of the reader on as an error, which ends the command without a word and with code 0."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
 
 
 class _WithoutTrailingBlanks:

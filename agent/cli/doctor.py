@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from agent.core.errors import MachineError, UserError
 from agent.review.facts import Facts
+from agent.run.cache import write_trouble
 from agent.run.config import cache_folder
 
 SAFE = ("full", "contained")
@@ -34,14 +37,11 @@ def examine(llm: str | None, api_base: str | None) -> Facts:
 def is_healthy(facts: Facts) -> bool:
     """Whether a run can be started here."""
     isolated, git = facts["isolation"]["level"] in SAFE, facts["git"]
-    return bool(
-        isolated
-        and git["found"]
-        and git["works"]
-        and not git.get("here")
-        and facts["disk"]["enough"]
-        and facts["llm"].get("reachable") is not False
-    )
+    # A cache that cannot be written has a substitute.
+    written = all(facts["disk"]["writable"][place] == "yes" for place in ("runs", "temporary"))
+    commits = git["found"] and git["works"] and not git.get("here")
+    reachable = facts["llm"].get("reachable") is not False
+    return bool(isolated and commits and written and facts["disk"]["enough"] and reachable)
 
 
 def lines(facts: Facts) -> Iterator[str]:
@@ -149,8 +149,12 @@ def _llm(name: str | None, api_base: str | None) -> Facts:
     """Sends one tiny question to the model, if one is named."""
     if name is None:
         return {"checked": "no: name one with --llm MODEL; `--llm offline` needs no key and no network"}
-    from agent.llm import LlmSettings, Message, Request, RequestRejected, open_model
+    from agent.core.paths import prompts_folder
+    from agent.genome import Editor
+    from agent.llm import LlmSettings, RequestRejected, open_model
+    from agent.operators.templates import Prompts
     from agent.run.config import LlmSection
+    from agent.run.model_check import check_request, fault_of
 
     try:
         model = open_model(name, LlmSettings(api_base=api_base, deadline_seconds=60.0))
@@ -160,10 +164,8 @@ def _llm(name: str | None, api_base: str | None) -> Facts:
         model.close()
         return {"model": name, "checked": "no: an answer comes when somebody writes it"}
     try:
-        # What a run sends: a system message, and as much room for the answer.
-        told = Message("system", "You rewrite Python programs."), Message("user", "Answer with the word ready.")
-        room = LlmSection().max_tokens
-        completion = model.complete(Request(told, max_tokens=room[1] if room else None))
+        request = check_request(Prompts.load(prompts_folder()), LlmSection())  # what a run asks first
+        completion = model.complete(request)
     except (MachineError, RequestRejected) as error:
         return {"model": name, "reachable": False, "reason": str(error)}
     finally:
@@ -172,15 +174,27 @@ def _llm(name: str | None, api_base: str | None) -> Facts:
     if not facts["reachable"]:
         return facts | {"reason": completion.missing or "The answer is empty."}
     adapted = {"sent_otherwise": list(completion.adapted)} if completion.adapted else {}
-    return facts | {"usd": completion.usd} | adapted
+    with closing(Editor(processes=1)) as editor:
+        fault = fault_of(completion, request.messages, editor)
+    return facts | {"usd": completion.usd, "answer": fault or "holds a program, as a run needs it"} | adapted
 
 
 def _disk() -> Facts:
-    """Free space in the current folder, where runs go, and the decoded data sets with their sizes."""
+    """Free space in the current folder, where runs go, what can be written, and the decoded data sets with their sizes."""
     free = shutil.disk_usage(".").free
     cache = cache_folder()
     data_sets = {path.parent.name: _size(path.parent) for path in sorted(cache.glob("*/facts.json"))}
-    return {"free_gib": round(free / 2**30, 1), "enough": free > 2**30, "cache": str(cache), "data_sets": data_sets}
+    places = {"runs": Path("runs"), "cache": cache, "temporary": _temporary_folder()}
+    written = {name: "no place" if path is None else write_trouble(path) or "yes" for name, path in places.items()}
+    room = {"free_gib": round(free / 2**30, 1), "enough": free > 2**30}
+    return {**room, "cache": str(cache), "writable": written, "data_sets": data_sets}
+
+
+def _temporary_folder() -> Path | None:
+    try:
+        return Path(tempfile.gettempdir())
+    except OSError:
+        return None
 
 
 def _size(folder: Path) -> str:

@@ -8,17 +8,19 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 
 import click
 
 from agent.cli.live import Live
 from agent.cli.notify import Notifications
 from agent.cli.reading import read_status, save_report
+from agent.cli.streams import give_up_output
 from agent.cli.tables import print_status
 from agent.core.errors import MachineError, UserError
 from agent.core.paths import start_command
 from agent.journal.events import Event, Notice, Watch
+from agent.journal.store import Journal
 from agent.review.facts import Facts
 from agent.run import signals
 from agent.run.folder import RunFolder, owner
@@ -60,8 +62,11 @@ def run_in_foreground(
     exit_code = 0 if fault is None else signals.INTERRUPTED if isinstance(fault, KeyboardInterrupt) else 1
     facts = None if signals.hurried() else _final_status(folder, live)
     if facts:
-        with suppress(OSError):  # the terminal may be closed
+        try:
             show(facts)
+            sys.stdout.flush()
+        except OSError:  # the terminal may be closed: the run has ended as it has
+            give_up_output()
         with suppress(OSError, MachineError):  # a full disk must not hide how the run ended
             save_report(folder)
     live.print_line(_next_step(folder, exit_code, "confirm" if confirms else "resume"))
@@ -72,32 +77,50 @@ def run_in_foreground(
 
 
 def detach(folder: RunFolder, arguments: Sequence[str]) -> None:
-    """Start `evolve` with these arguments in its own session; return when that process works on the run.
+    """Start `evolve` with these arguments in its own session; return when that process has checked the run and its models.
 
     If the process ends before, print its output and exit with its code.
     """
     folder.root.parent.mkdir(parents=True, exist_ok=True)
+    checks = _checks(folder)
     descriptor, log = tempfile.mkstemp(prefix=f".{folder.name}-", suffix=".log", dir=folder.root.parent)
     with open(descriptor, "r+") as file:
         command = start_command("agent.cli.main", *arguments)
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True)
-        click.echo("Waiting until it has checked the settings and the seed ...", err=True)
+        click.echo("Waiting until it has checked the settings, the seed and the models ...", err=True)
         try:
-            while process.poll() is None and owner(folder.lock) != process.pid:
+            while process.poll() is None and (owner(folder.lock) != process.pid or _checks(folder) == checks):
                 time.sleep(_POLL_SECONDS)
         except KeyboardInterrupt:  # the user stops this command before the run has started: leave nothing behind
             process.terminate()
             process.wait()
-            os.unlink(log)
+            _keep_log(log, folder)
             raise
         if process.poll():
             file.seek(0)
             click.echo(file.read(), err=True, nl=False)
-            os.unlink(log)
+            _keep_log(log, folder)
             sys.exit(process.returncode)
-    os.replace(log, folder.log)
+    _keep_log(log, folder)
     click.echo(f"Working on {folder.root} in process {process.pid}.", err=True)
     click.echo(f"Watch with:  evolve status {folder.root} --watch\nStop with:   evolve stop {folder.root}", err=True)
+
+
+def _checks(folder: RunFolder) -> int:
+    """How often a process of the run has checked its models and can go on: at least one answers, or none had to be asked."""
+    if not folder.journal.is_file():
+        return 0
+    with suppress(MachineError), closing(Journal(folder.journal, read_only=True)) as journal:
+        return sum(not faults or not all(faults.values()) for faults in (row[3]["faults"] for row in journal.events("checked")))
+    return 0
+
+
+def _keep_log(log: str, folder: RunFolder) -> None:
+    """Move it into the run's folder; if there is none, the run has not begun and nothing remains."""
+    if folder.root.is_dir():
+        os.replace(log, folder.log)
+    else:
+        os.unlink(log)
 
 
 def _final_status(folder: RunFolder, live: Live) -> Facts | None:

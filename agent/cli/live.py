@@ -24,11 +24,15 @@ from agent.core.objectives import Fitness
 from agent.core.text import list_names, one_line
 from agent.journal.events import (
     Advised,
+    Answered,
+    Asked,
     CallsRepeated,
     EliteRetrained,
     Event,
     ForecastUpdated,
     GenerationEnded,
+    ModelChecked,
+    ModelsChecking,
     NoiseMeasured,
     Notice,
     ProgressReported,
@@ -44,6 +48,7 @@ from agent.journal.events import (
     Settled,
     ShortlistFrozen,
     StopRequested,
+    Told,
     VerdictsReached,
 )
 from agent.journal.tracker import Tracker
@@ -62,6 +67,8 @@ _REASON = 160
 """Characters of a reason in a line."""
 _CHANGES = 10
 """The most changes since the last start that are named: another version of the program changes every file."""
+INBOX = "inbox:"
+"""How the names of models begin whose answers a person writes."""
 _COUNTED = ("proposed", "trained", "invalid", "failed", "duplicate")
 
 
@@ -86,6 +93,8 @@ class Live:
         self._forecast = ""
         self._phase = ""
         """What goes on while the seed is trained; empty before and after that."""
+        self._questions = 0
+        """That a person has not answered yet."""
         self._confirmation = ConfirmationView()
         self._cooling_down: dict[str, float] = {}
         """By model: until when, on the monotonic clock."""
@@ -110,6 +119,8 @@ class Live:
         match event:
             case StopRequested(reason):
                 self._add_line(f"{reason}: finishing what is under way; once more stops at once", "bold yellow")
+            case Told(text):
+                self._add_line(text)
             case Advised(text):
                 self._add_line(text, "bold yellow")
             case ForecastUpdated(text, announce):
@@ -123,6 +134,11 @@ class Live:
             case CoolDownEnded(model):
                 self._cooling_down.pop(model, None)
                 self._add_line(f"{model} answers again", "bold")
+            case ModelsChecking(models):
+                self._phase = f"asking {list_names(models)} one short question, before anything is trained"
+                self._add_line(self._phase)
+            case ModelChecked(model, seconds):
+                self._add_line(f"{one_line(model)} answers, in {seconds:.1f} s")
             case SeedTraining(made, planned):
                 self._phase = seed_phase(made, planned)
                 if self._phase:
@@ -154,7 +170,9 @@ class Live:
     def _start(self, event: RunStarted) -> None:
         search, task = event.config["search"], event.config["task"]
         assert isinstance(search, dict) and isinstance(task, dict)
-        self._isolation, self._settings = event.isolation, SearchSettings(**search)
+        limits = event.config.get("limits")
+        variants = limits.get("variants") if isinstance(limits, dict) else None
+        self._isolation, self._settings = event.isolation, SearchSettings(**search).within(variants)
         self._slots = slots_text(event.devices)
         for change in event.accepted[:_CHANGES]:
             self._add_line(f"changed since the last start, and accepted: {change}", "yellow")
@@ -187,6 +205,12 @@ class Live:
             case Proposed(candidate):
                 self._counts["proposed"] += 1
                 self._generation = candidate.generation
+            case Asked(model=model) if model.startswith(INBOX):
+                if not self._questions:
+                    self._add_line(_inbox_text(model), "bold")
+                self._questions += 1
+            case Answered(completion=completion) if completion.model.startswith(INBOX):
+                self._questions -= 1
             case SeedRepeated(training_seed) | SeedFailed(training_seed):
                 self._progress.pop(SeedRepeated.id_of(training_seed), None)
             case EliteRetrained(id, training_seed, fitness, reason):
@@ -253,7 +277,13 @@ class Live:
         """A line for each model that cools down."""
         now = time.monotonic()
         left = {model: max(0.0, until - now) for model, until in list(self._cooling_down.items())}
-        return [Text(f"{model} is asked again in {seconds:,.0f} s", "bold yellow") for model, seconds in left.items()]
+        open = [Text(f"waiting for {self._questions} answers in the inbox", "bold yellow")] if self._questions else []
+        return open + [Text(f"{model} is asked again in {seconds:,.0f} s", "bold yellow") for model, seconds in left.items()]
+
+
+def _inbox_text(model: str) -> str:
+    folder = one_line(model.removeprefix(INBOX))
+    return f"waiting for answers in {folder}: read 0001.prompt.md there, and write 0001.answer.md beside it"
 
 
 def _settled_line(outcome: Outcome) -> tuple[str, str]:

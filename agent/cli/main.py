@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from agent.cli import streams
 from agent.cli.options import AS_JSON, DETACH, RUN, SET, limit_options, named_settings, notification_options
 from agent.cli.output import print_json, print_to_stderr
 from agent.core.errors import MachineError, UserError
@@ -25,8 +26,13 @@ _STOP_POLL_SECONDS = 0.2
 
 def main() -> NoReturn:
     """Run the command and end the process. Exit codes: 0 done, 1 failed, 2 the user's mistake, 130 stopped by the user."""
+    streams.prepare()
     signals.begin()
-    signals.end(_exit_code())
+    code = _exit_code()
+    if (trouble := streams.flushed()) and code == 0:
+        print_to_stderr(f"Failed: {trouble}")
+        code = 1
+    signals.end(code)
 
 
 def _exit_code() -> int:
@@ -46,7 +52,12 @@ def _exit_code() -> int:
     except BrokenPipeError:  # the program that reads the output has ended (`evolve show | head`)
         return 0
     except SystemExit as end:
-        return end.code if isinstance(end.code, int) else 0
+        return end.code if isinstance(end.code, int) and not streams.reader_has_ended() else 0
+    except OSError as error:  # of a file system that nothing expected
+        if not (trouble := streams.trouble(error)):
+            traceback.print_exc()
+        print_to_stderr(f"Failed: {trouble}" if trouble else "")
+        return 1
     except Exception:  # a bug of this program
         traceback.print_exc()
         return 1
@@ -204,6 +215,7 @@ def status(run: Path, as_json: bool, watch: bool) -> None:
 def show(run: Path, id: str | None, lessons: bool, arms: bool, as_json: bool) -> None:
     """The front of a run, or one candidate: metrics, lineage, diff, prompt, answer."""
     from agent.cli import tables
+    from agent.cli.front import print_run
     from agent.cli.reading import find_run, open_journal, read_status
     from agent.review import candidates, learning
 
@@ -223,7 +235,7 @@ def show(run: Path, id: str | None, lessons: bool, arms: bool, as_json: bool) ->
         elif as_json:
             print_json(candidates.candidates(journal))
         else:
-            tables.print_run(candidates.candidate_lines(journal), read_status(folder))
+            print_run(candidates.candidate_lines(journal), read_status(folder))
 
 
 @cli.command()
@@ -340,6 +352,17 @@ def doctor(llm: str | None, api_base: str | None, as_json: bool) -> None:
     print_json(facts) if as_json else print_doctor(lines(facts))
     if not is_healthy(facts):
         sys.exit(1)
+
+
+@cli.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--dataset", help="Data set: digits, a hub id such as uoft-cs/cifar10, or a folder of parquet files or images.")
+def init(file: Path, dataset: str | None) -> None:
+    """Write a commented seed.toml for a bare model FILE; print its blocks, its data and a forecast."""
+    from agent.cli.init import create
+
+    for line in create(file, dataset):
+        click.echo(line)
 
 
 @cli.command("new-task")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from agent.cli.output import print_to_stderr
 from agent.core.errors import MachineError, UserError
 from agent.core.paths import seeds_folder
 from agent.genome import read_genome
 from agent.review.facts import Facts
-from agent.run.config import cache_folder
+from agent.run.cache import with_cache
 from agent.run.config_sources import load
 from sandbox import SandboxUnavailable
 
@@ -36,7 +37,7 @@ def check(seed: str) -> list[Facts]:
     """
     from sandbox.launch.client import ForkServerSandbox
     from sandbox.launch.detect import detect
-    from sandbox.tasks.own.check import checks
+    from sandbox.tasks.own.check import Check, checks
 
     config = load(seed, None, {}, ())
     folder, name = Path(config.seed.folder), str(config.task.get("name"))
@@ -48,7 +49,11 @@ def check(seed: str) -> list[Facts]:
         sandbox = ForkServerSandbox(isolation.level, isolation.layers)
         try:
             files = dict(genome.files)
-            found = checks(config.task, config.budget, files, cache_folder(), folder, sandbox)
+
+            def run(cache: Path) -> list[Check]:
+                return list(checks(config.task, config.budget, files, cache, folder, sandbox))
+
+            found = with_cache(run, print_to_stderr)
             return [{"check": one.name, "passed": one.passed, "found": one.detail} for one in found]
         finally:
             sandbox.close()

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from agent.cli.streams import is_utf8
+
 
 def print_to_stderr(line: str) -> None:
     with suppress(OSError):  # the terminal may be closed
@@ -17,7 +19,7 @@ def print_to_stderr(line: str) -> None:
 def print_json(facts: Any) -> None:
     """Print facts as JSON. A list gets one line for each member: it may have ten thousand."""
     if isinstance(facts, list):
-        lines = ",\n".join(json.dumps(one, ensure_ascii=False) for one in facts)
+        lines = ",\n".join(json.dumps(one, ensure_ascii=not is_utf8()) for one in facts)
         click.echo(f"[\n{lines}\n]")
     else:
-        click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+        click.echo(json.dumps(facts, indent=2, ensure_ascii=not is_utf8()))

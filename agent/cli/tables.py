@@ -6,16 +6,16 @@ Text of candidates and models (reasons, logs, answers) is hostile: it is shown a
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
 from agent.cli.confirmation import verdict_lines
-from agent.cli.console import fitness_text, slots_text, stdout_console
-from agent.core.text import clean, format_number, one_line
-from agent.population.candidate import SEED_ID
+from agent.cli.console import fitness_text, print_wrapped, slots_text, stdout_console
+from agent.cli.front import print_front, warnings
+from agent.core.text import clean, format_number, format_sigma, one_line
 from agent.review.cost import ESTIMATED, tokens_text, usd_text
 from agent.review.facts import (
     Facts,
@@ -36,25 +36,31 @@ _BELOW_LINES = 7
 """Lines of a status beside its first ones: the front's title, head and caption, worth, luck, and the prompt below."""
 _READINGS = 3
 """Lines of a status about elites that were trained again."""
+_REASON = 150
+"""Characters of a reason."""
 _LOG = 2000
 """Characters of a candidate's last output."""
 _VERDICT_STYLES = {"better": "green", "worse": "red", "failed": "yellow"}
 
 
 def print_status(status: Facts) -> None:
-    """Print one screen: state, forecast, counts, spend, front."""
+    """Print one screen: state, forecast, counts, spend, and the front once the seed is trained."""
     console = stdout_console()
     lines = _status_lines(status)
     for line in lines:
-        console.print(line, no_wrap=True, overflow="ellipsis")
+        print_wrapped(console, line)
+    if not status["seed"]["fitness"]:
+        return
     verdicts, again = verdict_lines(status), retraining_lines(status, reasons=True)[:_READINGS]
     height = console.height if console.is_terminal else _SCREEN
-    console.print(_front_table(status, most=max(3, height - len(lines) - len(verdicts) - len(again) - _BELOW_LINES)))
-    console.print(Text(f"worth {status['worth']:.2f} (the seed alone: 1)"))
+    others = (*(line.plain for line in lines), *(text for text, _ in verdicts), *again)
+    taken = sum(-(-max(1, len(text)) // console.width) for text in others)
+    print_front(console, status, most=max(3, height - taken - _BELOW_LINES))
+    print_wrapped(console, Text(f"worth {status['worth']:.2f} (the seed alone: 1)"))
     for remark in (*luck_lines(status), *again):
-        console.print(Text(remark, "dim"), no_wrap=True, overflow="ellipsis")
+        print_wrapped(console, Text(remark, "dim"))
     for text, style in verdicts:
-        console.print(Text(text, style), soft_wrap=True)
+        print_wrapped(console, Text(text, style))
 
 
 def _status_lines(status: Facts) -> list[Text]:
@@ -65,16 +71,17 @@ def _status_lines(status: Facts) -> list[Text]:
     if status["forecast"]:
         lines.append(Text(f"forecast: {status['forecast']['words']}"))
     for model in status["waiting"]:
-        lines.append(Text(f"{model['model']} cools down until {model['until']}: {one_line(model['reason'])}", "yellow"))
+        lines.append(Text(f"{model['model']} cools down until {model['until']}: {one_line(model['reason'])[:_REASON]}", "yellow"))
     lines.append(Text("  ".join(f"{kind} {count}" for kind, count in status["counts"].items())))
-    tokens = f"{spend['tokens_in']:,} tokens in, {spend['tokens_out']:,} out"
+    estimated = " (estimated)" if status["cost"]["tokens_estimated"] else ""
+    tokens = f"{spend['tokens_in']:,} tokens in, {spend['tokens_out']:,} out{estimated}"
     place = f"{slots_text(status['devices'])}, isolation {status['isolation']}"
     lines.append(Text(f"{spend['llm_calls']} model calls, {tokens}, {format_price(spend, 4)}; {place}"))
     for reason, count in status["failures"].items():
-        lines.append(Text(f"  {count} x {one_line(reason)[:150]}", "yellow"))
-    lines += _warnings(status["self_reported"])
+        lines.append(Text(f"  {count} x {one_line(reason)[:_REASON]}", "yellow"))
+    lines += warnings(status["self_reported"])
     if noise := status["noise"]:
-        sigmas = (f"{name} {format_number(sigma) if sigma else 'none'}" for name, sigma in noise["sigma"].items())
+        sigmas = (f"{name} {format_sigma(sigma) if sigma else 'none'}" for name, sigma in noise["sigma"].items())
         basis = f"{noise['trainings']} of the seed"
         basis += f" and {status['retrained']['trainings']} of elites" if status["retrained"]["trainings"] else ""
         lines.append(Text(f"noise, one sigma over training seeds, from {basis}: {', '.join(sigmas)}"))
@@ -85,38 +92,6 @@ def _seed_phase(status: Facts) -> str:
     """What a run does before its search; empty afterwards, and where no process works on it."""
     seed = status["seed"]
     return seed_phase(seed["trainings"], seed["planned"]) if status["phase"] in ("seed", "noise") else ""
-
-
-def print_run(candidates: Sequence[Facts], status: Facts) -> None:
-    """Print a line for each candidate, those on the front marked, and the front with the intention of each member."""
-    console = stdout_console()
-    on_front = {member["id"] for member in status["front"]}
-    rows = [("", "id", "gen", "parents", "operator", "block", "directive", "role", "outcome")]
-    for one in candidates:
-        outcome = _known_text(one) or ": ".join(filter(None, (one["outcome"], one["reason"])))[:120]
-        mark, parents = "*" if one["id"] in on_front else "", ",".join(one["parents"])
-        recipe = one["operator"], one["block"], one["directive"] or "", one["role"] or ""
-        rows.append((mark, one["id"], str(one["generation"]), parents, *recipe, one_line(outcome)))
-    # Without rich: it would take many seconds for a table of ten thousand rows.
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [(row[0], "  ".join(map(str.ljust, row, widths)).rstrip()) for row in rows]
-    if console.is_terminal:
-        width = console.width
-        lines = [(mark, f"\x1b[32m{line[:width]}\x1b[0m" if mark else line[:width]) for mark, line in lines]
-    print("\n".join(line for _, line in lines), file=console.file)
-    console.print(_front_table(status))
-    for warning in _warnings(status["self_reported"]):
-        console.print(warning)
-    for text, style in verdict_lines(status):
-        console.print(Text(text, style), soft_wrap=True)
-
-
-def _known_text(one: Facts) -> str:
-    """The fitness of a candidate, of how many trainings it is the mean, and whether it may still lead; empty without one."""
-    text = fitness_text(one["fitness"])
-    if one["trainings"] > 1:
-        text += f"  mean of {one['trainings']}"
-    return f"{text}  leads no more: {one['fault']}"[:200] if one["fault"] else text
 
 
 def print_candidate(candidate: Facts, status: Facts) -> None:
@@ -220,7 +195,7 @@ def print_comparison(comparison: Facts) -> None:
     table = _number_table("run", columns)
     table.add_column("noise (one sigma)")
     for run in comparison["runs"]:
-        sigmas = [f"{name} {format_number(sigma)}" for name, sigma in (run["noise"] or {}).items() if sigma]
+        sigmas = [f"{name} {format_sigma(sigma)}" for name, sigma in (run["noise"] or {}).items() if sigma]
         volumes = (f"{run[key]:.4f}" for key in ("worth", "at_equal_trained", "at_equal_usd"))
         noise = Text(", ".join(sigmas) or "not measured")
         table.add_row(Text(run["run"]), str(run["trained"]), f"{run['usd']:.3f}", *volumes, noise)
@@ -270,40 +245,10 @@ def print_checks(checks: Sequence[Facts]) -> None:
         console.print(Text(f"{word} {check['check']}: {clean(check['found'])}", style), soft_wrap=True)
 
 
-def _front_table(status: Facts, most: int | None = None) -> Table:
-    """The front and the seed as a table. `most`: how many rows fit; None for any number."""
-    table = Table(title="front", title_justify="left", box=None, padding=(0, 2, 0, 0), expand=True)
-    names = list(status["objectives"])
-    for column in ("id", "trainings", *names, "branch"):
-        mark = " (self-reported)" if column in status["self_reported"] else ""
-        right = column in ("trainings", *names)
-        table.add_column(f"{column}{mark}", justify="right" if right else "left", no_wrap=True)
-    table.add_column("last intention", no_wrap=True, overflow="ellipsis", ratio=1)  # takes the remaining width
-    rows = list(status["front"])
-    if status["seed"]["fitness"] and all(member["id"] != SEED_ID for member in rows):
-        rows.append({"id": SEED_ID, **status["seed"], "branch": "(where it began)", "intention": ""})
-    if most is not None and len(rows) > most:
-        table.caption, table.caption_justify = f"and {len(rows) - most} more: evolve show", "left"
-        rows = [*rows[: most - 1], rows[-1]]  # the last row is the seed, unless it is on the front
-    for one in rows:
-        values = (f"{format_value(one, name)}{_distance(status, one, name)}" for name in names)
-        table.add_row(one["id"], str(one["trainings"]), *values, Text(one["branch"] or ""), Text(clean(one["intention"])))
-    return table
-
-
-def _distance(status: Facts, one: Facts, name: str) -> str:
-    """How far a member of the front is from the seed; empty for the seed itself."""
-    return "" if one["id"] == SEED_ID else f" {format_distance(status, name, one['fitness'][name], one['trainings'])}"
-
-
 def _number_table(first: str, columns: Iterable[str], title: str | None = None) -> Table:
     """A table whose columns after the first are numbers."""
     table = Table(box=None, padding=(0, 2, 0, 0), title=title, title_justify="left")
-    table.add_column(first)
+    table.add_column(first, overflow="fold")
     for column in columns:
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", overflow="fold")
     return table
-
-
-def _warnings(self_reported: Mapping[str, str]) -> list[Text]:
-    return [Text(f"{name} is self-reported: {reason}.", "yellow") for name, reason in self_reported.items()]

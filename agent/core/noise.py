@@ -11,6 +11,7 @@ from typing import Literal
 
 from agent.core.objectives import Fitness, Objective
 from agent.core.statistics import Spread, band, pooled_spread, trainings_needed
+from agent.core.text import in_sigmas
 
 STEP = math.log(1.1)
 """Quantities without noise are weighed on a log scale, in steps of 10 %: 20 % fewer parameters are 2.3 steps."""
@@ -140,8 +141,7 @@ def amount(objective: Objective, change: float, noise: Noise) -> str:
     if not change:
         return "same"
     if sigma := noise.sigma[objective.name]:
-        sigmas = change / sigma
-        return f"{sigmas:+.1f} sigma" if abs(sigmas) < 100 else f"{sigmas:+.0g} sigma"
+        return in_sigmas(change / sigma)
     reference = abs(noise.reference[objective.name])
     if reference and abs(change / reference) >= 0.0005:
         return f"{change / reference:+.1%}" if abs(change / reference) < 10 else f"{change / reference:+.0g} times"

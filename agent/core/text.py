@@ -36,6 +36,16 @@ def format_number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
+def format_sigma(value: float) -> str:
+    """A spread or a standard error, everywhere with two significant digits: more of them would not be known."""
+    return f"{value:.2g}" if value < 10 else f"{value:,.0f}"
+
+
+def in_sigmas(multiple: float) -> str:
+    """A change in units of the noise, everywhere with the same digits: `+4.2 sigma`, `-130 sigma`."""
+    return f"{multiple:+.1f} sigma" if abs(multiple) < 100 else f"{multiple:+,.0f} sigma"
+
+
 def list_names(names: Sequence[str], most: int = 4) -> str:
     """The names in a line that stays short: `A, B, C, D and 3 more`."""
     more = len(names) - most

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import resource
+import signal
 import sys
 import time
 from typing import Any
@@ -21,6 +22,8 @@ _MEMORY = 2 << 30
 
 
 def main() -> None:
+    for number in (signal.SIGTERM, signal.SIGUSR1):  # a batch system sends them to all processes: the main one decides
+        signal.signal(number, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _send("ready")

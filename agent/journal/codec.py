@@ -26,6 +26,7 @@ from agent.journal.events import (
     Generalised,
     GenerationEnded,
     Learned,
+    ModelsChecked,
     NoiseMeasured,
     PlateauLevelChanged,
     Proposed,
@@ -89,11 +90,14 @@ def write_event(event: Event) -> tuple[str, str, Json]:
 
 
 def _write_remark(
-    event: Learned | Generalised | DirectiveWritten | PlateauLevelChanged | SteeringChanged | GenerationEnded | Committed
-    | CoolDownStarted | CoolDownEnded | SearchEnded | ShortlistFrozen | SealOpened | Retrained | VerdictsReached | RunEnded,
+    event: ModelsChecked | Learned | Generalised | DirectiveWritten | PlateauLevelChanged | SteeringChanged | GenerationEnded
+    | Committed | CoolDownStarted | CoolDownEnded | SearchEnded | ShortlistFrozen | SealOpened | Retrained | VerdictsReached
+    | RunEnded,
 ) -> tuple[str, str, Json]:  # fmt: skip
     """The events that are not stages of a candidate."""
     match event:
+        case ModelsChecked(faults):
+            return "checked", _moment(), {"faults": dict(faults)}
         case Learned(lesson):
             return "learned", lesson.id, write_lesson(lesson)
         case Generalised(id, sources, text):

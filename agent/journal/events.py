@@ -17,6 +17,9 @@ from agent.memory import Lesson
 from agent.population.candidate import SEED_ID, Candidate, Failure, Individual, Outcome, Variant
 from sandbox.tasks.common.job import Progress
 
+CHECK_ID = "check"
+"""The id under which the question is recorded that each model answers before the seed is trained."""
+
 
 @dataclass(frozen=True)
 class RunStarted:
@@ -69,6 +72,14 @@ class Answered:
     id: str
     call: int
     completion: Completion
+
+
+@dataclass(frozen=True)
+class ModelsChecked:
+    """Every model was asked one short question, if it had not answered in this run before."""
+
+    faults: Mapping[str, str]
+    """By model: why it does not answer; empty if it does. No entry for a model that was not asked."""
 
 
 @dataclass(frozen=True)
@@ -347,6 +358,7 @@ Event = (
     | Proposed
     | Asked
     | Answered
+    | ModelsChecked
     | Rejected
     | Bred
     | Repaired
@@ -391,6 +403,13 @@ class Advised:
 
 
 @dataclass(frozen=True)
+class Told:
+    """What the user should know at the start, such as how many images there are."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class ForecastUpdated:
     """A new forecast of how far the run will get. Not recorded, because it can be computed from the journal."""
 
@@ -414,6 +433,21 @@ class Restored:
 
 
 @dataclass(frozen=True)
+class ModelsChecking:
+    """These models are being asked whether they answer."""
+
+    models: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ModelChecked:
+    """A model has answered the check."""
+
+    model: str
+    seconds: float
+
+
+@dataclass(frozen=True)
 class SeedTraining:
     """The seed is being trained, before the search begins. The journal records each of its trainings when it has ended."""
 
@@ -431,7 +465,18 @@ class ProgressReported:
     progress: Progress
 
 
-Notice = Advised | StopRequested | ForecastUpdated | CallsRepeated | Restored | SeedTraining | ProgressReported
+Notice = (
+    Advised
+    | Told
+    | StopRequested
+    | ForecastUpdated
+    | CallsRepeated
+    | Restored
+    | ModelsChecking
+    | ModelChecked
+    | SeedTraining
+    | ProgressReported
+)
 """What the live view shows and the journal never records."""
 
 Record = Callable[[Event], None]

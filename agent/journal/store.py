@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from agent.core.errors import MachineError
 from agent.journal.codec import Row, write_event
-from agent.journal.events import Event
+from agent.journal.events import CHECK_ID, Event
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS events (
@@ -207,9 +207,10 @@ class Journal:
             raise MachineError(f"The journal cannot be read: {error}.") from error
 
     def unanswered(self) -> int:
-        """How many model calls were made and have no answer in the journal. Raises MachineError as `events` does."""
+        """How many model calls for the search were made and have no answer in the journal. Raises MachineError as `events`."""
         answered = {key for _, _, key, _ in self.events("answered")}
-        return sum(key not in answered for _, _, key, _ in self.events("asked"))
+        asked = (key for _, _, key, _ in self.events("asked") if not key.startswith(f"{CHECK_ID}/"))
+        return sum(key not in answered for key in asked)
 
     def close(self) -> None:
         with self._lock:

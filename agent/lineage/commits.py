@@ -13,6 +13,7 @@ from agent.core.errors import MachineError
 from agent.lineage.fast_import import FastImportScript, PlannedCommit
 from agent.lineage.repository import RunRepository
 from agent.lineage.stored import blob_hash
+from sandbox.launch import temporary
 
 _PAUSES = (0.1, 0.4, 1.5, 4.0, 6.0)
 """Seconds to wait after each failed try to get a lock."""
@@ -55,7 +56,7 @@ def _import(repository: RunRepository, script: FastImportScript) -> dict[str, st
     """Write the commits, without references. Returns the hashes by mark."""
     import git
 
-    with tempfile.TemporaryDirectory(prefix="evolve-lineage-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="lineage-", dir=temporary.folder()) as scratch:
         marks = Path(scratch) / "marks"
         try:
             repository.run("fast-import", "--quiet", f"--export-marks={marks}", stdin=script.text())

@@ -43,6 +43,8 @@ class LlmSettings:
 
     api_base: str | None = None
     """Address of an OpenAI-compatible endpoint."""
+    key_variable: str = "OPENAI_API_KEY"
+    """The environment variable that holds the key for that endpoint."""
     deadline_seconds: float = 600.0
     """For one answer, including retries and the pauses between them."""
     attempts: int = 6
@@ -67,6 +69,8 @@ class Request:
     """None: not sent, the provider uses its default."""
     max_tokens: int | None = None
     """Upper bound of the answer, reasoning included. None: not sent, the model uses its default."""
+    tries: int | None = None
+    """Most attempts of this call. None: as many as the settings allow."""
 
 
 @dataclass(frozen=True)

@@ -130,6 +130,14 @@ class Failover:
                 self._record_answer(chosen)
                 return completion
 
+    def has_answered(self, name: str) -> None:
+        """Note that this model has answered, in a call that did not go through here."""
+        self._record_answer(name)
+
+    def rest(self, name: str, reason: str) -> None:
+        """Let this model cool down, since a call that did not go through here has failed."""
+        self._record_failure(name, reason, self._policy.first_cool_down_seconds)
+
     def _choose(self, name: str, failed: Collection[str], last: LanguageModelDown | None) -> str:
         """Return the model to ask next, waiting until one can be asked.
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from agent.core.noise import SAME, STEP, Noise
 from agent.core.objectives import Objective
+from agent.core.text import in_sigmas
 from agent.genome import Genome, changed_blocks
 from agent.population.candidate import SEED_ID, Individual, Recipe
 
@@ -142,7 +143,7 @@ def gains_in_words(gains: Mapping[str, float], objectives: Sequence[Objective], 
     for o in objectives:
         up = gains[o.name] if o.direction == "max" else -gains[o.name]
         share = math.expm1(min(50.0, STEP * up))
-        text = f"{up:+.1f} sigma" if noise.sigma[o.name] else f"{share:+.1%}"
+        text = in_sigmas(up) if noise.sigma[o.name] else f"{share:+.1%}"
         parts.append(f"{o.name} {text if abs(up) >= 0.005 else 'same'}")
     return ", ".join(parts)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from agent.core.noise import SAME, STEP
 from agent.core.objectives import Fitness, Objective
-from agent.core.text import format_number
+from agent.core.text import format_number, format_sigma, in_sigmas
 from agent.operators.context import Context
 from agent.population.candidate import SEED_ID, Evidence, Individual
 
@@ -63,7 +63,7 @@ def describe_value(objective: Objective, one: Individual, context: Context) -> s
     if not sigma:
         return f"{format_number(value)} ({_exact_change(change, value - change)})"
     word = context.noise.judge(objective, change, trainings=one.trainings, against=_trainings(parent, context)).word
-    return f"{format_number(value)} ({change / sigma:+.1f} sigma, {word})"
+    return f"{format_number(value)} ({in_sigmas(change / sigma)}, {word})"
 
 
 def describe_fitness(one: Individual, context: Context) -> str:
@@ -134,7 +134,7 @@ def describe_units(context: Context) -> str:
     if len(objectives) == 1 and not noise.sigma[objectives[0].name]:
         return ""
     return ", ".join(
-        f"one sigma of {o.name} over training seeds ({_two_digits(noise.sigma[o.name])}; the seed's mean is "
+        f"one sigma of {o.name} over training seeds ({format_sigma(noise.sigma[o.name])}; the seed's mean is "
         f"{format_number(noise.reference[o.name])})"
         if noise.sigma[o.name]
         else f"a step of 10% in {o.name}"

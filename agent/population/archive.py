@@ -46,6 +46,10 @@ class Archive:
         """Reserve the variant's genome. Returns the id of the candidate that had this genome before, or None if it is new."""
         return self._novelty.claim(variant.id, variant.genome)
 
+    def move_claim(self, variant: Variant) -> str | None:
+        """Claim the genome that a repair gave in place of the earlier one; see `Novelty.move`."""
+        return self._novelty.move(variant.id, variant.genome)
+
     def known_programs(self) -> KnownPrograms:
         """The genomes that have been claimed until now; genomes that are claimed later are not among them."""
         return KnownPrograms(self, self._novelty, self._novelty.count)
@@ -55,7 +59,7 @@ class Archive:
             self.revision += 1
             self.individuals[outcome.id] = outcome
             self.everyone.append(outcome)
-            self._novelty.claim(outcome.id, outcome.genome)  # a repair may have changed the genome since it was claimed
+            self._novelty.move(outcome.id, outcome.genome)  # a repair may have changed the genome since it was claimed
             if self._front.add(outcome):
                 self._worth = None
         if isinstance(outcome, Individual | Failure):
@@ -107,6 +111,10 @@ class KnownPrograms:
         """Text for a prompt if this genome is known: `the same program as `0007`, which measured ...`. Empty if it is new."""
         twin = self._novelty.twin(genome, self._before)
         return f"the same program as `{twin}`, {self._result(twin)}" if twin else ""
+
+    def owner(self, variant: Variant) -> str | None:
+        """The id of the candidate whose genome this is, perhaps of the variant itself; None if it is new."""
+        return self._novelty.twin(variant.genome, self._before)
 
     def _result(self, id: str) -> str:
         individual = self._archive.individuals.get(id)

@@ -8,7 +8,7 @@ from typing import Any
 from agent.core.noise import Judgement, Noise
 from agent.core.objectives import Objective
 from agent.core.statistics import smallest_gain
-from agent.core.text import format_number, one_line
+from agent.core.text import format_number, format_sigma, in_sigmas, one_line
 
 Facts = dict[str, Any]
 """What `--json` prints; docs/json.md lists the keys."""
@@ -31,7 +31,7 @@ def format_value(one: Mapping[str, Any], objective: str) -> str:
     `one`: facts with `fitness` and `error`.
     """
     value, error = format_number(one["fitness"][objective]), (one["error"] or {}).get(objective)
-    return f"{value} ± {error:.2g}" if error else value
+    return f"{value} ± {format_sigma(error)}" if error else value
 
 
 def format_distance(status: Mapping[str, Any], objective: str, value: float, trainings: int = 1) -> str:
@@ -92,7 +92,7 @@ def _in_units(status: Mapping[str, Any], objective: str, change: float) -> str:
     """In sigmas of the noise; without noise as a share of the seed's value."""
     sigma = (status["noise"] or {"sigma": {}})["sigma"].get(objective)
     if sigma:
-        return f"({change / sigma:+.1f} sigma)"
+        return f"({in_sigmas(change / sigma)})"
     seed = seed_value(status, objective)
     return f"({change / abs(seed):+.1%})" if seed else f"({change:+.4g})"
 
@@ -114,7 +114,7 @@ def luck_lines(status: Mapping[str, Any]) -> list[str]:
     if luck is None:
         return []
     names = " and ".join(name for name, sigma in status["noise"]["sigma"].items() if sigma)
-    best = f"best of {trained}: {luck:+.1f} sigma of {names} is expected by luck alone"
+    best = f"best of {trained}: {in_sigmas(luck)} of {names} is expected by luck alone"
     return [best if status.get("confirmation") else f"{best}; `evolve confirm` trains the best ones again"]
 
 
@@ -148,7 +148,7 @@ def noise_lines(noise: Noise | None) -> list[str]:
     for name, sigma in noise.sigma.items():
         if sigma:
             found = smallest_gain(noise.spread(name), noise.trainings)
-            known = f"one sigma of {name} is {format_number(sigma)}, from {noise.trainings} trainings of the seed"
-            gain = f"a true gain of {format_number(found)} ({found / sigma:.1f} sigma)"
+            known = f"one sigma of {name} is {format_sigma(sigma)}, from {noise.trainings} trainings of the seed"
+            gain = f"a true gain of {format_sigma(found)} ({found / sigma:.1f} sigma)"
             lines.append(f"noise: {known}; {gain} shows in 4 of 5 trainings")
     return lines or ["noise: the seed measures the same each time"]

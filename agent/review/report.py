@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.core.files import write_whole
-from agent.core.text import clean, format_number, quote
+from agent.core.text import clean, format_sigma, quote
 from agent.journal.header import objectives_of, units_of
 from agent.journal.store import Journal
 from agent.memory import GAINS
@@ -110,7 +110,7 @@ def _summary(facts: Facts) -> str:
 def _noise(facts: Facts) -> str:
     """What one sigma is, and what the best of so many candidates reaches by luck alone."""
     sigma = (facts["noise"] or {"sigma": {}})["sigma"]
-    values = ", ".join(f"{name} {format_number(value)}" for name, value in sigma.items() if value)
+    values = ", ".join(f"{name} {format_sigma(value)}" for name, value in sigma.items() if value)
     if not values:
         return "The noise was not measured, or there is none."
     lines = [*luck_lines(facts), *retraining_lines(facts, reasons=False)]

@@ -60,7 +60,7 @@ def status(journal: Journal, run: str, *, alive: bool) -> Facts:
         "phase": _phase(journal, units) if alive and started else None,
         "schedule": config.get("search", {}).get("schedule"),
         "generation": journal.count("generation"),
-        "generations": SearchSettings(**config["search"]).stages if config else None,
+        "generations": _generations(config) if config else None,
         "counts": {kind: outcomes.counts[kind] for kind in COUNTED},
         "failures": dict(outcomes.reasons.most_common(_FREQUENT)),
         "objectives": config.get("objectives", {}),
@@ -84,6 +84,11 @@ def status(journal: Journal, run: str, *, alive: bool) -> Facts:
         "isolation": started[-1]["isolation"] if started else "none",
         "devices": devices,
     }
+
+
+def _generations(config: Facts) -> int:
+    """As many as the schedule and the limit of variants allow."""
+    return SearchSettings(**config["search"]).within(config.get("limits", {}).get("variants")).stages
 
 
 def _outcomes(journal: Journal) -> _Outcomes:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -13,11 +14,12 @@ from agent.budget import check_prices
 from agent.core.errors import MachineError, UserError
 from agent.core.paths import prompts_folder
 from agent.genome import Editor, Genome, read_genome
-from agent.journal.events import ProgressReported, RunStarted, Watch
+from agent.journal.events import Advised, ProgressReported, RunStarted, Watch
 from agent.journal.store import Journal
 from agent.llm import LanguageModel, LlmSettings, open_model, price
 from agent.operators.templates import Prompts
-from agent.run.config import Config, cache_folder
+from agent.run.cache import with_cache
+from agent.run.config import Config
 from agent.run.evaluation import Evaluator, EvaluatorSettings
 from agent.run.machine import machine
 from agent.run.provenance import provenance
@@ -62,7 +64,7 @@ def open_components(config: Config, watch: Watch, at_least: Level = "none", *, w
     `at_least`: the level of isolation that this run started with. `with_models`: false where no model will be asked.
     """
     genome = read_genome(Path(config.seed.folder), config.seed.files, config.seed.frozen)
-    task = _open_task(config)
+    task = with_cache(partial(_open_task, config), lambda text: watch(Advised(text)))
     config = completed(config, task)
     genome = genome if task.entry_points is None else replace(genome, entry_points=task.entry_points)
     prompts = Prompts.load(prompts_folder())
@@ -76,9 +78,11 @@ def open_components(config: Config, watch: Watch, at_least: Level = "none", *, w
     if trouble := gpu_trouble(isolation, devices):
         raise UserError(trouble)
     if with_models:
+        for name in sorted(config.llm.endpoints.keys() - set(config.llm.models)):
+            watch(Advised(f"llm.endpoints has an address for {name!r}, which is not among the models of this run."))
         check_prices(config.limits, config.llm.models, lambda model: price(model, config.llm.prices))
     with ExitStack() as stack:
-        opened = _open_models(config) if with_models else ()
+        opened = open_models(config) if with_models else ()
         models = {name: stack.enter_context(closing(model)) for name, model in opened}
 
         def open_evaluator() -> Evaluator:
@@ -119,21 +123,22 @@ def pinned_level(journal: Journal) -> Level:
     return cast(Level, first[3]["isolation"]) if first else "none"
 
 
-def _open_task(config: Config) -> Task:
+def _open_task(config: Config, cache: Path) -> Task:
     bounds = {c.name: c.bound for c in config.constraint_list() if c.relation in ("<=", "<")}
     measured = frozenset(config.objectives) | frozenset(config.constraints)
     folder = Path(config.seed.folder)
     try:
-        return open_task(config.task, config.budget, bounds, config.seed.files, cache_folder(), measured, folder)
+        return open_task(config.task, config.budget, bounds, config.seed.files, cache, measured, folder)
     except TaskError as error:
         raise UserError(str(error)) from error
 
 
-def _open_models(config: Config) -> Iterator[tuple[str, LanguageModel]]:
+def open_models(config: Config) -> Iterator[tuple[str, LanguageModel]]:
     llm = config.llm
-    settings = LlmSettings(api_base=llm.api_base, deadline_seconds=llm.deadline_seconds, prices=llm.prices)
+    settings = LlmSettings(deadline_seconds=llm.deadline_seconds, prices=llm.prices)
     for name in llm.models:
-        yield name, open_model(name, settings)
+        own = llm.endpoint(name)
+        yield name, open_model(name, replace(settings, api_base=own.api_base, key_variable=own.key) if own else settings)
 
 
 def _open_evaluator(

@@ -48,6 +48,15 @@ class SeedSection(_Section):
     """Names of blocks that must stay as they are. With several files a block is named `pkg/b.py:Net`."""
 
 
+class Endpoint(_Section):
+    """Where one model is reached."""
+
+    api_base: str
+    """Address of an OpenAI-compatible server."""
+    key: str = "OPENAI_API_KEY"
+    """The environment variable that holds the key for it, if it wants one. Never the key itself."""
+
+
 class LlmSection(_Section):
     """Which models answer, how they are asked, and what happens when one does not answer."""
 
@@ -55,6 +64,9 @@ class LlmSection(_Section):
     """Names of the models that share the work, as `--llm` takes them. A model that is named twice has double weight."""
     api_base: str | None = None
     """Address of an OpenAI-compatible server, which then serves every model that is not `offline`, `cmd:` or `inbox:`."""
+    endpoints: dict[str, str | Endpoint] = {}
+    """An OpenAI-compatible server of one model's own, by the model's name as in `models`: its address, or a table of `api_base`
+    and `key`, the name of the environment variable with its key (`OPENAI_API_KEY`). The others go where `api_base` says."""
     temperature: tuple[float, float] | None = None
     """Sampling temperature, drawn uniformly from this range for each prompt. Left out: the provider's default."""
     max_tokens: tuple[int, int] | None = (16_000, 16_000)
@@ -76,6 +88,14 @@ class LlmSection(_Section):
     prices: dict[str, Annotated[tuple[float, ...], Field(min_length=2, max_length=3)]] = {}
     """US dollars per million tokens, `[in, out]`, by model. They take precedence over the bundled table of prices. A third number
     is the price of prompt tokens that the provider had in its cache; without it they cost as much as the others."""
+
+    def endpoint(self, model: str) -> Endpoint | None:
+        """Where this model is reached; None: at its provider."""
+        match self.endpoints.get(model, self.api_base):
+            case str(address):
+                return Endpoint(api_base=address)
+            case other:
+                return other
 
     @field_validator("temperature", "max_tokens")
     @classmethod

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from agent.core.errors import UserError
 from agent.core.paths import seeds_folder
 from agent.run.config import DEFAULT_TASK, Config, without_none
+from agent.run.known_keys import meant
 from agent.run.script_flags import folder_and_files
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
@@ -38,6 +39,10 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 }
 """Named sets of settings. `paper`: its schedule, operators and rates, the sampling that its authors used for the models of
 their time, and none of the features that the paper does not have."""
+
+
+_WHOLE = ("objectives", "metrics", "operators")
+"""Tables of these names replace the earlier ones as a whole."""
 
 
 def load(
@@ -64,7 +69,7 @@ def load(
     if config_file is not None:
         layers.append((str(config_file), _read_toml(config_file)))
     layers.append(("the command line", overrides))
-    layers.extend((f"--set {text}", _assignment(text)) for text in assignments)
+    layers.extend(_assignment_layers(assignments))
 
     for source, preset in [(source, table["preset"]) for source, table in layers if "preset" in table][-1:]:
         if not isinstance(preset, str) or preset not in PRESETS:
@@ -87,7 +92,7 @@ def read(path: Path) -> Config:
 def command_line_table(overrides: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
     """The settings that the command line names, as nested tables. Raises UserError for an assignment that has no key."""
     merged: dict[str, Any] = {}
-    for table in (overrides, *map(_assignment, assignments)):
+    for table in (overrides, *(table for _, table in _assignment_layers(assignments))):
         _merge(merged, table)
     return merged
 
@@ -114,7 +119,7 @@ def _seed_folder(seed: str) -> Path:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # editors on Windows begin a file with a mark
     except FileNotFoundError:
         raise UserError(f"There is no file {path}.") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -134,6 +139,20 @@ def _resolve_dataset(task: dict[str, Any], folder: Path) -> None:
             if path.is_dir():
                 task["dataset"] = str(path.resolve())
                 return
+
+
+def _assignment_layers(assignments: Sequence[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield (source, table) of each assignment; those into one table that is replaced as a whole are one layer."""
+    groups: dict[object, list[str]] = {}
+    for text in assignments:
+        parts = _key_parts(text.partition("=")[0].strip())
+        within = next((tuple(parts[: n + 1]) for n, part in enumerate(parts[:-1]) if part in _WHOLE), None)
+        groups.setdefault(within or object(), []).append(text)
+    for texts in groups.values():
+        table: dict[str, Any] = {}
+        for text in texts:
+            _merge(table, _assignment(text), whole=())
+        yield f"--set {' --set '.join(texts)}", table
 
 
 def _assignment(text: str) -> dict[str, Any]:
@@ -163,20 +182,19 @@ def _key_parts(key: str) -> list[str]:
     return key.split(".") if isinstance(table, dict) else parts
 
 
-def _merge(into: dict[str, Any], table: Mapping[str, Any]) -> None:
+def _merge(into: dict[str, Any], table: Mapping[str, Any], whole: Collection[str] = _WHOLE) -> None:
     """Merge a table into another one in place: tables are merged key by key, any other value replaces the earlier one.
 
-    The tables of objectives, metrics and operators replace the earlier ones as a whole, and so does `[task]` if it names
-    another task.
+    Tables of the names in `whole` replace the earlier ones as a whole, and so does `[task]` if it names another task.
     """
     for key, value in table.items():
-        if key in ("objectives", "metrics", "operators") or not isinstance(value, Mapping):
+        if key in whole or not isinstance(value, Mapping):
             into[key] = value
             continue
         earlier = into.get(key)
         if not isinstance(earlier, dict) or (key == "task" and _task_name(value, earlier) != _task_name(earlier)):
             into[key] = {}
-        _merge(into[key], value)
+        _merge(into[key], value, whole)
 
 
 def _task_name(*tables: Mapping[str, Any]) -> Any:
@@ -191,5 +209,5 @@ def validated(table: Mapping[str, Any], source: str) -> Config:
         first = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"]) or "configuration"
         if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-            raise UserError(f"{source}: unknown key {key}.") from None
+            raise UserError(f"{source}: unknown key {key}{meant(key) or '.'}") from None
         raise UserError(f"{source}: {key}: {first['msg'].removeprefix('Value error, ')}.") from None

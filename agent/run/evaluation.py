@@ -14,9 +14,10 @@ from agent.core.errors import MachineError
 from agent.core.objectives import Constraint, Fitness, Objective
 from agent.genome import Genome
 from agent.journal.events import EliteRetrained, Settled
-from agent.population.candidate import Candidate, Evidence, Failure, Individual, Variant
+from agent.population.candidate import Candidate, Duplicate, Evidence, Failure, Individual, Outcome, Variant
 from agent.run.context import RunContext
 from agent.run.retraining import retrain
+from agent.run.search_state import Owner
 from agent.run.training_seeds import training_seed_of
 from sandbox import SandboxUnavailable
 from sandbox.pool.lanes import Lanes, Lease
@@ -196,9 +197,11 @@ class EvaluationPool:
         self._room = threading.BoundedSemaphore(at_once)
         self._threads = ThreadPoolExecutor(2 * at_once, thread_name_prefix="evaluation")
 
-    def submit(self, variant: Variant) -> Future[Individual | Failure]:
-        """The future raises MachineError if the machine is at fault, Halted if the evaluation was not admitted."""
-        return self._threads.submit(self._settle, variant, time.monotonic())
+    def submit(self, variant: Variant, owner: Owner = lambda repaired: None) -> Future[Outcome]:
+        """`owner` is asked about a program that was repaired: one that is known already is not trained.
+
+        The future raises MachineError if the machine is at fault, Halted if the evaluation was not admitted."""
+        return self._threads.submit(self._settle, variant, owner, time.monotonic())
 
     def retrain(self, elite: Individual, training_seed: int) -> Future[EliteRetrained]:
         """One more training of an elite, in its turn. The future raises as that of `submit` does."""
@@ -212,15 +215,18 @@ class EvaluationPool:
         with self._room:
             return retrain(self._run, self._evaluator, elite, training_seed)
 
-    def _settle(self, variant: Variant, ready: float) -> Individual | Failure:
+    def _settle(self, variant: Variant, owner: Owner, ready: float) -> Outcome:
         if known := self._run.replay.outcomes.get(variant.id):
             return known
-        timed = self._measure(variant, ready)
-        self._run.record(Settled(timed.outcome, timed.seconds, timed.gpus))
-        return timed.outcome
+        outcome, seconds, gpus = self._measure(variant, owner, ready)
+        self._run.record(Settled(outcome, seconds, gpus))
+        return outcome
 
-    def _measure(self, variant: Variant, ready: float) -> TimedOutcome:
-        """`ready`: since when the variant could have been measured, by the monotonic clock."""
+    def _measure(self, variant: Variant, owner: Owner, ready: float) -> tuple[Outcome, float, float]:
+        """The outcome, its seconds and its GPUs.
+
+        `ready`: since when the variant could have been measured, by the monotonic clock.
+        """
         seconds = 0.0
         while True:
             with self._room:
@@ -236,11 +242,14 @@ class EvaluationPool:
             outcome = replace(timed.outcome, intention=variant.intention, changed=variant.changed)
             if isinstance(outcome, Individual):
                 evidence = replace(outcome.evidence, waited=outcome.evidence.waited + waited)
-                return TimedOutcome(replace(outcome, evidence=evidence), seconds, timed.gpus)
+                return replace(outcome, evidence=evidence), seconds, timed.gpus
             repaired = self._repairer.repair(variant, outcome) if self._repairer else None
             if repaired is None:
-                return TimedOutcome(outcome, seconds, timed.gpus)
+                return outcome, seconds, timed.gpus
             if isinstance(repaired, Failure):
                 last = replace(repaired, intention=variant.intention, changed=variant.changed)
-                return TimedOutcome(last, seconds, timed.gpus)
+                return last, seconds, timed.gpus
+            if twin := owner(repaired):
+                same = outcome if twin == variant.id else Duplicate(variant.candidate, twin)
+                return same, seconds, timed.gpus
             variant, ready = repaired, time.monotonic()

@@ -19,7 +19,7 @@ from agent.operators import Context
 from agent.population.candidate import Candidate, Duplicate, Failure, Individual, Outcome, Variant
 from agent.run.context import RunContext
 from agent.run.retraining import next_training_seed
-from agent.run.search_state import Breeding, Evaluation, SearchState
+from agent.run.search_state import Breeding, Evaluation, Owner, SearchState
 from agent.search.evolve import Generation, Plan, generations
 from agent.search.reflection import Question
 
@@ -84,13 +84,17 @@ class SearchLoop(ABC):
         if self._search.steering:
             self._record(self._search.steering.poll())
 
-    def _train(self, variant: Variant) -> Future[Individual | Failure] | Duplicate:
+    @abstractmethod
+    def _owner(self) -> Owner:
+        """How a repaired program is compared with those that are known."""
+
+    def _train(self, variant: Variant) -> Future[Outcome] | Duplicate:
         """Submit a variant for evaluation; return a duplicate if its program is known."""
         if twin := self._search.archive.claim(variant):
             duplicate = Duplicate(variant.candidate, twin)
             self._run.record(Settled(duplicate))
             return duplicate
-        return self._evaluation.submit(variant)
+        return self._evaluation.submit(variant, self._owner())
 
     def _add_to_archive(self, outcome: Outcome) -> None:
         self._search.archive.add(outcome)
@@ -131,6 +135,10 @@ class SearchLoop(ABC):
 class GenerationalLoop(SearchLoop):
     """The paper's schedule. The same seed and the same answers give the same run, independent of timing."""
 
+    def _owner(self) -> Owner:
+        """Programs of the same generation are not compared, so that timing has no influence."""
+        return self._known.owner
+
     def work(self) -> None:
         state = self._search
         search = generations(state.archive, state.settings, state.sampler)
@@ -142,6 +150,7 @@ class GenerationalLoop(SearchLoop):
                 generation = next(search) if trained is None else search.send(trained)
             except StopIteration:
                 return
+            self._known = state.archive.known_programs()
             candidates = self._propose_all(generation, proposed)
             proposed += len(candidates)
             trained = self._after_retraining(generation, self._breed_and_train(candidates))
@@ -163,7 +172,7 @@ class GenerationalLoop(SearchLoop):
         """Breed and train all of them at once; use the results in the order of proposal, so that timing has no influence."""
         contexts = [self._context(one, [other for other in candidates if other is not one]) for one in candidates]
         bred = [self._breeding.submit(one, context) for one, context in zip(candidates, contexts, strict=True)]
-        under_way: list[Future[Individual | Failure] | Outcome] = []
+        under_way: list[Future[Outcome] | Outcome] = []
         for future in bred:
             bred_one = self._result(future)
             if bred_one is not None:

@@ -37,8 +37,10 @@ from agent.run.confirming import INTERRUPTED, ConfirmationAtEnd
 from agent.run.context import RunContext
 from agent.run.evaluation import EvaluationPool, floors_of
 from agent.run.event_bus import EventBus
+from agent.run.first_words import doubt_seed, tell_of_data
 from agent.run.folder import RunFolder, locked
 from agent.run.loop import GenerationalLoop, SearchLoop
+from agent.run.model_check import check_models
 from agent.run.provenance import accepted_changes
 from agent.run.search_state import SearchState
 from agent.run.seed import SeedTrainings, check
@@ -74,6 +76,7 @@ def start(config: Config, folder: RunFolder, watch: Watch) -> None:
         for note in lineage.notes:
             watch(Advised(note))
         check(components.evaluator, components.genome, config.seed.folder)
+        tell_of_data(components.task, watch)
         folder.make(components.config.to_toml())
         with locked(folder.lock), closing(Journal(folder.journal)) as journal:
             Process(components, folder, journal, lineage, watch).work(Replay(), components.start_event())
@@ -156,9 +159,10 @@ class Process:
         archive: Archive | None = None
         try:
             with supervisor.supervised():
+                check_models(run, components, self.journal, failover, self.watch)
                 trainings = SeedTrainings(run, components.evaluator, self.watch)
                 archive = self._archive(run, trainings, supervisor)
-                record.flush()  # raises now, before any model is asked, if git cannot write
+                record.flush()  # raises now, before any candidate is paid for, if git cannot write
                 floor = trainings.measure_noise(archive.seed, archive.objectives)
                 units = self._units(run, archive, floor)
                 record(units)
@@ -189,6 +193,8 @@ class Process:
         seed = trainings.train(components.genome)
         floors = floors_of(components.task, seed.fitness, config.objectives, config.constraint_list())
         components.evaluator.require(floors)
+        if not run.replay.seed:
+            doubt_seed(components.task, seed.fitness, self.watch)
         for outcome in run.replay.outcomes.values():
             run.record(Settled(outcome))
         supervisor.update_forecast()

@@ -1,6 +1,6 @@
-"""Handle SIGINT and SIGTERM from the first to the last moment of a command, instead of Python's own handlers.
+"""Handle SIGINT, SIGTERM and SIGUSR1 from the first to the last moment of a command, instead of Python's own handlers.
 
-| moment | SIGINT or SIGTERM |
+| moment | SIGINT, SIGTERM, or SIGUSR1, by which batch systems announce the end of a job |
 |---|---|
 | before a run works | ends the command: KeyboardInterrupt |
 | while it works (`asked_to_stop`) | the first one asks the run to end, the second one is a KeyboardInterrupt |
@@ -23,7 +23,7 @@ from typing import NoReturn
 INTERRUPTED = 130
 """The exit code of a command that the user stopped."""
 
-_ASKING = (signal.SIGINT, signal.SIGTERM)
+_ASKING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 _SHOW_CURSOR = b"\x1b[?25h"
 
 Stop = Callable[[str], None]
@@ -76,6 +76,9 @@ def hurried() -> bool:
 def end(code: int) -> NoReturn:
     """End the process without waiting for threads. Call this last."""
     _state.code, _state.final = code, True
+    if temporary := sys.modules.get("sandbox.launch.temporary"):
+        with suppress(OSError):
+            temporary.close()
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):  # the terminal, or the program that reads the output, is gone
             stream.flush()

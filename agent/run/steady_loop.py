@@ -11,7 +11,7 @@ from agent.journal.events import EliteRetrained
 from agent.population.candidate import Candidate, Duplicate, Failure, Individual, Outcome, Variant
 from agent.run.context import RunContext
 from agent.run.loop import SearchLoop
-from agent.run.search_state import Breeding, Evaluation, SearchState
+from agent.run.search_state import Breeding, Evaluation, Owner, SearchState
 from agent.search.reflection import Question
 from agent.search.steady import Population, Prefetch, steady
 
@@ -33,7 +33,7 @@ class SteadyLoop(SearchLoop):
         self._prefetch.add_settled(search.archive.seed, search.archive.seed.evidence.total)
         self._bred: dict[Future[Variant | Failure], float] = {}
         self._asked: dict[Future[str], Question] = {}
-        self._trained: dict[Future[Individual | Failure], float] = {}
+        self._trained: dict[Future[Outcome], float] = {}
         """Work under way, each with the monotonic time of its start."""
         self._retrained: dict[Future[EliteRetrained], str] = {}
         """Elites that are being trained again, by id."""
@@ -63,6 +63,9 @@ class SteadyLoop(SearchLoop):
                 del self._retrained[retrained]
                 if reading := self._result(retrained):
                     self._take_reading(reading)
+
+    def _owner(self) -> Owner:
+        return self._search.archive.move_claim
 
     @property
     def _evaluating(self) -> int:

@@ -116,6 +116,13 @@ class SearchSettings:
         """Candidates of a whole run. `generational` proposes a few less, because some parents are neither mated nor mutated."""
         return self.first + self.generations * self.population
 
+    def within(self, variants: int | None) -> SearchSettings:
+        """The settings with as many generations as so many candidates fill, the last one perhaps in part. None: any number."""
+        if variants is None:
+            return self
+        possible = max(0, -(-(variants - self.first) // self.population))
+        return replace(self, first_population=self.first, generations=min(self.generations, possible))
+
     @property
     def stages(self) -> int:
         """How many generations the journal will count. Only `generational` counts the first population, as number 0."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import sys
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -83,5 +84,7 @@ def open_folder(folder: Path, request: DataRequest, cache: Path, about: str) -> 
 def _need(*modules: str) -> None:
     """Raise TaskError if a package of the extra `data` is needed and not installed."""
     if missing := [name for name in modules if importlib.util.find_spec(name) is None]:
-        packages = " and ".join({"PIL": "pillow"}.get(name, name) for name in missing)
-        raise TaskError(f"task.dataset: reading it needs {packages}: pip install 'guided-evolution[data]'.")
+        packages = [{"PIL": "pillow"}.get(name, name) for name in missing]
+        # The packages themselves: an index may not know the name of this project, or know another one by it.
+        command = f"{sys.executable} -m pip install {' '.join(packages)}"
+        raise TaskError(f"task.dataset: reading it needs {' and '.join(packages)}: {command}")

@@ -47,7 +47,8 @@ def put_on(profile: Mapping[str, Any], machine: Mapping[str, Any], channel: sock
 def becomes_nobody(profile: Mapping[str, Any], machine: Mapping[str, Any]) -> bool:
     """Whether the candidate will run as the user `nobody`, so that its scratch folder must belong to that user."""
     alone = os.geteuid() == 0 and not profile["layers"]["namespaces"]
-    return alone and _is_restricted(profile) and bool(machine["world_readable"] and profile["world_readable"])
+    readable = bool(machine["world_readable"] and profile["world_readable"])
+    return alone and _is_restricted(profile) and readable and linux.can_become(NOBODY)
 
 
 def _enter_namespaces(profile: Mapping[str, Any], machine: Mapping[str, Any], channel: socket.socket) -> tuple[str, ...]:

@@ -95,14 +95,17 @@ def run(order: Mapping[str, Any], request: Mapping[str, Any], scratch: Path, in_
 
 
 def _detach(channel: socket.socket, status: int, parent: int) -> socket.socket:
-    """Give the process its own session and descriptors, a clean environment and default signals; it dies with the slot server."""
+    """Give the process its own session and descriptors and a clean environment; it dies with the slot server.
+
+    It goes on ignoring what a batch system sends to every process of a job: the run decides what is still finished.
+    """
     os.setsid()
     linux.set_name("evolve-call")
     linux.die_with_parent()
     if os.getppid() != parent:
         os._exit(71)
     linux.set_dumpable(True)  # needed to write one's own uid_map; there is no secret in this process
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     null = os.open("/dev/null", os.O_RDWR)
     arrange_descriptors({0: null, 1: null, 2: null, CHANNEL: channel.detach(), STATUS: status})

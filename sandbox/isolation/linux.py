@@ -24,6 +24,7 @@ _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_CLEAR_ALL = 4
 
 # <linux/capability.h>
+_CAP_CHOWN, _CAP_SETGID, _CAP_SETUID, CAP_SETFCAP = 0, 6, 7, 31
 _CAPABILITY_VERSION_3 = 0x20080522
 
 # arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h; equal where one number stands.
@@ -97,6 +98,44 @@ def drop_capabilities() -> None:
     header = struct.pack("Ii", _CAPABILITY_VERSION_3, 0)
     checked(syscall(_NR_CAPSET, header, struct.pack("6I", *(0,) * 6)), "capset")
     no_new_privileges()
+
+
+def can_become(user: int) -> bool:
+    """Whether this process may take the uid and gid `user` and give files to it.
+
+    Root may not where it has no capabilities, or in a user namespace that does not have that user.
+    """
+    return all(has_capability(one) for one in (_CAP_CHOWN, _CAP_SETGID, _CAP_SETUID)) and all(
+        _is_mapped(user, f"/proc/self/{kind}_map") for kind in ("uid", "gid")
+    ) and _allows_setgroups()
+
+
+def has_capability(number: int) -> bool:
+    """Whether the capability is effective; false where there is no /proc."""
+    try:
+        with open("/proc/self/status") as file:
+            effective = next((line.split()[1] for line in file if line.startswith("CapEff:")), "0")
+    except OSError:
+        return False
+    return bool(int(effective, 16) >> number & 1)
+
+
+def _is_mapped(user: int, path: str) -> bool:
+    """Whether a user or group id exists in this user namespace."""
+    try:
+        with open(path) as file:
+            ranges = [tuple(map(int, line.split())) for line in file]
+    except OSError:
+        return False
+    return any(first <= user < first + count for first, _, count in ranges)
+
+
+def _allows_setgroups() -> bool:
+    try:
+        with open("/proc/self/setgroups") as file:
+            return file.read().strip() == "allow"
+    except OSError:  # an old kernel
+        return True
 
 
 def unshare(flags: int) -> None:

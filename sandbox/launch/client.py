@@ -17,7 +17,7 @@ from typing import Any
 
 from sandbox.inside.channel import GO, LENGTH, MAX_ORDER, STOP
 from sandbox.isolation import levels
-from sandbox.launch import protocol
+from sandbox.launch import protocol, temporary
 from sandbox.launch.output import HeadAndTail, Lines
 from sandbox.launch.scratch import remove
 from sandbox.launch.start import START_SECONDS, ForkServer, Process, start
@@ -99,10 +99,10 @@ class _SlotServer:
         self.serving = False
         """True from the moment a call was sent until its answer has arrived."""
         try:
-            self._folder = tempfile.mkdtemp(prefix="evolve-sandbox-")
+            self._folder = tempfile.mkdtemp(prefix="sandbox-", dir=temporary.folder())
             machine = protocol.memory_file("machine", protocol.machine(self._folder))
         except OSError as error:
-            raise SandboxUnavailable(f"the sandbox cannot make its folder in {tempfile.gettempdir()}: {error}") from error
+            raise SandboxUnavailable(f"the sandbox cannot make its folder: {error}") from error
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.settimeout(START_SECONDS)
         self._channel = ours

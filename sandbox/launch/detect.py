@@ -16,10 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sandbox.inside.canary import ALLOWED, WORKS
-from sandbox.isolation import landlock, levels
+from sandbox.isolation import landlock, levels, linux
+from sandbox.launch import temporary
 from sandbox.launch.opening import open_sandbox
 from sandbox.pool.gpus import gpus
-from sandbox.sandbox import Call, CallLimits, Level, SandboxUnavailable
+from sandbox.sandbox import Call, CallLimits, Level, Report, SandboxUnavailable
 
 _GPU_LIMITS = CallLimits(seconds=60, memory=8 << 30, result=1 << 16, scratch=1 << 20)
 _LIMITS = CallLimits(seconds=10, memory=256 << 20, result=1 << 16, scratch=1 << 20)
@@ -62,18 +63,27 @@ def detect() -> Isolation:
 
 def prove(level: Level, layers: Mapping[str, bool]) -> tuple[tuple[str, ...], dict[str, str]]:
     """Run the canaries at one level; return (layers in force, answers). Raises SandboxUnavailable if a layer cannot be set up."""
+    try:
+        report = _attempt(level, layers)
+    except OSError as error:
+        raise SandboxUnavailable(f"a trial call cannot be made: {error.strerror or error}") from error
+    if not report.ok:
+        raise SandboxUnavailable(f"a trial call ended by {report.cause} {report.status}: {report.log.strip()[-300:]}")
+    return report.layers, dict(json.loads(report.result))
+
+
+def _attempt(level: Level, layers: Mapping[str, bool]) -> Report:
+    """The report of a call that tries what a candidate must not do."""
     sandbox = open_sandbox(level, layers, warm=False)
-    with tempfile.TemporaryDirectory(prefix="evolve-canary-") as folder, socket.create_server(("127.0.0.1", 0)) as listener:
+    place = tempfile.TemporaryDirectory(prefix="canary-", dir=temporary.folder())
+    with place as folder, socket.create_server(("127.0.0.1", 0)) as listener:
         secret = Path(folder) / "secret"
         secret.write_text("a secret")
         options = {"secret": str(secret), "port": listener.getsockname()[1], "pid": os.getpid()}
         try:
-            report = sandbox.run(Call("sandbox.inside.canary:attempt", {}, _LIMITS, options=options))
+            return sandbox.run(Call("sandbox.inside.canary:attempt", {}, _LIMITS, options=options))
         finally:
             sandbox.close()
-    if not report.ok:
-        raise SandboxUnavailable(f"a trial call ended by {report.cause} {report.status}: {report.log.strip()[-300:]}")
-    return report.layers, dict(json.loads(report.result))
 
 
 def without_layers() -> dict[str, str]:
@@ -126,6 +136,8 @@ def _remedies() -> list[str]:
         found.append("user namespaces are off: `sudo sysctl -w kernel.unprivileged_userns_clone=1`")
     if _setting("user/max_user_namespaces") == "0":
         found.append("user namespaces are off: `sudo sysctl -w user.max_user_namespaces=15000`")
+    if os.geteuid() == 0 and not linux.has_capability(linux.CAP_SETFCAP):
+        found.append("root without its capabilities may make no user namespace: an ordinary user may (`docker run --user 1000`)")
     if not landlock.abi():
         found.append("there is no Landlock: it needs Linux 5.13 or newer with landlock among the boot parameter lsm=...")
     if Path("/.dockerenv").exists() or Path("/run/.containerenv").exists():

@@ -25,6 +25,8 @@ _COLLAPSE = 25
 
 def main() -> None:
     """Run the process. Arguments: the descriptor of the channel, then `--cold` (without torch) or `--fork-server`."""
+    for number in (signal.SIGTERM, signal.SIGUSR1):  # a batch system sends them to all processes: the main one decides
+        signal.signal(number, signal.SIG_IGN)
     channel = socket.socket(fileno=int(sys.argv[1]))
     warm, is_fork_server = "--cold" not in sys.argv, "--fork-server" in sys.argv
     linux.set_name("evolve-forkserv" if is_fork_server else "evolve-slot")

@@ -112,9 +112,19 @@ def _read(descriptor: int, length: int) -> bytes:
     return data
 
 
+_IN_ORDER = ("namespaces", "landlock", "seccomp")
+"""Layers in the order in which they are set up."""
+
+
 def _check_layers(in_force: Sequence[str], layers: Mapping[str, bool], output: str) -> None:
     """Return the layers that the process reported before any candidate code ran. Fewer than ordered is the machine's fault."""
     words = {name.split(" ")[0] for name in in_force}
     missing = [name for name, wanted in layers.items() if wanted and name not in words]
     if missing:
-        raise SandboxUnavailable(f"the layer {missing[0]} could not be set up: {output.strip()[-400:]}")
+        first = next((name for name in _IN_ORDER if name in missing), missing[0])
+        raise SandboxUnavailable(f"the layer {first} could not be set up: {_last_line(output)}")
+
+
+def _last_line(output: str) -> str:
+    """Of a traceback: the error itself."""
+    return next((line.strip() for line in reversed(output.splitlines()) if line.strip()), "it ended without a word")[-400:]

@@ -22,7 +22,7 @@ from typing import Any
 
 from sandbox.inside.channel import LENGTH
 from sandbox.isolation import levels, seatbelt
-from sandbox.launch import scratch
+from sandbox.launch import scratch, temporary
 from sandbox.launch.output import HeadAndTail, Lines
 from sandbox.launch.protocol import order, report, request
 from sandbox.sandbox import Call, Cause, Level, Report, SandboxUnavailable, Turn, Watch
@@ -55,7 +55,7 @@ class SubprocessSandbox:
         with self._lock, contextlib.ExitStack() as stack:
             if self._closed:
                 raise SandboxUnavailable("the sandbox was closed")
-            folder = os.path.realpath(tempfile.mkdtemp(prefix="evolve-sandbox-"))
+            folder = os.path.realpath(tempfile.mkdtemp(prefix="sandbox-", dir=temporary.folder()))
             stack.callback(scratch.remove, folder)
             own = os.path.join(folder, "scratch")
             os.mkdir(own)

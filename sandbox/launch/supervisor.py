@@ -103,9 +103,15 @@ class CallProcess:
             status, peak, user, system = ENDED.unpack(ended)
             cpu = user + system
         if _has_data(self._channel.fileno()):
-            with contextlib.suppress(ConnectionResetError):
-                os.write(self._log, self._channel.recv(MAX_ORDER))
+            os.write(self._log, self._last_words())
         return status, peak, cpu
+
+    def _last_words(self) -> bytes:
+        """Why the process could not get ready. The first attempt may only tell that it has not read its call."""
+        for _ in range(2):
+            with contextlib.suppress(ConnectionResetError):
+                return self._channel.recv(MAX_ORDER)
+        return b""
 
     def clean_up(self) -> None:
         """After the end of the call, kill what is left in its group and remove its folder."""

@@ -147,7 +147,7 @@ class TestCeilings:
         draw(budget, "0001")
         settle(budget, "0002")
         draw(budget, "0002", "0003")
-        assert budget.admits_breeding().reason == "variants: 3 spent of 3; what comes next needs 1"
+        assert budget.admits_breeding().reason == "variants: 3 spent of 3"
         assert budget.admits_evaluation("0001") is None
 
     def test_a_generation_is_admitted_as_a_whole(self, manual):

@@ -14,7 +14,7 @@ def facts(members, failures=5, waiting=2):
         "objectives": {"accuracy": "max", "parameters": "min"}, "worth": 2.0, "luck": None,
         "confirmation": None, "null": None, "seal_openings": 0, "has_test_split": True,
         "seed": {"fitness": {"accuracy": 0.1, "parameters": 9.0}, "trainings": 4, "planned": 4, "error": None},
-        "retrained": {"trainings": 2, "elites": 1, "faults": {"0009": "fit: NaN\n" * 40}},
+        "cost": {"tokens_estimated": False}, "retrained": {"trainings": 2, "elites": 1, "faults": {"0009": "fit: NaN\n" * 40}},
         "front": [
             {"id": f"{n:04d}", "fitness": {"accuracy": 0.5, "parameters": 8.0}, "branch": f"evolve/night/{n:04d}",
              "intention": "make it wider " * 20, "judgements": None, "trainings": 3, "error": {"accuracy": 0.0123}}
@@ -71,3 +71,10 @@ def test_what_was_not_counted_by_a_provider_is_marked_as_an_estimate(capsys):
     assert ["a", "30,000", "8,000", "1,500", "-", "0.5000", "0.0250", "-"] in shown
     assert ["b", "~30,000", "0", "~1,500", "-", "unknown", "unknown", "unknown"] in shown
     assert any(line[:1] == ["~:"] for line in shown)
+
+
+def test_tokens_that_no_provider_counted_are_called_estimated(capsys):
+    print_status({**facts(1), "cost": {"tokens_estimated": True}})
+    print_status(facts(1))
+    marked = [line for line in capsys.readouterr().out.splitlines() if "tokens in" in line]
+    assert ["(estimated)" in line for line in marked] == [True, False]

@@ -113,19 +113,19 @@ class TestLayers:
 class TestMistakesAreBlamedOnTheirSource:
     def test_an_unknown_key_of_the_seed(self, seed):
         (seed / "seed.toml").write_text(SEED_TOML + "tempertaure = 1\n")
-        with pytest.raises(UserError, match=r"seed/seed\.toml: unknown key llm\.tempertaure\.$"):
+        with pytest.raises(UserError, match=r"seed/seed\.toml: unknown key llm\.tempertaure; did you mean "):
             load(str(seed), None, {}, [])
 
     def test_an_unknown_key_of_the_file(self, seed, written):
-        with pytest.raises(UserError, match=r"mine\.toml: unknown key search\.generation\.$"):
+        with pytest.raises(UserError, match=r"mine\.toml: unknown key search\.generation; did you mean "):
             load(str(seed), written("[search]\ngeneration = 3\n"), {}, [])
 
     def test_an_unknown_table_of_the_file(self, seed, written):
-        with pytest.raises(UserError, match=r"mine\.toml: unknown key serach\.$"):
+        with pytest.raises(UserError, match=r"mine\.toml: unknown key serach; did you mean "):
             load(str(seed), written("[serach]\ngenerations = 3\n"), {}, [])
 
     def test_an_unknown_key_of_an_assignment(self, seed):
-        with pytest.raises(UserError, match=r"--set run\.sead=3: unknown key run\.sead\.$"):
+        with pytest.raises(UserError, match=r"--set run\.sead=3: unknown key run\.sead; did you mean "):
             load(str(seed), None, {}, ["run.seed=1", "run.sead=3"])
 
     def test_a_flag_out_of_range(self, seed):
@@ -339,3 +339,44 @@ def test_a_runs_file_that_was_damaged_is_told_with_its_path(tmp_path):
     (tmp_path / "config.toml").write_text("[search]\nxyz = 1\n")
     with pytest.raises(UserError, match=r"config\.toml: unknown key search\.xyz"):
         read(tmp_path / "config.toml")
+
+
+class TestAssignmentsOfOneTable:
+    def test_objectives_may_be_set_one_by_one(self, seed):
+        config = load(str(seed), None, {}, ["objectives.latency=min", "run.seed=3", "objectives.accuracy=max"])
+        assert config.objectives == {"latency": "min", "accuracy": "max"} and config.run.seed == 3
+
+    def test_shares_of_operators_too(self, seed):
+        config = load(str(seed), None, {}, ["search.operators.mutate=0.5", "search.operators.splice=0.5"])
+        assert config.search.operators == {"mutate": 0.5, "splice": 0.5}
+
+    def test_one_alone_is_told_to_be_too_few(self, seed):
+        with pytest.raises(UserError, match=r"--set objectives.latency=min.*at least two"):
+            load(str(seed), None, {}, ["objectives.latency=min"])
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("epochs", "budget.epochs"),
+        ("search.popluation", "search.population"),
+        ("population", "search.population"),
+        ("limit.usd", "limits"),
+        ("llm.max-tokens", "llm.max_tokens"),
+        ("sandbox.slot", "sandbox.slots"),
+    ],
+)
+def test_an_unknown_key_names_the_one_that_was_meant(seed, key, meant):
+    with pytest.raises(UserError, match=f"unknown key .*did you mean .*{meant}"):
+        load(str(seed), None, {}, [f"{key}=1"])
+
+
+def test_a_key_like_no_other_is_only_unknown(seed):
+    with pytest.raises(UserError, match=r"unknown key llm\.zzqq\.$"):
+        load(str(seed), None, {}, ["llm.zzqq=1"])
+
+
+def test_files_that_begin_with_a_byte_order_mark_are_read(seed, written):
+    (seed / "seed.toml").write_text("\ufeff" + SEED_TOML)
+    mine = written("\ufeff[run]\nseed = 5\n")
+    assert load(str(seed), mine, {}, []).run.seed == 5

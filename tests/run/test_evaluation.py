@@ -10,7 +10,7 @@ import pytest
 from agent.core.errors import Halted, MachineError
 from agent.core.objectives import Objective
 from agent.genome import Genome
-from agent.population.candidate import Candidate, Failure, Individual, Variant
+from agent.population.candidate import Candidate, Duplicate, Failure, Individual, Variant
 from agent.run.admission import Admission
 from agent.run.context import RunContext
 from agent.run.evaluation import EvaluationPool, Evaluator, EvaluatorSettings
@@ -222,3 +222,23 @@ def test_while_models_repair_programs_others_train(open_pool):
     assert isinstance(futures[3].result(20), Individual)
     answered.set()
     assert {future.result(20).stage for future in futures[:3]} == {"smoke"}
+
+
+class Repairer:
+    """Repairs by this program."""
+
+    def __init__(self, files):
+        self.files = files
+
+    def repair(self, variant, failure):
+        return None if variant.genome.files == self.files else Variant(variant.candidate, Genome(self.files))
+
+
+@pytest.mark.parametrize(("owner", "kind"), [("seed", Duplicate), ("1", Failure)])
+def test_a_repair_that_returns_to_a_known_program_is_not_trained(open_pool, owner, kind):
+    pool = open_pool(repairer=Repairer({**GENOME.files, "id": "known"}))
+    pool.machine.fails[("smoke", "1")] = ("exit", "broken")
+    variant = Variant(Candidate("1", 0), Genome({**GENOME.files, "id": "1"}))
+    outcome = pool.evaluation.submit(variant, lambda repaired: owner).result()
+    assert isinstance(outcome, kind) and not [one for one in pool.machine.log if one[0] == "fit"]
+    assert outcome in [event.outcome for event in pool.settled]

@@ -64,7 +64,7 @@ def measured(genome):
 
 
 class Evaluator:
-    def submit(self, variant):
+    def submit(self, variant, owner=None):
         return done(Individual(variant.candidate, variant.genome, measured(variant.genome)))
 
 

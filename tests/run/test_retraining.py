@@ -102,7 +102,7 @@ class Evaluator:
         self.run, self.lucky, self.broken, self.admitted = run, lucky, broken, admitted
         self.made = []
 
-    def submit(self, variant):
+    def submit(self, variant, owner=None):
         if known := self.run.replay.outcomes.get(variant.id):
             return done(known)
         luck = 4.0 if variant.id == self.lucky else 0.0

@@ -173,15 +173,17 @@ def test_work_under_way_is_ended_after_the_grace_and_continued_by_a_resume(start
 @pytest.mark.slow
 def test_a_run_waits_for_a_provider_that_is_down_and_continues_when_it_answers(start, tmp_path, hook, evolve):
     class Down(LoopbackLLM):
-        down = True
+        down = answered = False
 
         def serve(self, handler, messages):
-            if self.down:
+            if self.down and self.answered:
                 handler.reply(503, b'{"error": {"message": "overloaded"}}')
             else:
                 super().serve(handler, messages)
+            self.answered = True  # the check before the seed trains
 
     server, (url, printed) = Down(), hook
+    server.down = True
     cool_downs = settings(llm__rest_after=1, llm__rest_seconds=0.5)
     address = ["--llm", "openai/loopback", "--api-base", server.url]
     process = start("run", "seed", *address, "--out", "run", "--notify", url, *cool_downs)

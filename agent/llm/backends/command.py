@@ -95,7 +95,7 @@ class CommandModel:
         usage = Usage(0, 0)
         with self._counted_call():
             for _ in range(1 + EMPTY_ANSWER_RETRIES):
-                text = without_thoughts(self._ask(prompt, started + self._settings.deadline_seconds))
+                text = without_thoughts(self._ask(prompt, started + self._settings.deadline_seconds, request.tries))
                 usage += estimate_usage(request, text)
                 if text.strip():
                     break
@@ -118,12 +118,12 @@ class CommandModel:
                 self._calls -= 1
                 self._idle.notify_all()
 
-    def _ask(self, prompt: bytes, deadline: float) -> str:
+    def _ask(self, prompt: bytes, deadline: float, tries: int | None) -> str:
         """Return stdout of the first attempt that succeeds. `deadline` is on the monotonic clock, here and below."""
         settings = self._settings
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(_AttemptFailed),
-            stop=tenacity.stop_after_attempt(settings.attempts)
+            stop=tenacity.stop_after_attempt(tries or settings.attempts)
             | tenacity.stop_before_delay(max(0.0, deadline - time.monotonic())),
             wait=tenacity.wait_random_exponential(multiplier=settings.first_wait_seconds, max=LONGEST_PAUSE_SECONDS),
             sleep=tenacity.sleep_using_event(self._closed),

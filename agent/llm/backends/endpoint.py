@@ -135,7 +135,8 @@ class EndpointModel:
         errors: list[SendError] = []
         try:
             async with asyncio.timeout(self._settings.deadline_seconds):
-                return await self._until_text(request, _retrying(self._settings, deadline, errors))
+                retrying = _retrying(self._settings, request.tries or self._settings.attempts, deadline, errors)
+                return await self._until_text(request, retrying)
         except TimeoutError:
             why = f"; the last try: {errors[-1]}" if errors else ""
             raise SendError(f"no answer within {self._settings.deadline_seconds:g} s{why}", 408) from None
@@ -195,7 +196,7 @@ def retry_after_seconds(headers: Any) -> float | None:
         return None
 
 
-def _retrying(settings: LlmSettings, deadline: float, errors: list[SendError]) -> tenacity.AsyncRetrying:
+def _retrying(settings: LlmSettings, attempts: int, deadline: float, errors: list[SendError]) -> tenacity.AsyncRetrying:
     """Return a retry policy that appends the errors it retries to `errors`. `deadline` is on the monotonic clock.
 
     Pauses are as long as the provider asks for, else they grow. A pause that would last beyond the deadline ends the call.
@@ -216,7 +217,7 @@ def _retrying(settings: LlmSettings, deadline: float, errors: list[SendError]) -
     def stop(state: tenacity.RetryCallState) -> bool:
         error = latest_error(state)
         requested = (error.retry_after if error else None) or 0.0
-        return state.attempt_number >= settings.attempts or time.monotonic() + requested >= deadline
+        return state.attempt_number >= attempts or time.monotonic() + requested >= deadline
 
     return tenacity.AsyncRetrying(
         retry=tenacity.retry_if_exception(lambda error: isinstance(error, SendError) and error.retryable),

@@ -32,7 +32,9 @@ def open_model(name: str, settings: LlmSettings) -> EndpointModel:
     if settings.api_base is not None and not settings.api_base.startswith(("http://", "https://")):
         raise UserError(f"The address {settings.api_base!r} must begin with http:// or https://.")
     check_environment(settings.api_base or os.environ.get("OPENAI_BASE_URL"))
-    key = header_value("OPENAI_API_KEY")
+    key = header_value(settings.key_variable)
+    if not key and settings.key_variable != LlmSettings.key_variable:
+        raise UserError(f"{name}: the environment variable {settings.key_variable}, which llm.endpoints names, is not set.")
     for other in ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):
         header_value(other)
     if not key and settings.api_base is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from difflib import get_close_matches
 from typing import Any
 
 from sandbox.sandbox import TaskError
@@ -15,7 +16,9 @@ SIZES = {"MiB": 1 << 20, "GiB": 1 << 30, "MB": 10**6, "GB": 10**9}
 def refuse_unknown(name: str, table: Mapping[str, Any], known: Collection[str]) -> None:
     """Raise TaskError if the table has a key that is not `known`."""
     if unknown := sorted(table.keys() - set(known)):
-        raise TaskError(f"{name}: unknown key {unknown[0]}; known: {', '.join(sorted(known))}.")
+        near = get_close_matches(unknown[0], known, 1)
+        meant = f"did you mean {near[0]}? " if near else ""
+        raise TaskError(f"{name}: unknown key {unknown[0]}; {meant}known: {', '.join(sorted(known))}.")
 
 
 def quantity(table: Mapping[str, Any], key: str, default: str, units: Mapping[str, float], name: str = "budget") -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -53,6 +53,11 @@ class Task(Protocol):
     """Quantities that depend on the program alone: if another training seed changes one, that is the program's fault."""
     floors: Mapping[str, float] = {}
     """By objective, the value that a program may reach without having learned anything, chance included."""
+
+    remarks: Sequence[str] = ()
+    """What the user should know before a run begins, such as the sizes of the splits; a line each."""
+    doubts: Sequence[str] = ()
+    """What the user may not have meant, such as a split of twelve images; a sentence each."""
 
     def facts(self) -> Mapping[str, str]:
         """What a researcher needs to know to choose a change, as label -> sentence; shown in every prompt."""

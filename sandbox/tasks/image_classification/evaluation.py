@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sandbox.data import Dataset, Split
+from sandbox.launch import temporary
 from sandbox.sandbox import Call, CallLimits, Report, Sandbox
 from sandbox.tasks.common.job import Job, Measured, Progress, StageFailed
 from sandbox.tasks.common.latency import EMPTY, empty_weights, enough_images, seconds_each
@@ -184,7 +185,7 @@ class ImageEvaluation:
         import numpy as np
 
         s = self._settings
-        with tempfile.TemporaryDirectory(prefix="evolve-") as folder:
+        with tempfile.TemporaryDirectory(dir=temporary.folder()) as folder:
             inputs = {"images": Path(folder) / "images.npy", "weights": Path(folder) / "weights"}
             np.save(inputs["images"], images)
             inputs["weights"].write_bytes(weights)

@@ -14,6 +14,7 @@ from sandbox.tasks.common.job import Job, Measured, Progress, StageFailed, Stage
 from sandbox.tasks.common.task import Task, TaskTables
 from sandbox.tasks.image_classification.evaluation import ImageEvaluation
 from sandbox.tasks.image_classification.facts import facts
+from sandbox.tasks.image_classification.first_look import doubts, remarks
 from sandbox.tasks.image_classification.settings import OBJECTIVES, ImageSettings
 
 _TEST_ORIGIN = {
@@ -43,6 +44,9 @@ class ImageClassification(Task):
         self.provenance = {"data": self._data.digest()}
         self.floors = {"accuracy": _majority_share(self._data.targets("validation"))}
         self.test_note = f"{_TEST_ORIGIN[self._data.own_test]}, {self._data.sizes['test']:,} images"
+
+        self.remarks = remarks(settings, self._data)
+        self.doubts = doubts(self._data)
 
     def evaluate(
         self, job: Job, sandbox: Sandbox, progress: Callable[[Progress], None] | None = None

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sandbox.data import Split
+from sandbox.launch import temporary
 from sandbox.sandbox import CallLimits, Report, Sandbox, TaskError
 from sandbox.tasks.common.job import Job, Measured, Progress, StageFailed, StageFailure
 from sandbox.tasks.common.stages import SMOKE_RESULT, SMOKE_SECONDS, Smoke, Stages, rough
@@ -151,7 +152,7 @@ class OwnTask(Task):
         import numpy as np
 
         s, shape = self.settings, (len(rows), *self.file.output_shape)
-        with tempfile.TemporaryDirectory(prefix="evolve-") as folder:
+        with tempfile.TemporaryDirectory(dir=temporary.folder()) as folder:
             inputs = {"weights": Path(folder) / "weights"}
             inputs["weights"].write_bytes(weights)
             for number, (name, values) in enumerate(part.inputs.items()):

@@ -354,7 +354,7 @@ def test_nothing_is_written_on_the_terminal(shell, ask, capfd):
 def test_doctor_asks_it_one_question(evolve, tmp_path):
     asked = json.loads(evolve("doctor", "--llm", "cmd:sh -c 'cat > asked; echo ready'", "--json", cwd=tmp_path).stdout)["llm"]
     assert (asked["reachable"], asked["usd"]) == (True, None)
-    assert (tmp_path / "asked").read_text() == "You rewrite Python programs.\n\nAnswer with the word ready.\n"
+    assert "def scale(x)" in (tmp_path / "asked").read_text() and "no fenced Python block" in asked["answer"]
     failed = json.loads(evolve("doctor", "--llm", "cmd:no-such-program", "--json", cwd=tmp_path).stdout)["llm"]
     assert "there is no program" in failed["reason"]
 

@@ -314,7 +314,8 @@ def test_without_the_packages_the_error_names_which_to_install(tmp_path, monkeyp
     find = __import__("importlib.util").util.find_spec
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name in ("PIL", "pyarrow") else find(name))
     assert refusal(str(tmp_path / "d"), tmp_path / "c") == (
-        "task.dataset: reading it needs pillow and pyarrow: pip install 'guided-evolution[data]'."
+        "task.dataset: reading it needs pillow and pyarrow: "
+        f"{sys.executable} -m pip install pillow pyarrow"
     )
 
 

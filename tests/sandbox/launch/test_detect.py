@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -126,3 +127,19 @@ def test_each_layer_alone_refuses_what_it_is_for(here, layer):
         pytest.skip("this kernel's Landlock knows neither ports nor signals")
     _, alone = detection.prove("reduced", {**LAYERS["none"], layer: True})
     assert {name for name, message in alone.items() if message != ALLOWED} >= REFUSES[layer]
+
+
+WITHOUT_CAPABILITIES = ("setpriv", "--bounding-set", "-all", "--inh-caps", "-all")
+ONE_USER = ("unshare", "--user", "--map-root-user")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="it is about root")
+@pytest.mark.parametrize("wrapped", [WITHOUT_CAPABILITIES, ONE_USER, ONE_USER + WITHOUT_CAPABILITIES])
+def test_root_that_may_become_nobody_else_is_contained_all_the_same(wrapped):
+    if shutil.which(wrapped[0]) is None or subprocess.run([*wrapped, "true"], capture_output=True).returncode:
+        pytest.skip(f"{wrapped[0]} does not work here")
+    program = "from sandbox.launch.detect import detect\nfound = detect()\nprint(found.level, found.hints)"
+    done = subprocess.run([*wrapped, sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[0] in ("full", "contained"), done.stdout
+    assert "could not be set up: \n" not in done.stdout and "set up: '" not in done.stdout  # a reason is given

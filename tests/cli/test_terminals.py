@@ -1,0 +1,56 @@
+"""The commands on terminals of several widths: what a user of a split screen reads."""
+
+import fcntl
+import os
+import pty
+import re
+import struct
+import sys
+import termios
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def run(evolve, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run") / "r"
+    small = ("--set", "budget.epochs=1", "--variants", 4, "--set", "noise.trainings=1")
+    done = evolve("run", "seeds/tiny_cnn", "--llm", "offline", "--out", folder, *small)
+    assert done.returncode == 0, done.stderr
+    assert "data digits: 10 classes" in done.stderr and "to validate" in done.stderr
+    return folder
+
+
+def on_terminal(columns, *arguments):
+    """What the command shows on a terminal of so many columns, without colours."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        environment = {**os.environ, "TERM": "xterm", "PYTHONPATH": str(ROOT)}
+        environment.pop("COLUMNS", None)
+        os.execve(sys.executable, [sys.executable, "-m", "agent.cli", *map(str, arguments)], environment)
+    shown = b""
+    try:
+        while data := os.read(terminal, 1 << 16):
+            shown += data
+    except OSError:  # the command has ended
+        pass
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, shown
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode()).replace("\r", "")
+
+
+@pytest.mark.parametrize("columns", [80, 40])
+def test_ids_values_and_costs_are_whole(run, columns):
+    listed, status = on_terminal(columns, "show", run), on_terminal(columns, "status", run)
+    for shown in (listed, status):
+        assert max(map(len, shown.splitlines())) <= columns
+        assert "…" not in "".join(line for line in shown.splitlines() if "sigma" in line)
+    assert all(f"000{n}" in listed for n in range(1, 5))
+    assert re.search(r"accuracy 0\.\d+", listed) and re.search(r"parameters [\d,]+", listed)
+    assert "* is on the front" in listed
+    assert "isolation" in status and "USD" in status.replace("\n", " ")
