@@ -99,6 +99,13 @@ SCRIPT_TASK: tuple[Row, ...] = (
     ("copy", SIZE, "`64MiB`", "The most that is copied of the project."),
     ("leave_out", "list of texts", "`[]`", "Names and patterns that are not copied."),
     ("readable", "list of texts", "`[]`", "Files and folders that are not copied, but can be read where they are."),
+    (
+        "pythonpath",
+        "list of texts",
+        "`[]`",
+        "Folders of the project to import from, such as `src`, besides the script's own. `PYTHONPATH` and editable installs are "
+        "found without it.",
+    ),
     ("snapshot", "text", "filled in by the run", "Digest of the copy that the run began with."),
 )
 SCRIPT_BUDGET: tuple[Row, ...] = (

@@ -53,6 +53,22 @@ class Stages:
 
         Raises StageFailed if the process did not end well, SandboxUnavailable if the machine is at fault.
         """
+        report = self.report(stage, entry, limits, inputs, options, watch, readable)
+        if not report.ok:
+            raise StageFailed(stage, explain(report, limits, tuple(self._job.sources)), report.log)
+        return report
+
+    def report(
+        self,
+        stage: Stage,
+        entry: str,
+        limits: CallLimits,
+        inputs: Mapping[str, Path],
+        options: Mapping[str, Any],
+        watch: Watch | None = None,
+        readable: tuple[Path, ...] = (),
+    ) -> Report:
+        """As `run`, but return the report however the process ended."""
         job = self._job
         call = Call(
             entry=entry,
@@ -70,8 +86,6 @@ class Stages:
         self.seconds[stage] = self.seconds.get(stage, 0.0) + report.seconds
         self.peak_memory = max(self.peak_memory, report.peak_memory)
         self._layers = report.layers
-        if not report.ok:
-            raise StageFailed(stage, explain(report, limits, tuple(job.sources)), report.log)
         return report
 
     @contextmanager
