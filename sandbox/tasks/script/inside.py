@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from sandbox.inside.call import RunningCall
-from sandbox.tasks.common.stages import PROJECT
+from sandbox.tasks.common.refusals import PROJECT
 from sandbox.tasks.script.watch import EveryFileRan, FileWatch
 
 _ENVIRONMENT = {

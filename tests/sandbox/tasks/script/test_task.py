@@ -101,9 +101,9 @@ def test_a_metric_printed_a_hundred_thousand_times_costs_little_and_the_last_cou
         ("import time\nprint('loss: 1', flush=True)\nwhile True: time.sleep(1)", "fit", "It ran longer than its limit of 2 s."),
         ("print('loss: 1')\nraise SystemExit(3)", "fit", "the program ended itself with 3"),
         ("def f():\n    return {}['x']\nf()", "fit", "KeyError: 'x' (train.py, line 2, in f)."),
-        ("import os\nos.execv('/bin/true', ['true'])", "fit", "PermissionError"),
-        ("import subprocess\nsubprocess.run(['true'])", "fit", "PermissionError"),
-        ("open('/etc/passwd').read()", "fit", "Error"),
+        ("import os\nos.execv('/bin/true', ['true'])", "fit", "It starts a program (os.execv, train.py, line 2"),
+        ("import subprocess\nsubprocess.run(['true'])", "fit", "It starts a program (subprocess.run, train.py, line 2"),
+        ("open('/etc/passwd').read()", "fit", "It uses a file outside of its copy of the project (open, train.py, line 1"),
     ],
     ids=["no metric", "NaN", "too long", "exit code", "error", "exec", "processes", "files of others"],
 )
