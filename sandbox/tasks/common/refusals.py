@@ -62,7 +62,7 @@ _RULES = (
         rf"{_REFUSED}|PermissionError: \[Errno 13\] Permission denied$",  # the latter of a lock between processes
         r"multiprocessing/|concurrent/futures/process|joblib/|loky/|\bos\.fork|forkpty",
         "starts a process",
-        f"{_NO_PROCESS}work in this one, or in threads (num_workers=0, n_jobs=1, multiprocessing.dummy)",
+        f"{_NO_PROCESS}work in this one, or in threads (num_workers=0, n_jobs=1, ThreadPoolExecutor)",
     ),
     _Rule(
         _REFUSED,

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from sandbox.isolation import levels
 from sandbox.sandbox import CallLimits, Sandbox, TaskError
 from sandbox.tasks.common.job import Job, Measured, Progress, StageFailed, StageFailure
 from sandbox.tasks.common.stages import Stages, explain, rough
@@ -154,7 +155,8 @@ class ScriptTask(Task):
 
     @property
     def _may_read(self) -> tuple[Path, ...]:
-        return tuple(self._readable.values())
+        """What the script may read in place: no label of its is secret, so data sets in installed packages are open too."""
+        return (*self._readable.values(), *map(Path, levels.published()))
 
     def _given(self, job: Job) -> tuple[dict[str, Path], dict[str, Any]]:
         """The inputs and options of both calls."""

@@ -63,7 +63,7 @@ def run(tmp_path, cache, warm):
             "task.readable",
         ),
         ("import os\nos.nice(-1)", "It does what the sandbox refuses (os.nice, train.py, line 2", "leave the call out"),
-        ("import os\nopen('a', 'w')\nos.remove('a')", "It removes or renames a file (os.remove, train.py, line 3", "evolve doctor"),
+        ("import os\nopen('a', 'w')\nos.remove('a')", "It removes or renames a file (os.remove, train.py, line 3", "doctor"),
         ("open('/data/list.txt')", "It uses a file outside of its copy of the project (open, train.py", "task.readable"),
         (
             "import argparse\nparser = argparse.ArgumentParser()\nparser.add_argument('--data', required=True)\n"
@@ -89,8 +89,9 @@ def test_torch_compile_is_named(run):
 
 def test_threads_temporary_files_and_plain_copies_work(run):
     measured = run(
-        "import shutil, tempfile, threading\nfrom multiprocessing.dummy import Pool\n"
-        "with tempfile.NamedTemporaryFile('w', delete=False) as f, Pool(2) as pool:\n    f.write('x')\n    pool.map(abs, [-1])\n"
+        "import shutil, tempfile\nfrom concurrent.futures import ThreadPoolExecutor as Pool\n"
+        "with tempfile.NamedTemporaryFile('w', delete=False) as f, Pool(2) as pool:\n    f.write('x')\n"
+        "    list(pool.map(abs, [-1]))\n"
         "shutil.copyfile(f.name, 'copy')\nprint('loss: 1')"
     )
     assert isinstance(measured, Measured), measured
