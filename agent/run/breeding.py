@@ -7,7 +7,7 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import replace
 
 from agent.core.errors import Halted
-from agent.genome import Editor, Genome, Violations, changed_blocks
+from agent.genome import Editor, Genome, Violations, changed_names
 from agent.journal.events import Answered, Asked, Bred, Rejected, Repaired, Settled
 from agent.llm import Completion, LanguageModel, Message, Request, RequestRejected
 from agent.memory import read_intention
@@ -60,7 +60,7 @@ class BreedingPool:
         if isinstance(edited, Violations):
             return Failure(variant.candidate, edited.stage, " ".join(edited.reasons), genome=variant.genome)
         kept = variant.changed if len(variant.candidate.recipes) > 1 else ()
-        changed = tuple(dict.fromkeys([*kept, *changed_blocks(conversation.base, edited)]))
+        changed = tuple(dict.fromkeys([*kept, *changed_names(conversation.base, edited)]))
         purpose = read_intention(conversation.answer)[0] or variant.intention
         repaired = Variant(variant.candidate, edited, purpose, conversation, changed)
         self._run.record(Repaired(repaired, failure.reason))
@@ -86,7 +86,7 @@ class BreedingPool:
                 return failure
             genome, calls = edited, conversation.calls if conversation else calls
             intentions += [purpose] if purpose else []
-        variant = Variant(candidate, genome, " Then: ".join(intentions), conversation, changed_blocks(parent, genome))
+        variant = Variant(candidate, genome, " Then: ".join(intentions), conversation, changed_names(parent, genome))
         self._run.record(Bred(variant))
         return variant
 
