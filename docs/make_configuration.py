@@ -70,6 +70,7 @@ TIME = "time, such as `90s` or `10min`"
 IMAGE_TASK: tuple[Row, ...] = (
     ("name", "text", "`image-classification`", "The kind of task."),
     ("entry", "text", "first of `seed.files`", "The file that defines `build_model`."),
+    ("model", "text", "`build_model`", "The function or class of the entry file that makes the model."),
     ("input_size", PIXELS, "as stored", "Size that the model sees. Batches are resized on the device."),
 )
 IMAGE_BUDGET: tuple[Row, ...] = (

@@ -34,7 +34,9 @@ def _change_blocks(genome: Genome, change: Callable[[Block], Change | None], rng
     """Change two or three blocks, chosen at random among those that `change` fits, and join them as one answer's code."""
     wanted = rng.choice((2, 3))
     changes: dict[str, Change] = {}
-    blocks = (*genome.constant_groups, *genome.live_blocks)
+    called = genome.called_names
+    live = [block for block in genome.live_blocks if not called or bare_name(block.name) in called] or genome.live_blocks
+    blocks = (*genome.constant_groups, *live)
     for block in rng.sample(blocks, len(blocks)):
         if len(changes) < wanted and (changed := change(block)) is not None and changed.source != block.source:
             changes[block.name] = changed
