@@ -78,7 +78,7 @@ def load(
         _merge(merged, table)
         validated(merged, source)  # after each source, so that the message names the source of the mistake
     merged.setdefault("seed", {})["folder"] = str(folder.resolve())
-    is_bare = named is not None and not (folder / "seed.toml").is_file()
+    is_bare = named is not None and not (Path(seed).is_dir() and (folder / "seed.toml").is_file())
     if is_bare and _task_name(merged.get("task", {})) == DEFAULT_TASK:
         complete(merged, folder, tell)
     _resolve_dataset(merged.get("task", {}), folder)
