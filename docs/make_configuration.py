@@ -70,6 +70,7 @@ TIME = "time, such as `90s` or `10min`"
 IMAGE_TASK: tuple[Row, ...] = (
     ("name", "text", "`image-classification`", "The kind of task."),
     ("entry", "text", "first of `seed.files`", "The file that defines `build_model`."),
+    ("model", "text", "`build_model`", "The function or class of the entry file that makes the model."),
     ("input_size", PIXELS, "as stored", "Size that the model sees. Batches are resized on the device."),
 )
 IMAGE_BUDGET: tuple[Row, ...] = (
@@ -99,6 +100,13 @@ SCRIPT_TASK: tuple[Row, ...] = (
     ("copy", SIZE, "`64MiB`", "The most that is copied of the project."),
     ("leave_out", "list of texts", "`[]`", "Names and patterns that are not copied."),
     ("readable", "list of texts", "`[]`", "Files and folders that are not copied, but can be read where they are."),
+    (
+        "pythonpath",
+        "list of texts",
+        "`[]`",
+        "Folders of the project to import from, such as `src`, besides the script's own. `PYTHONPATH` and editable installs are "
+        "found without it.",
+    ),
     ("snapshot", "text", "filled in by the run", "Digest of the copy that the run began with."),
 )
 SCRIPT_BUDGET: tuple[Row, ...] = (

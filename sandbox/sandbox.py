@@ -66,7 +66,8 @@ class Call:
     slot: bool = False
     """True for a training: where several sandboxes share devices it needs a slot for itself. See `pool.lanes`."""
     readable: tuple[Path, ...] = ()
-    """Real paths of files and folders that the process may read in place, in addition to what every call may read."""
+    """Real paths of files and folders that the process may read in place, in addition to what every call may read. Named here,
+    a folder that is hidden from other calls is open."""
 
 
 @dataclass(frozen=True)

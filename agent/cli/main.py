@@ -117,7 +117,8 @@ def run(
     from agent.run.script_flags import with_script
 
     named = named_settings({**flags, "llm_models": model_names(llm) if any(llm) else None})
-    config = load(seed, config_file, with_script(named, command, metrics), assignments, sources)
+    tables = with_script(named, command, metrics)
+    config = load(seed, config_file, tables, assignments, sources, lambda text: click.echo(text, err=True))
     folder = RunFolder(out) if out else runner.free_folder(config, Path(seed).resolve().stem)
     if detach:
         chosen_folder = [] if out else ["--out", str(folder.root)]

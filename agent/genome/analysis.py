@@ -51,6 +51,8 @@ class StatementFacts:
     """See the function `mentioned_names`."""
     passive: bool
     """An import, or a definition without decorators: it uses nothing on import. (A decorator may register its class.)"""
+    definition: bool
+    """A class or function."""
     plain_assignment: bool
     """See `is_plain_assignment`."""
 
@@ -85,7 +87,7 @@ def _analyse(node: ast.stmt) -> StatementFacts:
     passive = isinstance(node, ast.Import | ast.ImportFrom) or (isinstance(node, DEFINITIONS) and not node.decorator_list)
     dump = ast.dump(_without_docstrings(ast.Module([node], [])))
     meaning = hashlib.sha256(dump.encode("utf-8", "replace")).hexdigest()
-    return StatementFacts(meaning, bound, mentioned, passive, assignment)
+    return StatementFacts(meaning, bound, mentioned, passive, isinstance(node, DEFINITIONS), assignment)
 
 
 def meanings(text: str) -> tuple[str, ...]:
@@ -199,19 +201,25 @@ def _annotations(args: ast.arguments) -> list[ast.AST]:
 
 
 def reachable_names(
-    texts: Iterable[str], entry_points: Iterable[str] = ENTRY_POINTS, *, passive_assignments: bool = False
+    texts: Iterable[str],
+    entry_points: Iterable[str] = ENTRY_POINTS,
+    *,
+    passive_assignments: bool = False,
+    decorated_is_passive: bool = False,
 ) -> set[str]:
     """The names that are reachable from the entry points or from code that runs on import; empty without an entry point.
 
     Errs on the side of reachable: a name is the same name in every file and scope, and strings and attributes count too.
     `passive_assignments`: plain assignments do not count as code that runs; they count where one of their names is reached.
+    `decorated_is_passive`: nor do definitions with decorators, which may only be entered into a table.
     """
     binders: dict[str, list[StatementFacts]] = {}
     queue: list[StatementFacts] = []
     for statement in (statement for text in texts for statement in analyse_statements(text)):
         for name in statement.bound_names:
             binders.setdefault(name, []).append(statement)
-        if not (statement.passive or (passive_assignments and statement.plain_assignment)):
+        passive = statement.passive or (decorated_is_passive and statement.definition)
+        if not (passive or (passive_assignments and statement.plain_assignment)):
             queue.append(statement)
     starts = [name for name in entry_points if name in binders]
     reachable = set(starts)

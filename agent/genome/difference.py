@@ -29,6 +29,12 @@ def changed_blocks(old: Genome, new: Genome) -> tuple[str, ...]:
     return (*changed, *(b.name for b in new.all_blocks if b.name not in before))
 
 
+def changed_names(old: Genome, new: Genome) -> tuple[str, ...]:
+    """As `changed_blocks`, then the names of constants that have another value or are new."""
+    before = {one.name: one.meanings for one in old.constants}
+    return (*changed_blocks(old, new), *(one.name for one in new.constants if before.get(one.name) != one.meanings))
+
+
 def diff(old: Genome, new: Genome) -> str:
     """A unified diff that `git apply` takes; empty for equal sources."""
     parts: list[str] = []

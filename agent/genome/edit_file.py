@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -64,7 +64,8 @@ def edit_file(
     change the program's constants. Statements that repeat existing ones are ignored. Both texts must have passed
     `compile_error`. `entry_points`: names of the functions that the task calls.
     """
-    existing = {name: node for node in parse(source).body if is_replaceable(node) for name in bound_names(node)}
+    body = parse(source).body
+    existing = {name: node for node in body if is_replaceable(node) for name in bound_names(node)}
     defined = {name for statement in answer if isinstance(statement, Definition) for name in names_of(statement)}
     reasons = [f"The answer does not define `{name}`." for name in names if not free and name not in defined]
     statements, refused = _relevant(source, [] if free else names, answer)
@@ -74,14 +75,31 @@ def edit_file(
     edits: list[_Edit] = []
     for statement in _without_unread_values(statements, {*existing, *entry_points}):
         bound = names_of(statement)
-        targets = [existing[name] for name in sorted(bound) if name in existing]
-        if targets and (reason := _refusal(statement, bound, targets, names, free)):
+        targets, unclear = _targets(statement, bound, body, existing)
+        if unclear:
+            reasons.append(unclear)
+        elif targets and (reason := _refusal(statement, bound, targets, names, free)):
             reasons.append(reason)
         else:
             edits.append(_Edit(statement, targets[0] if targets else None))
     if reasons:
         return Violations(tuple(dict.fromkeys(reasons)))
     return with_imports(_splice(source, edits), _new_imports(source, answer, edits))
+
+
+def _targets(
+    statement: cst.BaseStatement, bound: Collection[str], body: Sequence[ast.stmt], existing: Mapping[str, ast.stmt]
+) -> tuple[list[ast.stmt], str]:
+    """The statements that a new one replaces, and why it is not clear which; a definition replaces one, where there is one."""
+    targets = []
+    for name in (name for name in sorted(bound) if name in existing):
+        binders = [node for node in body if is_replaceable(node) and name in bound_names(node)]
+        alike = [node for node in binders if isinstance(node, DEFINITIONS) == isinstance(statement, Definition)]
+        if len(alike or binders) > 1:
+            times = f"`{name}` is bound {len(binders)} times at the top of the file"
+            return [], f"{times}: which one is meant is not clear, leave it out."
+        targets.append((alike or binders)[0])
+    return targets, ""
 
 
 def _relevant(

@@ -17,16 +17,18 @@ from agent.genome.analysis import (
     is_plain_assignment,
     is_replaceable,
     line_span,
+    meanings,
     mentioned_names,
     parse,
     reachable_names,
     source_lines,
 )
+from agent.genome.constants import CONSTANTS, constant_sources, fixed_statements, is_start, title
 from agent.genome.contract import contract_violations
 from agent.genome.edit_file import edit_file
 from agent.genome.extraction import Violations, compile_error, extract_code
 from agent.genome.genome import bare_name, block_name
-from agent.genome.statements import is_import, names_of, read_names
+from agent.genome.statements import is_demonstration, is_import, meaning_of, names_of, read_names
 
 Files = dict[str, str]
 """Source text by relative path."""
@@ -41,6 +43,8 @@ def edit_program(
     `frozen`, `entry_points`: see `Genome`.
     """
     code, all_code = extract_code(answer, [*map(bare_name, names)]), extract_code(answer)
+    if [*map(bare_name, names)] == [CONSTANTS]:
+        code = all_code
     edited = _apply_code(files, names, code, frozen, entry_points)
     if isinstance(edited, Violations) and not isinstance(code, Violations) and all_code != code:
         # A helper in a separate fence is only a slip of form, and the reasons would not say that the fence was ignored.
@@ -57,7 +61,14 @@ def _apply_code(
     if reason := compile_error(code):
         return Violations((reason,), "answer")
     module = cst.parse_module(code)
-    edited = _edit_named(files, names, module, entry_points) if names else _edit_any(files, module, frozen, entry_points)
+    if reasons := _changes_of_fixed_code(files, module):
+        return Violations(reasons)
+    constants = len(names) == 1 and bare_name(names[0]) == CONSTANTS and CONSTANTS not in _definitions(_file_of(files, names))
+    if constants:
+        edited = _edit_constants(files, names, module, frozen, entry_points)
+        names = ()
+    else:
+        edited = _edit_named(files, names, module, entry_points) if names else _edit_any(files, module, frozen, entry_points)
     if isinstance(edited, Violations):
         return edited
     if reasons := tuple(reason for text in edited.values() if (reason := compile_error(text))):
@@ -79,14 +90,61 @@ def _edit_named(files: Files, names: Sequence[str], module: cst.Module, entry_po
     return edited if isinstance(edited, Violations) else {**files, path: edited}
 
 
+def _file_of(files: Files, names: Sequence[str]) -> str:
+    """The text of the file that these blocks stand in."""
+    return files[names[0].rpartition(":")[0] or next(iter(files))]
+
+
+def _edit_constants(
+    files: Files, names: Sequence[str], module: cst.Module, frozen: Collection[str], entry_points: Collection[str]
+) -> Files | Violations:
+    """Replace constants of one file."""
+    path = names[0].rpartition(":")[0] or next(iter(files))
+    known = {name for name, _ in constant_sources(files[path])}
+    reasons = []
+    for statement in module.body:
+        if not is_import(statement) and not is_demonstration(statement):
+            reasons += [f"Only constants may change: leave `{name}` out." for name in sorted(names_of(statement) - known)]
+    if reasons:
+        return Violations(tuple(reasons))
+    return _edited(files, {path: list(module.body)}, frozen, entry_points)
+
+
+def _changes_of_fixed_code(files: Files, answer: cst.Module) -> tuple[str, ...]:
+    """Why an answer that holds another version of code that runs at the top level cannot be used."""
+    fixed = [node for text in files.values() for node in fixed_statements(text)]
+    known = {ast.dump(node) for node in fixed}
+    heads = {title(node) for node in fixed if isinstance(node, ast.If | ast.For | ast.While)}
+    calls = {node.value.func.id for node in fixed if is_start(node)}  # type: ignore[attr-defined]
+    reasons = []
+    for node in fixed_statements(answer.code):
+        same_call = is_start(node) and node.value.func.id in calls  # type: ignore[attr-defined]
+        if ast.dump(node) not in known and (title(node) in heads or same_call):
+            reasons.append(f"The code at the top level, `{title(node)}`, is fixed: leave it out, and change what it calls.")
+    return tuple(dict.fromkeys(reasons))
+
+
 def _edit_any(files: Files, module: cst.Module, frozen: Collection[str], entry_points: Collection[str]) -> Files | Violations:
     """Replace and add whatever the answer defines."""
     by_file = _statements_by_file(files, module)
     if isinstance(by_file, Violations):
         return by_file
+    return _edited(files, by_file, frozen, entry_points)
+
+
+def _edited(
+    files: Files, by_file: Mapping[str, list[cst.BaseStatement]], frozen: Collection[str], entry_points: Collection[str]
+) -> Files | Violations:
+    """Replace and add these statements in their files."""
     edited = dict(files)
     reasons: list[str] = []
     for path, statements in by_file.items():
+        held = {name for name, _ in constant_sources(files[path]) if block_name(path, name, len(files) > 1) in frozen}
+        if block_name(path, CONSTANTS, len(files) > 1) in frozen:
+            held = {name for name, _ in constant_sources(files[path])}
+        known = set(meanings(files[path]))
+        changed = [one for one in statements if not set(meaning_of(one)) <= known]
+        reasons += [f"`{name}` is frozen: leave it out." for one in changed for name in sorted(names_of(one) & held)]
         names = [name for name in _definitions(files[path]) if block_name(path, name, len(files) > 1) not in frozen]
         text = edit_file(files[path], names, statements, entry_points, free=True)
         if isinstance(text, Violations):

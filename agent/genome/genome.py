@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -24,16 +25,18 @@ from agent.genome.analysis import (
     reachable_names,
     source_lines,
 )
+from agent.genome.constants import CONSTANTS, constant_sources
 
 _FINGERPRINT_PREFIX = f"{sys.version_info[0]}.{sys.version_info[1]}-"
 """Python's version: fingerprints of two versions cannot be compared."""
 
-BlockKind = Literal["class", "function"]
+BlockKind = Literal["class", "function", "constant", "constants"]
+"""`constant`: an assignment at the top level; `constants`: all of a file together."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """One top-level class or function, with its decorators and the comment lines directly above it."""
+    """One top-level class or function, or constants, with its decorators and the comment lines directly above it."""
 
     name: str
     """Unique in the genome: `Net`, or `pkg/b.py:Net` where the genome has several files."""
@@ -81,8 +84,31 @@ class Genome:
 
     @cached_property
     def blocks(self) -> tuple[Block, ...]:
-        """The blocks that may evolve."""
-        return tuple(block for block in self.all_blocks if block.name not in self.frozen)
+        """The classes and functions that may evolve; one whose name is defined twice may not: which is meant is not clear."""
+        counts = Counter(block.name for block in self.all_blocks)
+        return tuple(block for block in self.all_blocks if block.name not in self.frozen and counts[block.name] == 1)
+
+    @cached_property
+    def constants(self) -> tuple[Block, ...]:
+        """Each module-level constant, in order of file and line. They are no part of `all_blocks`."""
+        several = len(self.files) > 1
+        return tuple(
+            Block(block_name(path, name, several), path, "constant", source)
+            for path, text in self.files.items()
+            for name, source in constant_sources(text)
+        )
+
+    @cached_property
+    def constant_groups(self) -> tuple[Block, ...]:
+        """For each file the constants that may evolve as one block; none where the program itself uses that block's name."""
+        groups = []
+        for path in self.files:
+            own = [one for one in self.constants if one.file == path and one.name not in self.frozen]
+            name = block_name(path, CONSTANTS, len(self.files) > 1)
+            taken = name in self.frozen or any(block.name == name for block in (*self.all_blocks, *self.constants))
+            if own and not taken:
+                groups.append(Block(name, path, "constants", "".join(f"{one.source.rstrip(chr(10))}\n" for one in own)))
+        return tuple(groups)
 
     @cached_property
     def live_names(self) -> frozenset[str]:
@@ -91,13 +117,18 @@ class Genome:
         return frozenset(block.name for block in self.all_blocks if bare_name(block.name) in names)
 
     @cached_property
+    def called_names(self) -> frozenset[str]:
+        """Names reachable from an entry point or from code that runs on import, where being decorated counts as neither."""
+        return frozenset(reachable_names(self.files.values(), self.entry_points, decorated_is_passive=True))
+
+    @cached_property
     def live_blocks(self) -> tuple[Block, ...]:
         """The blocks that may evolve and are reachable, so that a change shows; all that may evolve if none is reachable."""
         return tuple(block for block in self.blocks if block.name in self.live_names) or self.blocks
 
     def block(self, name: str) -> Block:
-        """The block of this name, frozen or not. Raises KeyError for an unknown name."""
-        for block in self.all_blocks:
+        """The block of this name, frozen or not, constants too. Raises KeyError for an unknown name."""
+        for block in (*self.all_blocks, *self.constants, *self.constant_groups):
             if block.name == name:
                 return block
         raise KeyError(name)
@@ -137,7 +168,8 @@ def bare_name(name: str) -> str:
 def read_genome(folder: Path, files: Sequence[str], frozen: Iterable[str] = ()) -> Genome:
     """Read a seed's genome from its folder. Raises UserError that names the file and what is wrong with it."""
     genome = Genome({name: _read_source(folder, name) for name in files}, frozenset(frozen))
-    unknown = genome.frozen - {block.name for block in genome.all_blocks}
+    groups = {block_name(path, CONSTANTS, len(genome.files) > 1) for path in genome.files}
+    unknown = genome.frozen - {block.name for block in (*genome.all_blocks, *genome.constants)} - groups
     if unknown:
         raise UserError(f"{folder}: frozen names no block of the seed: {', '.join(sorted(unknown))}.")
     if not genome.blocks:

@@ -9,13 +9,16 @@ from functools import lru_cache
 from agent.genome.analysis import DEFINITIONS, parse
 from agent.genome.genome import Block, Genome, bare_name, block_name
 
+MAX_ATTRIBUTE = 120
+"""Characters of a class attribute that are shown."""
+
 
 def signatures(genome: Genome, without: Container[str] = ()) -> str:
     """Imports, constants and the signatures of all blocks except those named in `without`."""
     parts = []
     several = len(genome.files) > 1
     for path, text in genome.files.items():
-        lines = [f"# {path}"] if several else []
+        lines = [f"# {path}"]
         for node in parse(text).body:
             if isinstance(node, DEFINITIONS):
                 if block_name(path, node.name, several) not in without:
@@ -53,10 +56,24 @@ def call_sites(genome: Genome, name: str, without: Container[str] = (), limit: i
 def _signature_lines(node: ast.stmt, indent: str) -> list[str]:
     if isinstance(node, ast.ClassDef):
         bases = ", ".join(ast.unparse(base) for base in node.bases)
-        inner = [line for item in node.body for line in _signature_lines(item, indent + "    ")]
-        return [f"{indent}class {node.name}({bases}):", *(inner or [f"{indent}    ..."])]
+        inner = [line for item in node.body for line in _member_lines(item, indent + "    ")]
+        head = f"{indent}class {node.name}({bases}):" if bases else f"{indent}class {node.name}:"
+        return [*_decorator_lines(node, indent), head, *(inner or [f"{indent}    ..."])]
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
         returns = f" -> {ast.unparse(node.returns)}" if node.returns else ""
         keyword = "async def" if isinstance(node, ast.AsyncFunctionDef) else "def"
-        return [f"{indent}{keyword} {node.name}({ast.unparse(node.args)}){returns}: ..."]
+        head = f"{indent}{keyword} {node.name}({ast.unparse(node.args)}){returns}: ..."
+        return [*_decorator_lines(node, indent), head]
     return []
+
+
+def _member_lines(node: ast.stmt, indent: str) -> list[str]:
+    """What other code may read of a member of a class: its signature, or the field or attribute with its value."""
+    if isinstance(node, ast.Assign | ast.AnnAssign):
+        text = ast.unparse(node)
+        return [indent + (text if len(text) <= MAX_ATTRIBUTE else f"{text[:MAX_ATTRIBUTE]} ...")]
+    return _signature_lines(node, indent)
+
+
+def _decorator_lines(node: ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef, indent: str) -> list[str]:
+    return [f"{indent}@{ast.unparse(decorator)}" for decorator in node.decorator_list]

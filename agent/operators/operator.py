@@ -129,7 +129,18 @@ def evolvable_blocks(individual: Individual, seed: Individual, any_block: bool =
         called = bare_name(block.name) in seed.genome.entry_points
         if block.kind == "class" or called or (block.name in own and (any_block or not _is_one_statement(block))):
             worth.append(block.name)
-    return worth or [block.name for block in live]
+    worth = [name for name in worth if not _only_registered(name, individual, seed)] or worth
+    if any_block:
+        return worth or [block.name for block in live]
+    groups = [group.name for group in individual.genome.constant_groups]
+    return [*worth, *groups] or [block.name for block in live]
+
+
+def _only_registered(name: str, individual: Individual, seed: Individual) -> bool:
+    """Whether nothing but its decorator keeps a block alive, or what such a block uses, and no run of the seed has used it."""
+    used = {*seed.evidence.calls_by_block, *seed.evidence.parameters_by_block}
+    called = individual.genome.called_names
+    return bool(used and called) and bare_name(name) not in used | called
 
 
 def _is_one_statement(block: Block) -> bool:

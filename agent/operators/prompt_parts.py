@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from agent.core.text import fence, list_names
-from agent.genome import ENTRY_POINTS, Genome, bare_name, block_signature, call_sites, diff, signatures
+from agent.genome import ENTRY_POINTS, Genome, bare_name, block_signature, call_sites, diff, fixed_titles, signatures
 from agent.llm import Message
 from agent.operators.templates import Prompts
 from agent.population.candidate import Recipe
@@ -24,7 +24,9 @@ def conversation(prompts: Prompts, role: str | None, text: str) -> tuple[Message
 
 
 def rules_for_block(prompts: Prompts, recipe: Recipe, base: Genome) -> str:
-    """The rules for rewriting the recipe's (first) block."""
+    """The rules for rewriting the recipe's (first) block, or constants."""
+    if base.block(recipe.blocks[0]).kind == "constants":
+        return prompts.parts["rules_constants"].fill()
     setup = bare_name(recipe.blocks[0]) == "build_optimizer"
     return prompts.parts["rules"].fill(keeps=_KEEP_WORKING if setup else _KEEP_SIZES)
 
@@ -34,6 +36,7 @@ def rules_for_program(prompts: Prompts, base: Genome) -> str:
     return prompts.parts["rules_whole"].fill(
         frozen=code_names(bare_name(name) for name in sorted(base.frozen)),
         file=[*base.files][-1] if len(base.files) > 1 else "",
+        fixed=code_names(dict.fromkeys(head for text in base.files.values() for head in fixed_titles(text))),
     )
 
 
@@ -52,12 +55,13 @@ def surroundings(prompts: Prompts, base: Genome, target: str, shown: Mapping[str
 
     `shown`: blocks whose source stands further down in the prompt, each with the words that say where.
     """
-    short = fits_prompt(base)
+    short, path = fits_prompt(base), base.block(target).file
     entry_points = [b for b in base.all_blocks if bare_name(b.name) in ENTRY_POINTS and b.name not in shown]
     elsewhere = {*shown, *(b.name for b in entry_points)}
     pointers = {name: f"# {base.block(name).kind} {bare_name(name)}: {where}" for name, where in shown.items()}
     return prompts.parts["surroundings"].fill(
         block=bare_name(target),
+        file=f"`{path}`",
         program=_fenced_files(base, pointers) if short else "",
         entries="" if short else fenced_code("\n\n\n".join(b.source.strip("\n") for b in entry_points)),
         signatures="" if short else fenced_code(signatures(base, without=elsewhere)),

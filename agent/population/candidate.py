@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from agent.core.objectives import Fitness
-from agent.genome import Genome
+from agent.genome import CONSTANTS, Genome, bare_name
 from agent.llm import Message
 
 SEED_ID = "seed"
@@ -87,9 +87,14 @@ class Candidate:
         return tuple(dict.fromkeys(b for r in self.recipes for b in r.blocks))
 
     def about(self, changed: Sequence[str] = ()) -> tuple[str, ...]:
-        """The blocks that its recipes name, and the `changed` ones if some recipe left the choice to the model."""
-        free = any(not recipe.blocks for recipe in self.recipes)
-        return tuple(dict.fromkeys([*self.blocks, *(changed if free else ())]))
+        """The blocks that its recipes name, and the `changed` ones if some recipe left the choice to the model.
+
+        A recipe for all constants leaves it to the model which of them change.
+        """
+        groups = {name for name in self.blocks if bare_name(name) == CONSTANTS}
+        free = bool(groups) or any(not recipe.blocks for recipe in self.recipes)
+        named = [name for name in self.blocks if not (changed and name in groups)]
+        return tuple(dict.fromkeys([*named, *(changed if free else ())]))
 
     @property
     def role(self) -> str | None:

@@ -7,7 +7,7 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import replace
 
 from agent.core.errors import Halted
-from agent.genome import Editor, Genome, Violations, changed_blocks
+from agent.genome import Editor, Genome, Violations, changed_names
 from agent.journal.events import Answered, Asked, Bred, Rejected, Repaired, Settled
 from agent.llm import Completion, LanguageModel, Message, Request, RequestRejected
 from agent.memory import read_intention
@@ -60,7 +60,7 @@ class BreedingPool:
         if isinstance(edited, Violations):
             return Failure(variant.candidate, edited.stage, " ".join(edited.reasons), genome=variant.genome)
         kept = variant.changed if len(variant.candidate.recipes) > 1 else ()
-        changed = tuple(dict.fromkeys([*kept, *changed_blocks(conversation.base, edited)]))
+        changed = tuple(dict.fromkeys([*kept, *changed_names(conversation.base, edited)]))
         intention, expected = read_intention(conversation.answer)
         said = intention or variant.intention, conversation, changed, expected or variant.expected
         repaired = Variant(variant.candidate, edited, *said)
@@ -89,7 +89,7 @@ class BreedingPool:
             intentions += [purpose] if purpose else []
         expected = read_intention(conversation.answer)[1] if conversation else ""
         variant = Variant(
-            candidate, genome, " Then: ".join(intentions), conversation, changed_blocks(parent, genome), expected
+            candidate, genome, " Then: ".join(intentions), conversation, changed_names(parent, genome), expected
         )
         self._run.record(Bred(variant))
         return variant

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from agent.core.errors import UserError
 from agent.core.paths import seeds_folder
+from agent.run.bare_seed import complete
 from agent.run.config import DEFAULT_TASK, Config, without_none
 from agent.run.known_keys import meant
 from agent.run.script_flags import folder_and_files
@@ -51,14 +52,16 @@ def load(
     overrides: Mapping[str, Any],
     assignments: Sequence[str],
     sources: Sequence[str] = (),
+    tell: Callable[[str], None] = lambda text: None,
 ) -> Config:
     """Read the configuration of a new run. `overrides`: nested tables from flags; `assignments`: texts `key.key=value`.
 
     `sources`: files that evolve, together with `seed` if that is a file, instead of those that a `seed.toml` names.
-    Raises UserError with the file and the key.
+    `tell`: called with each default that a bare `.py` file gets. Raises UserError with the file and the key.
     """
     layers: list[tuple[str, Mapping[str, Any]]] = []
-    if named := folder_and_files(seed, overrides.get("task", {}).get("command"), sources):
+    named = folder_and_files(seed, overrides.get("task", {}).get("command"), sources)
+    if named:
         folder, files = named
         if Path(seed).is_dir() and (folder / "seed.toml").is_file():
             layers.append((str(folder / "seed.toml"), _read_toml(folder / "seed.toml")))
@@ -80,6 +83,9 @@ def load(
         _merge(merged, table)
         validated(merged, source)  # after each source, so that the message names the source of the mistake
     merged.setdefault("seed", {})["folder"] = str(folder.resolve())
+    is_bare = named is not None and not (Path(seed).is_dir() and (folder / "seed.toml").is_file())
+    if is_bare and _task_name(merged.get("task", {})) == DEFAULT_TASK:
+        complete(merged, folder, tell)
     _resolve_dataset(merged.get("task", {}), folder)
     return validated(merged, seed)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
@@ -116,6 +117,13 @@ class Evaluator:
         job = Job(dict(genome.files), training_seed, threads=self._settings.threads, timed=self._is_timed, test_too=test_too)
         return self._evaluate(job, self._lanes.lease(admit), id)
 
+    def check(self, candidate: Candidate, genome: Genome) -> Failure | None:
+        """What is wrong with the seed, as far as its task can see without training it. Raises MachineError."""
+        job = Job(dict(genome.files), self._settings.training_seed, threads=self._settings.threads)
+        with _sandbox_errors():
+            found = self._task.check(job, self._lanes.lease())
+        return Failure(candidate, found.stage, found.reason, found.log, genome) if found else None
+
     @property
     def _is_timed(self) -> bool:
         objectives = {one.name for one in self._settings.objectives}
@@ -123,12 +131,8 @@ class Evaluator:
 
     def _evaluate(self, job: Job, lease: Lease, id: str) -> TimedResult:
         started = time.monotonic()
-        try:
+        with _sandbox_errors():
             result = self._task.evaluate(job, lease, partial(self._report, id))
-        except SandboxUnavailable as error:
-            raise MachineError(f"The sandbox cannot run: {error}") from error
-        except OSError as error:  # a full disk, no free file descriptor, a data set that was deleted
-            raise MachineError(f"An evaluation cannot be made: {error}") from error
         seconds = time.monotonic() - started - lease.waited
         return TimedResult(result, seconds, self.gpus(lease.device))
 
@@ -160,6 +164,17 @@ class Evaluator:
             load=result.load,
         )
         return Individual(candidate, genome, fitness, evidence)
+
+
+@contextmanager
+def _sandbox_errors() -> Iterator[None]:
+    """Raise MachineError for what the sandbox raises."""
+    try:
+        yield
+    except SandboxUnavailable as error:
+        raise MachineError(f"The sandbox cannot run: {error}") from error
+    except OSError as error:  # a full disk, no free file descriptor, a data set that was deleted
+        raise MachineError(f"An evaluation cannot be made: {error}") from error
 
 
 def floors_of(task: Task, seed: Fitness, objectives: Collection[str], constraints: Iterable[Constraint] = ()) -> list[Constraint]:

@@ -56,6 +56,7 @@ def _project_folder(path: Path, command: str) -> Path:
     """
     from sandbox import TaskError
     from sandbox.tasks.script.command import ScriptCommand
+    from sandbox.tasks.script.roots import found_roots
 
     try:
         wanted = ScriptCommand.parse(command)
@@ -64,7 +65,7 @@ def _project_folder(path: Path, command: str) -> Path:
     parent, here = path.resolve().parent, Path.cwd().resolve()
     above = [folder for folder in parent.parents if folder.is_relative_to(here)]
     for folder in (parent, *above):
-        if wanted.exists_in(folder):
+        if wanted.exists_in(folder, found_roots(folder, [path.resolve().relative_to(folder).as_posix()])):
             return folder
     looked = " or ".join(wanted.candidates())
     raise UserError(f"--command {command!r} cannot be run: there is no {looked} in {path.parent} or above it.")

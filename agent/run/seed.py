@@ -32,8 +32,9 @@ def check(evaluator: Evaluator, genome: Genome, folder: str) -> None:
     def stop() -> None:
         raise _AboutToTrain
 
+    outcome: Individual | Failure | None = evaluator.check(Candidate(SEED_ID, 0), genome)
     try:
-        outcome = evaluator.timed(Candidate(SEED_ID, 0), genome, admit=stop).outcome
+        outcome = outcome or evaluator.timed(Candidate(SEED_ID, 0), genome, admit=stop).outcome
     except _AboutToTrain:
         return
     if isinstance(outcome, Failure):

@@ -56,7 +56,8 @@ def _enter_namespaces(profile: Mapping[str, Any], machine: Mapping[str, Any], ch
     root = machine["root"]
     namespaces.enter()
     readable = [*machine["readable"], *profile["readable"], *(_GPU_FILES if profile["gpu"] else ("/sys/devices/system/cpu",))]
-    namespaces.build_root(root, readable, machine["hidden"], profile["devices"], profile["scratch_bytes"])
+    hidden = [path for path in machine["hidden"] if path not in profile["readable"]]
+    namespaces.build_root(root, readable, hidden, profile["devices"], profile["scratch_bytes"])
     init = os.fork()
     if init:
         os.close(STATUS)

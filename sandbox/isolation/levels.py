@@ -39,8 +39,9 @@ def candidates() -> Sequence[tuple[Level, Mapping[str, bool]]]:
     return _ON_LINUX if linux.SUPPORTED else _ON_MACOS if sys.platform == "darwin" else _ELSEWHERE
 
 
-PUBLISHED = ("sklearn/datasets", "guided_evolution/seeds")
-"""Folders in installed packages that hold published copies of the data sets with their labels: closed to every sandbox."""
+PUBLISHED = ("sklearn/datasets/data", "sklearn/datasets/tests", "guided_evolution/seeds")
+"""Folders in installed packages that hold published copies of the data sets with their labels: closed to every sandbox whose
+task has secret labels. The code beside them, which makes data by rules, is not."""
 _concealed: set[str] = set()
 """Folders given to `conceal`."""
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -113,11 +114,11 @@ def hidden_paths() -> list[str]:
     """Return the real paths of folders with labels below the readable ones: concealed ones, and those of every visible Python."""
     roots = [os.path.realpath(path) for path in readable_paths()]
     below = (path for path in _concealed if any(Path(path).is_relative_to(root) and path != root for root in roots))
-    return sorted({*_published(), *below})
+    return sorted({*published(), *below})
 
 
 @cache
-def _published() -> list[str]:
+def published() -> list[str]:
     """Return the folders `PUBLISHED` in every visible tree of installed packages."""
     prefixes = {"/usr", "/usr/local", sys.prefix, sys.base_prefix}
     trees = set(package_folders())

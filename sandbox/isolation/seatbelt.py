@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from sandbox.isolation import levels
 
@@ -18,9 +18,10 @@ _SYSTEM = ("/usr/lib", "/usr/share", "/System", "/Library/Frameworks", "/private
 _DEVICES = ("/dev/null", "/dev/random", "/dev/urandom")
 
 
-def command(scratch: str) -> list[str]:
-    """Return the words to put before a command line to run it under these rules."""
-    return [_PROGRAM, "-p", rules(levels.readable_paths(), levels.hidden_paths(), scratch)]
+def command(scratch: str, also: Sequence[str] = ()) -> list[str]:
+    """Return the words to put before a command line to run it under these rules. `also`: what this call may read besides."""
+    hidden = [path for path in levels.hidden_paths() if path not in also]
+    return [_PROGRAM, "-p", rules([*levels.readable_paths(), *also], hidden, scratch)]
 
 
 def rules(readable: Iterable[str], hidden: Iterable[str], scratch: str) -> str:

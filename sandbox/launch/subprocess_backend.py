@@ -72,7 +72,7 @@ class SubprocessSandbox:
                 stack.enter_context(turn)
             try:
                 started = time.monotonic()
-                process = self._start([request_file.fileno(), result.fileno(), *inputs], own, log_write)
+                process = self._start([request_file.fileno(), result.fileno(), *inputs], own, log_write, call.readable)
             finally:
                 os.close(log_write)
             stack.callback(_kill, process)
@@ -87,8 +87,8 @@ class SubprocessSandbox:
         if (process := self._process) is not None:
             _kill(process)
 
-    def _start(self, descriptors: list[int], own: str, log: int) -> subprocess.Popen[bytes]:
-        prefix = seatbelt.command(own) if self._layers.get("seatbelt") else []
+    def _start(self, descriptors: list[int], own: str, log: int, also: Iterable[object]) -> subprocess.Popen[bytes]:
+        prefix = seatbelt.command(own, [str(path) for path in also]) if self._layers.get("seatbelt") else []
         try:
             self._process = subprocess.Popen(
                 [*prefix, *command(descriptors)],

@@ -203,7 +203,7 @@ class TestMistakesAreBlamedOnTheirSource:
 
 class TestWhereTheSeedIs:
     def test_a_bare_file_needs_no_seed_toml_and_takes_the_defaults(self, tmp_path, monkeypatch):
-        (tmp_path / "net.py").write_text("")
+        (tmp_path / "net.py").write_text("from elsewhere import build_model\n")
         monkeypatch.chdir(tmp_path)
         config = load("net.py", None, {"task": {"dataset": "digits"}}, [])
         assert config.seed == SeedSection(folder=str(tmp_path.resolve()), files=("net.py",))
@@ -211,7 +211,7 @@ class TestWhereTheSeedIs:
         assert config.task["dataset"] == "digits"
 
     def test_a_bare_file_in_a_folder_with_a_seed_toml_does_not_read_it(self, seed):
-        assert load(str(seed / "model.py"), None, {}, []).seed.frozen == ()
+        assert load(str(seed / "model.py"), None, {"task": {"dataset": "digits", "model": "Net"}}, []).seed.frozen == ()
 
     def test_a_bare_file_that_does_not_exist(self, tmp_path):
         with pytest.raises(UserError, match=r"no file .*net\.py"):

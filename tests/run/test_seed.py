@@ -28,6 +28,9 @@ class SeededTask(Task):
         job.sources["id"] = str(job.training_seed)
         return super().evaluate(job, sandbox, progress)
 
+    def check(self, job, sandbox):
+        return None
+
 
 class Process:
     """A process that trains the seed and measures the noise; another one on the same file is its resume."""

@@ -6,10 +6,12 @@ import difflib
 import random
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import libcst as cst
 
+from agent.genome.analysis import DEFINITIONS, parse
+from agent.genome.rewrites.change import Change
+from agent.genome.rewrites.constants import retune
 from agent.genome.rewrites.layers import LAYERS
 from agent.genome.rewrites.structure import STRUCTURE
 from agent.genome.rewrites.tools import PARAMETERS, REDUCE, SIGNIFICANT, Rewrite, code_of
@@ -39,21 +41,13 @@ _KINDS_BY_PATTERN: tuple[tuple[str, tuple[str, ...]], ...] = (
 """A pattern that a changed line matches, and the names of the rewrites that make the same kind of change."""
 
 
-@dataclass(frozen=True)
-class Change:
-    """A block's new source and what was changed, in words."""
-
-    source: str
-    imports: str
-    """Import statements that the new source may need, one a line."""
-    description: str
-
-
 def mutate(source: str, directive: str, rng: random.Random) -> Change | None:
     """Apply a rewrite that the directive asks for, and sometimes two if it is `significant`; None if no rewrite fits.
 
     Where none of the directive's rewrites fits, another one is applied, but not one that enlarges a block to be reduced.
     """
+    if _holds_constants(source):
+        return retune(source, rng)
     rewrites = [r for r in CATALOGUE if directive in r.directives]
     first = apply_any(source, rewrites, rng)
     if first is None:
@@ -68,6 +62,8 @@ def mutate(source: str, directive: str, rng: random.Random) -> Change | None:
 
 def transfer(before: str, after: str, target: str, rng: random.Random) -> Change | None:
     """Apply to `target` the kind of change that turned `before` into `after`; None if no rewrite fits."""
+    if _holds_constants(target):
+        return retune(target, rng)
     return (
         apply_any(target, rewrites_like(before, after), rng)
         or mutate(target, fallback_directive(before, after), rng)
@@ -132,6 +128,11 @@ def _imports(source: str) -> str:
     if re.search(r"\bnn\.", source):
         lines.append("from torch import nn")
     return "\n".join(lines)
+
+
+def _holds_constants(source: str) -> bool:
+    """Whether a block is made of assignments alone."""
+    return not any(isinstance(node, DEFINITIONS) for node in parse(source).body)
 
 
 _Definition = cst.ClassDef | cst.FunctionDef

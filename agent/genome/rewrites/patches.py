@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from agent.genome.analysis import bound_names, is_replaceable, line_span, meanings, parse, source_lines
 from agent.genome.genome import Genome
-from agent.genome.rewrites.catalogue import Change
+from agent.genome.rewrites.change import Change
 
 _Imports = ast.Import | ast.ImportFrom
 

@@ -6,7 +6,8 @@ import random
 from collections.abc import Callable
 
 from agent.genome.genome import Block, Genome, bare_name
-from agent.genome.rewrites.catalogue import Change, apply_any, fallback_directive, mutate, rewrites_like
+from agent.genome.rewrites.catalogue import apply_any, fallback_directive, mutate, rewrites_like
+from agent.genome.rewrites.change import Change
 from agent.genome.rewrites.tools import DIRECTIVES
 
 _FREE = "free"
@@ -33,13 +34,16 @@ def _change_blocks(genome: Genome, change: Callable[[Block], Change | None], rng
     """Change two or three blocks, chosen at random among those that `change` fits, and join them as one answer's code."""
     wanted = rng.choice((2, 3))
     changes: dict[str, Change] = {}
-    for block in rng.sample(genome.live_blocks, len(genome.live_blocks)):
+    called = genome.called_names
+    live = [block for block in genome.live_blocks if not called or bare_name(block.name) in called] or genome.live_blocks
+    blocks = (*genome.constant_groups, *live)
+    for block in rng.sample(blocks, len(blocks)):
         if len(changes) < wanted and (changed := change(block)) is not None and changed.source != block.source:
             changes[block.name] = changed
     if not changes:
         return None
     parts, current_file = [], ""
-    for block in (block for block in genome.blocks if block.name in changes):
+    for block in (block for block in (*genome.constant_groups, *genome.blocks) if block.name in changes):
         if len(genome.files) > 1 and block.file != current_file:
             parts.append(f"# {block.file}")
             current_file = block.file

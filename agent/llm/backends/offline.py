@@ -78,7 +78,9 @@ def _answer_for_program(prompt: str, rng: random.Random, *, combines: bool) -> s
         return "Intention: none, for the prompt shows no block.\nExpected effect: none."
     frozen_lines = re.findall(r"^Frozen: (.+?)\.(?: |$)", prompt, re.MULTILINE)
     names = set(re.findall(r"`(\w+)`", frozen_lines[-1])) if frozen_lines else set()
-    genome = Genome(files, frozenset(b.name for b in Genome(files).all_blocks if bare_name(b.name) in names))
+    whole = Genome(files)
+    named = (*whole.all_blocks, *whole.constants, *whole.constant_groups)
+    genome = Genome(files, frozenset(b.name for b in named if bare_name(b.name) in names))
     diff = re.search(rf"^## The elite's change[ ]*\n{_DIFF}", prompt, re.MULTILINE)
     changes = re.finditer(rf"^### Change \d+: `(?P<id>[^`\n]+)`\n{_DIFF}", prompt, re.MULTILINE)
     change: Change | None

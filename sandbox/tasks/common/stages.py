@@ -12,13 +12,12 @@ from typing import Any
 
 from sandbox.sandbox import Call, CallLimits, Report, Sandbox, SharedSandbox, Watch
 from sandbox.tasks.common.job import Job, Measured, Stage, StageFailed
+from sandbox.tasks.common.refusals import last_own_frame, own_path, refusal
 from sandbox.tasks.common.weights import StateLayout
 
 MAX_CODE = 200_000
 """Largest number of characters of all sources together: it bounds how much a program can have memorised."""
 SMOKE_SECONDS = 30.0
-PROJECT = "project"
-"""The folder, in a call's scratch folder, that holds the private copy of a script's project."""
 SMOKE_RESULT = 1 << 20
 """Bytes: enough for the layout of the largest state that may be trained, as text."""
 
@@ -53,6 +52,22 @@ class Stages:
 
         Raises StageFailed if the process did not end well, SandboxUnavailable if the machine is at fault.
         """
+        report = self.report(stage, entry, limits, inputs, options, watch, readable)
+        if not report.ok:
+            raise StageFailed(stage, explain(report, limits, tuple(self._job.sources)), report.log)
+        return report
+
+    def report(
+        self,
+        stage: Stage,
+        entry: str,
+        limits: CallLimits,
+        inputs: Mapping[str, Path],
+        options: Mapping[str, Any],
+        watch: Watch | None = None,
+        readable: tuple[Path, ...] = (),
+    ) -> Report:
+        """As `run`, but return the report however the process ended."""
         job = self._job
         call = Call(
             entry=entry,
@@ -70,8 +85,6 @@ class Stages:
         self.seconds[stage] = self.seconds.get(stage, 0.0) + report.seconds
         self.peak_memory = max(self.peak_memory, report.peak_memory)
         self._layers = report.layers
-        if not report.ok:
-            raise StageFailed(stage, explain(report, limits, tuple(job.sources)), report.log)
         return report
 
     @contextmanager
@@ -145,9 +158,25 @@ def explain(report: Report, limits: CallLimits, files: tuple[str, ...]) -> str:
         return "What it returned is larger than allowed: too many weights, or a forged result."
     if report.cause == "signal":
         return f"The process died of signal {-report.status}."
-    frames = re.findall(rf'File "(?:[^"\n]*/{PROJECT}/)?([^"\n]+)", line (\d+), in (\S+)', report.log)
-    own = [frame for frame in frames if frame[0] in files]
-    where = f" ({own[-1][0]}, line {own[-1][1]}, in {own[-1][2]})" if own else ""
+    return refusal(report.log, files) or _own_end(report.log, files) or _error(report, files)
+
+
+def _own_end(log: str, files: tuple[str, ...]) -> str:
+    """Return how a program ended that ended itself, with what it said last, such as the error of argparse; else empty."""
+    said, ended, code = log.rpartition("SystemExit: the program ended itself with ")
+    if not ended or not code.strip()[:1].isdigit():
+        return ""
+    lines = [line.strip(" \t\u2500\u2502\u256d\u256e\u256f\u2570") for line in said.splitlines()[-20:]]  # without frames of boxes
+    lines = [line for line in lines if re.search(r"\w", line)]
+    told = [line for line in lines if re.search(r"\berror\b", line, re.IGNORECASE)] or lines
+    last = f": {told[-1][:300].rstrip('.')}" if told else ""
+    return f"SystemExit: the program ended itself with {code.strip()}{last}."
+
+
+def _error(report: Report, files: tuple[str, ...]) -> str:
+    """Return the last error in the log, with the last line of the program itself."""
+    own = last_own_frame(report.log, files)
+    where = f" ({own_path(own.path, files)}, line {own.line}, in {own.function})" if own else ""
     errors = re.findall(r"^(?:\w+\.)*\w*(?:Error|Exception|Interrupt|Exit)\b.*$", report.log, re.MULTILINE)
     _, traceback, tail = report.log.rpartition("Traceback (most recent call last):\n")
     if traceback:  # the first line that is not indented holds the exception, whatever its name

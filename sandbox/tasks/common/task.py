@@ -40,7 +40,7 @@ class Task(Protocol):
     """`max` or `min` by objective, if the task itself defines them. They are a run's objectives if the run names none."""
     entry_points: frozenset[str] | None = None
     """Names that the task may call on the seed's program; None: `build_model` and the others of image classification."""
-    pins: Mapping[str, str] = {}
+    pins: Mapping[str, Any] = {}
     """Added to the table `[task]` of a run, so that a later process of the run opens the same task."""
     has_test_split: bool = False
     """Is there a sealed test split, which `Job.test_too` opens?"""
@@ -76,3 +76,10 @@ class Task(Protocol):
         Raises SandboxUnavailable when the machine is at fault.
         """
         ...
+
+    def check(self, job: Job, sandbox: Sandbox) -> StageFailure | None:
+        """Try out what only the seed must satisfy, before anything is spent; return what is wrong with it, if anything.
+
+        Raises SandboxUnavailable when the machine is at fault.
+        """
+        return None

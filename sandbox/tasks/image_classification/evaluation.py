@@ -59,7 +59,7 @@ class ImageEvaluation:
     def run(self) -> Measured:
         """Run all stages. Raises StageFailed if the candidate is at fault."""
         wanted = self._settings.wanted
-        smoke, flops = self._smoke()
+        smoke, flops = self.smoke()
         trained, curve, weights = self._fit(smoke.layout)
         accuracy, classes, predicted = self._accuracy(weights, "validation", self._data.targets("validation"))
         values = {"accuracy": accuracy, "parameters": float(smoke.layout.parameters)}
@@ -80,7 +80,7 @@ class ImageEvaluation:
             calls_by_block=smoke.calls_by_block,
         )
 
-    def _smoke(self) -> tuple[Smoke, float | None]:
+    def smoke(self) -> tuple[Smoke, float | None]:
         """Return (what the model reports before it gets any data, its operations if they are wanted)."""
         s, counted = self._settings, "flops" in self._settings.wanted
         limits = CallLimits(min(SMOKE_SECONDS, s.seconds), s.memory, result=SMOKE_RESULT)
@@ -212,6 +212,7 @@ class ImageEvaluation:
         s, d = self._settings, self._data
         return {
             "file": s.file,
+            "model": s.model,
             "num_classes": d.num_classes,
             "channels": d.channels,
             "height": d.height,

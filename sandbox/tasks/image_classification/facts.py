@@ -22,7 +22,7 @@ def facts(s: ImageSettings, d: Dataset) -> dict[str, str]:
             + (f" with label smoothing {s.recipe.label_smoothing:g}." if s.recipe.label_smoothing else ".")
         ),
         "May be overridden": (
-            "these three functions (a rewrite may bring one along) and `build_model(num_classes, in_channels)`. "
+            f"these three functions (a rewrite may bring one along) and {_maker(s)}. "
             f"Fixed: data, splits, normalisation, batch size, {_fixed_length(s)}."
         ),
         "Limits": (
@@ -92,6 +92,11 @@ def _optimizer(s: ImageSettings) -> str:
         "`build_optimizer(model, steps)` returns an optimizer or (optimizer, scheduler); `scheduler.step()` "
         "follows every optimizer step. Default: AdamW, lr 3e-3, weight decay 1e-2, one cycle."
     )
+
+
+def _maker(s: ImageSettings) -> str:
+    own = f"`{s.model}`, which makes the model for the numbers of classes and channels that it names as parameters"
+    return "`build_model(num_classes, in_channels)`" if s.model == "build_model" else own
 
 
 def _fixed_length(s: ImageSettings) -> str:

@@ -27,6 +27,8 @@ class ImageSettings:
     input_size: tuple[int, int] | None
     """(height, width) of the model's input, resized on the device; None: as the images are stored."""
     recipe: TrainingRecipe
+    model: str
+    """The name in `file` of what makes the model, a function or a class."""
     epochs: int | None
     steps: int | None
     train_seconds: float | None
@@ -46,7 +48,7 @@ class ImageSettings:
     def read(cls, tables: TaskTables) -> ImageSettings:
         """Parse the tables. Raises TaskError, one sentence."""
         task, budget, bounds, files = tables.task, tables.budget, tables.bounds, tables.files
-        refuse_unknown("task", task, {"name", "entry", "input_size", "training", *REQUEST_KEYS})
+        refuse_unknown("task", task, {"name", "entry", "model", "input_size", "training", *REQUEST_KEYS})
         refuse_unknown("budget", budget, {*LENGTHS, "batch_size", "time_limit", "memory", "early_stop"})
         request = DataRequest.read(task)
         if sum(key in budget for key in LENGTHS) != 1:
@@ -63,6 +65,7 @@ class ImageSettings:
             file=entry,
             input_size=read_size(task, "input_size"),
             recipe=TrainingRecipe.read(task.get("training", {})),
+            model=_model(task),
             epochs=_whole(budget, "epochs"),
             steps=_whole(budget, "steps"),
             train_seconds=seconds,
@@ -89,6 +92,13 @@ class ImageSettings:
         if self.train_seconds:
             return None
         return self.epochs or -(-self.all_steps(data) // self.steps_per_epoch(data))
+
+
+def _model(table: Mapping[str, Any]) -> str:
+    value = table.get("model", "build_model")
+    if not isinstance(value, str) or not value.isidentifier():
+        raise TaskError(f"task.model must be the name of a function or class, not {value!r}.")
+    return value
 
 
 def _whole(table: Mapping[str, Any], key: str) -> int | None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +26,11 @@ _TEST_ORIGIN = {
 }
 """By `Dataset.own_test`."""
 
+_SHAPES = re.compile(r"shape|size|dimension|kernel", re.IGNORECASE)
+"""What torch's errors about sizes that do not fit have in common."""
+_SIDES = (28, 32, 64, 96, 128, 224)
+"""Sizes that published models are made for, in pixels."""
+
 
 class ImageClassification(Task):
     """The task `image-classification`. Objectives: see `facts`."""
@@ -41,6 +48,8 @@ class ImageClassification(Task):
         self._settings = settings
         self._data = load(settings.request, cache)
         self.title = f"Classify images into {self._data.num_classes} classes."
+        if settings.model != "build_model":
+            self.entry_points = frozenset({settings.model, "build_optimizer", "augment", "loss"})
         self.provenance = {"data": self._data.digest()}
         self.floors = {"accuracy": _majority_share(self._data.targets("validation"))}
         self.test_note = f"{_TEST_ORIGIN[self._data.own_test]}, {self._data.sizes['test']:,} images"
@@ -56,6 +65,25 @@ class ImageClassification(Task):
             return ImageEvaluation(self._settings, self._data, job, sandbox, progress).run()
         except StageFailed as failed:
             return failed.failure
+
+    def check(self, job: Job, sandbox: Sandbox) -> StageFailure | None:
+        """Try the seed on one batch. One that does not fit the images is tried on other sizes, to say which it was made for."""
+        failure = self._smoke(self._settings, job, sandbox)
+        if failure is None or not _SHAPES.search(failure.reason):
+            return failure
+        for side in _SIDES:
+            if self._smoke(replace(self._settings, input_size=(side, side)), job, sandbox) is None:
+                has = f"The images have {self._data.height} x {self._data.width} pixels"
+                hint = f"it runs on {side} x {side}: --set task.input_size=[{side},{side}] resizes them."
+                return replace(failure, reason=f"{failure.reason} {has}, and {hint}")
+        return failure
+
+    def _smoke(self, settings: ImageSettings, job: Job, sandbox: Sandbox) -> StageFailure | None:
+        try:
+            ImageEvaluation(settings, self._data, job, sandbox, None).smoke()
+        except StageFailed as failed:
+            return failed.failure
+        return None
 
     def facts(self) -> dict[str, str]:
         return facts(self._settings, self._data)

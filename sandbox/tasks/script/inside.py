@@ -10,7 +10,7 @@ import random
 import runpy
 import sys
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ import numpy as np
 import torch
 
 from sandbox.inside.call import RunningCall
-from sandbox.tasks.common.stages import PROJECT
+from sandbox.tasks.common.refusals import PROJECT
+from sandbox.tasks.script.watch import EveryFileRan, FileWatch
 
 _ENVIRONMENT = {
     "USER": "evolve", "LOGNAME": "evolve", "MPLBACKEND": "Agg", "WANDB_MODE": "disabled", "HF_HUB_OFFLINE": "1", "TERM": "dumb",
@@ -28,30 +29,57 @@ _ENVIRONMENT = {
 
 def run(call: RunningCall) -> bytes:
     """Run the script to its end. Raises its errors, and SystemExit for an exit code other than 0."""
+    _prepare(call)
+    _run_script(call)
+    return b""
+
+
+def try_out(call: RunningCall) -> bytes:
+    """Run the script until each of the candidate's files has begun to run, or to its end. Return `FileWatch.result`."""
+    _prepare(call)
+    watch = FileWatch(call.scratch / PROJECT, call.sources)
+    watch.start()
+    try:
+        _run_script(call)
+    except EveryFileRan:
+        pass
+    finally:
+        watch.stop()
+    return watch.result()
+
+
+def _prepare(call: RunningCall) -> None:
+    """Write the copy, seed every generator, and make the process what a script expects of its own."""
     options = call.options
     folder = call.scratch / PROJECT
     _unpack(call, folder, options["links"])
     os.chdir(folder)
     seed, threads = options["training_seed"], str(call.threads)
-    os.environ.update(_ENVIRONMENT, EVOLVE_SEED=str(seed), OMP_NUM_THREADS=threads, MKL_NUM_THREADS=threads)
+    os.environ.update(_ENVIRONMENT)
+    os.environ.update(options["environment"])
+    os.environ.update(EVOLVE_SEED=str(seed), OMP_NUM_THREADS=threads, MKL_NUM_THREADS=threads)
     torch.set_num_threads(call.threads)
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
     _disable_workers()
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # output before a time limit is kept
-    target, is_module = options["target"], options["is_module"]
-    sys.argv = [target, *options["arguments"]]
-    _hide_sandbox(folder if is_module else (folder / target).parent)
+    sys.argv = [options["target"], *options["arguments"]]
+    own = folder if options["is_module"] else (folder / options["target"]).parent
+    _hide_sandbox([own, *(folder / root for root in options["pythonpath"])])
+
+
+def _run_script(call: RunningCall) -> None:
+    """Become the script. Raises its errors, and SystemExit for an exit code other than 0."""
+    target = call.options["target"]
     try:
-        if is_module:
+        if call.options["is_module"]:
             runpy.run_module(target, run_name="__main__", alter_sys=True)
         else:
-            runpy.run_path(str(folder / target), run_name="__main__")
+            runpy.run_path(str(call.scratch / PROJECT / target), run_name="__main__")
     except SystemExit as stop:
         if stop.code not in (None, 0):
             raise
-    return b""
 
 
 def _unpack(call: RunningCall, folder: Path, links: Mapping[str, str]) -> None:
@@ -87,9 +115,9 @@ def _disable_workers() -> None:
     loader.__init__ = without_workers
 
 
-def _hide_sandbox(first: Path) -> None:
-    """Let the script find its own modules first, even one that is called `sandbox`."""
+def _hide_sandbox(first: Sequence[Path]) -> None:
+    """Let the script find its own modules in the folders `first`, even one that is called `sandbox`."""
     ours = str(Path(__file__).resolve().parents[3])
-    sys.path[:] = [str(first), *(path for path in sys.path if path != ours)]
+    sys.path[:] = [*dict.fromkeys(map(str, first)), *(path for path in sys.path if path != ours)]
     for name in [n for n in sys.modules if n == "sandbox" or n.startswith("sandbox.")]:
         del sys.modules[name]

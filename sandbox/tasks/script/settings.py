@@ -13,7 +13,7 @@ from sandbox.tasks.script.project import MAX_BYTES
 
 MEASURED = ("train_time", "memory")
 """The quantities measured outside for every script; its own metrics must have other names."""
-_KEYS = ("name", "title", "command", "metrics", "copy", "leave_out", "readable", "snapshot")
+_KEYS = ("name", "title", "command", "metrics", "copy", "leave_out", "readable", "pythonpath", "snapshot")
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,8 @@ class ScriptSettings:
     leave_out: tuple[str, ...]
     readable: tuple[str, ...]
     """Files or folders of the project that are not copied but can be read in place."""
+    pythonpath: tuple[str, ...]
+    """Folders of the project from which modules are imported, besides the script's own folder."""
     seconds: float
     memory: int
 
@@ -46,7 +48,7 @@ class ScriptSettings:
             raise TaskError('task.metrics is missing: name what the script prints, such as metrics = {val_loss = "min"}.')
         if clash := sorted(set(MEASURED) & metrics.keys()):
             raise TaskError(f"task.metrics: {clash[0]} is measured in any case; choose another name for the script's own.")
-        lists = {key: task.get(key, []) for key in ("leave_out", "readable")}
+        lists = {key: task.get(key, []) for key in ("leave_out", "readable", "pythonpath")}
         for key, listed in lists.items():
             if not isinstance(listed, list | tuple) or not all(isinstance(item, str) and item for item in listed):
                 raise TaskError(f"task.{key} must be a list of names in the project's folder.")
@@ -60,6 +62,7 @@ class ScriptSettings:
             copy=int(quantity(task, "copy", f"{MAX_BYTES >> 20}MiB", SIZES, "task")),
             leave_out=tuple(lists["leave_out"]),
             readable=tuple(lists["readable"]),
+            pythonpath=(*command.pythonpath, *lists["pythonpath"]),
             seconds=quantity(budget, "time_limit", "10min", UNITS),
             memory=int(quantity(budget, "memory", "4GiB", SIZES)),
         )

@@ -5,16 +5,20 @@ There is one stage: the script runs in a process of its own, in a private copy o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from sandbox.isolation import levels
 from sandbox.sandbox import CallLimits, Sandbox, TaskError
 from sandbox.tasks.common.job import Job, Measured, Progress, StageFailed, StageFailure
-from sandbox.tasks.common.stages import Stages, rough
+from sandbox.tasks.common.stages import Stages, explain, rough
 from sandbox.tasks.common.task import Task, TaskTables
 from sandbox.tasks.script import metrics
 from sandbox.tasks.script.project import Project
+from sandbox.tasks.script.roots import checked_roots, found_roots, missing_module
 from sandbox.tasks.script.settings import MEASURED, ScriptSettings
 
 REASON = "printed by the script itself, which evolves: nothing outside has checked it"
@@ -23,6 +27,11 @@ LOG = 1 << 20
 """Bytes of output that are searched for metrics: half of them from its beginning, half from its end."""
 KEPT = 16_000
 """Characters of a failed script's output that are kept."""
+TRY_SECONDS = 60.0
+"""The longest that the seed may take, before the run, to begin to run each of its files."""
+RESULT = 64 << 10
+"""Bytes: a line for each file that did not run."""
+_INSIDE = "sandbox.tasks.script.inside"
 SCRATCH = 256 << 20
 """Bytes that the script may write in addition to the copy of its project."""
 
@@ -45,23 +54,29 @@ class ScriptTask(Task):
         """Open the task: pack the project into `cache`, or find the copy that the run began with. Raises TaskError."""
         task, files, cache, folder = tables.task, tables.files, tables.cache, tables.folder
         settings = ScriptSettings.read(task, tables.budget)
-        if not settings.command.exists_in(folder):
-            paths = " or ".join(settings.command.candidates())
+        roots = checked_roots(settings.pythonpath, folder)
+        if "snapshot" not in task:  # a later process of the run keeps the folders that the run began with
+            roots = tuple(dict.fromkeys((*roots, *found_roots(folder, files))))
+        settings = replace(settings, pythonpath=roots)
+        if not settings.command.exists_in(folder, roots):
+            paths = " or ".join(settings.command.candidates(roots))
             raise TaskError(f"task.command: {settings.text!r} cannot be run: there is no {paths} in {folder}.")
         readable = {name: _readable(name, folder.resolve()) for name in settings.readable}
         project = Project.find(str(task.get("snapshot", "")), cache)  # the copy that the run began with, if it still exists
         if project is None:
             leave_out = (*settings.leave_out, *(name.rstrip("/") for name in readable))
             project = Project.pack(folder.resolve(), files, leave_out, settings.copy, cache)
-        return cls(settings, project, readable, files)
+        return cls(settings, project, readable, tables)
 
-    def __init__(self, settings: ScriptSettings, project: Project, readable: Mapping[str, Path], files: tuple[str, ...]) -> None:
-        self._settings, self._project, self._readable, self._files = settings, project, readable, files
+    def __init__(self, settings: ScriptSettings, project: Project, readable: Mapping[str, Path], tables: TaskTables) -> None:
+        self._settings, self._project, self._readable = settings, project, readable
+        self._files, self._folder = tables.files, tables.folder.resolve()
         self.title = settings.title
         self.objectives = (*settings.metrics, *MEASURED)
         self.directions = directions(settings.metrics)
         self.test_note = "nothing can be sealed from a script, so that only repeated trainings confirm"
-        self.pins = {"snapshot": project.digest}
+        roots = {"pythonpath": list(settings.pythonpath)} if settings.pythonpath else {}
+        self.pins = {"snapshot": project.digest, **roots}
         self.provenance = {"the project's other files": project.digest}
 
     def facts(self) -> dict[str, str]:
@@ -97,26 +112,68 @@ class ScriptTask(Task):
         try:
             return self._evaluate(job, Stages(job, sandbox))
         except StageFailed as failed:
-            return replace(failed.failure, log=failed.failure.log[-KEPT:])
+            reason = failed.failure.reason + self._remedy(failed.failure.log)
+            return replace(failed.failure, reason=reason, log=failed.failure.log[-KEPT:])
+
+    def check(self, job: Job, sandbox: Sandbox) -> StageFailure | None:
+        """Run the seed until each of its files has begun to run from the private copy: one that never does cannot evolve."""
+        limits = self._limits(min(TRY_SECONDS, self._settings.seconds))
+        stages = Stages(job, sandbox)
+        report = stages.report("smoke", f"{_INSIDE}:try_out", limits, *self._given(job), readable=self._may_read)
+        if report.ok:
+            unread = [line.split("\t") for line in report.result.decode("utf-8", "replace").splitlines()]
+            reason = self._never_runs(unread[0][0], ascii(unread[0][-1])[1:-1]) if unread else ""
+        else:
+            # Out of time or memory, or without the GPU that only a training has: its first training will show what is wrong.
+            told = report.cause == "exit" and "cuda" not in report.log.lower()
+            reason = explain(report, limits, self._files) + self._remedy(report.log) if told else ""
+        return StageFailure("smoke", reason, report.log[-KEPT:]) if reason else None
+
+    def _never_runs(self, file: str, instead: str) -> str:
+        """`instead`: the file that the script imported in its place; empty if there is none."""
+        if not instead:
+            return f"{file} evolves, and `{self._settings.text}` never runs it: leave it out of the files that evolve."
+        root = next((r for r in self._settings.pythonpath if r != "."), Path(file).parts[0] if "/" in file else ".")
+        return (
+            f"{file} evolves, and `{self._settings.text}` imports {instead} in its place, an installed copy that does not "
+            "evolve. Install the project in place (`pip install -e .`), or put its folder first with "
+            f"--set 'task.pythonpath=[\"{root}\"]'."
+        )
+
+    def _remedy(self, log: str) -> str:
+        """What can be done about a module that was not found: a sentence after the reason, or empty."""
+        missing = re.findall(r"^ModuleNotFoundError: No module named '([\w.]+)'", log, re.MULTILINE)
+        return missing_module(missing[-1], self._folder) if missing else ""
 
     def _evaluate(self, job: Job, stages: Stages) -> Measured:
-        s, size = self._settings, self._project.archive.stat().st_size
-        limits = CallLimits(s.seconds, s.memory, result=16, scratch=SCRATCH + size, log=LOG)
-        options = {
-            "target": s.command.target,
-            "is_module": s.command.is_module,
-            "arguments": list(s.command.arguments),
-            "links": {name: str(place) for name, place in self._readable.items() if not Path(name).is_absolute()},
-            "training_seed": job.training_seed,
-        }
-        inputs = {"project": self._project.archive}
-        report = stages.run(
-            "fit", "sandbox.tasks.script.inside:run", limits, inputs, options, readable=tuple(self._readable.values())
-        )
+        s = self._settings
+        report = stages.run("fit", f"{_INSIDE}:run", self._limits(s.seconds), *self._given(job), readable=self._may_read)
         values = metrics.read(report.log, tuple(s.metrics))
         # The time of a short run is mostly chance, and each chance difference would put another candidate on the front.
         whole_seconds = max(1.0, round(rough(report.seconds)))
         return stages.measured({**values, "train_time": whole_seconds, "memory": rough(report.peak_memory / 2**20)})
+
+    def _limits(self, seconds: float) -> CallLimits:
+        size = self._project.archive.stat().st_size
+        return CallLimits(seconds, self._settings.memory, result=RESULT, scratch=SCRATCH + size, log=LOG)
+
+    @property
+    def _may_read(self) -> tuple[Path, ...]:
+        """What the script may read in place: no label of its is secret, so data sets in installed packages are open too."""
+        return (*self._readable.values(), *map(Path, levels.published()))
+
+    def _given(self, job: Job) -> tuple[dict[str, Path], dict[str, Any]]:
+        """The inputs and options of both calls."""
+        command = self._settings.command
+        return {"project": self._project.archive}, {
+            "target": command.target,
+            "is_module": command.is_module,
+            "arguments": list(command.arguments),
+            "environment": dict(command.environment),
+            "pythonpath": list(self._settings.pythonpath),
+            "links": {name: str(place) for name, place in self._readable.items() if not Path(name).is_absolute()},
+            "training_seed": job.training_seed,
+        }
 
 
 def _readable(name: str, folder: Path) -> Path:

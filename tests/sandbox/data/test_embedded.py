@@ -231,6 +231,8 @@ def test_published_copies_of_the_data_lie_outside_of_what_a_sandbox_may_read():
     assert copy.is_file()
     assert any(copy.is_relative_to(hidden) for hidden in levels.hidden_paths())
     whole, listed = levels.readable_around()
+    code = Path(sklearn.datasets.__file__).resolve()
+    assert any(code.is_relative_to(path) for path in whole), "what makes data by rules holds no labels"
     assert not any(copy.is_relative_to(path) for path in whole)
     assert not any(Path(path) in [Path(h) for h in levels.hidden_paths()] for path in listed)
 

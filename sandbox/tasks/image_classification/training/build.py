@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from functools import partial
 from types import ModuleType
@@ -13,6 +14,9 @@ from torch import Tensor, nn
 
 from sandbox.inside.call import RunningCall
 
+_CLASSES = ("num_classes", "n_classes", "classes", "nclass", "nb_classes", "num_class", "n_class")
+_CHANNELS = ("in_channels", "in_chans", "in_ch", "channels", "num_channels", "n_channels", "input_channels", "img_channels")
+"""Names under which models take the number of classes, and of channels."""
 _FUSED = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)
 
 
@@ -21,15 +25,36 @@ def build(call: RunningCall) -> tuple[ModuleType, nn.Module]:
     torch.set_num_threads(call.threads)
     torch.use_deterministic_algorithms(call.device == "cpu")
     module = call.module(call.options["file"])
-    make = getattr(module, "build_model", None)
+    name = call.options["model"]
+    make = getattr(module, name, None)
     if not callable(make):
-        raise AttributeError(f"{call.options['file']} has no function build_model(num_classes, in_channels)")
-    model = make(call.options["num_classes"], call.options["channels"])
+        wanted = "function build_model(num_classes, in_channels)" if name == "build_model" else f"function or class {name}"
+        raise AttributeError(f"{call.options['file']} has no {wanted}")
+    model = _made(make, name, call.options["num_classes"], call.options["channels"])
     if not isinstance(model, nn.Module):
-        raise TypeError(f"build_model returned {type(model).__name__}, not a torch.nn.Module")
+        raise TypeError(f"{name} returned {type(model).__name__}, not a torch.nn.Module")
     if not model.state_dict():
-        raise ValueError("the model that build_model returned has no parameters")
+        raise ValueError(f"the model that {name} returned has no parameters")
     return module, model
+
+
+def _made(make: Callable[..., Any], name: str, classes: int, channels: int) -> Any:
+    """Call what makes the model with as many of both numbers as it takes, by their names where it names them."""
+    try:
+        signature = inspect.signature(make)
+    except ValueError:  # made by C code
+        return make(classes, channels)
+    known = {**dict.fromkeys(_CLASSES, classes), **dict.fromkeys(_CHANNELS, channels)}
+    named = {parameter: known[parameter] for parameter in signature.parameters if parameter in known}
+    if name == "build_model" and len(named) < 2:
+        parameters = signature.parameters.values()
+        positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        required = [p for p in positional if p.default is p.empty]
+        if any(p.kind is p.VAR_POSITIONAL for p in parameters) or len(required) >= 2:
+            return make(classes, channels)
+        if len(required) == 1 and required[0].name not in named:
+            return make(classes)
+    return make(**named)
 
 
 def optimizer_of(module: ModuleType, model: nn.Module, steps: int) -> tuple[torch.optim.Optimizer, Any]:
