@@ -101,8 +101,10 @@ def any_number(module: cst.Module, rng: random.Random) -> Result:
 
     A number inside an expression has no name: it may be a unit, a range of the data, or a part of the measurement.
     """
-    named = m.Arg(keyword=m.Name(), value=m.Float()) | m.Param(default=m.Float())
-    named |= m.Assign(targets=[m.AssignTarget(m.Name() | m.Attribute())], value=m.Float()) | m.AnnAssign(value=m.Float())
+    assigned = m.Assign(targets=[m.AssignTarget(m.Name() | m.Attribute())], value=m.Float())
+    named = m.OneOf(
+        m.Arg(keyword=m.Name(), value=m.Float()), m.Param(default=m.Float()), assigned, m.AnnAssign(value=m.Float())
+    )
     found: list[cst.Float] = []
     for node in m.findall(module, named):
         value = node.default if isinstance(node, cst.Param) else getattr(node, "value", None)
