@@ -43,3 +43,14 @@ def test_a_name_that_was_undefined_before_is_not_the_answers_fault(evolve, scrip
 def test_units_are_read(evolve):
     _, text = evolve("metric_unit", "--metric", "params:min", "--metric", "step_time:min", "--variants", "1")
     assert "params 1,440" in text and "step_time 0.0000 " not in text
+
+
+def test_data_beside_the_project_is_found_by_its_relative_path(tmp_path):
+    shutil.copytree(CASES / "parent_data", tmp_path / "case")
+    folder = tmp_path / "case/proj"
+    flags = ["--metric", "val_loss:min", "--llm", "offline", "--variants", "1", "--slots", "1", "--set", "noise.trainings=0"]
+    command = [sys.executable, "-m", "agent.cli", "run", "train.py", "--command", "python train.py", *flags]
+    settings = ["--set", 'task.readable=["../data"]', "--out", str(tmp_path / "run")]
+    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
+    result = subprocess.run([*command, *settings], cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    assert "seed: val_loss 2" in result.stdout + result.stderr
