@@ -96,7 +96,7 @@ SCRIPT_TASK: tuple[Row, ...] = (
     ("name", "text", "required", "`script`."),
     ("title", "text", "from command and metrics", "What the program is for, for prompts."),
     ("command", "text", "required", "How the script is run: `python FILE ...` or `python -m MODULE ...`."),
-    ("metrics", "table: name = `min` or `max`", "required", "Numbers that the script prints as `name: value` or `name=value`."),
+    ("metrics", "table: name = `min` or `max`", "required", "Numbers that the script prints, such as `name: value`."),
     ("copy", SIZE, "`64MiB`", "The most that is copied of the project."),
     ("leave_out", "list of texts", "`[]`", "Names and patterns that are not copied."),
     ("readable", "list of texts", "`[]`", "Files and folders that are not copied, but can be read where they are."),

@@ -71,7 +71,8 @@ def _apply_code(
         edited = _edit_named(files, names, module, entry_points) if names else _edit_any(files, module, frozen, entry_points)
     if isinstance(edited, Violations):
         return edited
-    if reasons := tuple(reason for text in edited.values() if (reason := compile_error(text))):
+    texts = ((text, compile_error(files.get(path, "")) is None) for path, text in edited.items())
+    if reasons := tuple(reason for text, limited in texts if (reason := compile_error(text, limited=limited))):
         return Violations(reasons)
     if not names:
         pruned = _prune(files, edited, frozen, entry_points)

@@ -79,15 +79,16 @@ def _nothing_found(names: Collection[str], fences: Sequence[_Fence]) -> Violatio
     return Violations((f"The answer has no fenced Python block with {what}{seen}.",), "answer")
 
 
-def compile_error(code: str) -> str | None:
+def compile_error(code: str, *, limited: bool = True) -> str | None:
     """Why CPython refuses to compile the text, in its own words; None if it compiles. Nothing is executed.
 
-    Limits on size and line length, and CPython's own compiler, keep text from libcst that would crash it.
+    Limits on size and line length, and CPython's own compiler, keep text from libcst that would crash it. `limited`: false
+    for a file that broke the limits before the edit, which libcst does not read.
     """
-    if len(code) > MAX_CHARACTERS:
+    if limited and len(code) > MAX_CHARACTERS:
         return f"The code has {len(code):,} characters; {MAX_CHARACTERS:,} is the limit."
     longest = max(map(len, code.split("\n")))
-    if longest > MAX_LINE:
+    if limited and longest > MAX_LINE:
         return f"A line has {longest:,} characters; {MAX_LINE:,} is the limit."
     try:
         with warnings.catch_warnings():

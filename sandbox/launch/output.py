@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import unicodedata
 from collections.abc import Callable
@@ -75,6 +76,14 @@ class Lines:
         return self._wanted
 
 
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]{0,64}[ -/]{0,8}[@-~]|\][^\x07\x1b\n]{0,256}(?:\x07|\x1b\\))")
+"""What colours a terminal, moves its cursor or sets its title."""
+
+
 def clean(text: str) -> str:
-    """Remove control, format and surrogate characters (terminal escapes, direction marks); line breaks and tabs stay."""
-    return "".join(c for c in text.replace("\r\n", "\n") if c in "\n\t" or not unicodedata.category(c).startswith("C"))
+    """Remove control, format and surrogate characters and whole terminal escapes; line breaks and tabs stay.
+
+    A carriage return begins a new line: what a progress bar overwrites stays apart from what it wrote.
+    """
+    text = _ESCAPES.sub("", text).replace("\r\n", "\n").replace("\r", "\n")
+    return "".join(c for c in text if c in "\n\t" or not unicodedata.category(c).startswith("C"))

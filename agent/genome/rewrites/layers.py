@@ -241,15 +241,24 @@ def global_pooling(module: cst.Module, rng: random.Random) -> Result:
     return replace_node(module, call, new), f"pool globally by `{new}`"
 
 
+_PREFIXES = ("", "F.", "nn.", "torch.", "nn.functional.", "torch.nn.", "torch.nn.functional.")
+
+
+def _prefix(call: cst.Call) -> str:
+    """`torch.nn.` of `torch.nn.ReLU()`; empty for a plain name."""
+    return code_of(call.func)[: -len(called_name(call))]
+
+
 def _other_name(module: cst.Module, rng: random.Random, names: tuple[str, ...], what: str) -> Result:
     """Replace a call of one of `names` by a call of another one. `what`: "activation" or "pooling", for the description."""
-    found = calls_of(module, names)
+    found = [call for call in calls_of(module, names) if _prefix(call) in _PREFIXES]  # `x.relu()` has no such sisters
     if not found:
         return None
     call = rng.choice(found)
     old = called_name(call)
     new = rng.choice([n for n in names if n != old])
-    func = cst.parse_expression(code_of(call.func)[: -len(old)] + new)
+    prefix = "F." if _prefix(call) in ("torch.", "") and old[0].islower() else _prefix(call) or "nn."  # torch has only relu
+    func = cst.parse_expression(prefix + new)
     kept = call.args if what == "pooling" else [a for a in call.args if a.keyword is None][: 0 if old[0].isupper() else 1]
     args = [a.with_changes(comma=cst.MaybeSentinel.DEFAULT) if i == len(kept) - 1 else a for i, a in enumerate(kept)]
     return replace_node(module, call, call.with_changes(func=func, args=args)), f"replace the {what} {old} by {new}"

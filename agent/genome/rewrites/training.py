@@ -97,13 +97,29 @@ def label_smoothing(module: cst.Module, rng: random.Random) -> Result:
 
 
 def any_number(module: cst.Module, rng: random.Random) -> Result:
-    """Change some fraction in the block a little, up or down."""
-    found = [f for f in m.findall(module, m.Float()) if isinstance(f, cst.Float)]
+    """Change the fraction of some named setting a little, up or down: a keyword argument, a default or an assigned name.
+
+    A number inside an expression has no name: it may be a unit, a range of the data, or a part of the measurement.
+    """
+    assigned = m.Assign(targets=[m.AssignTarget(m.Name() | m.Attribute())], value=m.Float())
+    named = m.OneOf(
+        m.Arg(keyword=m.Name(), value=m.Float()), m.Param(default=m.Float()), assigned, m.AnnAssign(value=m.Float())
+    )
+    found: list[cst.Float] = []
+    for node in m.findall(module, named):
+        value = node.default if isinstance(node, cst.Param) else getattr(node, "value", None)
+        if isinstance(value, cst.Float) and float(value.value) and not _is_default_of_parser(node):
+            found.append(value)
     if not found:
         return None
-    node, factor = rng.choice(found), rng.choice((0.8, 0.9, 1.1, 1.25))
-    new = repr(float(f"{float(node.value) * factor:.3g}"))
-    return replace_node(module, node, cst.Float(new)), f"change {node.value} to {new}"
+    chosen, factor = rng.choice(found), rng.choice((0.8, 0.9, 1.1, 1.25))
+    new = repr(float(f"{float(chosen.value) * factor:.3g}"))
+    return replace_node(module, chosen, cst.Float(new)), f"change {chosen.value} to {new}"
+
+
+def _is_default_of_parser(node: cst.CSTNode) -> bool:
+    """Whether it is `default=...` of a call such as `add_argument`: the command line may set another value."""
+    return isinstance(node, cst.Arg) and node.keyword is not None and node.keyword.value == "default"
 
 
 def _scaled(module: cst.Module, keywords: tuple[str, ...], factor: float, what: str) -> Result:

