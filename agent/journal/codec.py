@@ -70,8 +70,9 @@ def write_event(event: Event) -> tuple[str, str, Json]:
             return "rejected", f"{id}/{call}", {"stage": stage, "reasons": list(reasons)}
         case Bred(variant):
             return "bred", variant.id, write_variant(variant)
-        case Repaired(variant, reason):
-            return "mended", variant.id, {**write_variant(variant), "reason": reason}
+        case Repaired(variant, reason, number):
+            key = variant.id if number == 1 else f"{variant.id}/{number}"  # the first ones stand in old journals, too
+            return "mended", key, {**write_variant(variant), "reason": reason}
         case Settled(outcome, seconds, gpus):
             held = {} if seconds is None else {"seconds": seconds, "gpus": gpus}
             return "settled", outcome.id, {**write_outcome(outcome), **held}

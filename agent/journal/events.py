@@ -106,6 +106,8 @@ class Repaired:
     variant: Variant
     reason: str
     """Why the former program failed."""
+    number: int = 1
+    """How many of its programs were sent back by then."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 
@@ -78,9 +79,9 @@ def read_replay(journal: Journal, like: Genome) -> Replay:
     """
     candidates = {key: read_candidate(data) for _, _, key, data in journal.events("drawn")}
     variants = {
-        key: read_variant(data, candidates[key], like)
+        id: read_variant(data, candidates[id], like)
         for _, _, key, data in journal.events("bred", "mended")
-        if key in candidates
+        if (id := key.partition("/")[0]) in candidates
     }
     history = _history(journal, candidates, variants)
     outcomes = {one.id: one for one in history if isinstance(one, Individual | Failure)}
@@ -129,9 +130,9 @@ def _conversations(journal: Journal, asked: _Prompts, ids: Set[str]) -> dict[str
     answers: dict[str, list[str]] = {}
     for _, _, key, data in journal.events("answered"):
         answers.setdefault(split_call_key(key)[0], []).append(data["text"])
-    repaired = {key for _, _, key, _ in journal.events("mended")}
+    repaired = Counter(key.partition("/")[0] for _, _, key, _ in journal.events("mended"))
     return {
-        id: RecordedConversation(messages[id], answers[id][-1], len(answers[id]), int(id in repaired))
+        id: RecordedConversation(messages[id], answers[id][-1], len(answers[id]), repaired[id])
         for id in ids
         if id in answers and id in messages
     }

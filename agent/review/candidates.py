@@ -64,7 +64,7 @@ def program_diff(journal: Journal, old: str, new: str) -> str:
 
 def _program(journal: Journal, id: str) -> Genome | None:
     kinds = ("settled",) if id == SEED_ID else ("bred", "mended")
-    files = [data["files"] for _, _, key, data in journal.events(*kinds, key=id) if key == id]
+    files = [data["files"] for _, _, _, data in journal.events(*kinds, key=id)]
     return Genome(files[-1]) if files else None
 
 
@@ -108,7 +108,7 @@ def _read(rows: Iterable[tuple[float, str, str, Facts]], journal: Journal) -> _R
         if kind == "drawn":
             found.candidates[key] = read_candidate(data)
         elif kind in by_kind:
-            by_kind[kind][key] = data
+            by_kind[kind][key.partition("/")[0]] = data
     return found
 
 

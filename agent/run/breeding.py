@@ -64,7 +64,7 @@ class BreedingPool:
         intention, expected = read_intention(conversation.answer)
         said = intention or variant.intention, conversation, changed, expected or variant.expected
         repaired = Variant(variant.candidate, edited, *said)
-        self._run.record(Repaired(repaired, failure.reason))
+        self._run.record(Repaired(repaired, failure.reason, conversation.repaired))
         return repaired
 
     def close(self) -> None:

@@ -8,13 +8,15 @@ import pytest
 from agent.core.objectives import Fitness, Objective
 from agent.core.paths import prompts_folder
 from agent.genome import Editor, Genome
-from agent.journal.events import Answered, Asked, Bred, Rejected, Repaired, Settled
-from agent.journal.replay import RecordedConversation, Replay
+from agent.journal.events import Answered, Asked, Bred, Proposed, Rejected, Repaired, RunStarted, Settled
+from agent.journal.replay import RecordedConversation, Replay, read_replay
+from agent.journal.store import Journal
 from agent.llm import Completion, Usage
 from agent.operators import Brief, Context
 from agent.operators.templates import Prompts
 from agent.population.archive import Archive
 from agent.population.candidate import SEED_ID, Candidate, Failure, Individual, Recipe, Variant
+from agent.review.candidates import program_diff
 from agent.run.breeding import BreedingPool
 from agent.run.config import Config, LlmSection
 from agent.run.context import RunContext
@@ -261,3 +263,18 @@ def test_the_changed_blocks_of_a_repaired_program_are_computed_again(breed):
     outcome, _, _, breeding = breed(REWRITE, answers=[BOTH, code(3)])
     repaired = breeding.repair(outcome, Failure(outcome.candidate, "smoke", "TypeError: no.", genome=outcome.genome))
     assert repaired.changed == ("width",)
+
+
+def test_each_program_that_was_sent_back_is_journaled_and_the_last_one_counts(bred, tmp_path):
+    first, _, events, breeding = bred(code(8), code(16), code(24), repairs=2)
+    failure = Failure(first.candidate, "smoke", "too narrow", "", first.genome)
+    second = breeding.repair(first, failure)
+    third = breeding.repair(second, failure)
+    assert "return 24" in third.genome.files["model.py"] and breeding.repair(third, failure) is None
+    with closing(Journal(tmp_path / "journal.db")) as journal:
+        journal.record(RunStarted({}, "full", ()), Settled(SEED), Proposed(first.candidate), *events)
+        replay = read_replay(journal, SEED.genome)
+        assert replay.variants["0001"].genome == third.genome
+        recorded = replay.conversations["0001"]
+        assert (recorded.answer, recorded.repaired, recorded.calls) == (code(24), 2, 3)
+        assert "return 24" in program_diff(journal, SEED_ID, "0001")
