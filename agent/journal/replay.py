@@ -59,7 +59,8 @@ class Replay:
     conversations: Mapping[str, RecordedConversation] = field(default_factory=dict)
     """By id, for the variants that are not settled."""
     asked: Mapping[tuple[str, int], tuple[Message, ...]] = field(default_factory=dict)
-    """Prompts by id and number of the call, of the candidates that are not settled: a call that is repeated sends the same."""
+    """Prompts by id and number of the call, of the candidates that are not settled and of questions about the search: a call that
+    is repeated sends the same."""
     lessons: Mapping[str, Lesson] = field(default_factory=dict)
     """By the candidate's id."""
     seed: Individual | None = None
@@ -85,7 +86,7 @@ def read_replay(journal: Journal, like: Genome) -> Replay:
     }
     history = _history(journal, candidates, variants)
     outcomes = {one.id: one for one in history if isinstance(one, Individual | Failure)}
-    asked = _asked(journal, candidates.keys() - outcomes.keys())
+    asked = _asked(journal, outcomes.keys())
     return Replay(
         answers={split_call_key(key): read_completion(data) for _, _, key, data in journal.events("answered")},
         variants=variants,
@@ -118,10 +119,10 @@ def _history(journal: Journal, candidates: Mapping[str, Candidate], variants: Ma
     return history
 
 
-def _asked(journal: Journal, ids: Set[str]) -> _Prompts:
-    """The prompts that were sent for these candidates."""
+def _asked(journal: Journal, ended: Set[str]) -> _Prompts:
+    """The prompts that were sent for all but these candidates, and with the questions about the search."""
     rows = ((split_call_key(key), data) for _, _, key, data in journal.events("asked"))
-    return {call: read_messages(data) for call, data in rows if call[0] in ids}
+    return {call: read_messages(data) for call, data in rows if call[0] not in ended}
 
 
 def _conversations(journal: Journal, asked: _Prompts, ids: Set[str]) -> dict[str, RecordedConversation]:

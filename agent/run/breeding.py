@@ -152,9 +152,15 @@ class BreedingPool:
         return conversation, violations
 
     def _answer(self, question: Question) -> str:
-        """The answer to a question about the search; empty if the provider rejects it."""
+        """The answer to a question about the search; empty if the provider rejects it.
+
+        An earlier process may have asked another question by this id, of which nothing was kept but the call.
+        """
+        call, earlier = 0, self._run.replay.asked
+        while (question.id, call) in earlier and earlier[question.id, call] != question.messages:
+            call += 1
         recipe = Recipe("reflect", (), (), question.model, seed=0)
-        completion = self._call(question.id, 0, question.messages, recipe)
+        completion = self._call(question.id, call, question.messages, recipe)
         return "" if isinstance(completion, Violations) else completion.text
 
     def _call(self, id: str, call: int, messages: tuple[Message, ...], recipe: Recipe) -> Completion | Violations:

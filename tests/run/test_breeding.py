@@ -11,7 +11,7 @@ from agent.genome import Editor, Genome
 from agent.journal.events import Answered, Asked, Bred, Proposed, Rejected, Repaired, RunStarted, Settled
 from agent.journal.replay import RecordedConversation, Replay, read_replay
 from agent.journal.store import Journal
-from agent.llm import Completion, Usage
+from agent.llm import Completion, Message, Usage
 from agent.operators import Brief, Context
 from agent.operators.templates import Prompts
 from agent.population.archive import Archive
@@ -20,6 +20,7 @@ from agent.review.candidates import program_diff
 from agent.run.breeding import BreedingPool
 from agent.run.config import Config, LlmSection
 from agent.run.context import RunContext
+from agent.search.reflection import Question
 
 OBJECTIVES = (Objective("accuracy", "max"), Objective("parameters", "min"))
 SOURCE = "def width():\n    return 64\n\n\ndef build_model():\n    return width()\n"
@@ -278,3 +279,16 @@ def test_each_program_that_was_sent_back_is_journaled_and_the_last_one_counts(br
         recorded = replay.conversations["0001"]
         assert (recorded.answer, recorded.repaired, recorded.calls) == (code(24), 2, 3)
         assert "return 24" in program_diff(journal, SEED_ID, "0001")
+
+
+def test_a_question_gets_no_answer_that_another_question_got(editor, prompts):
+    old, new = (Question("insight-1", "insight", ("0001",), "m", (Message("user", text),)) for text in ("the old?", "the new?"))
+    answered = Completion("Insight: old.", "stop", Usage(1, 1), 0.0, 0.0, "m")
+    replay = Replay(answers={("insight-1", 0): answered}, asked={("insight-1", 0): old.messages})
+    for question, answers in ((old, ()), (new, ("Insight: new.",))):
+        model, events = Scripted(*answers), []
+        breeding = BreedingPool(RunContext(events.append, replay=replay), prompts, {"m": model}, editor)
+        text = breeding.ask(question).result(30)
+        breeding.close()
+        assert text == ("Insight: new." if question is new else "Insight: old.")
+        assert [(one.id, one.call) for one in events if isinstance(one, Asked)] == ([("insight-1", 1)] if question is new else [])
