@@ -25,12 +25,13 @@ def render(
     """Two to four lines, a Markdown list item: the verdict with its numbers, why, what was expected, what was changed.
 
     Percentages are shares of the seed's value, for quantities that have no noise. `code_shown`: whether the prompt shows
-    the changed code anyway, so that the change need not be repeated. `brief`: whether it tells the candidate's numbers and shows
-    its parent's code, so that the id and the lines that came are enough.
+    the changed code anyway, so that the change need not be repeated. `brief`: whether it tells the candidate's row and shows
+    its parent's code, so that the id, the verdict and the lines that came are enough.
     """
     if brief and _is_measured(lesson):
         why = lesson.insight or lesson.intention
-        lines = [f"- {quote(lesson.id, NAME_LIMIT)}: {quote(why, INTENTION_LIMIT) if why else 'no intention was stated'}"]
+        verdict = f"{quote(lesson.id, NAME_LIMIT)}, {lesson.label}, {_outcome(lesson, objectives, noise)}"
+        lines = [f"- {verdict}: {quote(why, INTENTION_LIMIT) if why else 'no intention was stated'}"]
     else:
         lines = [f"- {lesson.label}: {_outcome(lesson, objectives, noise)} ({_origin(lesson)})"]
         if lesson.insight:
