@@ -71,7 +71,8 @@ class Lines:
             if not self._wanted or self._budget <= 0:
                 break
             started = time.monotonic()
-            self._wanted = self._function(clean(line[:_MAX_BYTES].decode("utf-8", "replace"))[:MAX_LINE])
+            text = clean(line[:_MAX_BYTES].decode("utf-8", "replace"))
+            self._wanted = self._function(text.rstrip("\n").rpartition("\n")[2][:MAX_LINE])  # what a terminal shows in the end
             self._budget -= max(_LINE_SECONDS, _SHARE * (time.monotonic() - started))
         return self._wanted
 

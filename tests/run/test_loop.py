@@ -33,7 +33,7 @@ from agent.search.settings import SearchSettings
 PAPER = {"operators": {}, "parents": "nsga2"}
 CONTEST = BanditSettings(prompts="uniform", operators="uniform", models="uniform")
 OBJECTIVES = (Objective("accuracy", "max"), Objective("parameters", "min"))
-SOURCE = "WIDTH = 1\n\n\ndef width():\n    return 100\n\n\ndef rate():\n    return 50\n"
+SOURCE = "import math\n\n\ndef width():\n    return 100\n\n\ndef rate():\n    return 50\n"
 
 
 def done(result):

@@ -43,7 +43,7 @@ from tests.benchmarks.kill import copy_fast_seed
 
 ROOT = Path(__file__).resolve().parents[2]
 OBJECTIVES = (Objective("accuracy", "max"), Objective("parameters", "min"))
-SOURCE = "WIDTH = 1\n\n\ndef width():\n    return 100\n\n\ndef rate():\n    return 50\n"
+SOURCE = "import math\n\n\ndef width():\n    return 100\n\n\ndef rate():\n    return 50\n"
 UNIFORM = BanditSettings(prompts="uniform", operators="uniform", models="uniform")
 SIGMA = 0.02
 

@@ -191,7 +191,7 @@ def test_a_full_disk_is_the_machines_fault_and_reported(when, tmp_path):
     script = ALONE + f"""
 import tempfile
 folder = tempfile.tempdir = {str(tmp_path)!r}
-linux.mount("tmpfs", folder, "tmpfs", 0, "size=64k,nr_inodes=4")
+linux.mount("tmpfs", folder, "tmpfs", 0, "size=64k,nr_inodes=6")
 def fill():
     with open(folder + "/filled", "wb") as file:
         try:
