@@ -16,7 +16,7 @@ from typing import Any
 
 from sandbox.inside.channel import GO, MAX_DESCRIPTORS, MAX_ORDER, STOP
 from sandbox.isolation import cgroup, linux
-from sandbox.launch import scratch, supervisor
+from sandbox.launch import scratch, supervisor, temporary
 from sandbox.launch.supervisor import CallProcess
 
 POLL_SECONDS, SLOWEST_POLL = 0.02, 0.1
@@ -65,6 +65,7 @@ def serve_calls(channel: socket.socket, *, prepare_ahead: bool) -> None:
     if spare is not None:
         spare.end()
     scratch.remove(machine["folder"])
+    temporary.clear_abandoned_parent(machine["folder"])  # this may be the end because the process it serves was killed
     os._exit(0)
 
 

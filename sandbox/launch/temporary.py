@@ -72,6 +72,14 @@ def clear_abandoned(parent: Path, prefix: str) -> None:
                     _remove_if_abandoned(entry.path)
 
 
+def clear_abandoned_parent(path: str) -> None:
+    """Remove the folder of the process that `path` was made for, if that process is dead."""
+    parent = os.path.dirname(path)
+    if os.path.basename(parent).startswith(_PREFIX):
+        with contextlib.suppress(OSError):
+            _remove_if_abandoned(parent)
+
+
 def _remove_if_abandoned(path: str) -> None:
     found = os.lstat(path)
     if found.st_uid != os.geteuid():
