@@ -66,9 +66,9 @@ class TestLimits:
             RunLimits(**{key: value})
 
     def test_they_are_a_section_of_the_configuration_and_come_back_from_its_file(self, tmp_path):
-        (tmp_path / "model.py").write_text("class Net: ...\n")
+        (tmp_path / "model.py").write_text("def build_model(num_classes, in_channels): ...\n")
         flags = {"limits": {"hours": 8.0, "until": "7:30", "usd": 5.0, "tokens": 10**6, "gpu_hours": 2.5, "variants": 100}}
-        loaded = config_sources.load(str(tmp_path / "model.py"), None, flags, ["limits.reserve=0.2"])
+        loaded = config_sources.load(str(tmp_path / "model.py"), None, flags, ["limits.reserve=0.2", "task.dataset=digits"])
         assert loaded.limits == RunLimits(8.0, "7:30", 5.0, 10**6, 2.5, 100, 0.2)
         (tmp_path / "config.toml").write_text(loaded.to_toml())
         assert config_sources.read(tmp_path / "config.toml").limits == loaded.limits
@@ -82,7 +82,7 @@ class TestLimits:
         ],
     )
     def test_a_mistake_in_the_section_is_the_users(self, tmp_path, text, message):
-        (tmp_path / "model.py").write_text("class Net: ...\n")
+        (tmp_path / "model.py").write_text("def build_model(num_classes, in_channels): ...\n")
         with pytest.raises(UserError, match=message):
             config_sources.load(str(tmp_path / "model.py"), None, {}, [text])
 
@@ -91,7 +91,7 @@ class TestLimits:
         [("--hours", "0"), ("--until", "24:00"), ("--usd", "0"), ("--tokens", "0"), ("--gpu-hours", "-1"), ("--variants", "0")],
     )
     def test_the_flags_reach_the_section(self, evolve, tmp_path, flag, value):
-        (tmp_path / "model.py").write_text("class Net: ...\n")
+        (tmp_path / "model.py").write_text("def build_model(num_classes, in_channels): ...\n")
         done = evolve("run", tmp_path / "model.py", "--llm", "offline", "--out", tmp_path / "run", flag, value)
         assert done.returncode == 2
         assert f"limits: {flag[2:].replace('-', '_')} must be" in done.stderr

@@ -50,7 +50,7 @@ class TestClientEnvironment:
             ({"ALL_PROXY": "socks5://127.0.0.1:1080"}, "ALL_PROXY"),
             ({"no_proxy": "localhost,127.0.0.1,::1,fe80::/10", "http_proxy": "http://127.0.0.1:9"}, "no_proxy"),
             ({"http_proxy": "http://127.0.0.1:9"}, "http_proxy"),
-            ({"SSL_CERT_FILE": "/opt/conda/ssl/cacert.pem"}, "SSL_CERT_FILE"),
+            ({"SSL_CERT_FILE": "/nowhere/ssl/cacert.pem"}, "SSL_CERT_FILE"),
             ({"OPENAI_API_KEY": "sk-abc…def"}, "OPENAI_API_KEY"),
             ({"OPENAI_ORG_ID": "org-é"}, "OPENAI_ORG_ID"),
         ],

@@ -664,7 +664,7 @@ def test_a_candidate_that_shows_the_smoke_stage_a_smaller_model_is_stopped(evalu
 def test_a_candidate_that_behaves_in_the_smoke_stage_alone_is_stopped_later(evaluate, honest_source):
     source = honest_source + IN_FIT.format(64, "os.kill(os.getppid(), 9)")
     stopped = evaluate(source)
-    assert (stopped.stage, stopped.reason[:15]) == ("fit", "PermissionError")
+    assert stopped.stage == "fit" and "PermissionError" in stopped.reason and "os.kill" in stopped.reason
 
 
 # Each check switched off once: what it stops then succeeds.

@@ -105,7 +105,7 @@ def test_a_resume_keeps_the_folders_that_the_run_began_with(opened, project, mon
 
 def test_a_module_that_is_not_found_is_explained_with_its_folder(checked, project, opened, warm):
     reason = checked()
-    assert reason.startswith("ModuleNotFoundError: No module named 'mypkg'.")
+    assert reason.startswith("ModuleNotFoundError: No module named 'mypkg'")
     assert "It lies in src of this project" in reason and "task.pythonpath=[\"src\"]" in reason
     failure = opened(files=("scripts/train.py",)).evaluate(Job({"scripts/train.py": TRAIN}, 0), warm)
     assert "scripts/train.py, line 1" in failure.reason and "It lies in src" in failure.reason
