@@ -36,6 +36,7 @@ frozen = [{frozen}]  # blocks that must stay as they are
 [task]
 name = "image-classification"
 dataset = {dataset}  # digits, a hub id such as uoft-cs/cifar10, or a folder of images or parquet files
+{model}
 # image_size = [32, 32]  # to store the images in another size
 # channels = 3  # 1 (grey) or 3 (colour)
 
@@ -70,6 +71,9 @@ def create(file: Path, dataset: str | None) -> Iterator[str]:
     yield f"blocks: {', '.join(f'{block.kind} {block.name}' for block in genome.blocks)}"
     limit = _LEAST_LIMIT
     with _opened(file, chosen) as components:
+        model = components.config.task.get("model")
+        if model:
+            yield f"model: {model}, since there is no build_model"
         yield from components.task.remarks
         yield from components.task.doubts
         outcome = components.evaluator.timed(Candidate(SEED_ID, 0), components.genome).outcome
@@ -80,7 +84,7 @@ def create(file: Path, dataset: str | None) -> Iterator[str]:
             limit = max(_LEAST_LIMIT, int(10 * each))
             yield from _forecast(outcome, each, components.config.noise.trainings)
     try:
-        write_whole(target, _text(file, genome, chosen, limit))
+        write_whole(target, _text(file, genome, chosen, model, limit))
     except OSError as error:
         raise UserError(f"{target} cannot be written: {error}.") from error
     yield f"Wrote {target}. Look at it, then:  evolve run {file.parent} --llm offline"
@@ -107,10 +111,12 @@ def _forecast(seed: Individual, each: float, repeats: int) -> Iterator[str]:
     yield f"forecast: {one}; {_VARIANTS} variants in about {_span(total)} in one slot"
 
 
-def _text(file: Path, genome: Genome, dataset: str, limit: int) -> str:
+def _text(file: Path, genome: Genome, dataset: str, model: str | None, limit: int) -> str:
     entries = [block.name for block in genome.blocks if block.name == ENTRY_POINTS[0] and len(genome.blocks) > 1]
     frozen = ", ".join(map(json.dumps, entries))
-    return _TEMPLATE.format(file=json.dumps(file.name), frozen=frozen, dataset=json.dumps(dataset), epochs=EPOCHS, limit=limit)
+    maker = f"model = {json.dumps(model)}  # the class or function that makes the network" if model else '# model = "Net"'
+    fields = {"file": json.dumps(file.name), "dataset": json.dumps(dataset), "model": maker, "frozen": frozen}
+    return _TEMPLATE.format(**fields, epochs=EPOCHS, limit=limit)
 
 
 def _dataset(named: str | None, folder: Path) -> str:

@@ -22,6 +22,8 @@ HOTTER = 1.3
 """A model is asked for another program at this multiple of the temperature."""
 MORE_ROOM = 2
 """An answer that was cut off is asked for again with this many times as many tokens."""
+RULES_AGAIN = 8
+"""How often the rules of `offline` try again where theirs did not fit."""
 _LOG = 600
 """Characters of a candidate's last output that are sent back."""
 
@@ -52,7 +54,7 @@ class BreedingPool:
         A returned failure is that of the new answer. Raises as the future of `submit` does.
         """
         earlier = variant.conversation
-        if failure.stage != "smoke" or earlier is None or earlier.repaired >= self._settings.repairs:
+        if failure.stage != "smoke" or earlier is None or earlier.repaired >= self._repairs(earlier):
             return None
         reasons = [failure.reason, *([f"Its last output: {failure.log[-_LOG:]}"] if failure.log else [])]
         messages = repair(self._prompts, earlier.messages, earlier.answer, reasons)
@@ -109,7 +111,7 @@ class BreedingPool:
     def _ask_for_new(self, id: str, conversation: Conversation, context: Context) -> tuple[Conversation, Genome | Violations]:
         """Ask and edit; if the program is known already, ask for another one, and use that if it is valid."""
         conversation, edited = self._ask_and_edit(id, conversation)
-        for _ in range(self._settings.redraws):
+        for _ in range(self._again(self._settings.redraws, conversation)):
             if isinstance(edited, Violations) or context.known_programs is None:
                 break
             if not (found := context.known_programs.describe(edited)):
@@ -124,9 +126,19 @@ class BreedingPool:
                 conversation, edited = other, redrawn
         return conversation, edited
 
+    def _repairs(self, conversation: Conversation) -> int:
+        """How often an answer is sent back at most."""
+        return self._again(self._settings.repairs, conversation)
+
+    @staticmethod
+    def _again(configured: int, conversation: Conversation) -> int:
+        """Rules choose anew each time and cost nothing, so one that does not fit costs no candidate."""
+        return max(configured, RULES_AGAIN) if configured and conversation.recipe.model == "offline" else configured
+
     def _ask_and_edit(self, id: str, conversation: Conversation) -> tuple[Conversation, Genome | Violations]:
         """Ask the model and edit the genome; send a bad answer back with the reasons why it cannot be used."""
-        for attempt in range(self._settings.repairs + 1):
+        repairs = self._repairs(conversation)
+        for attempt in range(repairs + 1):
             # If an earlier process made this call and got no answer, send the same prompt again.
             messages = self._run.replay.asked.get((id, conversation.calls), conversation.messages)
             completion = self._call(id, conversation.calls, messages, conversation.recipe)
@@ -146,7 +158,7 @@ class BreedingPool:
             if completion.finish_reason == "length":
                 violations = Violations(("The answer was cut off at its length limit.", *violations.reasons), violations.stage)
                 conversation = replace(conversation, recipe=_with_more_room(conversation.recipe))
-            elif attempt < self._settings.repairs:
+            elif attempt < repairs:
                 sent_back = repair(self._prompts, conversation.messages, completion.text, violations.reasons)
                 conversation = replace(conversation, messages=sent_back)
         return conversation, violations

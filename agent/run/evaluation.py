@@ -258,13 +258,19 @@ class EvaluationPool:
             if isinstance(outcome, Individual):
                 evidence = replace(outcome.evidence, waited=outcome.evidence.waited + waited)
                 return replace(outcome, evidence=evidence), seconds, timed.gpus
-            repaired = self._repairer.repair(variant, outcome) if self._repairer else None
-            if repaired is None:
-                return outcome, seconds, timed.gpus
-            if isinstance(repaired, Failure):
-                last = replace(repaired, intention=variant.intention, changed=variant.changed)
-                return last, seconds, timed.gpus
-            if twin := owner(repaired):
-                same = outcome if twin == variant.id else Duplicate(variant.candidate, twin)
-                return same, seconds, timed.gpus
+            repaired = self._repaired(variant, outcome, owner)
+            if not isinstance(repaired, Variant):
+                return repaired, seconds, timed.gpus
             variant, ready = repaired, time.monotonic()
+
+    def _repaired(self, variant: Variant, failure: Failure, owner: Owner) -> Variant | Failure | Duplicate:
+        """A program in place of the one that failed, else how its candidate ends. The same program again is sent back again."""
+        answered = variant
+        while self._repairer and (repaired := self._repairer.repair(answered, failure)):
+            if isinstance(repaired, Failure):
+                return replace(repaired, intention=variant.intention, changed=variant.changed)
+            twin = owner(repaired)
+            if twin != variant.id:
+                return Duplicate(variant.candidate, twin) if twin else repaired
+            answered = repaired
+        return failure

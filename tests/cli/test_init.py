@@ -56,3 +56,15 @@ def test_a_model_that_does_not_train_is_told(evolve, tmp_path):
     (tmp_path / "net.py").write_text("def build_model(num_classes, in_channels):\n    return 3\n")
     done = evolve("init", "net.py", cwd=tmp_path)
     assert done.returncode == 0 and "It does not train yet (stage" in done.stdout and (tmp_path / "seed.toml").is_file()
+
+
+def test_a_class_without_build_model_is_named_in_the_seed_and_runs(evolve, tmp_path):
+    source = "from torch import nn\n\n\nclass Net(nn.Sequential):\n    def __init__(self, num_classes=10):\n"
+    source += "        super().__init__(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, num_classes))\n"
+    (tmp_path / "net.py").write_text(source)
+    done = evolve("init", "net.py", cwd=tmp_path)
+    assert done.returncode == 0 and "model: Net" in done.stdout
+    assert tomllib.loads((tmp_path / "seed.toml").read_text())["task"]["model"] == "Net"
+    small = ("--set", "budget.epochs=1", "--variants", 1, "--set", "noise.trainings=0", "--out", "run")
+    run = evolve("run", ".", "--llm", "offline", *small, cwd=tmp_path)
+    assert run.returncode == 0 and "seed: accuracy" in run.stderr, run.stderr

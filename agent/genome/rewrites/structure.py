@@ -145,12 +145,20 @@ def _repeatable(module: cst.Module) -> list[tuple[cst.Call, cst.Arg]]:
 
 
 def _widths(module: cst.Module) -> list[int]:
-    """The whole numbers of at least 8 among the arguments of layers: numbers of channels rather than kernel sizes."""
-    found = []
+    """The whole numbers of at least 8 among the arguments of layers: numbers of channels rather than kernel sizes.
+
+    Where layers say what comes in and what goes out, only the numbers between them: the first one takes what the data gives, the
+    last one gives what the task asks for.
+    """
+    found: list[int] = []
+    taken, given = set[int](), set[int]()
     for call in all_calls(module):
         if called_name(call) not in _NOT_LAYERS:
-            found += [int(code_of(a.value)) for a in call.args if m.matches(a.value, m.Integer()) and int(code_of(a.value)) >= 8]
-    return found
+            numbers = [int(code_of(a.value)) if m.matches(a.value, m.Integer()) else 0 for a in call.args]
+            found += [number for number in numbers if number >= 8]
+            taken |= {*numbers[:1]}
+            given |= {*numbers[1:2]}
+    return [number for number in found if number in taken and number in given] if given - {0} else found
 
 
 def _scaled_widths(module: cst.Module, factor: float) -> Result:
