@@ -27,7 +27,7 @@ class Assemble:
 
     name: str = "assemble"
     noun: str = "assembly"
-    share: float = 0.05
+    share: float = 0.03
 
     def draw(self, context: DrawContext) -> Recipe | None:
         """A recipe with the set of changes that gained most together, each measured alone, and whose program is new.

@@ -38,7 +38,7 @@ CHANGE_SHARE, LEAST_CHANGE, MOST_CHANGE = 0.5, 1_200, 6_000
 class EvolutionOfThought:
     name: str = "eot"
     noun: str = "Evolution of Thought"
-    share: float = 0.1
+    share: float = 0.05
 
     def draw(self, context: DrawContext) -> Recipe | None:
         """A recipe for one block or for the whole program; None if no elite has a change that this parent can learn from."""

@@ -26,7 +26,7 @@ LEVERS = ("optimizer", "schedule", "dropout", "augmentation", "loss")
 class Rewrite:
     name: str = "rewrite"
     noun: str = "rewriting"
-    share: float = 0.8
+    share: float = 0.87
 
     def draw(self, context: DrawContext) -> Recipe:
         """A recipe without a directive, or with a random directive and a random role or none."""

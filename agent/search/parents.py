@@ -2,7 +2,7 @@
 
     nsga2          the paper's: any of the NSGA-II selection, dominated or not
     epsilon-front  any of the front; one in `1 / breadth` draws from elsewhere
-    greedy-front   some draws go to an end of the front, the member best in one objective; three of ten of the others to a new
+    greedy-front   some draws go to an end of the front, the member best in one objective; some of the others to a new
                    find: a member of the front with fewer than `FEW` children, the one worth most first; the rest to members of
                    the front, by what each is worth alone and the fewer children it has had; one in `1 / breadth` from elsewhere
     islands        as greedy-front, within one of `ISLANDS` families in turn: the descendants of one child of the seed
@@ -24,11 +24,11 @@ from agent.search.settings import SearchSettings
 FEW = 3
 """A new find is preferred until it has so many children."""
 ISLANDS = 4
-_ENDS = 0.2
+_ENDS = 0.1
 """Share of the draws from the front that go to its end that is best in one objective: worth alone favours its middle."""
-_FRESH = 0.3
+_FRESH = 0.15
 """Share of the draws from the front that go to a new find, if there is one."""
-_POWER = 20.0
+_POWER = 60.0
 """How strongly what a program is worth alone weighs among the front."""
 _REAL = {"sigma": 2.0, "ratio": 0.2, "error": 0.2, "step": 1.0}
 """Units by kind of objective: a difference of at least so much is likely real."""
@@ -88,8 +88,10 @@ class Parents:
         fresh = [one for one in front if one.id != SEED_ID and children[one.id] < FEW]
         if fresh and rng.random() < _FRESH:
             return self._merit.best(fresh)
-        weights = [self._merit.alone(one) ** _POWER / (1 + children[one.id]) for one in front]
-        return rng.choices(front, weights if any(weights) else None)[0]
+        alone = [self._merit.alone(one) for one in front]
+        best = max(alone)  # powers of shares of it stay finite
+        share = [each / best if best else 1.0 for each in alone]
+        return rng.choices(front, [each**_POWER / (1 + children[one.id]) for one, each in zip(front, share, strict=True)])[0]
 
     def _refresh(self) -> None:
         """Take in what was added to the archive, or trained again, since."""

@@ -135,7 +135,7 @@ class TestParents:
         scene = Scene(breadth=0.0)
         accurate, *_, small = scene.add((0.7, 9000), (0.6, 300), (0.59, 250), (0.4101, 60))
         drawn = Counter(scene.parents.draw(number).id for number in range(1000))
-        assert drawn[accurate.id] > 50 and drawn[small.id] > 50
+        assert drawn[accurate.id] > 25 and drawn[small.id] > 25
 
 
 class TestSteady:
