@@ -29,7 +29,7 @@ _KEYWORDS = {"in_channels": "in", "in_features": "in", "input_size": "in", "out_
 def free_widths(module: cst.Module) -> dict[int, list[cst.Integer]]:
     """The places of each width that can change, if all of its places change.
 
-    None where parts are joined or split: a width may then be the sum of two.
+    Empty where parts are joined or split: a width may then be the sum of two.
     """
     if any(called_name(call) in ("cat", "concat", "chunk", "split", "unbind") for call in all_calls(module)):
         return {}

@@ -170,7 +170,8 @@ NETWORKS["auto"] = (
     def __init__(self):
         super().__init__()
         self.encoder = nn.Sequential(nn.Linear(28 * 28, 128), nn.ReLU(True), nn.Linear(128, 64), nn.ReLU(True), nn.Linear(64, 12))
-        self.decoder = nn.Sequential(nn.Linear(12, 64), nn.ReLU(True), nn.Linear(64, 128), nn.ReLU(True), nn.Linear(128, 28 * 28), nn.Tanh())
+        self.decoder = nn.Sequential(nn.Linear(12, 64), nn.ReLU(True), nn.Linear(64, 128), nn.ReLU(True),
+                                     nn.Linear(128, 28 * 28), nn.Tanh())
 
     def forward(self, x):
         return self.decoder(self.encoder(x))
@@ -233,6 +234,7 @@ NETWORKS["dcgan"] = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_what_fits_keeps_the_shapes(name):
     source, make, inputs, outputs = NETWORKS[name]
