@@ -16,6 +16,7 @@ from agent.genome.rewrites.layers import LAYERS
 from agent.genome.rewrites.structure import STRUCTURE
 from agent.genome.rewrites.tools import PARAMETERS, REDUCE, SIGNIFICANT, Rewrite, code_of
 from agent.genome.rewrites.training import FALLBACK, TRAINING
+from agent.genome.rewrites.widths import layer_numbers
 
 CATALOGUE: tuple[Rewrite, ...] = (*LAYERS, *STRUCTURE, *TRAINING)
 
@@ -100,7 +101,8 @@ def merge(a: str, b: str, rng: random.Random) -> Change:
     for _ in range(8):
         mixed = _mix(ours, theirs, rng)
         text = module.with_changes(body=[s if s is not ours else mixed for s in module.body]).code
-        if text not in (a, b) and _consistent(mixed):
+        agrees = layer_numbers(mixed) in (layer_numbers(ours), layer_numbers(theirs))  # no side of a pair alone
+        if text not in (a, b) and _consistent(mixed) and agrees:
             return Change(text, _imports(text), "take some statements from version A and the others from version B")
     return Change(b, _imports(b), "take version B whole: the parts do not mix")
 

@@ -15,7 +15,18 @@ _SETTING = re.compile(
     re.IGNORECASE,
 )
 """Names of settings. Counts of classes, of steps, seeds and paths are none: they say what is measured, not how well."""
+_DATA = re.compile(
+    r"(?:^|_)(?:in|input|out|output|img|image|data|vocab|class(?:es)?|features?|test|val|mean|std|depth)(?:_|s?$)", re.IGNORECASE
+)
+"""Names of what the data or another part of the program fixes, though they look like settings."""
 _FACTORS = (0.3, 0.5, 2.0, 3.0)
+_SIZES = (0.5, 2.0)
+"""Sizes keep what divides them."""
+
+
+def is_setting(name: str) -> bool:
+    """Whether a name says that its number may change: no size of the data, no share of a split, no part of a measurement."""
+    return bool(_SETTING.search(name) or name in ("p", "eps", "temperature", "tau", "weight_decay")) and not _DATA.search(name)
 
 
 def retune(source: str, rng: random.Random) -> Change | None:
@@ -24,7 +35,9 @@ def retune(source: str, rng: random.Random) -> Change | None:
     for name, value in rng.sample(found, len(found)):
         old = value.value
         assert isinstance(old, int | float)
-        factor = rng.choice(_FACTORS)
+        factor = rng.choice(_SIZES if isinstance(old, int) else _FACTORS)
+        if isinstance(old, int) and (old < 8 or old % 4) and not re.search("layers", name, re.IGNORECASE):
+            continue  # a number of colours, or what another number has to fit
         new = max(1, round(old * factor)) if isinstance(old, int) else float(f"{old * factor:.3g}")
         new = min(new, 0.9) if isinstance(old, float) and 0 < old < 1 else new
         if new != old and value.end_col_offset is not None:
@@ -42,7 +55,7 @@ def _settings(node: ast.stmt) -> list[tuple[str, ast.Constant]]:
     target = node.targets[0] if isinstance(node, ast.Assign) else node.target
     value = node.value
     is_number = isinstance(value, ast.Constant) and type(value.value) in (int, float) and value.value
-    if isinstance(target, ast.Name) and is_number and _SETTING.search(target.id):
+    if isinstance(target, ast.Name) and is_number and is_setting(target.id):
         assert isinstance(value, ast.Constant)
         return [(target.id, value)]
     return []

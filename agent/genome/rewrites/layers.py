@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 
 import libcst as cst
 
@@ -43,7 +44,7 @@ def activation_function(module: cst.Module, rng: random.Random) -> Result:
 
 
 def gate_function(module: cst.Module, rng: random.Random) -> Result:
-    found = calls_of(module, ("sigmoid",))
+    found = [c for c in calls_of(module, ("sigmoid",)) if _is_function(c)]
     if not found:
         return None
     call = rng.choice(found)
@@ -74,7 +75,7 @@ def add_dropout(module: cst.Module, rng: random.Random) -> Result:
 def self_gate(module: cst.Module, rng: random.Random) -> Result:
     """Add a gate without parameters, which scales each channel by how active it is."""
     site = _activation_in_forward(module, rng)
-    if site is None:
+    if site is None or not _is_of_images(module, site):
         return None
     inner = code_of(site)
     gated = f"(lambda a: a * torch.sigmoid(a.mean((-2, -1), keepdim=True)))({inner})"
@@ -82,7 +83,7 @@ def self_gate(module: cst.Module, rng: random.Random) -> Result:
 
 
 def mixed_activation(module: cst.Module, rng: random.Random) -> Result:
-    found = calls_of(module, _ACTIVATION_FUNCTIONS)
+    found = [c for c in calls_of(module, _ACTIVATION_FUNCTIONS) if _is_function(c)]
     if not found:
         return None
     call = rng.choice(found)
@@ -92,14 +93,14 @@ def mixed_activation(module: cst.Module, rng: random.Random) -> Result:
 
 
 def kernel_default(module: cst.Module, rng: random.Random) -> Result:
-    found = numeric_defaults(module, ("kernel_size", "kernel"))
+    found = _scalable_kernels(module)
     if not found:
         return None
     return with_default(module, rng.choice(found), rng.choice((3, 5, 7)))
 
 
 def smaller_kernel_default(module: cst.Module, rng: random.Random) -> Result:
-    found = [p for p in numeric_defaults(module, ("kernel_size", "kernel")) if default_value(p) > 1]
+    found = [p for p in _scalable_kernels(module) if default_value(p) > 1]
     return with_default(module, rng.choice(found), 3 if default_value(found[0]) > 3 else 1) if found else None
 
 
@@ -147,9 +148,10 @@ def separable(module: cst.Module, rng: random.Random) -> Result:
     found = []
     for call in calls_of(module, ("Conv2d",)):
         spatial = parse_number(argument(call, 2, "kernel_size")) != 1
-        if spatial and argument(call, 6, "groups") is None and argument(call, 1, "out_channels"):
+        plain = argument(call, 6, "groups") is None and argument(call, 5, "dilation") is None
+        if spatial and plain and argument(call, 1, "out_channels"):
             found.append(call)
-    if not found:
+    if not found or _stays_a_layer(module):
         return None
     call = rng.choice(found)
     a, b, size = (argument(call, i, k) for i, k in enumerate(("in_channels", "out_channels", "kernel_size")))
@@ -167,7 +169,7 @@ def asymmetric_depthwise(module: cst.Module, rng: random.Random) -> Result:
             argument(call, 4, "padding") and argument(call, 3, "stride") is None and argument(call, 2, "kernel_size") != "1"
         ):
             found.append(call)
-    if not found:
+    if not found or _stays_a_layer(module):
         return None
     call = rng.choice(found)
     c, size, pad = argument(call, 0, "in_channels"), argument(call, 2, "kernel_size"), argument(call, 4, "padding")
@@ -180,7 +182,7 @@ def asymmetric_depthwise(module: cst.Module, rng: random.Random) -> Result:
 
 def bias_off(module: cst.Module, rng: random.Random) -> Result:
     found = [c for c in calls_of(module, ("Conv2d", "Linear")) if argument(c, None, "bias") in (None, "True") and len(c.args) < 6]
-    if not found:
+    if not found or _stays_a_layer(module):
         return None
     call = rng.choice(found)
     return replace_node(module, call, with_argument(call, "bias", "False")), f"drop the bias of a {called_name(call)}"
@@ -205,7 +207,7 @@ def plain_norm(module: cst.Module, rng: random.Random) -> Result:
 
 def group_norm(module: cst.Module, rng: random.Random) -> Result:
     found = calls_of(module, ("BatchNorm2d",))
-    if not found:
+    if not found or _stays_a_layer(module):
         return None
     call, groups = rng.choice(found), rng.choice((2, 4, 6))
     channels = argument(call, 0, "num_features")
@@ -221,6 +223,8 @@ def norm_momentum(module: cst.Module, rng: random.Random) -> Result:
 
 
 def pooling(module: cst.Module, rng: random.Random) -> Result:
+    if re.search("return_indices|dilation|Unpool|unpool", module.code):  # only the maximum has these
+        return None
     return _other_name(module, rng, ("max_pool2d", "avg_pool2d"), "pooling") or _other_name(
         module, rng, ("MaxPool2d", "AvgPool2d"), "pooling"
     )
@@ -239,6 +243,34 @@ def global_pooling(module: cst.Module, rng: random.Random) -> Result:
     share = rng.choice((0.3, 0.5, 0.7))
     new = rng.choice((f"{x}.amax((2, 3))", f"({share} * {x}.mean((2, 3)) + {number_literal(1 - share)} * {x}.amax((2, 3)))"))
     return replace_node(module, call, new), f"pool globally by `{new}`"
+
+
+_PARTS = re.compile(r"\.(weight|bias|in_channels|out_channels|in_features|out_features|num_features)\b")
+"""Attributes of a layer: code that reads them needs the layer to stay of its kind."""
+
+
+def _stays_a_layer(module: cst.Module) -> bool:
+    return bool(_PARTS.search(module.code))
+
+
+def _is_function(call: cst.Call) -> bool:
+    """Whether it is `F.relu(x)` or the like, not `x.relu()`."""
+    return len(call.args) >= 1 and call.args[0].keyword is None and not call.args[0].star and _prefix(call) in _PREFIXES
+
+
+def _is_of_images(module: cst.Module, site: cst.Call) -> bool:
+    """Whether what is activated has two places beside its channels: it comes from a 2D layer of this block."""
+    layers = re.findall(r"self\.(\w+)\s*=\s*(?:torch\.)?(?:nn\.)?(?:Conv|BatchNorm)2d\(", module.code)
+    first = re.match(r"self\.(\w+)\(", code_of(site.args[0].value))
+    if first:
+        return first[1] in layers
+    return "2d(" in module.code and not re.search(r"Linear\(|flatten|view\(|reshape\(", module.code)
+
+
+def _scalable_kernels(module: cst.Module) -> list[cst.Param]:
+    """The defaults of kernels whose padding follows them."""
+    found = numeric_defaults(module, ("kernel_size", "kernel"))
+    return [p for p in found if re.search(rf"{p.name.value}\s*//\s*2|{p.name.value}\s*-\s*1|[\"']same[\"']", module.code)]
 
 
 _PREFIXES = ("", "F.", "nn.", "torch.", "nn.functional.", "torch.nn.", "torch.nn.functional.")
@@ -266,17 +298,18 @@ def _other_name(module: cst.Module, rng: random.Random, names: tuple[str, ...], 
 
 def _activation_in_forward(module: cst.Module, rng: random.Random) -> cst.Call | None:
     forward = forward_method(module)
-    found = calls_of(forward, _ACTIVATION_FUNCTIONS) if forward else []
+    found = [c for c in calls_of(forward, _ACTIVATION_FUNCTIONS) if _is_function(c)] if forward else []
     return rng.choice(found) if found else None
 
 
 def _pointwise(module: cst.Module) -> list[cst.Call]:
-    """The calls that make 1 x 1 convolutions without groups or stride."""
-    return [
+    """The calls that make 1 x 1 convolutions without groups, stride or padding."""
+    return [] if _stays_a_layer(module) else [
         c for c in calls_of(module, ("Conv2d",))
         if argument(c, 2, "kernel_size") == "1"
         and argument(c, None, "groups") is None
         and argument(c, 3, "stride") in (None, "1")
+        and argument(c, 4, "padding") in (None, "0")
     ]  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 
 import libcst as cst
 import libcst.matchers as m
@@ -15,7 +16,6 @@ from agent.genome.rewrites.tools import (
     UNCOMMON,
     UNCOMMON_PARAMETERS,
     Result,
-    all_calls,
     argument,
     called_name,
     calls_of,
@@ -29,9 +29,13 @@ from agent.genome.rewrites.tools import (
     with_argument,
     with_default,
 )
+from agent.genome.rewrites.widths import free_widths, scaled
 
-_NOT_LAYERS = ("interpolate", "Dropout", "max_pool2d", "avg_pool2d")
-"""Calls whose whole numbers are not widths."""
+_CHANGES_SIZE = re.compile("Pool|Flatten|Upsample|Shuffle|Down|Up|Linear|Conv|Embed|Pad|Dropout|Reshape|View", re.IGNORECASE)
+_DIVIDED = re.compile(r"n_?head|num_head|heads\b|groups\s*=\s*\d|GroupNorm", re.IGNORECASE)
+"""Code in which a width has to be divisible by another number."""
+_NO_TENSOR = re.compile(r"shape|size|len|list|idx|index|offset|step|start|end", re.IGNORECASE)
+"""Names whose sums are places or sizes."""
 
 
 def residual_scale(module: cst.Module, rng: random.Random) -> Result:
@@ -56,7 +60,8 @@ def gate_ratio(module: cst.Module, rng: random.Random) -> Result:
     if not found:
         return None
     parameter = rng.choice(found)
-    return with_default(module, parameter, rng.choice([v for v in (2, 4, 6, 8, 12) if v != default_value(parameter)]))
+    smaller = [v for v in (2, 4, 6, 8, 12) if v < default_value(parameter)]  # a larger one may leave no channel
+    return with_default(module, parameter, rng.choice(smaller)) if smaller else None
 
 
 def narrower(module: cst.Module, rng: random.Random) -> Result:
@@ -90,11 +95,11 @@ def one_layer_more(module: cst.Module, rng: random.Random) -> Result:
 
 def narrow_last_stage(module: cst.Module, rng: random.Random) -> Result:
     """Change only the largest width: most parameters are there."""
-    widths = _widths(module)
-    if len(set(widths)) < 2:
+    widths = free_widths(module)
+    if len(widths) < 2 or _DIVIDED.search(module.code):
         return None
     widest = max(widths)
-    return _renumbered(module, {widest: max(8, int(widest * rng.choice((0.5, 0.67, 0.75))) // 4 * 4)}, "the widest layers")
+    return _renumbered(module, {widest: scaled(widest, rng.choice((0.5, 0.67, 0.75)))}, "the widest layers")
 
 
 def shared_layer(module: cst.Module, rng: random.Random) -> Result:
@@ -116,9 +121,9 @@ def shared_layer(module: cst.Module, rng: random.Random) -> Result:
 
 def smaller_input(module: cst.Module, rng: random.Random) -> Result:
     """Change the size to which a network enlarges small images before its first layer."""
-    found = [c for c in calls_of(module, ("interpolate",)) if argument(c, 1, "size")]
-    if not found:
-        return None
+    found = [c for c in calls_of(module, ("interpolate",)) if re.fullmatch(r"\(?[\d, ]+\)?", argument(c, 1, "size") or "")]
+    if len(found) != 1 or not re.search(r"Adaptive|adaptive|\.mean\(|\.amax\(", module.code):
+        return None  # another size fits only where the network pools over all places
     call, side = found[0], rng.choice((16, 20, 24, 28, 40))
     new = with_argument(call, "size", f"({side}, {side})", 1)
     return replace_node(module, call, new), f"enlarge small images to {side} pixels"
@@ -127,8 +132,14 @@ def smaller_input(module: cst.Module, rng: random.Random) -> Result:
 def _residuals(module: cst.Module) -> list[cst.BinaryOperation]:
     """The additions `... + x` in `forward` whose right side is a plain name."""
     forward = forward_method(module)
+    if forward is None:
+        return []
     pattern = m.BinaryOperation(operator=m.Add(), right=m.Name())
-    return [n for n in m.findall(forward, pattern) if isinstance(n, cst.BinaryOperation)] if forward else []
+    sums = [n for n in m.findall(forward, pattern) if isinstance(n, cst.BinaryOperation)]
+    calls = calls_of(forward, ("range", "arange", "view", "reshape", "cat", "size", "expand"))
+    places = [*m.findall(forward, m.Subscript()), *calls]
+    inside = {id(n) for place in places for n in m.findall(place, pattern)}
+    return [n for n in sums if id(n) not in inside and not _NO_TENSOR.search(code_of(n.right))]
 
 
 def _repeatable(module: cst.Module) -> list[tuple[cst.Call, cst.Arg]]:
@@ -139,52 +150,35 @@ def _repeatable(module: cst.Module) -> list[tuple[cst.Call, cst.Arg]]:
             inner = arg.value
             if not isinstance(inner, cst.Call) or len(inner.args) != 1 or code_of(inner.func).startswith(("nn.", "torch.")):
                 continue
-            if parse_number(code_of(inner.args[0].value)) is not None:
+            if (parse_number(code_of(inner.args[0].value)) or 0) >= 8 and not _CHANGES_SIZE.search(called_name(inner)):
                 found.append((holder, arg))
     return found
 
 
-def _widths(module: cst.Module) -> list[int]:
-    """The whole numbers of at least 8 among the arguments of layers: numbers of channels rather than kernel sizes.
-
-    Where layers say what comes in and what goes out, only the numbers between them: the first one takes what the data gives, the
-    last one gives what the task asks for.
-    """
-    found: list[int] = []
-    taken, given = set[int](), set[int]()
-    for call in all_calls(module):
-        if called_name(call) not in _NOT_LAYERS:
-            numbers = [int(code_of(a.value)) if m.matches(a.value, m.Integer()) else 0 for a in call.args]
-            found += [number for number in numbers if number >= 8]
-            taken |= {*numbers[:1]}
-            given |= {*numbers[1:2]}
-    return [number for number in found if number in taken and number in given] if given - {0} else found
-
-
 def _scaled_widths(module: cst.Module, factor: float) -> Result:
-    if parameters := [p for p in numeric_defaults(module, ("width", "channels", "hidden", "dim")) if default_value(p) >= 8]:
-        return with_default(module, parameters[0], max(4, round(default_value(parameters[0]) * factor / 2) * 2))
-    new = {w: max(4, round(w * factor / 4) * 4) for w in _widths(module)}
+    if _DIVIDED.search(module.code):  # these divide the widths
+        return None
+    parameters = [p for p in numeric_defaults(module, ("width", "channels", "hidden", "dim")) if default_value(p) >= 8]
+    if parameters:
+        old = int(default_value(parameters[0]))
+        elsewhere = len(re.findall(rf"\b{old}\b", module.code)) > 1  # the same width, written out
+        return None if elsewhere else with_default(module, parameters[0], scaled(old, factor))
+    new = {width: scaled(width, factor) for width in free_widths(module)}
     return _renumbered(module, new, f"all widths by {factor}") if new else None
 
 
 def _renumbered(module: cst.Module, new: dict[int, int], what: str) -> Result:
-    """Replace whole numbers among the arguments of layers. `new`: the new number by the old one."""
+    """Replace widths that are free to change. `new`: the new number by the old one."""
+    places = {id(node): new[width] for width, nodes in free_widths(module).items() if width in new for node in nodes}
 
     class Renumber(cst.CSTTransformer):
-        def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.Call:
-            if called_name(original_node) in _NOT_LAYERS:
-                return updated_node
-            args = []
-            for arg in updated_node.args:
-                if isinstance(arg.value, cst.Integer) and int(arg.value.value) in new:
-                    arg = arg.with_changes(value=cst.Integer(str(new[int(arg.value.value)])))
-                args.append(arg)
-            return updated_node.with_changes(args=args)
+        def leave_Integer(self, original_node: cst.Integer, updated_node: cst.Integer) -> cst.Integer:
+            number = places.get(id(original_node))
+            return updated_node if number is None else updated_node.with_changes(value=str(number))
 
     changed = module.visit(Renumber())
-    scaled = ", ".join(f"{a} -> {b}" for a, b in new.items() if a != b)
-    return (changed, f"scale {what} ({scaled})") if changed.code != module.code else None
+    scales = ", ".join(f"{a} -> {b}" for a, b in new.items() if a != b)
+    return (changed, f"scale {what} ({scales})") if changed.code != module.code else None
 
 
 STRUCTURE = make_rewrites(

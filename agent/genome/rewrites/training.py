@@ -7,6 +7,7 @@ import random
 import libcst as cst
 import libcst.matchers as m
 
+from agent.genome.rewrites.constants import is_setting
 from agent.genome.rewrites.tools import (
     COMPLEX,
     PARAMETERS,
@@ -74,7 +75,10 @@ def cosine(module: cst.Module, rng: random.Random) -> Result:
 def other_optimizer(module: cst.Module, rng: random.Random) -> Result:
     """Change the optimizer, with a learning rate that suits it; a schedule that names a peak rate gets the same."""
     found = calls_of(module, _OPTIMIZERS)
-    if not found or not found[0].args:
+    if not found or not found[0].args or "CyclicLR" in module.code or "momentum']" in module.code.replace('"', "'"):
+        return None  # code that moves the momentum of the old one
+    first = found[0].args[0]
+    if first.star or (first.keyword is not None and first.keyword.value != "params"):
         return None
     call, parameters = found[0], code_of(found[0].args[0].value)
     old = called_name(call)
@@ -102,24 +106,33 @@ def any_number(module: cst.Module, rng: random.Random) -> Result:
     A number inside an expression has no name: it may be a unit, a range of the data, or a part of the measurement.
     """
     assigned = m.Assign(targets=[m.AssignTarget(m.Name() | m.Attribute())], value=m.Float())
-    named = m.OneOf(
-        m.Arg(keyword=m.Name(), value=m.Float()), m.Param(default=m.Float()), assigned, m.AnnAssign(value=m.Float())
-    )
+    named = m.OneOf(m.Arg(keyword=m.Name(), value=m.Float()), m.Param(default=m.Float()), assigned, m.AnnAssign(value=m.Float()))
     found: list[cst.Float] = []
     for node in m.findall(module, named):
         value = node.default if isinstance(node, cst.Param) else getattr(node, "value", None)
-        if isinstance(value, cst.Float) and float(value.value) and not _is_default_of_parser(node):
+        if isinstance(value, cst.Float) and float(value.value) and is_setting(_name_of(node)):
             found.append(value)
     if not found:
         return None
     chosen, factor = rng.choice(found), rng.choice((0.8, 0.9, 1.1, 1.25))
-    new = repr(float(f"{float(chosen.value) * factor:.3g}"))
+    old = float(chosen.value)
+    factor = 0.9 if old < 1 <= old * factor else factor  # a share stays one
+    new = repr(float(f"{old * factor:.3g}"))
     return replace_node(module, chosen, cst.Float(new)), f"change {chosen.value} to {new}"
 
 
-def _is_default_of_parser(node: cst.CSTNode) -> bool:
-    """Whether it is `default=...` of a call such as `add_argument`: the command line may set another value."""
-    return isinstance(node, cst.Arg) and node.keyword is not None and node.keyword.value == "default"
+def _name_of(node: cst.CSTNode) -> str:
+    """The name that a number is given. The default of a parser has none: the command line may set another value."""
+    match node:
+        case cst.Arg(keyword=cst.Name(value=name)):
+            return "" if name == "default" else name
+        case cst.Param(name=cst.Name(value=name)):
+            return name
+        case cst.Assign(targets=[target, *_]):
+            return code_of(target.target).rpartition(".")[2]
+        case cst.AnnAssign(target=target):
+            return code_of(target).rpartition(".")[2]
+    return ""
 
 
 def _scaled(module: cst.Module, keywords: tuple[str, ...], factor: float, what: str) -> Result:
