@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from agent.core.objectives import Fitness
+from collections.abc import Sequence
+
+from agent.core.noise import Noise
+from agent.core.objectives import Fitness, Objective
 from agent.journal.events import Advised, Told, Watch
 from sandbox.tasks import Task
 
@@ -24,3 +27,16 @@ def doubt_seed(task: Task, seed: Fitness, watch: Watch) -> None:
                     "learning. Give it longer trainings, or look at its data and its program."
                 )
             )
+
+
+def doubt_noise(noise: Noise | None, objectives: Sequence[Objective], watch: Watch) -> None:
+    """Say so if what a script prints is the same to the digit in all trainings of the seed: it sets its own training seed."""
+    same = [one.name for one in objectives if one.reported and noise is not None and not noise.sigma[one.name]]
+    if noise is not None and same:
+        watch(
+            Advised(
+                f"All {noise.trainings} trainings of the seed measured the same {', '.join(same)} to the digit: if the program sets "
+                "its own seed, let it be int(os.environ['EVOLVE_SEED']). As it is, no gain is told from luck, and none is given in "
+                "sigma."
+            )
+        )

@@ -37,7 +37,7 @@ from agent.run.confirming import INTERRUPTED, ConfirmationAtEnd
 from agent.run.context import RunContext
 from agent.run.evaluation import EvaluationPool, floors_of
 from agent.run.event_bus import EventBus
-from agent.run.first_words import doubt_seed, tell_of_data
+from agent.run.first_words import doubt_noise, doubt_seed, tell_of_data
 from agent.run.folder import RunFolder, locked
 from agent.run.loop import GenerationalLoop, SearchLoop
 from agent.run.model_check import check_models
@@ -164,6 +164,7 @@ class Process:
                 archive = self._archive(run, trainings, supervisor)
                 record.flush()  # raises now, before any candidate is paid for, if git cannot write
                 floor = trainings.measure_noise(archive.seed, archive.objectives)
+                doubt_noise(floor, archive.objectives, self.watch)
                 units = self._units(run, archive, floor)
                 record(units)
                 archive.measure_by(units.scale)
