@@ -35,8 +35,8 @@ def doubt_noise(noise: Noise | None, objectives: Sequence[Objective], watch: Wat
     if noise is not None and same:
         watch(
             Advised(
-                f"All {noise.trainings} trainings of the seed measured the same {', '.join(same)} to the digit: if the program sets "
-                "its own seed, let it be int(os.environ['EVOLVE_SEED']). As it is, no gain is told from luck, and none is given in "
-                "sigma."
+                f"All {noise.trainings} trainings of the seed measured the same {', '.join(same)} to the digit: if the program "
+                "sets its own seed, let it be int(os.environ['EVOLVE_SEED']). As it is, no gain is told from luck, and none is "
+                "given in sigma."
             )
         )
