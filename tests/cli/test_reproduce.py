@@ -26,7 +26,7 @@ prompt = sys.stdin.read()
 name = re.search(r"Block to rewrite: `(\\w+)`", prompt)[1]
 source = prompt.split("Block to rewrite: `")[1].split("```python\\n")[1].split("\\n```")[0]
 old, new = {"Stage": ("return F", "raise ValueError('broken on purpose')\\n        return F"),
-            "TinyCNN": ("width=16", "width=12"), "build_optimizer": ("lr=0.005", "lr=0.004")}[name]
+            "TinyCNN": ("width=16", "width=12"), "build_optimizer": ("lr=0.005", "lr=0.004"), "scale": ("2", "3")}[name]
 print(f"Intention: {new}.\\n\\n```python\\n{source.replace(old, new)}\\n```")
 '''
 """A program that answers: what it makes of `Stage` fails."""

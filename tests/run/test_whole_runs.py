@@ -37,8 +37,10 @@ def events(run, kind):
 
 
 def order(run):
+    """(kind, key) of each event, without the check of the models before the seed trains."""
     with closing(sqlite3.connect(f"file:{run / 'journal.db'}?mode=ro", uri=True)) as db:
-        return db.execute("SELECT kind, key FROM events ORDER BY seq").fetchall()
+        rows = db.execute("SELECT kind, key FROM events ORDER BY seq").fetchall()
+    return [(kind, key) for kind, key in rows if kind != "checked" and not key.startswith("check")]
 
 
 def wait_for(run, kind, count, process):
@@ -125,6 +127,9 @@ def test_a_wrong_key_ends_a_run_at_once(start, tmp_path):
 
 SLEEPERS = """
 import pathlib, sys
+if "`scale`" in sys.stdin.read():  # the question before the seed trains
+    print("Intention: three.\\n\\n```python\\ndef scale(x):\\n    return 3 * x\\n```")
+    sys.exit()
 place = pathlib.Path(sys.argv[1])
 number = len(list(place.iterdir()))
 (place / str(number)).touch()

@@ -366,6 +366,9 @@ from agent.llm import Message, Request
 from agent.llm.backends.offline import OfflineModel
 
 prompt = sys.stdin.read()
+if "`scale`" in prompt:  # the question before the seed trains
+    print("Intention: three.\\n\\n```python\\ndef scale(x):\\n    return 3 * x\\n```")
+    sys.exit()
 with open("pids", "a") as pids:
     pids.write(f"{os.getpid()}\\n")
 if not Path("ready").exists():
