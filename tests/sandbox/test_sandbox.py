@@ -6,7 +6,6 @@ import dataclasses
 import gc
 import os
 import signal
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from sandbox import Report, SandboxUnavailable
+from sandbox.launch import temporary
 from sandbox.launch.client import ForkServerSandbox
 from sandbox.sandbox import Level
 
@@ -38,7 +38,7 @@ def until(condition: Callable[[], object], seconds: float = 10.0) -> bool:
 
 def leftovers() -> list[str]:
     """Kinds of what lies in the folder of these tests alone; a slot server that was replaced has a folder of another name."""
-    return sorted(name.rpartition("-")[0] for name in os.listdir(tempfile.gettempdir()))
+    return sorted(name.rpartition("-")[0] for name in os.listdir(temporary.folder()))
 
 
 def server_of(box: ForkServerSandbox) -> int:
