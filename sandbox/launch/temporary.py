@@ -27,7 +27,8 @@ def folder() -> str:
     """The folder of this process, made at first use. Raises OSError."""
     global _own
     with _lock:
-        if _own is None or _own[0] != os.getpid():  # after a fork it is the parent's
+        # After a fork it is the parent's, and some systems tidy up the temporary folder while processes run.
+        if _own is None or _own[0] != os.getpid() or not os.path.isdir(_own[1]):
             parent = Path(tempfile.gettempdir())
             clear_abandoned(parent, _PREFIX)
             made, descriptor = _make(parent)

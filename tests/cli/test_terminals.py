@@ -4,6 +4,7 @@ import fcntl
 import os
 import pty
 import re
+import shutil
 import struct
 import sys
 import termios
@@ -17,9 +18,11 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def run(evolve, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("run") / "r"
+    home = tmp_path_factory.mktemp("run")
+    folder = home / "r"
+    shutil.copytree(ROOT / "seeds/tiny_cnn", home / "tiny_cnn")  # its branches are made there, not in this repository
     small = ("--set", "budget.epochs=1", "--variants", 4, "--set", "noise.trainings=1")
-    done = evolve("run", "seeds/tiny_cnn", "--llm", "offline", "--out", folder, *small)
+    done = evolve("run", home / "tiny_cnn", "--llm", "offline", "--out", folder, *small)
     assert done.returncode == 0, done.stderr
     assert "data digits: 10 classes" in done.stderr and "to validate" in done.stderr
     return folder

@@ -6,7 +6,6 @@ import dataclasses
 import gc
 import os
 import signal
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from sandbox import Report, SandboxUnavailable
+from sandbox.launch import temporary
 from sandbox.launch.client import ForkServerSandbox
 from sandbox.sandbox import Level
 
@@ -38,11 +38,7 @@ def until(condition: Callable[[], object], seconds: float = 10.0) -> bool:
 
 def leftovers() -> list[str]:
     """Kinds of what lies in the folder of these tests alone; a slot server that was replaced has a folder of another name."""
-    found = []
-    for name in os.listdir(tempfile.gettempdir()):
-        path = os.path.join(tempfile.gettempdir(), name)
-        found += os.listdir(path) if name.startswith("evolve-run-") else [name]  # the folder of this process, with a lock
-    return sorted(name.rpartition("-")[0] for name in found)
+    return sorted(name.rpartition("-")[0] for name in os.listdir(temporary.folder()))
 
 
 def server_of(box: ForkServerSandbox) -> int:
