@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.cases.conftest import cases_folder
+
 ROOT = Path(__file__).parents[2]
-CASES = ROOT.parent / "shared/cases/programs"
-CASES = CASES if CASES.is_dir() else ROOT.parents[1] / "shared/cases/programs"
+CASES = (cases_folder() or ROOT.parent / "shared/cases") / "programs"
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not CASES.is_dir(), reason="../shared/cases is absent")]
 
 

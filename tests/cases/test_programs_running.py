@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.cases.conftest import cases_folder
+
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
-CASES = ROOT.parent / "shared/cases/programs"
-if not CASES.is_dir():
-    CASES = Path("/work/shared/cases/programs")
+CASES = (cases_folder() or ROOT.parent / "shared/cases") / "programs"
 SMALL = ["--slots", "1", "--set", "noise.trainings=0"]
 SCRIPT = ["--command", "python train.py", "--metric", "val_loss:min"]
 
