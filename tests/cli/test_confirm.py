@@ -229,7 +229,7 @@ class TestAtTheEnd:
 
 def test_a_script_is_confirmed_by_repeats_alone(evolve, tmp_path, status):
     (tmp_path / "train.py").write_text(
-        "import torch\n\n\ndef width(size=8):\n    return size\n\n\ndef rate(share=0.1):\n    return share\n\n\n"
+        "import torch\n\n\ndef width(size=8):\n    return size\n\n\ndef rate(lr=0.1):\n    return lr\n\n\n"
         'if __name__ == "__main__":\n    noise = float(torch.randn(()))\n    print(f"loss: {rate() + width() + noise / 100}")\n'
     )
     script = ("--command", "python train.py", "--metric", "loss:min", *FEW)
