@@ -103,7 +103,8 @@ class CallProcess:
             status, peak, user, system = ENDED.unpack(ended)
             cpu = user + system
         if _has_data(self._channel.fileno()):
-            os.write(self._log, self._last_words())
+            with contextlib.suppress(BrokenPipeError):  # the trusted side has ended, and nobody reads the log any more
+                os.write(self._log, self._last_words())
         return status, peak, cpu
 
     def _last_words(self) -> bytes:
