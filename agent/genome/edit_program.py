@@ -79,7 +79,7 @@ def _apply_code(
         if reason := _lack_of_effect(files, edited, pruned):
             return Violations((reason,), "answer")
         edited = pruned
-    if reasons := contract_violations(files, edited, [*map(bare_name, names)], entry_points):
+    if reasons := contract_violations(files, edited, [*map(bare_name, names)], entry_points, frozen):
         return Violations(reasons)
     return edited
 
