@@ -6,7 +6,7 @@ Errs on the side of too much: names are compared without their scopes wherever a
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from agent.genome.analysis import DEFINITIONS
@@ -118,10 +118,12 @@ class Slice:
             self.follow(value, closely)
 
 
-def bindings(scope: Iterable[ast.stmt]) -> dict[str, list[ast.expr]]:
+def bindings(scope: Sequence[ast.stmt]) -> dict[str, list[ast.expr]]:
     """The expressions that each name gets its value from, or a part of it; attributes of `self` begin with a dot."""
     found: dict[str, list[ast.expr]] = {}
     for node in (inner for statement in scope for inner in ast.walk(statement)):
+        if isinstance(node, _Function) and node not in scope:  # an inner function: a call of it has the value of its results
+            found.setdefault(node.name, []).extend(results(node))
         for target, value in bound(node):
             for name in roots(target):
                 found.setdefault(name, []).append(value)

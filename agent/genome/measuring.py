@@ -226,7 +226,7 @@ class _Search:
         if not any(_mentions(one, carried, self._labels) or _calls_any(one, labelled) for one in given):
             return
         metric = next(iter(self._labels.plain.values()))
-        if user is not None and tells(name):
+        if user is not None and (tells(name) or name in labelled):
             self._mark(user, f"prints {metric}")
         for unit in self._units:
             owner, _, own = unit.name.rpartition(".")
