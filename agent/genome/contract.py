@@ -21,7 +21,9 @@ from agent.genome.static_checks import (
     failing_calls,
     has_stars,
     imported_packages,
+    injected_builtins,
     is_installed,
+    names_are_open,
     undefined_names,
 )
 
@@ -50,6 +52,7 @@ def contract_violations(
     reasons: list[str] = []
     unchanged = [*_unchanged_statements(before, after, entry_points)]
     own_modules = {part for path in after for part in (path.removesuffix(".py"), *path.split("/")[:-1])}
+    injected = injected_builtins(before.values())
     for path in (path for path in after if after[path] != before[path]):
         old, new = _definitions(before[path]), _definitions(after[path])
         for name in names or sorted(old.keys() & new.keys()):
@@ -58,8 +61,9 @@ def contract_violations(
                 reasons += _signature_violations(old[name], new[name], unchanged, **kept)
         reasons += _changes_of_methods(old, new, {bare_name(n) for n in frozen if n in (bare_name(n), f"{path}:{bare_name(n)}")})
         reasons += _import_violations(before[path], after[path], own_modules)
-        known_before = undefined_names(before[path])  # not the answer's fault: a notebook or `globals()` may bind it
-        reasons += [f"The name `{name}` is not defined." for name in undefined_names(after[path]) if name not in known_before]
+        if not names_are_open(before[path]):
+            known = injected | {*undefined_names(before[path])}  # not the answer's fault: a notebook may bind it
+            reasons += [f"The name `{name}` is not defined." for name in undefined_names(after[path]) if name not in known]
         for reader, name in sorted(early_reads(after[path]) - early_reads(before[path])):
             reasons.append(f"`{reader}` needs `{name}` while the file is imported, but that is defined further down.")
         if set(entry_points) == set(ENTRY_POINTS):
@@ -73,9 +77,7 @@ def _definitions(text: str) -> dict[str, _Definition]:
     return {node.name: node for node in parse(text).body if isinstance(node, _Definition)}
 
 
-def _changes_of_methods(
-    old: Mapping[str, _Definition], new: Mapping[str, _Definition], frozen: Collection[str]
-) -> Iterator[str]:
+def _changes_of_methods(old: Mapping[str, _Definition], new: Mapping[str, _Definition], frozen: Collection[str]) -> Iterator[str]:
     """Why new versions of classes that changed a frozen method, such as `Net.validation_step`, cannot be used."""
     for name in sorted(name for name in frozen if "." in name):
         owner, _, method = name.partition(".")

@@ -26,6 +26,7 @@ from agent.genome.analysis import (
     source_lines,
 )
 from agent.genome.constants import CONSTANTS, constant_sources
+from agent.genome.decoding import UnreadableSource, check, decode
 
 _FINGERPRINT_PREFIX = f"{sys.version_info[0]}.{sys.version_info[1]}-"
 """Python's version: fingerprints of two versions cannot be compared."""
@@ -201,17 +202,14 @@ def _read_source(folder: Path, name: str) -> str:
     if not path.resolve().is_relative_to(folder.resolve()):
         raise UserError(f"The seed's file {name} lies outside of {folder}.")
     try:
-        text = path.read_bytes().decode("utf-8")  # bytes: line endings stay as they are
-        parse(text)
+        text = decode(path.read_bytes())
+        check(text)
     except FileNotFoundError:
         raise UserError(f"The seed's file {path} does not exist.") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path} is not UTF-8 text.") from None
+    except UnreadableSource as error:
+        raise UserError(f"{path} {error}.") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error}.") from error
-    except (SyntaxError, ValueError) as error:
-        line = getattr(error, "lineno", None)
-        raise UserError(f"{path} is not valid Python: line {line}: {getattr(error, 'msg', error)}.") from None
     return text
 
 

@@ -128,5 +128,3 @@ def _smallest(node: ast.AST) -> Iterator[ast.AST]:
         for part in value if isinstance(value, list) else [value]:
             if isinstance(part, ast.AST):
                 yield from _smallest(part) if name in bodies else [part]
-
-

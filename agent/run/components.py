@@ -85,12 +85,13 @@ def open_components(config: Config, watch: Watch, at_least: Level = "none", *, w
         for name in sorted(config.llm.endpoints.keys() - set(config.llm.models)):
             watch(Advised(f"llm.endpoints has an address for {name!r}, which is not among the models of this run."))
         check_prices(config.limits, config.llm.models, lambda model: price(model, config.llm.prices))
+    seed_size = sum(map(len, genome.files.values()))
     with ExitStack() as stack:
         opened = open_models(config) if with_models else ()
         models = {name: stack.enter_context(closing(model)) for name, model in opened}
 
         def open_evaluator() -> Evaluator:
-            return _open_evaluator(config, task, isolation, devices, watch, stack)
+            return _open_evaluator(config, task, isolation, devices, seed_size, watch, stack)
 
         evaluator = open_evaluator()
         editor = stack.enter_context(closing(Editor()))
@@ -146,9 +147,9 @@ def open_models(config: Config) -> Iterator[tuple[str, LanguageModel]]:
 
 
 def _open_evaluator(
-    config: Config, task: Task, isolation: Isolation, devices: tuple[str, ...], watch: Watch, stack: ExitStack
+    config: Config, task: Task, isolation: Isolation, devices: tuple[str, ...], seed_size: int, watch: Watch, stack: ExitStack
 ) -> Evaluator:
-    """Open the evaluator; `stack` closes it."""
+    """Open the evaluator; `stack` closes it. `seed_size`: as in `EvaluatorSettings`."""
     if (fork_server := open_fork_server()) is not None:
         stack.callback(fork_server.close)
     lanes = Lanes(
@@ -158,7 +159,7 @@ def _open_evaluator(
         beside=max(2, min(len(devices), cores())),
     )
     settings = EvaluatorSettings(
-        config.objective_list(), config.constraint_list(), config.sandbox.threads, config.run.training_seed
+        config.objective_list(), config.constraint_list(), config.sandbox.threads, config.run.training_seed, seed_size
     )
     evaluator = Evaluator(task, lanes, settings, lambda id, progress: watch(ProgressReported(id, progress)))
     stack.callback(evaluator.close)

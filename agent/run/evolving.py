@@ -9,6 +9,7 @@ from agent.core.text import list_names, one_line
 from agent.genome import Genome, bare_name
 from agent.genome.measuring import Measuring, find_measuring
 from agent.genome.outline import what_stays
+from agent.genome.seed_limits import broken_limits
 from agent.journal.events import Advised, Told, Watch
 from agent.run.config import Config
 
@@ -41,6 +42,8 @@ def tell_what_evolves(genome: Genome, found: Measuring, watch: Watch) -> None:
         watch(Told(f"frozen{why}: {list_names(named, _SHOWN)}; {change}"))
     if staying := what_stays(genome):
         watch(Told(f"cannot evolve: {'; '.join(_by_reason(staying))}"))
+    if broken := broken_limits(genome):
+        watch(Told(f"as the seed has it, and judged only for what an answer adds: {'; '.join(one_line(b, 200) for b in broken)}"))
     if found.left_free:
         watch(Advised(_left_free(found)))
 

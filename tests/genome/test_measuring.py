@@ -67,7 +67,8 @@ def schedule(step): return 0.1
 def test_values_are_followed_through_names_loops_containers_and_inner_functions(value, names):
     every = ("parts", "part", "both", "scaled", "hits", "count", "floor", "other")
     helpers = "".join(f"def {name}(*a): return a\n" for name in every)
-    source = f"class Meter:\n    def update(self, v): self.average = v\n{helpers}def report(net):\n    {value}\n    print('acc', value)\n"
+    meter = "class Meter:\n    def update(self, v): self.average = v\n"
+    source = f"{meter}{helpers}def report(net):\n    {value}\n    print('acc', value)\n"
     assert frozen(source, "acc").keys() == {"report", *names}
 
 
@@ -166,7 +167,8 @@ def marks(out): return 1
 
 def test_functions_of_other_files_are_found_under_any_name():
     files = {
-        "train.py": "import measures\nfrom measures import share as s\ndef main(net):\n    print('acc', s(net), measures.other(net))\n",
+        "train.py": "import measures\nfrom measures import share as s\n"
+        "def main(net):\n    print('acc', s(net), measures.other(net))\n",
         "measures.py": "def share(net): return 1\ndef other(net): return 1\ndef free(net): return 1\n",
     }
     assert frozen(files, "acc").keys() == {"train.py:main", "measures.py:share", "measures.py:other"}
@@ -207,7 +209,8 @@ def test_a_frozen_method_stays_while_its_class_evolves(editor, apply):
 
 
 def test_what_can_never_evolve_has_its_reason():
-    source = "import os\nWIDTH = 8\nnet = make(WIDTH)\ndef a(): pass\ndef a(): pass\ndef b(): pass\nif __name__ == '__main__':\n    b()\n"
+    source = "import os\nWIDTH = 8\nnet = make(WIDTH)\ndef a(): pass\ndef a(): pass\ndef b(): pass\n"
+    source += "if __name__ == '__main__':\n    b()\n"
     top = "runs at the top level"
     assert what_stays(Genome({"train.py": source})) == {
         "a": "defined 2 times", "net = make(WIDTH)": top, "if __name__ == '__main__':": top
