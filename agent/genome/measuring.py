@@ -21,6 +21,12 @@ _OF_NETWORKS = frozenset({"forward", "__call__", "predict", "generate", "encode"
 """Methods of a network whose results are judged: they are no measurement themselves."""
 
 
+_TRAINS = frozenset({"init", "fit", "train", "training", "learn", "configure", "setup"})
+"""Words in the names of methods that make or train an object: what they write is no measurement."""
+_OF_MODELS = ("forward", "predict", "fit", "backward", "parameters")
+"""A class with one of these methods is a network, or another model, whatever it derives from."""
+
+
 @dataclass(frozen=True)
 class Measuring:
     """What should stay as it is, so that no change wins by another measurement."""
@@ -115,6 +121,7 @@ class _Search:
     def _is_network(self, name: str, depth: int = 8) -> bool:
         bases = [ast.unparse(base) for base in self._classes[name].bases]
         known = any(base.endswith("Module") or base.startswith(("nn.", "torch.nn.")) for base in bases)
+        known = known or any(_has_method(self._classes[name], method) for method in _OF_MODELS)
         return known or (depth > 0 and any(base in self._classes and self._is_network(base, depth - 1) for base in bases))
 
     @staticmethod
@@ -179,7 +186,8 @@ class _Search:
         for unit in self._units:
             owner, _, name = unit.name.rpartition(".")
             if isinstance(unit.node, ast.ClassDef):
-                wanted = _has_method(unit.node, source.name) if source.is_method else name == source.name
+                # A class of which a value was only computed with an object is more likely a network than a measurement.
+                wanted = source.closely and (_has_method(unit.node, source.name) if source.is_method else name == source.name)
                 by_network = False
             else:
                 wanted = name == source.name and bool(owner) == source.is_method
@@ -193,7 +201,7 @@ class _Search:
         """Mark the methods of the same class that write an attribute from which a measured value comes."""
         attributes = {name[1:] for name in names if name.startswith(".")}
         for other in self._units:
-            if unit.owner and other.owner is unit.owner and not self._works(other.node) and not other.name.endswith(".__init__"):
+            if unit.owner and other.owner is unit.owner and not self._works(other.node) and not words_of(other.name) & _TRAINS:
                 written = {n.attr for n in ast.walk(other.node) if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Store)}
                 if written & attributes:
                     self._mark(other, "computes a metric")

@@ -8,7 +8,10 @@ from agent.core.errors import UserError
 from agent.genome import Genome, read_genome
 from tests.genome.programs import fenced
 
-SOURCE = "import math\n\n\nclass Net:\n    width = 8\n\n    def size(self):\n        return self.width * 2\n\n\ndef main():\n    return Net()\n"
+SOURCE = (
+    "import math\n\n\nclass Net:\n    width = 8\n\n    def size(self):\n        return self.width * 2\n\n\n"
+    "def main():\n    return Net()\n"
+)
 NEW = "class Net:\n    width = 8\n\n    def size(self):\n        return self.width * 3\n"
 
 

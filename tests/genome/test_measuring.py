@@ -133,6 +133,9 @@ def last(net):
         ("@dataclass\nclass Found:\n    val_acc: float", {"Found"}),
         ("@register('val_acc')\ndef share(out, y): return 1", {"share"}),
         ("def latest(x): return x\ndef evolve(x): return x\ndef invalidate(x): return x", set()),
+        ("class Mlp:\n    def fit(self, x): self.w = x\n    def error(self, x): return self.w - x\ndef main():\n"
+         "    mlp = Mlp()\n    mlp.fit(1)\n    print('val_acc', mlp.error(2))", {"main", "Mlp.error"}),
+        ("class Net2(Base): pass\ndef test(net): print('val_acc', net(1))\ndef main(): test(Net2())", {"test"}),
         ("def train(net): print('train_acc', 1)\ndef go(x):\n    'Prints val_acc.'\n    return x", set()),
     ],
 )

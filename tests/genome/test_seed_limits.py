@@ -83,8 +83,8 @@ def test_a_name_that_may_be_bound_in_another_way_is_no_fault(editor, opening):
 
 @pytest.mark.parametrize(
     "reading",
-    ["model = globals()['f']", "model = globals().get('f')", "def h():\n    return locals()", "import fast as other2", "vars(args)",
-     "def h():\n    other = 1\n    return other", "def h():\n    from fast import other\n    return other"],
+    ["model = globals()['f']", "model = globals().get('f')", "def h():\n    return locals()", "import fast as other2",
+     "vars(args)", "def h():\n    other = 1\n    return other", "def h():\n    from fast import other\n    return other"],
 )  # fmt: skip
 def test_a_name_that_is_bound_nowhere_is(editor, reading):
     refused = given("def f(x):\n    return x + other", editor, f"{reading}\n\n\n{SMALL}", ("f",))
