@@ -28,10 +28,10 @@ class Judgement:
 
     word: Word
     more: int = 0
-    """Of `undecided`: how many more trainings of both would make a difference of this size stand out."""
+    """Of `undecided`: how many more trainings of both would make a difference of this size stand out; 0 if none ever would."""
 
     def __str__(self) -> str:
-        if self.word != "undecided":
+        if self.word != "undecided" or not self.more:
             return self.word
         return f"undecided (needs {self.more} more training{'s' if self.more > 1 else ''})"
 
@@ -116,11 +116,14 @@ class Noise:
     def judge(self, objective: Objective, change: float, *, trainings: int = 1, against: int = 1) -> Judgement:
         """Is a difference of two means more than chance? `trainings`, `against`: how many each of the two means is of.
 
-        Without noise any change of at least `SAME` is real, and a smaller one is none.
+        Without noise any change of at least `SAME` is real, and a smaller one is none. But a program that reports the same
+        value in all trainings may set its own seed: then its trainings do not tell a change from luck.
         """
         if not self.sigma[objective.name]:
             size = abs(self.reference[objective.name])
             real = abs(change) >= SAME * size if size else bool(change)
+            if real and change and objective.reported and self.trainings > 1:
+                return Judgement("undecided")
             return Judgement("likely real" if real and change else "within noise")
         more = trainings_needed(change, self.spread(objective.name), trainings, against)
         if more is None:
