@@ -42,12 +42,14 @@ def what_stays(genome: Genome) -> dict[str, str]:
     """What can never evolve though it is not frozen, each with the reason: a name of a definition, or the head of a statement."""
     found: dict[str, str] = {}
     counts = Counter(block.name for block in genome.all_blocks)
-    live = genome.live_names
+    live, called = genome.live_names, genome.called_names
     for block in genome.all_blocks:
         if counts[block.name] > 1:
             found[block.name] = f"defined {counts[block.name]} times"
         elif live and block.name not in live and block.name not in genome.frozen:
             found[block.name] = "nothing uses it"
+        elif called and bare_name(block.name) not in called and block.name not in genome.frozen:
+            found[block.name] = "only a registry holds it, unless a run of the seed uses it"
     for text in genome.files.values():
         constants = {name for name, _ in constant_sources(text)}
         for node in top_level(parse(text)):

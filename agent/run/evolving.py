@@ -34,13 +34,15 @@ def tell_what_evolves(genome: Genome, found: Measuring, watch: Watch) -> None:
     """Tell in one list what evolves, what is frozen and why, what cannot evolve and why, and how to change it."""
     constants = [bare_name(one.name) for one in genome.constants if one.name not in genome.frozen]
     together = [f"constants ({list_names(constants, _SHOWN)})"] if genome.constant_groups else []
-    watch(Told(f"evolves: {list_names([*(block.name for block in genome.live_blocks), *together], _SHOWN)}"))
+    staying = what_stays(genome)
+    evolving = [block.name for block in genome.live_blocks if block.name not in staying] or [b.name for b in genome.live_blocks]
+    watch(Told(f"evolves: {list_names([*evolving, *together], _SHOWN)}"))
     if genome.frozen:
         named = [f"{name} ({found.frozen[name]})" if name in found.frozen else name for name in sorted(genome.frozen)]
         why = ", so that no change wins by another measurement" if found.frozen else ""
         change = "seed.frozen says what is: --set 'seed.frozen=[]' frees all" if found.frozen else "by seed.frozen"
         watch(Told(f"frozen{why}: {list_names(named, _SHOWN)}; {change}"))
-    if staying := what_stays(genome):
+    if staying:
         watch(Told(f"cannot evolve: {'; '.join(_by_reason(staying))}"))
     if broken := broken_limits(genome):
         watch(Told(f"as the seed has it, and judged only for what an answer adds: {'; '.join(one_line(b, 200) for b in broken)}"))
