@@ -26,6 +26,7 @@ HERE = Path(__file__).parent
 PROJECTS = sorted(path.parent.name for path in HERE.glob("*/evolve.toml"))
 FIXED = re.compile(r"class|label|vocab|seed|test_size|n_(?:head|layer)$|num_heads|epochs|iter|steps|batch|worker|eval", re.IGNORECASE)
 """Names of what the data, the measurement or the length of a training fixes."""
+FREE = ("label_smoothing", "total_steps")
 TRIES = 2
 
 
@@ -72,7 +73,7 @@ def fixed_numbers(text):
                 named = [*zip(node.args[len(node.args) - len(node.defaults) :], node.defaults, strict=True)]
                 named += [(a, d) for a, d in zip(node.kwonlyargs, node.kw_defaults, strict=True) if d]
                 found += [f"{a.arg}={ast.unparse(d)}" for a, d in named if FIXED.search(a.arg)]
-    return sorted(found)
+    return sorted(one for one in found if not one.startswith(FREE))
 
 
 def unknown_torch_names(text):
@@ -126,7 +127,7 @@ def holds(tmp_path, monkeypatch):
 @pytest.mark.parametrize("project", PROJECTS)
 def test_what_rules_write_fits(project, holds):
     genome, check = genome_of(project), tomllib.loads((HERE / project / "evolve.toml").read_text()).get("check")
-    kinds = set()
+    kinds = set[str]()
     for block in (*genome.blocks, *genome.constant_groups):
         for rule, change in changes_of(block):
             after = edited(genome, block, change)
@@ -139,7 +140,6 @@ def test_what_rules_write_fits(project, holds):
             if check:
                 assert holds(project, after, check), f"{rule} in {block.name}: {change.description}\n{change.source}"
             kinds.add(rule)
-    print(project, len(kinds), sorted(kinds))
     assert kinds, "no rule fits any block"
 
 
@@ -155,4 +155,4 @@ def test_a_block_that_some_rule_fits_never_stays_as_it_is(project):
 def test_rules_of_training_are_exercised():
     blocks = [block for project in PROJECTS for block in genome_of(project).blocks]
     never = {rule.name for rule in TRAINING if not any(apply_any(b.source, [rule], random.Random(0)) for b in blocks)}
-    assert never <= {"nesterov"}, never
+    assert not never

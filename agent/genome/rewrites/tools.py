@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import lru_cache
 
 import libcst as cst
 import libcst.matchers as m
@@ -57,6 +58,7 @@ def is_wrapped(module: cst.CSTNode, call: cst.Call) -> bool:
     return any(called_name(outer)[:1].islower() and any(arg.value is call for arg in outer.args) for outer in all_calls(module))
 
 
+@lru_cache(maxsize=16)  # many rules look at the same tree, which never changes
 def all_calls(module: cst.CSTNode) -> list[cst.Call]:
     return [c for c in m.findall(module, m.Call()) if isinstance(c, cst.Call)]
 

@@ -8,7 +8,7 @@ from sklearn.datasets import load_digits
 parser = argparse.ArgumentParser(description="Training")
 parser.add_argument("--model", default="convmixer_small", type=str, metavar="MODEL")
 parser.add_argument("--num-classes", type=int, default=10, metavar="N")
-parser.add_argument("--lr", type=float, default=1e-2)
+parser.add_argument("--lr", type=float, default=5e-2)
 parser.add_argument("--epochs", type=int, default=2)
 
 
@@ -44,7 +44,7 @@ def main():
     model = create_model(args.model, num_classes=args.num_classes)
     print(f"Model {args.model} created, param count: {sum(m.numel() for m in model.parameters())}")
     loss_fn = torch.nn.CrossEntropyLoss()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=args.lr, weight_decay=0.05)
+    optimizer = torch.optim.SGD(model.parameters(), lr=args.lr, momentum=0.9, nesterov=True, weight_decay=2e-5)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=args.epochs)
     for epoch in range(args.epochs):
         model.train()
