@@ -123,7 +123,8 @@ def _text(
         "# input_size = [32, 32]  # to show the model the images in another size",
         "# channels = 3  # 1 (grey) or 3 (colour)",
     ]
-    fields = {"images": "\n".join(images), "file": json.dumps(file.name), "dataset": json.dumps(dataset), "model": maker, "frozen": frozen}
+    fields = {"file": json.dumps(file.name), "dataset": json.dumps(dataset), "model": maker, "frozen": frozen}
+    fields["images"] = "\n".join(images)
     return _TEMPLATE.format(**fields, epochs=EPOCHS, limit=limit)
 
 

@@ -7,6 +7,7 @@ import re
 import shutil
 import sys
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.slow
 
 HERE = Path(__file__).parent
 PROJECTS = sorted(path.parent.name for path in HERE.glob("*/evolve.toml"))
-FIXED = re.compile(r"class|label|vocab|seed|test_size|n_(?:head|layer)$|num_heads|epochs|iter|steps|batch|worker|eval", re.IGNORECASE)
+FIXED = re.compile(r"class|label|vocab|seed|test_size|n_(?:head|layer)$|num_heads|epochs|iter|steps|batch|eval", re.IGNORECASE)
 """Names of what the data, the measurement or the length of a training fixes."""
 FREE = ("label_smoothing", "total_steps")
 TRIES = 2
@@ -33,7 +34,7 @@ TRIES = 2
 def genome_of(project):
     """As `evolve run` reads it: the files that evolve, without what measures."""
     arguments = tomllib.loads((HERE / project / "evolve.toml").read_text())["arguments"]
-    pairs = list(zip(arguments, arguments[1:], strict=False))
+    pairs = list(pairwise(arguments))
     files = [a for a in arguments[:1] if a.endswith(".py")] + [b for a, b in pairs if a == "--source"]
     metrics = [b.rpartition(":")[0] for a, b in pairs if a == "--metric"]
     genome = read_genome(HERE / project, files)

@@ -54,7 +54,7 @@ def calls_of(module: cst.CSTNode, names: Collection[str]) -> list[cst.Call]:
 
 
 def is_wrapped(module: cst.CSTNode, call: cst.Call) -> bool:
-    """Whether a function gets the layer that is made, as `weight_norm(nn.Linear(...))`: it may need the layer's kind, or its bias."""
+    """Whether a function gets the layer, as in `weight_norm(nn.Linear(...))`: it may need the layer's kind, or its bias."""
     return any(called_name(outer)[:1].islower() and any(arg.value is call for arg in outer.args) for outer in all_calls(module))
 
 

@@ -198,7 +198,8 @@ def _times(old: str | None, factor: float) -> str | None:
 
 
 def _is_setting_of_program(expression: cst.BaseExpression | None) -> bool:
-    return isinstance(expression, cst.Name | cst.Attribute | cst.Subscript) and code_of(expression) not in ("None", "True", "False")
+    named = isinstance(expression, cst.Name | cst.Attribute | cst.Subscript)
+    return expression is not None and named and code_of(expression) not in ("None", "True", "False")
 
 
 def _set(module: cst.Module, keyword: str, value: str, functions: tuple[str, ...]) -> Result:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 from sandbox.data.dataset import Dataset
 from sandbox.tasks.common.job import StageFailure
@@ -21,8 +22,23 @@ Smoke = Callable[[ImageSettings, Dataset], StageFailure | None]
 """Tries the network on one batch of such images, made up; returns what is wrong."""
 
 
-def fitting(settings: ImageSettings, data: Dataset, failure: StageFailure, smoke: Smoke) -> dict[str, object] | None:
-    """Return the keys of `[task]` under which the network runs, `channels` and `input_size`; None if none are found.
+@dataclass(frozen=True)
+class Images:
+    """Other images than the stored ones, as far as they differ."""
+
+    channels: int | None = None
+    size: tuple[int, int] | None = None
+    """(height, width) in pixels."""
+
+    @property
+    def keys(self) -> dict[str, Any]:
+        """The keys of `[task]` that ask for them."""
+        channels = {} if self.channels is None else {"channels": self.channels}
+        return channels if self.size is None else {**channels, "input_size": list(self.size)}
+
+
+def fitting(settings: ImageSettings, data: Dataset, failure: StageFailure, smoke: Smoke) -> Images | None:
+    """Return the images on which the network runs; None if none are found.
 
     `failure`: what is wrong with the images as they are. What the user has named stays. The sizes nearest to the stored one
     are tried first.
@@ -31,12 +47,12 @@ def fitting(settings: ImageSettings, data: Dataset, failure: StageFailure, smoke
         return None
     for channels in _channels(settings, data, failure.reason):
         for size in (None, *_sizes(settings, data)):
-            if (channels, size) == (data.channels, None):
+            images = Images(channels if channels != data.channels else None, size)
+            if not images.keys:
                 continue  # as they are
             found = smoke(replace(settings, input_size=size or settings.input_size), recoloured(data, channels))
             if found is None:
-                named = {"channels": channels} if channels != data.channels else {}
-                return {**named, **({"input_size": list(size)} if size else {})}
+                return images
             if not _SHAPES.search(found.reason):
                 return None
             if size is None and _WANTED.search(found.reason):
@@ -49,17 +65,13 @@ def recoloured(data: Dataset, channels: int) -> Dataset:
     return data if channels == data.channels else replace(data, channels=channels, mean=(0.5,) * channels, std=(0.25,) * channels)
 
 
-def told(keys: dict[str, object], data: Dataset) -> str:
-    """Return the sentence about what was changed, with the keys that change it back."""
-    parts = []
-    if "channels" in keys:
-        parts.append("in grey" if keys["channels"] == 1 else "in three equal colours")
-    if "input_size" in keys:
-        height, width = keys["input_size"]  # type: ignore[misc]  # a list of two
-        parts.append(f"resized to {height} x {width}")
-    names = ", ".join(f"task.{key} = {value}" for key, value in keys.items())
+def told(images: Images, data: Dataset) -> str:
+    """Return the sentence about what was changed, with the keys that say it."""
+    colours = {None: [], 1: ["in grey"]}.get(images.channels, ["in three colours"])
+    sizes = [f"resized to {images.size[0]} x {images.size[1]}"] if images.size else []
+    names = ", ".join(f"task.{key} = {value}" for key, value in images.keys.items())
     stored = f"{data.channels} x {data.height} x {data.width}"
-    return f"the network does not run on images of {stored}: it is shown them {' and '.join(parts)} ({names})"
+    return f"the network does not run on images of {stored}: it is shown them {' and '.join([*colours, *sizes])} ({names})"
 
 
 def _channels(settings: ImageSettings, data: Dataset, reason: str) -> Iterator[int]:

@@ -72,19 +72,18 @@ class ImageClassification(Task):
         failure = self._smoke(self._settings, self._data, job, sandbox)
         if failure is None:
             return None
-        keys = fitting(self._settings, self._data, failure, lambda s, d: self._smoke(s, d, job, sandbox))
-        if not keys:
+        images = fitting(self._settings, self._data, failure, lambda s, d: self._smoke(s, d, job, sandbox))
+        if images is None:
             return failure
-        request = replace(self._settings.request, channels=keys.get("channels", self._settings.request.channels))
-        size = keys.get("input_size")
+        request = replace(self._settings.request, channels=images.channels or self._settings.request.channels)
         try:
             data = load(request, self._cache)
         except TaskError as error:  # a package that changes colours is missing
             return replace(failure, reason=f"{failure.reason} {error}")
-        note = told(keys, self._data)
-        self._take(replace(self._settings, request=request, input_size=tuple(size) if size else self._settings.input_size), data)
+        note = told(images, self._data)
+        self._take(replace(self._settings, request=request, input_size=images.size or self._settings.input_size), data)
         self.remarks = (*self.remarks, note)
-        self.pins = keys
+        self.pins = images.keys
         return None
 
     def _smoke(self, settings: ImageSettings, data: Dataset, job: Job, sandbox: Sandbox) -> StageFailure | None:
