@@ -48,7 +48,7 @@ class Project:
         own = self.expected.get("installed") if installed else None
         paths = os.pathsep.join([str(ROOT), *([str(self.folder / own)] if own else [])])
         environment = {"PYTHONPATH": paths, "PYTHONSAFEPATH": "1", "OMP_NUM_THREADS": "1", "COLUMNS": "400"}
-        done = evolve("run", *arguments, *FEW, "--out", out, cwd=self.folder, env=environment)
+        done = evolve("run", *FEW, *arguments, "--out", out, cwd=self.folder, env=environment)
         text = Output(done.stdout + done.stderr)
         text.code = done.returncode
         assert "Traceback" not in text, text
