@@ -166,9 +166,11 @@ def asymmetric_depthwise(module: cst.Module, rng: random.Random) -> Result:
     """Replace a depthwise k x k convolution by a k x 1 and a 1 x k one."""
     found = []
     for call in calls_of(module, ("Conv2d",)):
-        if argument(call, 6, "groups") == argument(call, 0, "in_channels") == argument(call, 1, "out_channels") and (
-            argument(call, 4, "padding") and argument(call, 3, "stride") is None and argument(call, 2, "kernel_size") != "1"
-        ) and not is_wrapped(module, call):
+        if (
+            argument(call, 6, "groups") == argument(call, 0, "in_channels") == argument(call, 1, "out_channels")
+            and (argument(call, 4, "padding") and argument(call, 3, "stride") is None and argument(call, 2, "kernel_size") != "1")
+            and not is_wrapped(module, call)
+        ):
             found.append(call)
     if not found or _stays_a_layer(module):
         return None
