@@ -15,7 +15,7 @@ import torch
 
 from agent.genome import Violations, read_genome
 from agent.genome.edit_program import edit_program
-from agent.genome.measuring import measuring_blocks
+from agent.genome.measuring import find_measuring
 from agent.genome.rewrites import CATALOGUE, fits
 from agent.genome.rewrites.catalogue import apply_any, mutate
 from agent.genome.rewrites.constants import retune
@@ -38,7 +38,7 @@ def genome_of(project):
     files = [a for a in arguments[:1] if a.endswith(".py")] + [b for a, b in pairs if a == "--source"]
     metrics = [b.rpartition(":")[0] for a, b in pairs if a == "--metric"]
     genome = read_genome(HERE / project, files)
-    frozen = measuring_blocks(genome, metrics) if metrics else ()
+    frozen = find_measuring(genome, metrics).frozen if metrics else ()
     return read_genome(HERE / project, files, frozen)
 
 
