@@ -212,10 +212,11 @@ def status(run: Path, as_json: bool, watch: bool) -> None:
 @click.argument("id", required=False)
 @click.option("--lessons", is_flag=True, help="What the run has learned, with evidence and credit.")
 @click.option("--arms", is_flag=True, help="How models, operators and prompts fared.")
+@click.option("--steps", is_flag=True, help="Of one candidate: each step from the seed to it, with its diff and effect.")
 @AS_JSON
-def show(run: Path, id: str | None, lessons: bool, arms: bool, as_json: bool) -> None:
+def show(run: Path, id: str | None, lessons: bool, arms: bool, steps: bool, as_json: bool) -> None:
     """The front of a run, or one candidate: metrics, lineage, diff, prompt, answer."""
-    from agent.cli import tables
+    from agent.cli import candidate, tables
     from agent.cli.front import print_run
     from agent.cli.reading import find_run, open_journal, read_status
     from agent.review import candidates, learning
@@ -223,6 +224,8 @@ def show(run: Path, id: str | None, lessons: bool, arms: bool, as_json: bool) ->
     folder = find_run(run)
     if id is not None and (lessons or arms):
         raise UserError("--lessons and --arms are of a whole run: leave the ID out.")
+    if id is None and steps:
+        raise UserError("--steps are those to one candidate: name its ID.")
     with open_journal(folder) as journal:
         if lessons:
             learned = learning.lessons(journal)
@@ -230,9 +233,12 @@ def show(run: Path, id: str | None, lessons: bool, arms: bool, as_json: bool) ->
         elif arms:
             ranked = learning.arms(journal, [member["id"] for member in read_status(folder)["front"]])
             print_json(ranked) if as_json else tables.print_arms(ranked)
+        elif id is not None and steps:
+            way = candidates.steps(journal, id)
+            print_json(way) if as_json else candidate.print_steps(way, read_status(folder))
         elif id is not None:
             facts = candidates.candidate(journal, id)
-            print_json(facts) if as_json else tables.print_candidate(facts, read_status(folder))
+            print_json(facts) if as_json else candidate.print_candidate(facts, read_status(folder))
         elif as_json:
             print_json(candidates.candidates(journal))
         else:
@@ -300,13 +306,27 @@ def reproduce(run: Path, id: str, every: bool, as_json: bool) -> None:
 @click.option("--parent", is_flag=True, help="Against its first parent: what its own recipe changed.")
 def diff(run: Path, id: str, parent: bool) -> None:
     """The change of one candidate against the seed."""
+    from agent.cli.candidate import print_diff
     from agent.cli.reading import find_run, open_journal
-    from agent.cli.tables import print_diff
     from agent.review.candidates import candidate, program_diff
 
     with open_journal(find_run(run)) as journal:
         facts = candidate(journal, id)
         print_diff(program_diff(journal, facts["parents"][0], facts["id"]) if parent else facts["diff"])
+
+
+@cli.command()
+@RUN
+@click.option("--undo", is_flag=True, help="Make all of them branches again.")
+@AS_JSON
+def prune(run: Path, undo: bool, as_json: bool) -> None:
+    """Keep the branches of the front, its ancestors and the seed; the others move to refs/evolve/, and nothing is lost."""
+    from agent.cli.pruning import print_pruning
+    from agent.cli.pruning import prune as prune_branches
+    from agent.cli.reading import find_run
+
+    facts = prune_branches(find_run(run), undo=undo)
+    print_json(facts) if as_json else print_pruning(facts, run)
 
 
 @cli.command()

@@ -5,28 +5,23 @@ Text of candidates and models (reasons, logs, answers) is hostile: it is shown a
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Sequence
 
-from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
 from agent.cli.confirmation import verdict_lines
-from agent.cli.console import fitness_text, print_wrapped, slots_text, stdout_console
+from agent.cli.console import print_wrapped, slots_text, stdout_console
 from agent.cli.front import print_front, warnings
-from agent.core.text import clean, format_number, format_sigma, one_line
+from agent.core.text import clean, format_sigma, one_line
 from agent.review.cost import ESTIMATED, tokens_text, usd_text
 from agent.review.facts import (
     Facts,
     format_changes,
-    format_distance,
     format_price,
-    format_value,
     luck_lines,
     retraining_lines,
     seed_phase,
-    seed_value,
 )
 from agent.review.learning import ARM_KINDS
 
@@ -92,54 +87,6 @@ def _seed_phase(status: Facts) -> str:
     """What a run does before its search; empty afterwards, and where no process works on it."""
     seed = status["seed"]
     return seed_phase(seed["trainings"], seed["planned"]) if status["phase"] in ("seed", "noise") else ""
-
-
-def print_candidate(candidate: Facts, status: Facts) -> None:
-    """Print everything about one candidate: prompt, answer, change and measurements."""
-    console = stdout_console()
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    recipe = ("branch", "parents", "operator", "block", "role", "directive", "elite", "sources", "model", "temperature")
-    for key in (*recipe, "intention", "outcome", "reason"):
-        value = candidate[key]
-        if value not in (None, "", []):
-            table.add_row(key, Text(clean(", ".join(value) if isinstance(value, list) else str(value))))
-    if candidate["fitness"]:
-        for name in candidate["fitness"]:
-            table.add_row(name, Text(_measured_text(status, name, candidate)))
-        if candidate["trainings"] > 1:
-            readings = "; ".join(fitness_text(reading) for reading in candidate["readings"])
-            table.add_row("readings", Text(f"{candidate['trainings']}, of which the values are means: {readings}"))
-        if candidate["fault"]:
-            table.add_row("leads no more", Text(clean(candidate["fault"])))
-        table.add_row("measured", _evidence_text(candidate["evidence"]))
-    console.print(Text(f"candidate {candidate['id']}", "bold"))
-    console.print(table)
-    if candidate["log"]:
-        console.print(Text("last output", "bold"), Text(candidate["log"][-_LOG:]))
-    if candidate["diff"]:
-        console.print(Text("change against the seed", "bold"))
-        console.print(Syntax(candidate["diff"], "diff", background_color="default", word_wrap=True))
-    for call in candidate["calls"]:
-        console.print(Text(f"\nprompt to {call['model']}", "bold"), Text(call["prompt"]), sep="\n", soft_wrap=True)
-        console.print(Text("\nanswer", "bold"), Text(call["answer"] or "(none)"), sep="\n", soft_wrap=True)
-
-
-def _measured_text(status: Facts, name: str, one: Facts) -> str:
-    """A value with its distance from the seed's value, and that value."""
-    seed, mean = status["seed"]["fitness"][name], seed_value(status, name)
-    average = f", on average {format_number(mean)}" if mean != seed else ""
-    reason = status["self_reported"].get(name)
-    mark = f"; self-reported: {reason}" if reason else ""
-    distance = format_distance(status, name, one["fitness"][name], one["trainings"])
-    return f"{format_value(one, name)}  {distance}, the seed {format_number(seed)}{average}{mark}"
-
-
-def _evidence_text(evidence: Facts) -> str:
-    stages = ", ".join(f"{stage} {seconds:.2f} s" for stage, seconds in evidence["seconds"].items())
-    place = f"on {evidence['device']}, {evidence['waited']:.2f} s of waiting not counted"
-    if (load := evidence.get("load")) is not None:
-        place += f"; timed alone, at a load of the machine of {load:.1f}"
-    return f"{stages}; {place}; peak {evidence['peak_memory'] / 2**20:.0f} MiB; isolation {evidence['isolation']}"
 
 
 def print_lessons(lessons: Sequence[Facts], status: Facts) -> None:
@@ -220,14 +167,6 @@ def _cost_table(runs: Sequence[Facts]) -> Table:
         usd = (usd_text(cost, key) for key in ("usd", "usd_per_trained", "usd_per_worth"))
         table.add_row(Text(run["run"]), total, f"{cost['tokens_cached']:,}", *each, *usd)
     return table
-
-
-def print_diff(text: str) -> None:
-    """Print a diff: in colours on a terminal, else unchanged, so that `git apply` can read it."""
-    if sys.stdout.isatty():
-        stdout_console().print(Syntax(text, "diff", background_color="default", word_wrap=True))
-    else:
-        sys.stdout.write(text)
 
 
 def print_doctor(lines: Iterable[str]) -> None:

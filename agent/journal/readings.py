@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from agent.core.effects import Against
 from agent.core.noise import Noise
-from agent.core.objectives import Fitness
+from agent.core.objectives import Fitness, Objective
 from agent.journal.codec import Row
 from agent.journal.header import units_of
 from agent.journal.store import Journal
@@ -75,6 +76,22 @@ def noise_now(journal: Journal, known: Sequence[Measured]) -> Noise | None:
     if units is None or units.noise is None:
         return None
     return units.noise.pooled_with(one.readings for one in known if one.id != SEED_ID)
+
+
+def against_parents_and_seed(
+    mine: Measured, parents: Sequence[str], known: Mapping[str, Measured], objectives: Sequence[Objective], noise: Noise | None
+) -> list[Against]:
+    """A program against each of its parents in their order, and at the end the seed. `known`: what was measured, by id."""
+    others = [known[id] for id in parents if id != SEED_ID and id in known]
+    found = [_against(mine, one, f"parent {one.id}", objectives, noise) for one in others]
+    return [*found, _against(mine, known[SEED_ID], "the seed", objectives, noise)] if SEED_ID in known else found
+
+
+def _against(mine: Measured, other: Measured, label: str, objectives: Sequence[Objective], noise: Noise | None) -> Against:
+    values = (other.fitness, other.trainings)
+    if other.id == SEED_ID and noise is not None:
+        values = (noise.mean_of_seed(other.fitness), noise.trainings)
+    return Against.of(other.id, label, (mine.fitness, mine.trainings), values, objectives, noise)
 
 
 def as_measured(individuals: Iterable[Individual], journal: Journal) -> list[Individual]:

@@ -7,6 +7,7 @@ thread waits for git.
 from agent.lineage.fast_import import PlannedCommit
 from agent.lineage.lineage import Commit, Lineage
 from agent.lineage.message import commit_message
+from agent.lineage.pruning import Pruned
 from agent.lineage.rehearsal import trouble_in, trouble_with_git
 from agent.lineage.repository import OWN_REPOSITORY
 from agent.lineage.writer import BranchWriter
@@ -17,6 +18,7 @@ __all__ = [
     "Commit",
     "Lineage",
     "PlannedCommit",
+    "Pruned",
     "commit_message",
     "trouble_in",
     "trouble_with_git",

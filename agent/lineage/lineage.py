@@ -7,7 +7,8 @@ kept under `refs/evolve/`, outside the list of branches.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from agent.lineage.annotations import write_notes
 from agent.lineage.commits import write_commits
 from agent.lineage.fast_import import PlannedCommit
 from agent.lineage.git import error_text
+from agent.lineage.pruning import Pruned, prune_branches
 from agent.lineage.rehearsal import trouble_with_git
 from agent.lineage.repository import RunRepository
 from agent.lineage.stored import blob_hash
@@ -152,6 +154,25 @@ class Lineage:
             write_notes(self._repository, self.notes_reference, notes)
         except (git.GitError, OSError) as error:
             raise MachineError(f"git cannot write the notes on this run's commits: {error_text(error)}") from error
+
+    @property
+    def place(self) -> str:
+        """How git is called for the repository of the branches, from anywhere: `git`, `git --git-dir=RUN/lineage.git`."""
+        return f"git --git-dir={shlex.quote(str(self._repository.repo.git_dir))}" if self._repository.is_own else "git"
+
+    def prune(self, commits: Mapping[str, str], keep: Collection[str]) -> Pruned:
+        """Move the branches out of the list of branches that are not to be kept there, see `prune_branches`.
+
+        Raises UserError if there is no repository any more, MachineError if git cannot do it.
+        """
+        import git
+
+        if not self._repository.exists:
+            raise UserError(f"The repository that the branches of {self._run} were written to is gone.")
+        try:
+            return prune_branches(self._repository, self._run, commits, keep)
+        except (git.GitError, OSError) as error:
+            raise MachineError(f"git cannot move the branches of {self._run}: {error_text(error)}") from error
 
     def holds(self, commit: str, files: Mapping[str, str]) -> bool | None:
         """Does a commit of this run hold exactly these texts? None if the repository or the commit is gone."""

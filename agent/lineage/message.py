@@ -1,55 +1,109 @@
-"""Write the commit message of an individual or a failure."""
+"""Write the commit message of an individual or a failure: what changed and what it did, then trailers for programs."""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
 
+from agent.core.effects import Against, table
 from agent.core.objectives import Objective
 from agent.core.text import clean, format_number, list_names, one_line
 from agent.population.candidate import SEED_ID, Failure, Individual
 
 _REASON = 4000
-"""Characters of a failure's reason in a commit message."""
-_SUBJECT = 200
-"""Characters of the first line."""
+"""Characters of a failure's reason, or of an intention, in a commit message."""
+_SUBJECT = 100
+"""Characters of the first line, if the changes of the objectives leave any for the intention."""
+_LONGEST = 200
+"""And in any case."""
+_BLOCKS, _FEWEST = 32, 20
+"""Characters of the blocks in the first line, and of an intention that is worth its place there."""
+_WIDTH = 100
+"""Characters of a line of the text below."""
 ONE_TRAINING = "By the first training. Means of more, and verdicts, stand in git notes: git log --notes='evolve/*'"
 
 
 def commit_message(
     outcome: Individual | Failure,
-    seed: Individual,
+    against: Sequence[Against],
     objectives: Sequence[Objective],
     usd: float | None = None,
     models: Sequence[str] = (),
 ) -> str:
     """Return the message: first text for a reviewer, then trailers for programs.
 
-    `usd`: what the model calls have cost; `models`: the models that answered, if these are not those of the recipes.
+    `against`: an individual measured against its parents and, at the end, the seed; `usd`: what the model calls have cost;
+    `models`: the models that answered, if these are not those of the recipes.
     """
-    candidate = outcome.candidate
-    blocks = list_names(candidate.about(outcome.changed))
-    what = "" if candidate.id == SEED_ID else f" {candidate.operator} {blocks}".rstrip() + ":"
+    blocks = list_names(outcome.candidate.about(outcome.changed))
+    models = models or [*dict.fromkeys(r.model for r in outcome.candidate.recipes if r.model)]
     if isinstance(outcome, Failure):
-        subject = f"{outcome.id}:{what} failed at {outcome.stage}"
         # Indented: at the margin, a line of `---` would end the message for git and lift trailers out of the reason.
-        body = textwrap.indent("\n".join(clean(outcome.reason[:_REASON]).splitlines()), "    ").rstrip()
+        body = [textwrap.indent("\n".join(clean(outcome.reason[:_REASON]).splitlines()), "    ").rstrip()]
     else:
-        subject = f"{outcome.id}:{what} " + ", ".join(f"{o.name} {format_number(outcome.fitness[o.name])}" for o in objectives)
-        body = "" if candidate.id == SEED_ID else _comparison(outcome, seed, objectives)
-    intention = f"Intention: {one_line(outcome.intention)}" if outcome.intention else ""
-    warning = "\n".join(f"{o.name} is self-reported: {o.reported}." for o in objectives if o.reported)
+        body = _measured(against)
     trailers = "\n".join(
         f"{key}: {one_line(value)}" for key, value in _trailers(outcome, blocks, objectives, usd, models).items() if value
     )
-    return "\n\n".join(part for part in (one_line(subject)[:_SUBJECT], intention, body, warning, trailers) if part)
+    parts = (
+        _subject(outcome, against, objectives),
+        _wrapped(f"Intention: {one_line(outcome.intention, _REASON)}" if outcome.intention else ""),
+        *body,
+        _wrapped(_origin(outcome, blocks, usd, models)),
+        "\n".join(f"{o.name} is self-reported: {o.reported}." for o in objectives if o.reported),
+        trailers,
+    )
+    return "\n\n".join(part for part in parts if part)
 
 
-def _comparison(individual: Individual, seed: Individual, objectives: Sequence[Objective]) -> str:
-    changes = [
-        f"{o.name} {format_number(seed.fitness[o.name])} -> {format_number(individual.fitness[o.name])}" for o in objectives
-    ]
-    return f"Against the seed: {', '.join(changes)}\n{ONE_TRAINING}"
+def _subject(outcome: Individual | Failure, against: Sequence[Against], objectives: Sequence[Objective]) -> str:
+    """`SELN: hard-sigmoid gate; accuracy +0.4 pt (likely real), parameters -12.0%`."""
+    candidate = outcome.candidate
+    if candidate.id == SEED_ID:
+        assert isinstance(outcome, Individual), "a run whose seed fails has no commits"
+        values = ", ".join(f"{o.name} {format_number(outcome.fitness[o.name])}" for o in objectives)
+        return one_line(f"{SEED_ID}: {values}")[:_LONGEST]
+    end = f"failed at {outcome.stage}" if isinstance(outcome, Failure) else against[-1].brief
+    names = candidate.about(outcome.changed)
+    lists = (list_names(names, most) for most in (3, 2))
+    start = (
+        next((text for text in lists if len(text) <= _BLOCKS), one_line(list_names(names, most=1), _BLOCKS)) or candidate.operator
+    )
+    end = one_line(end, _LONGEST - len(start) - 2)
+    room = _SUBJECT - len(start) - len(end) - len(": ; ")
+    meant = one_line(outcome.intention, room).rstrip(" ;:") if outcome.intention and room >= _FEWEST else ""
+    what = meant.rstrip(".") if not meant.endswith("...") else meant
+    what = what or (candidate.operator if names else "")  # else the operator stands before
+    return f"{start}: {what}; {end}" if what else f"{start}: {end}"
+
+
+def _measured(against: Sequence[Against]) -> list[str]:
+    """The measured values against the parents' and the seed's, and what may be said of them; nothing for the seed itself."""
+    if not against:
+        return []
+    *parents, seed = against
+    lines = textwrap.indent("\n".join(table("this", against)), "    ")
+    verdicts = [f"Verdict against {one.label}: {one.verdict}." for one in (seed, *parents)]
+    return [lines, "\n".join([*(_wrapped(text) for text in dict.fromkeys(verdicts)), ONE_TRAINING])]
+
+
+def _origin(outcome: Individual | Failure, blocks: str, usd: float | None, models: Sequence[str]) -> str:
+    """`Made by mutate (role expert, directive complex) of SELN, from 0003, with gpt-x for 0.0125 USD.`"""
+    candidate = outcome.candidate
+    if candidate.id == SEED_ID:
+        return ""
+    asked = [f"{name} {value}" for name, value in (("role", candidate.role), ("directive", candidate.directive)) if value]
+    text = f"Made by {candidate.operator}"
+    text += f" ({', '.join(asked)})" if asked else ""
+    text += f" of {blocks}" if blocks else ""
+    text += f", from {list_names(candidate.parents)}" if candidate.parents else ""
+    text += f", with {list_names(models)}" if models else ", without a model"
+    return one_line(f"{text}{f' for {usd:.4f} USD' if usd is not None and models else ''}.")
+
+
+def _wrapped(text: str) -> str:
+    """Later lines are indented: at the margin, one could be read as something else."""
+    return textwrap.fill(text, _WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def _trailers(
@@ -64,7 +118,7 @@ def _trailers(
         "Sources": ", ".join(dict.fromkeys(id for recipe in candidate.recipes for id in recipe.sources)),
         "Role": candidate.role or "",
         "Directive": candidate.directive or "",
-        "Model": ", ".join(models or dict.fromkeys(r.model for r in candidate.recipes if r.model)),
+        "Model": ", ".join(models),
     }
     if isinstance(outcome, Individual):
         trailers |= {o.name.replace("_", "-").capitalize(): f"{outcome.fitness[o.name]:.10g}" for o in objectives}

@@ -15,6 +15,7 @@ from agent.journal.store import Journal
 from agent.journal.tracker import Tracker
 from agent.population.candidate import SEED_ID, Candidate
 from agent.review.facts import Facts, error_of
+from agent.review.steps import Effects
 
 _KINDS = ("drawn", "settled", "bred", "mended", "committed", "answered")
 """Kinds of events about a candidate."""
@@ -38,22 +39,53 @@ def candidate(journal: Journal, id: str) -> Facts:
 
     Raises UserError for an unknown id.
     """
-    padded = id.zfill(4)
-    known = next((one for one in (id, padded) if _is_proposed(journal, one)), None)
-    if known is None:
-        last = journal.last_key("drawn") or "none"
-        raise UserError(f"There is no candidate {padded} in this run; the last one is {last}.")
+    known = _known_id(journal, id)
     rows = list(journal.events(*_KINDS, key=known))
     found, tracker = _read(rows, journal), _costs(rows)
     calls = _calls(journal, known)
     last_call = calls[-1] if calls else {"prompt": None, "answer": None}
     return {
         **_facts(found, tracker, found.candidates[known]),
+        "against": Effects(journal).of(known, found.candidates[known].parents),
         "diff": program_diff(journal, SEED_ID, known),
         "prompt": last_call["prompt"],
         "answer": last_call["answer"],
         "calls": calls,
     }
+
+
+def steps(journal: Journal, id: str) -> list[Facts]:
+    """The way from the seed to a candidate: each program that was edited into the next one, with its own diff and its effect.
+
+    The diffs in their order make the candidate of the seed. Raises UserError for an unknown id.
+    """
+    found = _read(journal.events_without_texts(*_KINDS), journal)
+    way = [_known_id(journal, id)]
+    while (parents := found.candidates[way[0]].parents) and parents[0] != SEED_ID:
+        way.insert(0, parents[0])
+    effects = Effects(journal)
+    return [_step(journal, found, effects, one, before) for before, one in zip([SEED_ID, *way], way, strict=False)]
+
+
+def _step(journal: Journal, rows: _Rows, effects: Effects, id: str, before: str) -> Facts:
+    line = _line(rows, rows.candidates[id])
+    kept = ("id", "parents", "generation", "operator", "block", "role", "directive", "fitness", "trainings", "outcome", "reason")
+    return {
+        **{key: line[key] for key in kept},
+        "intention": rows.bred.get(id, {}).get("intention", ""),
+        "against": effects.of(id, [before]),
+        "diff": program_diff(journal, before, id),
+    }
+
+
+def _known_id(journal: Journal, id: str) -> str:
+    """The id as the journal has it. Raises UserError for an unknown one."""
+    padded = id.zfill(4)
+    known = next((one for one in (id, padded) if _is_proposed(journal, one)), None)
+    if known is None:
+        last = journal.last_key("drawn") or "none"
+        raise UserError(f"There is no candidate {padded} in this run; the last one is {last}.")
+    return known
 
 
 def program_diff(journal: Journal, old: str, new: str) -> str:

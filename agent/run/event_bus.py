@@ -9,12 +9,10 @@ from collections.abc import Callable
 from agent.budget import Budget
 from agent.journal.events import Event, RunEnded, Settled
 from agent.journal.store import Journal
-from agent.journal.tracker import TrackedCandidate, Tracker
+from agent.journal.tracker import Tracker
 from agent.lineage import BranchWriter, PlannedCommit
-from agent.population.candidate import SEED_ID, Duplicate, Failure, Individual
-
-Describe = Callable[[Individual | Failure, Individual, TrackedCandidate], str]
-"""Writes the message of a candidate's commit: the candidate, the seed, and what is known of the candidate's costs."""
+from agent.population.candidate import Duplicate, Failure, Individual
+from agent.run.messages import MessageWriter
 
 FREEZE_EVERY = 250
 """Settled candidates between two freezes. Without them, the garbage collector would take a fifth of the controller's time in
@@ -34,13 +32,11 @@ class EventBus:
         tracker: Tracker,
         budget: Budget,
         watch: Callable[[Event], None],
-        describe: Describe,
+        messages: MessageWriter,
     ) -> None:
         self._journal, self._branches, self._tracker, self._budget = journal, branches, tracker, budget
-        self._watch, self._describe = watch, describe
+        self._watch, self._messages = watch, messages
         self._freezer = HeapFreezer()
-        self._seed: Individual | None = None
-        """The first that is trained in a run."""
         self._lock = threading.Lock()
 
     def __call__(self, event: Event) -> None:
@@ -51,6 +47,7 @@ class EventBus:
         with self._lock:
             self._budget.see(event)  # and the tracker with it
             self._watch(event)
+            self._messages.see(event)
             if isinstance(event, Settled):
                 self._freezer.add_settled()
                 if not isinstance(event.outcome, Duplicate):
@@ -66,12 +63,9 @@ class EventBus:
         self._freezer.close()
 
     def _commit(self, outcome: Individual | Failure) -> None:
-        if outcome.id == SEED_ID and isinstance(outcome, Individual):
-            self._seed = outcome
         if outcome.genome is None or self._branches.has(outcome.id):
             return
-        assert self._seed, "nothing settles before the seed"
-        text = self._describe(outcome, self._seed, self._tracker.get(outcome.id))
+        text = self._messages.write(outcome, self._tracker.get(outcome.id))
         failed = isinstance(outcome, Failure)
         self._branches.add(PlannedCommit(outcome.id, outcome.genome.files, outcome.candidate.parents, text, failed))
 

@@ -21,8 +21,8 @@ from agent.journal.header import recorded_sizes, recorded_units
 from agent.journal.readings import as_measured
 from agent.journal.replay import Replay, read_replay
 from agent.journal.store import Journal
-from agent.journal.tracker import TrackedCandidate, Tracker
-from agent.lineage import BranchWriter, Lineage, commit_message
+from agent.journal.tracker import Tracker
+from agent.lineage import BranchWriter, Lineage
 from agent.llm import Failover, FailoverPolicy
 from agent.operators import Brief, Sampling
 from agent.population.archive import Archive
@@ -41,6 +41,7 @@ from agent.run.event_bus import EventBus
 from agent.run.first_words import doubt_noise, doubt_seed, tell_of_data
 from agent.run.folder import RunFolder, locked
 from agent.run.loop import GenerationalLoop, SearchLoop
+from agent.run.messages import MessageWriter
 from agent.run.model_check import check_models
 from agent.run.provenance import accepted_changes
 from agent.run.search_state import SearchState
@@ -148,13 +149,9 @@ class Process:
             annotate(self.lineage, self.journal, self.watch)
 
     def _event_bus(self, replay: Replay, tracker: Tracker, budget: Budget, supervisor: Supervisor) -> EventBus:
-        objectives = self.components.config.objective_list()
-
-        def describe(outcome: Individual | Failure, seed: Individual, tracked: TrackedCandidate) -> str:
-            return commit_message(outcome, seed, objectives, tracked.usd, tracked.models)
-
+        messages = MessageWriter(self.journal, self.components.config.objective_list())
         branches = BranchWriter(self.lineage, replay.commits, lambda events: self.journal.record(*events))
-        return EventBus(self.journal, branches, tracker, budget, supervisor.see, describe)
+        return EventBus(self.journal, branches, tracker, budget, supervisor.see, messages)
 
     def _search(self, run: RunContext, supervisor: Supervisor, record: EventBus, budget: Budget) -> None:
         components, admission = self.components, run.admission
