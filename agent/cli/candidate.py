@@ -127,6 +127,6 @@ def _print_diff(console: Console, text: str) -> None:
     """In colours on a terminal; in a pipe no line is wrapped or filled."""
     shown = clean(text)
     if console.is_terminal:
-        console.print(Syntax(shown, "diff", background_color="default", word_wrap=True))
+        console.print(Syntax(shown.rstrip("\n"), "diff", theme="ansi_dark", background_color="default", word_wrap=True))
     else:
         console.print(Text(shown.rstrip("\n")), soft_wrap=True)

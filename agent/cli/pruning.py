@@ -22,6 +22,7 @@ def prune(folder: RunFolder, *, undo: bool) -> Facts:
     branches = done.branches
     return {
         "run": folder.name,
+        "branches": done.prefix,
         "front": list(done.front),
         "kept": list(branches.kept),
         "moved": list(branches.moved),
@@ -40,13 +41,13 @@ def print_pruning(facts: Facts, run: Path) -> None:
 
 
 def _lines(facts: Facts, run: Path) -> Iterator[str]:
-    name, front = f"evolve/{facts['run']}", list_names([id for id in facts["front"] if id != SEED_ID])
+    name, front = facts["branches"], list_names([id for id in facts["front"] if id != SEED_ID])
     aside, kept = facts["aside"], len(facts["kept"])
     if aside:
         what = f"the front ({front}), its ancestors and the seed" if front else "nothing better than the seed was found"
         yield f"Branches {name}/...: {kept} kept: {what}."
     else:
-        yield f"Branches {name}/...: {kept}, none has moved."
+        yield f"Branches {name}/...: {kept}, none has moved." if kept else f"There are no branches {name}/... any more."
     if facts["restored"]:
         yield f"Branches again: {list_names(facts['restored'], 8)}."
     for id, reason in facts["left"].items():

@@ -12,7 +12,7 @@ from agent.core.objectives import Fitness, Objective
 from agent.core.text import format_number, list_names
 
 _SHARES = frozenset({"accuracy", "acc"})
-"""Parts of names of shares: where the values lie between 0 and 1, their changes are told in percentage points."""
+"""Parts of names of shares: their changes are told in percentage points, whether they are measured in 0..1 or 0..100."""
 _TIMES = 10.0
 """A change of so many times the value before is told as a multiple of it."""
 
@@ -46,8 +46,8 @@ class Effect:
         difference, before = self.difference, abs(self.before)
         if not difference:
             return "same"
-        if _is_share(self.objective.name) and all(0 <= value <= 1 for value in (self.value, self.before)):
-            return f"{_short(100 * difference)} pt"
+        if _is_share(self.objective.name) and min(self.value, before) >= 0 and (largest := max(self.value, before)) <= 100:
+            return f"{_short(difference if largest > 1 else 100 * difference)} pt"
         share = difference / before if before else 0.0
         if abs(share) < 0.0005:  # none, or one that would be rounded to nothing
             return f"{difference:+,.0f}" if float(difference).is_integer() else f"{difference:+.2g}"

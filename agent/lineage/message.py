@@ -65,16 +65,20 @@ def _subject(outcome: Individual | Failure, against: Sequence[Against], objectiv
         return one_line(f"{SEED_ID}: {values}")[:_LONGEST]
     end = f"failed at {outcome.stage}" if isinstance(outcome, Failure) else against[-1].brief
     names = candidate.about(outcome.changed)
-    lists = (list_names(names, most) for most in (3, 2))
-    start = (
-        next((text for text in lists if len(text) <= _BLOCKS), one_line(list_names(names, most=1), _BLOCKS)) or candidate.operator
-    )
+    listed = next((text for most in (3, 2) if len(text := list_names(names, most)) <= _BLOCKS), list_names(names, most=1))
+    start = one_line(listed, _BLOCKS) or candidate.operator
     end = one_line(end, _LONGEST - len(start) - 2)
     room = _SUBJECT - len(start) - len(end) - len(": ; ")
-    meant = one_line(outcome.intention, room).rstrip(" ;:") if outcome.intention and room >= _FEWEST else ""
-    what = meant.rstrip(".") if not meant.endswith("...") else meant
-    what = what or (candidate.operator if names else "")  # else the operator stands before
-    return f"{start}: {what}; {end}" if what else f"{start}: {end}"
+    what = _few_words(outcome.intention, room) or (candidate.operator if names else "")  # else the operator stands before
+    return one_line(f"{start}: {what}; {end}" if what else f"{start}: {end}")
+
+
+def _few_words(intention: str, room: int) -> str:
+    """As much of an intention as there is room for; nothing if that would be too little of it."""
+    if room < _FEWEST and len(one_line(intention, _LONGEST)) > room:
+        return ""
+    words = one_line(intention, room).rstrip(" ;:")
+    return words if words.endswith("...") else words.rstrip(".")
 
 
 def _measured(against: Sequence[Against]) -> list[str]:

@@ -11,7 +11,7 @@ from agent.core.errors import UserError
 from agent.journal.header import config_of, objectives_of
 from agent.journal.readings import measured
 from agent.journal.store import Journal
-from agent.lineage import Lineage, Pruned
+from agent.lineage import Commit, Lineage, Pruned
 from agent.population import selection
 from agent.population.candidate import SEED_ID
 from agent.run.folder import RunFolder, locked
@@ -23,6 +23,8 @@ class Pruning:
 
     front: tuple[str, ...]
     """Ids of the front."""
+    prefix: str
+    """Of the names of the run's branches: `evolve/<run>`, with the name that the folder had then."""
     branches: Pruned
     git: str
     """See `Lineage.place`."""
@@ -36,13 +38,15 @@ def prune(folder: RunFolder, *, undo: bool = False) -> Pruning:
     """
     folder.check_exists()
     with locked(folder.lock), closing(Journal(folder.journal, read_only=True)) as journal:
-        commits = _commits_of_individuals(journal)
-        if not commits:
+        written = _individuals(journal)
+        if SEED_ID not in written:
             raise UserError(f"{folder.root} has no branches: its seed was never trained.")
         front = front_of(journal)
-        keep = commits.keys() if undo else {SEED_ID, *_with_ancestors(front, _parents(journal))}
-        lineage = Lineage.open(Path(config_of(journal)["seed"]["folder"]), folder.root, folder.name)
-        return Pruning(front, lineage.prune(commits, keep), lineage.place)
+        keep = written.keys() if undo else {SEED_ID, *_with_ancestors(front, _parents(journal))}
+        prefix = written[SEED_ID].branch.rpartition("/")[0]
+        lineage = Lineage.open(Path(config_of(journal)["seed"]["folder"]), folder.root, prefix.rpartition("/")[2])
+        commits = {id: commit.sha for id, commit in written.items()}
+        return Pruning(front, prefix, lineage.prune(commits, keep), lineage.place)
 
 
 def front_of(journal: Journal) -> tuple[str, ...]:
@@ -51,10 +55,10 @@ def front_of(journal: Journal) -> tuple[str, ...]:
     return tuple(one.id for one in selection.front(leading, objectives_of(journal)))
 
 
-def _commits_of_individuals(journal: Journal) -> dict[str, str]:
-    """The hash of each individual's commit, by id; failures never were branches."""
-    rows = ((key, data) for _, _, key, data in journal.events("committed"))
-    return {key: str(data["commit"]) for key, data in rows if not str(data["branch"]).startswith("refs/")}
+def _individuals(journal: Journal) -> dict[str, Commit]:
+    """The commit of each individual, by id; failures never were branches."""
+    rows = ((key, Commit(data["branch"], data["commit"])) for _, _, key, data in journal.events("committed"))
+    return {key: commit for key, commit in rows if not commit.branch.startswith("refs/")}
 
 
 def _parents(journal: Journal) -> dict[str, tuple[str, ...]]:

@@ -129,6 +129,13 @@ def test_show(run, printed):
     listed = printed("show", run)
     check("evolve show RUN", listed)
     check("evolve show RUN ID", *(printed("show", run, one["id"]) for one in listed[:2]))
+    check("evolve show RUN ID --steps", *(printed("show", run, one["id"], "--steps") for one in listed[-2:]))
+
+
+def test_prune(confirmed, printed):
+    documents = [printed("prune", confirmed), printed("prune", confirmed, "--undo")]
+    assert documents[0]["moved"]
+    check("evolve prune RUN", *documents)
 
 
 def test_lessons_and_arms(run, printed):
@@ -152,6 +159,6 @@ def test_check_task(printed):
 
 
 def test_every_command_with_json_has_a_section(evolve):
-    for command in ("status", "confirm", "reproduce", "show", "compare", "doctor", "check-task"):
+    for command in ("status", "confirm", "reproduce", "show", "prune", "compare", "doctor", "check-task"):
         assert "--json" in evolve(command, "--help").stdout
         assert f"## `evolve {command}" in PAGE

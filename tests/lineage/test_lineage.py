@@ -240,9 +240,7 @@ class TestWhereTheSeedLies:
 
 
 class TestNames:
-    @pytest.mark.parametrize(
-        "run", ["my run", "a..b", "a.lock", ".hidden", "what?", "a~1", "x:y", "tab\t", "a\\b", "@{"]
-    )
+    @pytest.mark.parametrize("run", ["my run", "a..b", "a.lock", ".hidden", "what?", "a~1", "x:y", "tab\t", "a\\b", "@{"])
     def test_a_run_whose_name_is_no_reference_is_the_users_mistake(self, repository, run):
         with pytest.raises(UserError, match="--out"):
             opened(repository, run=run).check()
