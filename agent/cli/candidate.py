@@ -40,7 +40,8 @@ def print_candidate(candidate: Facts, status: Facts) -> None:
         if candidate["fault"]:
             table.add_row("leads no more", Text(clean(candidate["fault"])))
         table.add_row("measured", _evidence_text(candidate["evidence"]))
-    table.add_row("cost", f"{candidate['usd']:.4f} USD in {len(candidate['calls'])} model calls")
+    if candidate["calls"]:
+        table.add_row("cost", _cost_text(candidate))
     console.print(Text(f"candidate {candidate['id']}", "bold"))
     console.print(table)
     _print_effects(console, candidate, status)
@@ -105,6 +106,13 @@ def _counted(label: str, trainings: int) -> str:
 def _cell(one: Facts) -> Text:
     told = ", ".join(filter(None, (one["change"], one["word"])))
     return Text(f"{format_number(one['before'])} (").append(told, _STYLES[one["better"]]).append(")")
+
+
+def _cost_text(candidate: Facts) -> str:
+    calls = len(candidate["calls"])
+    price = f"{candidate['usd']:.4f} USD" if candidate["usd"] or not candidate["unpriced"] else ""
+    known = " and ".join(filter(None, (price, "price unknown" if candidate["unpriced"] else "")))
+    return f"{known}, {calls} model call{'s' if calls > 1 else ''}"
 
 
 def _evidence_text(evidence: Facts) -> str:

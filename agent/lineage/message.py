@@ -29,11 +29,13 @@ def commit_message(
     objectives: Sequence[Objective],
     usd: float | None = None,
     models: Sequence[str] = (),
+    *,
+    is_priced: bool = True,
 ) -> str:
     """Return the message: first text for a reviewer, then trailers for programs.
 
     `against`: an individual measured against its parents and, at the end, the seed; `usd`: what the model calls have cost;
-    `models`: the models that answered, if these are not those of the recipes.
+    `models`: the models that answered, if these are not those of the recipes; `is_priced`: whether the price of each is known.
     """
     blocks = list_names(outcome.candidate.about(outcome.changed))
     models = models or [*dict.fromkeys(r.model for r in outcome.candidate.recipes if r.model)]
@@ -49,7 +51,7 @@ def commit_message(
         _subject(outcome, against, objectives),
         _wrapped(f"Intention: {one_line(outcome.intention, _REASON)}" if outcome.intention else ""),
         *body,
-        _wrapped(_origin(outcome, blocks, usd, models)),
+        _wrapped(_origin(outcome, blocks, models, _price(usd, is_priced=is_priced))),
         "\n".join(f"{o.name} is self-reported: {o.reported}." for o in objectives if o.reported),
         trailers,
     )
@@ -91,7 +93,7 @@ def _measured(against: Sequence[Against]) -> list[str]:
     return [lines, "\n".join([*(_wrapped(text) for text in dict.fromkeys(verdicts)), ONE_TRAINING])]
 
 
-def _origin(outcome: Individual | Failure, blocks: str, usd: float | None, models: Sequence[str]) -> str:
+def _origin(outcome: Individual | Failure, blocks: str, models: Sequence[str], price: str) -> str:
     """`Made by mutate (role expert, directive complex) of SELN, from 0003, with gpt-x for 0.0125 USD.`"""
     candidate = outcome.candidate
     if candidate.id == SEED_ID:
@@ -102,7 +104,15 @@ def _origin(outcome: Individual | Failure, blocks: str, usd: float | None, model
     text += f" of {blocks}" if blocks else ""
     text += f", from {list_names(candidate.parents)}" if candidate.parents else ""
     text += f", with {list_names(models)}" if models else ", without a model"
-    return one_line(f"{text}{f' for {usd:.4f} USD' if usd is not None and models else ''}.")
+    return one_line(f"{text}{price if models else ''}.")
+
+
+def _price(usd: float | None, *, is_priced: bool) -> str:
+    if usd is None:
+        return ""
+    if is_priced:
+        return f" for {usd:.4f} USD"
+    return f" for {usd:.4f} USD and calls of unknown price" if usd else ", price unknown"
 
 
 def _wrapped(text: str) -> str:

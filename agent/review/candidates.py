@@ -189,4 +189,5 @@ def _facts(rows: _Rows, tracker: Tracker, candidate: Candidate) -> Facts:
         "log": settled.get("log", ""),
         "seconds": sum(settled.get("evidence", {}).get("seconds", {}).values()),
         "usd": cost.usd,
+        "unpriced": cost.unpriced,
     }

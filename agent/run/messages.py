@@ -41,4 +41,4 @@ class MessageWriter:
             first = Measured(outcome.id, (outcome.fitness,))
             parents = outcome.candidate.parents
             against = against_parents_and_seed(first, parents, self._known, self._objectives, self._noise)
-        return commit_message(outcome, against, self._objectives, tracked.usd, tracked.models)
+        return commit_message(outcome, against, self._objectives, tracked.usd, tracked.models, is_priced=not tracked.unpriced)

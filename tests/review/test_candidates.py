@@ -38,6 +38,7 @@ class TestCandidates:
             "temperature": 0.3, "intention": "try 0001",
             "fitness": {"accuracy": 0.9, "parameters": 100.0}, "trainings": 1, "error": None, "fault": "",
             "readings": [{"accuracy": 0.9, "parameters": 100.0}], "log": "", "seconds": 1.25, "usd": 0.25,
+            "unpriced": False,
         }  # fmt: skip
 
     def test_a_candidate_of_two_operators_names_both(self, small_run):
