@@ -52,7 +52,7 @@ def test_links_lead_somewhere():
 
 
 def test_every_flag_that_it_names_exists(evolve):
-    commands = ("run", "resume", "stop", "confirm", "reproduce", "status", "show", "diff", "doctor")
+    commands = ("run", "resume", "stop", "confirm", "reproduce", "status", "show", "diff", "prune", "doctor")
     helped = "".join(evolve(command, "--help").stdout for command in commands)
     for flag in set(re.findall(r"`(--[a-z-]+)", README)):
         assert flag in helped, flag

@@ -17,7 +17,7 @@ _SUBJECT = 100
 _LONGEST = 200
 """And in any case."""
 _BLOCKS, _FEWEST = 32, 20
-"""Characters of the blocks in the first line, and of an intention that is worth its place there."""
+"""Characters of the blocks in the first line at most, and of an intention that is worth its place there at least."""
 _WIDTH = 100
 """Characters of a line of the text below."""
 ONE_TRAINING = "By the first training. Means of more, and verdicts, stand in git notes: git log --notes='evolve/*'"
@@ -67,20 +67,27 @@ def _subject(outcome: Individual | Failure, against: Sequence[Against], objectiv
         return one_line(f"{SEED_ID}: {values}")[:_LONGEST]
     end = f"failed at {outcome.stage}" if isinstance(outcome, Failure) else against[-1].brief
     names = candidate.about(outcome.changed)
-    listed = next((text for most in (3, 2) if len(text := list_names(names, most)) <= _BLOCKS), list_names(names, most=1))
-    start = one_line(listed, _BLOCKS) or candidate.operator
-    end = one_line(end, _LONGEST - len(start) - 2)
-    room = _SUBJECT - len(start) - len(end) - len(": ; ")
+    end = one_line(end, _LONGEST - _BLOCKS)
+    left = _SUBJECT - len(end) - len(": ; ")
+    start = _named(names, min(_BLOCKS, left - min(_FEWEST, len(outcome.intention)))) or candidate.operator
+    room = left - len(start)
     what = _few_words(outcome.intention, room) or (candidate.operator if names else "")  # else the operator stands before
     return one_line(f"{start}: {what}; {end}" if what else f"{start}: {end}")
 
 
+def _named(names: Sequence[str], room: int) -> str:
+    """As many names as there is room for, one at least."""
+    lists = [one_line(list_names(names, most)) for most in (3, 2, 1)]
+    return next((text for text in lists if len(text) <= room), one_line(lists[-1], _BLOCKS))
+
+
 def _few_words(intention: str, room: int) -> str:
     """As much of an intention as there is room for; nothing if that would be too little of it."""
-    if room < _FEWEST and len(one_line(intention, _LONGEST)) > room:
-        return ""
-    words = one_line(intention, room).rstrip(" ;:")
-    return words if words.endswith("...") else words.rstrip(".")
+    whole = one_line(intention, _REASON).rstrip(" ;:.")
+    if len(whole) <= room:
+        return whole
+    words = whole[: max(0, room - 2)].rpartition(" ")[0].rstrip(" ,;:.")
+    return f"{words}..." if room >= _FEWEST and words else ""
 
 
 def _measured(against: Sequence[Against]) -> list[str]:

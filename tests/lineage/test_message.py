@@ -121,6 +121,8 @@ class TestMessages:
             ((), "", "mutate: accuracy +40 pt (likely real), parameters -99.9%"),
             (("First", "Second", "Third", "Fourth"), "wider",
              "First, Second, Third and 1 more: wider; accuracy +40 pt (likely real), parameters -99.9%"),
+            (("build_optimizer", "Stage", "TinyCNN"), "in `Stage` factorise a dense convolution",
+             "build_optimizer and 2 more: in `Stage`...; accuracy +40 pt (likely real), parameters -99.9%"),
             (("SqueezeExcitation", "DepthwiseBlock", "Net"), "wider",
              "SqueezeExcitation and 2 more: wider; accuracy +40 pt (likely real), parameters -99.9%"),
         ],
