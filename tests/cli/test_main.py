@@ -272,9 +272,9 @@ def test_doctor_proves_what_it_reports(evolve, tmp_path):
 
 
 def test_doctor_names_the_data_sets_in_the_cache_with_their_sizes(evolve, tmp_path):
-    load("digits", tmp_path / "cache")
+    folder = load("digits", tmp_path / "cache").folder
     disk = json.loads(evolve("doctor", "--json", cwd=tmp_path, env={"EVOLVE_CACHE": str(tmp_path / "cache")}).stdout)["disk"]
-    assert disk["data_sets"] == {"digits-v1": "0.1 MiB"}
+    assert disk["data_sets"] == {folder.name: "0.1 MiB"}
 
 
 BROKEN = {

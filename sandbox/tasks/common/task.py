@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from sandbox.data import Secret
+from sandbox.data.secret import KEY as SECRET
 from sandbox.sandbox import Sandbox
 from sandbox.tasks.common.job import Job, Measured, Progress, StageFailure
 
@@ -29,6 +31,10 @@ class TaskTables:
     """Names of all quantities to measure. A task may also measure others that cost nothing."""
     folder: Path = Path()
     """The seed's folder."""
+
+    def secret(self) -> Secret:
+        """What every order is drawn from that a candidate can see. Raises TaskError, or OSError of the cache folder."""
+        return Secret.of(self.task.get(SECRET), self.cache)
 
 
 class Task(Protocol):

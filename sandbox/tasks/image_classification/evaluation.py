@@ -7,6 +7,7 @@ test stay on the trusted side.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 import tempfile
@@ -15,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sandbox.data import Dataset, Split
+from sandbox.data import Dataset, Secret, Split
 from sandbox.launch import temporary
 from sandbox.sandbox import Call, CallLimits, Report, Sandbox
 from sandbox.tasks.common.job import Job, Measured, Progress, StageFailed
@@ -47,13 +48,14 @@ class ImageEvaluation:
         self,
         settings: ImageSettings,
         data: Dataset,
+        secret: Secret,
         job: Job,
         sandbox: Sandbox,
         progress: Callable[[Progress], None] | None,
     ) -> None:
         """Raises StageFailed if the program is too long."""
         self._settings, self._data, self._job, self._sandbox = settings, data, job, sandbox
-        self._progress = progress
+        self._secret, self._progress = secret, progress
         self._stages = Stages(job, sandbox)
 
     def run(self) -> Measured:
@@ -135,14 +137,18 @@ class ImageEvaluation:
 
         An image counts as right if it is classified correctly twice: among all images, and among half of them, in other
         batches. Classes are compared, since logits can be scaled until any difference looks small. The halves are the
-        darker and the brighter images, sorted, so that statistics of a batch or of all images differ.
+        darker and the brighter images, sorted, so that statistics of a batch or of all images differ. Where an image stands
+        among all is drawn from the secret and the weights, so that no candidate can know it, nor learn it from another.
         """
         import numpy as np
 
         images, batch = self._images(split), self._settings.batch_size
-        first, seconds = self._predict(images, weights, np.random.default_rng(1).permutation(len(images)), batch)
+        digest = hashlib.sha256(weights).digest()
+        whole, halves = (self._secret.permutation(len(images), call, split, digest) for call in ("whole", "halves"))
+        first, seconds = self._predict(images, weights, whole, batch)
         second = np.empty_like(first)
-        for half in np.array_split(images.reshape(len(images), -1).mean(1).argsort(kind="stable"), 2):
+        brightness = images.reshape(len(images), -1).mean(1)
+        for half in np.array_split(halves[brightness[halves].argsort(kind="stable")], 2):
             second[half] = self._predict(images, weights, half, batch // 2 + 1)[0][half]
         _check_company(first, second)
         return float(((first == targets) & (second == targets)).mean()), first, seconds

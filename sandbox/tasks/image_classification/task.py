@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sandbox.data import load
+from sandbox.data import Secret, load
+from sandbox.data.secret import KEY as SECRET
 from sandbox.sandbox import Sandbox
 from sandbox.tasks.common.job import Job, Measured, Progress, StageFailed, StageFailure
 from sandbox.tasks.common.task import Task, TaskTables
@@ -41,12 +42,13 @@ class ImageClassification(Task):
     @classmethod
     def open(cls, tables: TaskTables) -> ImageClassification:
         """Raises TaskError."""
-        return cls(ImageSettings.read(tables), tables.cache)
+        return cls(ImageSettings.read(tables), tables.cache, tables.secret())
 
-    def __init__(self, settings: ImageSettings, cache: Path) -> None:
+    def __init__(self, settings: ImageSettings, cache: Path, secret: Secret) -> None:
         """Open the task; decode the data set into `cache` if it is not there yet. Raises TaskError."""
-        self._settings = settings
-        self._data = load(settings.request, cache)
+        self._settings, self._secret = settings, secret
+        self._data = load(settings.request, cache, secret)
+        self.pins = {SECRET: secret.text}
         self.title = f"Classify images into {self._data.num_classes} classes."
         if settings.model != "build_model":
             self.entry_points = frozenset({settings.model, "build_optimizer", "augment", "loss"})
@@ -62,7 +64,7 @@ class ImageClassification(Task):
     ) -> Measured | StageFailure:
         """Evaluate one candidate. Raises SandboxUnavailable if the machine is at fault. `progress` is called in this thread."""
         try:
-            return ImageEvaluation(self._settings, self._data, job, sandbox, progress).run()
+            return ImageEvaluation(self._settings, self._data, self._secret, job, sandbox, progress).run()
         except StageFailed as failed:
             return failed.failure
 
@@ -80,7 +82,7 @@ class ImageClassification(Task):
 
     def _smoke(self, settings: ImageSettings, job: Job, sandbox: Sandbox) -> StageFailure | None:
         try:
-            ImageEvaluation(settings, self._data, job, sandbox, None).smoke()
+            ImageEvaluation(settings, self._data, self._secret, job, sandbox, None).smoke()
         except StageFailed as failed:
             return failed.failure
         return None

@@ -6,6 +6,7 @@ each part of the split as a whole and again of each half of it. The targets of v
 
 from __future__ import annotations
 
+import hashlib
 import math
 import tempfile
 import threading
@@ -13,7 +14,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sandbox.data import Split
+from sandbox.data import Secret, Split
+from sandbox.data.secret import KEY as SECRET
 from sandbox.launch import temporary
 from sandbox.sandbox import CallLimits, Report, Sandbox, TaskError
 from sandbox.tasks.common.job import Job, Measured, Progress, StageFailed, StageFailure
@@ -51,9 +53,9 @@ class OwnTask(Task):
     @classmethod
     def open(cls, tables: TaskTables) -> OwnTask:
         """Raises TaskError."""
-        return cls(tables.folder, tables.task["name"], OwnTaskSettings.read(tables), tables.cache)
+        return cls(tables.folder, tables.task["name"], OwnTaskSettings.read(tables), tables.cache, tables.secret())
 
-    def __init__(self, folder: Path, name: str, settings: OwnTaskSettings, cache: Path) -> None:
+    def __init__(self, folder: Path, name: str, settings: OwnTaskSettings, cache: Path, secret: Secret) -> None:
         """Open the task: call `data()` of the seed's task file, and write the arrays that enter sandboxes into `cache`.
 
         Raises TaskError.
@@ -67,7 +69,8 @@ class OwnTask(Task):
         rows = max(part.rows for parts in self.splits.parts.values() for part in parts)
         if (size := 4 * rows * math.prod(self.file.output_shape)) > MAX_PREDICTIONS:
             raise TaskError(f"{path}: the predictions of one part take {size / 2**20:,.0f} MiB; give the split in smaller parts.")
-        self._name, self.settings = Path(name).as_posix(), settings
+        self._name, self.settings, self._secret = Path(name).as_posix(), settings, secret
+        self.pins = {SECRET: secret.text}
         self.title = self.file.title
         self.directions = {**self.file.objectives, "parameters": "min"}
         self.objectives = (*self.file.objectives, *MEASURED)
@@ -136,12 +139,15 @@ class OwnTask(Task):
         import numpy as np
 
         first, second = [], []
-        for part in self.splits.parts[split]:
+        digest = hashlib.sha256(weights).digest()
+        for number, part in enumerate(self.splits.parts[split]):
             whole = np.empty((part.rows, *self.file.output_shape), "<f4")
             halves = np.empty_like(whole)
-            shuffled = np.random.default_rng(1).permutation(part.rows)
+            shuffled, again = (
+                self._secret.permutation(part.rows, call, split, str(number), digest) for call in ("whole", "halves")
+            )
             whole[shuffled] = self._predict(job, stages, weights, part, shuffled)
-            for rows in np.array_split(_sorted(part), 2):
+            for rows in np.array_split(_sorted(part, again), 2):
                 halves[rows] = self._predict(job, stages, weights, part, rows)
             first.append(whole)
             second.append(halves)
@@ -229,14 +235,18 @@ class OwnTask(Task):
         }
 
 
-def _sorted(part: Part) -> np.ndarray:
-    """Return the rows sorted by the mean of their first array, so that the two halves differ in every statistic."""
+def _sorted(part: Part, shuffled: np.ndarray) -> np.ndarray:
+    """Return the rows sorted by the mean of their first array, so that the two halves differ in every statistic.
+
+    Rows with the same mean, and all rows of what has none, stay in the order of `shuffled`.
+    """
     import numpy as np
 
     values = next(iter(part.inputs.values()))
     if values.dtype.kind not in "iufb":
-        return np.random.default_rng(2).permutation(part.rows)
-    return np.asarray(values.reshape(part.rows, -1).astype("f8").mean(1).argsort(kind="stable"))
+        return shuffled
+    mean = values.reshape(part.rows, -1).astype("f8").mean(1)
+    return np.asarray(shuffled[mean[shuffled].argsort(kind="stable")])
 
 
 def _changed(first: np.ndarray, second: np.ndarray) -> float:

@@ -233,4 +233,4 @@ def test_the_error_of_a_model_for_grey_explains_how_to_get_colour_images_in_grey
 def test_embedded_digits_are_shown_in_colour_too(cache):
     data = load(DataRequest("digits", channels=3, image_size=(16, 12)), cache)
     assert (data.channels, data.height, data.width) == (3, 16, 12)
-    assert data.folder.name != "digits-v1"
+    assert data.folder != load("digits", cache).folder

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from sandbox.data import Secret, load
 from sandbox.isolation import levels
 from sandbox.launch import output
 from sandbox.launch.client import ForkServerSandbox
@@ -542,7 +543,7 @@ def test_labels_of_validation_and_test_are_nowhere_in_any_process(
 ):
     monkeypatch.setattr(evaluation, "SMOKE_SECONDS", 120.0)  # to search all memory takes long on a busy machine
     open_digits()
-    folder = cache / "digits-v1"
+    folder = load("digits", cache).folder
     labels = {split: np.load(folder / f"labels/{split}.npy") for split in ("validation", "test")}
     labels["train"] = np.load(folder / "train.labels.npy")  # in training it is found: the search can find
     needles, follows = {}, {}
@@ -569,7 +570,7 @@ def test_the_files_of_labels_cannot_be_opened_from_any_stage(evaluate, open_digi
         pytest.skip("without Landlock nothing closes the file system")
     import sklearn.datasets
 
-    paths = [str(path) for path in (cache / "digits-v1").rglob("*.npy")]
+    paths = [str(path) for path in load("digits", cache).folder.rglob("*.npy")] + [str(cache / "secret")]
     source = f"{honest_source}\nPATHS = {paths!r}\nPUBLISHED = {sklearn.datasets.__path__[0]!r}\n"
     source += """
 
@@ -615,6 +616,77 @@ def build_model(a, b):
     assert "REFUSED" in logs[0][1]
     assert sum("LOOKED" in log for _, log in logs) == 5
     assert not any("OPENED" in log for _, log in logs)
+
+
+BY_POSITION = """
+
+import numpy as np
+from pathlib import Path
+
+PLACE = Path({place!r})
+LABELS = {labels!r}  # of the validation split in the order of its files, which anyone can work out: the split is public
+
+
+class Cheat(Net):
+    at = 0
+
+    def forward(self, x):
+        if self.training or not os.path.exists("/proc/self/fd/5"):
+            return super().forward(x)
+        count = len(np.load(io.BytesIO(os.pread(5, 1 << 20, 0))))
+        rows = np.random.default_rng(1).permutation(len(LABELS))
+        found = []
+        for image in x:
+            place = PLACE / str(hash(image.numpy().tobytes()))
+            if count == len(LABELS):  # among all others its place tells its label, which is left for the other calls
+                place.write_text(LABELS[rows[Cheat.at]])
+                Cheat.at += 1
+            found.append(int(place.read_text()))
+        return F.one_hot(torch.tensor(found), 10).float()
+
+
+def build_model(num_classes, in_channels):
+    return Cheat(num_classes, in_channels)
+"""
+
+
+@pytest.fixture
+def cheat_by_position(open_digits, tmp_path, honest_source):
+    """Evaluates a program that knows the validation labels by file, and whose calls can talk with each other."""
+
+    def run():
+        by_file = {image.tobytes(): label for image, label in zip(*_digits_in_file_order(), strict=True)}
+        images = np.load(open_digits()._data.images("validation"))
+        in_file_order = [row for row in by_file if row in {image.tobytes() for image in images}]
+        labels = "".join(str(by_file[row]) for row in in_file_order)
+        source = honest_source + BY_POSITION.format(place=str(tmp_path), labels=labels)
+        sandbox = ForkServerSandbox("none")
+        try:
+            return open_digits().evaluate(Job({"model.py": source}, 0), sandbox)
+        finally:
+            sandbox.close()
+
+    return run
+
+
+def _digits_in_file_order():
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    return (bunch.images * (255 / 16)).round().astype("uint8"), bunch.target
+
+
+def test_no_position_tells_a_label_even_if_a_candidates_calls_could_talk(cheat_by_position):
+    assert cheat_by_position().values["accuracy"] < 0.2
+
+
+def test_without_a_secret_positions_tell_every_label(cheat_by_position, monkeypatch):
+    def known(self, count, *about):
+        return np.arange(count) if about[0] == "stored" else np.random.default_rng(1).permutation(count)
+
+    monkeypatch.setattr(Secret, "permutation", known)
+    monkeypatch.setattr(Secret, "fingerprint", "0" * 8)  # another folder than that of the other tests
+    assert cheat_by_position().values["accuracy"] == 1.0
 
 
 # Learned by heart, and noise.
