@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from sandbox.data import Secret, Split
 from sandbox.data.secret import KEY as SECRET
 from sandbox.launch import temporary
-from sandbox.sandbox import CallLimits, Report, Sandbox, TaskError
+from sandbox.sandbox import Call, CallLimits, Report, Sandbox, TaskError
 from sandbox.tasks.common.job import Job, Measured, Progress, StageFailed, StageFailure
 from sandbox.tasks.common.stages import SMOKE_RESULT, SMOKE_SECONDS, Smoke, Stages, rough
 from sandbox.tasks.common.task import Task, TaskTables
@@ -173,6 +173,12 @@ class OwnTask(Task):
             raise StageFailed("predict", "The trained model predicts NaN or infinite values.", report.log)
         return values
 
+    def try_data(self, sandbox: Sandbox) -> Report:
+        """Call `data()` of the whole file in the sandbox, for its author: the report lists the files that it has read."""
+        limits = CallLimits(self.settings.seconds, self.settings.memory, result=1 << 20)
+        options = {"task": [self.file.path.name, self.file.text]}
+        return sandbox.run(Call(f"{_INSIDE}:try_data", {}, limits, options=options))
+
     def score(self, targets: np.ndarray, first: np.ndarray, second: np.ndarray) -> dict[str, float]:
         """The worse of both values for each objective. Raises StageFailed for rows that depend on the other rows of a call."""
 
@@ -227,7 +233,7 @@ class OwnTask(Task):
         if smoke:
             budget |= {key: 1 for key in ("epochs", "steps") if key in budget}
         return {
-            "task": [self.file.path.name, self.file.text],
+            "task": [self.file.path.name, self.file.inside],
             "file": self.settings.entry,
             "budget": {**budget, "seconds": self.settings.seconds},
             "output_shape": list(self.file.output_shape),

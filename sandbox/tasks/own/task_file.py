@@ -1,6 +1,6 @@
 """Checks the user's file `task.py` and imports it on the trusted side, for `data` and `score`.
 
-Its `fit` and `predict` are never called here: they run in the sandbox, which receives the text of the file.
+Its `fit` and `predict` are never called here: they run in the sandbox, which receives the part of the file that they need.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ import inspect
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, cast
 
 from sandbox.sandbox import TaskError
+from sandbox.tasks.own.part_inside import part_inside
 
 Direction = Literal["max", "min"]
 
@@ -64,11 +66,16 @@ class TaskFile:
         except Exception as error:  # the user's code may raise anything
             raise TaskError(f"{name}() of {self.path} fails: {_where(error, self.path)}") from error
 
+    @cached_property
+    def inside(self) -> str:
+        """The part of the text that enters a sandbox: what `fit` and `predict` need."""
+        return part_inside(self.text)
+
     @property
     def entry_points(self) -> frozenset[str]:
         """Return every name that the file could use from the candidate's module, as an attribute or by `getattr`."""
         found: set[str] = set()
-        for node in ast.walk(ast.parse(self.text)):
+        for node in ast.walk(ast.parse(self.inside)):
             if isinstance(node, ast.Attribute):
                 found.add(node.attr)
             elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.isidentifier():
