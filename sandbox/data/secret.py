@@ -57,7 +57,8 @@ class Secret:
 
     def permutation(self, count: int, *about: str | bytes) -> np.ndarray:
         """Return a random order of `count` rows, int64 (count,): the same for the same secret and the same `about`."""
-        return self.generator(*about).permutation(count)
+        found: np.ndarray = self.generator(*about).permutation(count)
+        return found
 
     def generator(self, *about: str | bytes) -> Any:
         """Return a `numpy.random.Generator` for this purpose."""

@@ -30,6 +30,7 @@ from sandbox.inside.channel import (
     TOO_LONG,
     arrange_descriptors,
 )
+from sandbox.inside.closed_packages import hide_closed_packages
 from sandbox.isolation import limits, linux, namespaces
 
 _FILE_SIZE = 64 << 20
@@ -70,6 +71,7 @@ def run(order: Mapping[str, Any], request: Mapping[str, Any], scratch: Path, in_
         if order["held"]:
             os.read(START, 1)
             os.close(START)
+        hide_closed_packages()
         module, _, function = request["entry"].partition(":")
         call = RunningCall(
             sources=request["sources"],

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import sys
 import sysconfig
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from glob import escape, glob
 from pathlib import Path
 
-from sandbox.isolation import linux
+from sandbox.isolation import linux, packages
 from sandbox.sandbox import Level, SandboxUnavailable
 
 LAYERS: Mapping[Level, Mapping[str, bool]] = {
@@ -117,35 +117,79 @@ def hidden_paths() -> list[str]:
     return sorted({*published(), *below})
 
 
-@cache
 def published() -> list[str]:
     """Return the folders `PUBLISHED` in every visible tree of installed packages."""
+    paths = {f"{tree}/{name}" for tree in package_trees() for name in PUBLISHED}
+    return sorted({os.path.realpath(path) for path in paths if os.path.isdir(path)})
+
+
+@cache
+def package_trees() -> list[str]:
+    """Return every visible folder of installed packages, of this Python and of others."""
     prefixes = {"/usr", "/usr/local", sys.prefix, sys.base_prefix}
     trees = set(package_folders())
     for prefix in map(escape, prefixes):
         for pattern in ("", "envs/*/", "pkgs/*/"):  # conda keeps environments and unpacked packages below its prefix
             trees.update(glob(f"{prefix}/{pattern}lib*/python3*/*-packages"))
         trees.update(glob(f"{prefix}/pkgs/*/*-packages"))
-    paths = {f"{tree}/{name}" for tree in trees for name in PUBLISHED}
-    return sorted({os.path.realpath(path) for path in paths if os.path.isdir(path)})
-
-
-def readable_around() -> tuple[list[str], list[str]]:
-    """Return `readable_paths` without `hidden_paths`, for a layer that can only allow: (readable trees, listable folders)."""
-    return _around(tuple(hidden_paths()))
+    return sorted({os.path.realpath(tree) for tree in trees if os.path.isdir(tree)})
 
 
 @cache
-def _around(hidden_paths: tuple[str, ...]) -> tuple[list[str], list[str]]:
-    hidden = [Path(path) for path in hidden_paths]
+def closed_packages() -> list[str]:
+    """Return the real paths of what is installed for this Python, and closed unless a call names it: see `packages`."""
+    own = {os.path.realpath(folder) for folder in package_folders()}
+    closed = [path for tree in own if os.path.isdir(tree) for path in packages.closed_in(tree, (str(_PACKAGE),))]
+    return sorted({os.path.realpath(path) for path in closed})
+
+
+@cache
+def other_trees() -> list[str]:
+    """Return the folders of installed packages from which this Python does not import: all of them are closed."""
+    own = {os.path.realpath(folder) for folder in package_folders()}
+    return [tree for tree in package_trees() if tree not in own and not any(Path(one).is_relative_to(tree) for one in own)]
+
+
+def opened_packages(modules: Collection[str] | None) -> list[str]:
+    """Return what a call must name as readable to import these modules besides the allowed ones; None: all that is installed.
+
+    Folders that hold labelled data stay closed, except for None.
+    """
+    own = {os.path.realpath(folder) for folder in package_folders()}
+    if modules is None:
+        return sorted({*package_trees(), *published()})
+    wanted = packages.needed_by(modules)
+    roots = [os.path.realpath(f"{tree}/{name}") for tree in own for name in wanted if os.path.exists(f"{tree}/{name}")]
+    return _around(tuple(roots), tuple(hidden_paths()))[0]
+
+
+def readable_around() -> tuple[list[str], list[str]]:
+    """Return `readable_paths` without all that is hidden or closed, for a layer that can only allow.
+
+    The two lists are (readable trees, listable folders).
+    """
+    return _around(tuple(readable_paths()), (*hidden_paths(), *closed_packages(), *other_trees()))
+
+
+def readable_in_private_root() -> list[str]:
+    """As the first list of `readable_around` where `hidden_paths` and `other_trees` are covered: fewer rules, a faster start."""
+    return _around(tuple(readable_paths()), tuple(closed_packages()))[0]
+
+
+@cache
+def _around(roots: tuple[str, ...], hidden_paths: tuple[str, ...]) -> tuple[list[str], list[str]]:
+    hidden = set(hidden_paths)
+    above = {str(parent) for path in hidden for parent in Path(path).parents}
     whole: list[str] = []
     listed: list[str] = []
-    waiting = [os.path.realpath(path) for path in readable_paths()]
+    waiting = [os.path.realpath(path) for path in roots]
     while waiting:
         path = waiting.pop()
-        if not any(h.is_relative_to(path) for h in hidden):
+        if path in hidden:
+            continue
+        if path not in above:
             whole.append(path)
-        elif Path(path) not in hidden:
+        else:
             listed.append(path)
             # The target of a link is readable only if it is listed under its own name.
             waiting += [entry.path for entry in os.scandir(path) if not entry.is_symlink()]

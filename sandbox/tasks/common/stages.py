@@ -12,6 +12,7 @@ from typing import Any
 
 from sandbox.sandbox import Call, CallLimits, Report, Sandbox, SharedSandbox, Watch
 from sandbox.tasks.common.job import Job, Measured, Stage, StageFailed
+from sandbox.tasks.common.literals import literal_parameters
 from sandbox.tasks.common.refusals import last_own_frame, own_path, refusal
 from sandbox.tasks.common.weights import StateLayout
 
@@ -25,9 +26,12 @@ SMOKE_RESULT = 1 << 20
 class Stages:
     """Takes one job through the stages and collects what is measured of it."""
 
-    def __init__(self, job: Job, sandbox: Sandbox) -> None:
-        """Raises StageFailed if the program is too long."""
-        self._job, self._sandbox = job, sandbox
+    def __init__(self, job: Job, sandbox: Sandbox, packages: tuple[Path, ...] = ()) -> None:
+        """`packages`: installed ones that the program may import besides torch's: see `TaskTables.packages`.
+
+        Raises StageFailed if the program is too long.
+        """
+        self._job, self._sandbox, self.packages = job, sandbox, packages
         self.seconds: dict[str, float] = {}
         """Wall time by stage."""
         self.peak_memory = 0
@@ -75,7 +79,7 @@ class Stages:
             limits=limits,
             inputs=inputs,
             options=options,
-            readable=readable,
+            readable=(*readable, *self.packages),
             device=job.device,
             threads=job.threads,
             slot=stage == "fit",
@@ -112,11 +116,18 @@ class Smoke:
     """The result of the smoke stage. All of it is a claim; the layout is compared with what training returns."""
 
     layout: StateLayout
+    beside: int
+    """Parameters beside the saved state: tensors that are not saved, by the model's own report, and literals of the source."""
     parameters_by_block: Mapping[str, int]
     calls_by_block: Mapping[str, tuple[tuple[str, int], ...]]
 
+    @property
+    def parameters(self) -> int:
+        """All that the program can keep what it has learned in."""
+        return self.layout.parameters + self.beside
+
     @classmethod
-    def read(cls, report: Report, max_parameters: float | None) -> Smoke:
+    def read(cls, report: Report, sources: Mapping[str, str], max_parameters: float | None) -> Smoke:
         """Parse the lines that `state.smoke_result` writes; other lines are ignored. Raises StageFailed."""
         lines = report.result.decode("utf-8", "replace").split("\n")
         counts = (re.fullmatch(r"class (\d{1,15}) ([A-Za-z_]\w{0,63})", line, re.ASCII) for line in lines)
@@ -125,15 +136,21 @@ class Smoke:
         layout = StateLayout.read(lines)
         if not layout.tensors:
             raise StageFailed("smoke", "The program ended itself before its model was tried.", report.log)
-        if max_parameters is not None and layout.parameters > max_parameters:
-            raise StageFailed(
-                "smoke", f"The model has {layout.parameters:,} parameters; at most {max_parameters:,.0f} are allowed."
-            )
-        return cls(
+        unsaved = [int(match[1]) for line in lines if (match := re.fullmatch(r"unsaved (\d{1,15})", line, re.ASCII))]
+        smoke = cls(
             layout,
+            sum(unsaved[-1:]) + literal_parameters(sources),
             {match[2]: int(match[1]) for match in counts if match},
             {match[1]: tuple(_read_call(one) for one in match[2].split()) for match in calls[:500]},
         )
+        if not layout.parameters:
+            raise StageFailed("smoke", "The model has no parameters: there is nothing that it could learn into.", report.log)
+        if max_parameters is not None and smoke.parameters > max_parameters:
+            beside = f", {smoke.beside:,} of them in tensors that are not saved or in literals" if smoke.beside else ""
+            raise StageFailed(
+                "smoke", f"The model has {smoke.parameters:,} parameters{beside}; at most {max_parameters:,.0f} are allowed."
+            )
+        return smoke
 
 
 def _read_call(text: str) -> tuple[str, int]:

@@ -42,11 +42,11 @@ class ImageClassification(Task):
     @classmethod
     def open(cls, tables: TaskTables) -> ImageClassification:
         """Raises TaskError."""
-        return cls(ImageSettings.read(tables), tables.cache, tables.secret())
+        return cls(ImageSettings.read(tables), tables.cache, tables.secret(), tables.packages())
 
-    def __init__(self, settings: ImageSettings, cache: Path, secret: Secret) -> None:
+    def __init__(self, settings: ImageSettings, cache: Path, secret: Secret, packages: tuple[Path, ...] = ()) -> None:
         """Open the task; decode the data set into `cache` if it is not there yet. Raises TaskError."""
-        self._settings, self._secret = settings, secret
+        self._settings, self._secret, self._packages = settings, secret, packages
         self._data = load(settings.request, cache, secret)
         self.pins = {SECRET: secret.text}
         self.title = f"Classify images into {self._data.num_classes} classes."
@@ -59,12 +59,10 @@ class ImageClassification(Task):
         self.remarks = remarks(settings, self._data)
         self.doubts = doubts(self._data)
 
-    def evaluate(
-        self, job: Job, sandbox: Sandbox, progress: Callable[[Progress], None] | None = None
-    ) -> Measured | StageFailure:
+    def evaluate(self, job: Job, sandbox: Sandbox, progress: Callable[[Progress], None] | None = None) -> Measured | StageFailure:
         """Evaluate one candidate. Raises SandboxUnavailable if the machine is at fault. `progress` is called in this thread."""
         try:
-            return ImageEvaluation(self._settings, self._data, self._secret, job, sandbox, progress).run()
+            return ImageEvaluation(self._settings, self._data, self._secret, job, sandbox, self._packages, progress).run()
         except StageFailed as failed:
             return failed.failure
 
@@ -82,7 +80,7 @@ class ImageClassification(Task):
 
     def _smoke(self, settings: ImageSettings, job: Job, sandbox: Sandbox) -> StageFailure | None:
         try:
-            ImageEvaluation(settings, self._data, self._secret, job, sandbox, None).smoke()
+            ImageEvaluation(settings, self._data, self._secret, job, sandbox, self._packages, None).smoke()
         except StageFailed as failed:
             return failed.failure
         return None

@@ -116,7 +116,9 @@ def _not_called(task: OwnTask) -> Check:
     name = "data() and score() stay outside"
     found = [one for one in ("data", "score") if reaches(task.file.text, one)]
     if found:
-        return Check(name, False, f"fit or predict uses {found[0]}(), so that a program can call it too: hand over what they need")
+        return Check(
+            name, False, f"fit or predict uses {found[0]}(), so that a program can call it too: hand over what they need"
+        )
     lines = len([line for line in task.file.inside.splitlines() if line.strip()])
     return Check(name, True, f"{lines} lines of the file go in: what fit and predict need")
 
@@ -131,7 +133,9 @@ def _closed(task: OwnTask, sandbox: Sandbox) -> Check:
     read = report.result.decode("utf-8", "replace").split()
     if read:
         return Check(name, False, f"it runs there too, since every program can read {read[0]}: keep the data in your own folder")
-    return Check(name, True, "it reads no file: its values follow from its text alone, which stays outside: keep it out of facts() too")
+    return Check(
+        name, True, "it reads no file: its values follow from its text alone, which stays outside: keep it out of facts() too"
+    )
 
 
 def _repeatable(first: Mapping[str, float], again: Mapping[str, float]) -> Check:
@@ -150,7 +154,7 @@ def _informative(task: OwnTask, reached: Mapping[str, float]) -> Check:
     rows = sum(part.rows for part in task.splits.parts["validation"])
     nothing = np.zeros((rows, *task.file.output_shape), "<f4")
     try:
-        blind = task.score(task.splits.targets(), nothing, nothing)
+        blind = task.scoring.worse(task.splits.targets(), nothing, nothing)
     except StageFailed as failed:
         return Check("predictions that know nothing score otherwise", True, f"they are refused: {failed.failure.reason}")
     shown = ", ".join(f"{name} {value:.6g} (the seed: {reached[name]:.6g})" for name, value in blind.items())

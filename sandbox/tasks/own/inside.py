@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from sandbox.inside.call import RunningCall
+from sandbox.tasks.common import unsaved
 from sandbox.tasks.common.state import array, foldable, parameters_by_class, recorded_calls, serialise, smoke_result
 from sandbox.tasks.own.splits import BARE
 
@@ -35,6 +36,8 @@ def smoke(call: RunningCall) -> bytes:
     with torch.no_grad(), recorded_calls(call) as calls:
         _predicted(call, task, module, _on_device(state, call), inputs)
     norms, shares = {}, {}
+    kept = unsaved.held(returned if isinstance(returned, nn.Module) else None, _state(returned), call)
+    beside = unsaved.count(kept, kept)
     if isinstance(returned, nn.Module):
         model = returned.cpu().eval()
         shares = parameters_by_class(model, call)
@@ -43,7 +46,7 @@ def smoke(call: RunningCall) -> bytes:
             return torch.from_numpy(_predicted(call, task, module, _on_device(_state(model), call), inputs))
 
         norms = foldable(model, outcome)
-    return smoke_result(state, norms, shares, calls)
+    return smoke_result(state, norms, shares, calls, beside)
 
 
 def fit(call: RunningCall) -> bytes:
@@ -124,9 +127,7 @@ def _on_device(state: Mapping[str, Tensor], call: RunningCall) -> dict[str, Tens
     return {name: tensor.detach().to(call.device) for name, tensor in state.items()}
 
 
-def _predicted(
-    call: RunningCall, task: ModuleType, module: ModuleType, weights: dict[str, Tensor], inputs: Any
-) -> np.ndarray:
+def _predicted(call: RunningCall, task: ModuleType, module: ModuleType, weights: dict[str, Tensor], inputs: Any) -> np.ndarray:
     """Return the result of `predict` as float32 (rows, *output_shape). Raises ValueError."""
     with torch.no_grad():
         found = task.predict(module, weights, inputs)

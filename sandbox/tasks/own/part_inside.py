@@ -48,7 +48,7 @@ def reaches(text: str, name: str) -> bool:
 
 def _acts_on_kept(statement: ast.stmt, known: Collection[str], binding: dict[str, list[ast.stmt]]) -> bool:
     """Is it a statement for its effect alone, such as `torch.set_default_dtype(...)`, on nothing but what is needed anyway?"""
-    if _bound(statement) or isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
+    if _bound(statement) or (isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)):
         return False
     used = {name for name in _used(statement) if name in binding}
     return bool(used) and used <= set(known)
@@ -57,7 +57,7 @@ def _acts_on_kept(statement: ast.stmt, known: Collection[str], binding: dict[str
 def _always(statement: ast.stmt) -> bool:
     """Is it an import of nobody knows which names, or of a feature of the language?"""
     star = isinstance(statement, ast.ImportFrom) and statement.names[0].name == "*"
-    return star or isinstance(statement, ast.ImportFrom) and statement.module == "__future__"
+    return star or (isinstance(statement, ast.ImportFrom) and statement.module == "__future__")
 
 
 def _bound(statement: ast.stmt) -> set[str]:

@@ -89,6 +89,11 @@ class TaskFile:
         return "\n\n\n".join(ast.get_source_segment(self.text, node) or "" for node in nodes)
 
 
+def judges_foreign_weights(file: TaskFile) -> bool:
+    """Must programs predict badly with shuffled weights? `foreign_weights = False` in the file says that honest ones need not."""
+    return bool(getattr(file.module, "foreign_weights", True))
+
+
 def _read(path: Path) -> str:
     try:
         text = path.read_text(encoding="utf-8")

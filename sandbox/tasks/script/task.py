@@ -160,7 +160,7 @@ class ScriptTask(Task):
     @property
     def _may_read(self) -> tuple[Path, ...]:
         """What the script may read in place: no label of its is secret, so data sets in installed packages are open too."""
-        return (*self._readable.values(), *map(Path, levels.published()))
+        return (*self._readable.values(), *map(Path, levels.opened_packages(None)))
 
     def _given(self, job: Job) -> tuple[dict[str, Path], dict[str, Any]]:
         """The inputs and options of both calls."""

@@ -72,5 +72,5 @@ def test_calls_are_reported_by_class_with_size_and_parameters(sandbox, tmp_path)
 )
 def test_lines_that_are_no_calls_are_ignored(line):
     message = f"tensor F32 3 weight\n{line}\ncalls Real 3x3:7\n".encode()
-    smoke = Smoke.read(Report("exit", 0, 0.0, 0.0, 0, message), None)
+    smoke = Smoke.read(Report("exit", 0, 0.0, 0.0, 0, message), {}, None)
     assert smoke.calls_by_block == {"Real": (("3x3", 7),)}

@@ -12,7 +12,7 @@ from sandbox.launch import output
 from sandbox.launch.client import ForkServerSandbox
 from sandbox.tasks.common import stages
 from sandbox.tasks.common.job import Job, Measured, StageFailure
-from sandbox.tasks.image_classification import evaluation
+from sandbox.tasks.image_classification import evaluation, judging
 from sandbox.tasks.image_classification.inside import HEADER, MAGIC
 
 pytestmark = pytest.mark.attack
@@ -179,6 +179,8 @@ def save(tensors, metadata=None):
 
 safetensors.torch.save = save
 """
+HIDDEN = 72 + 1280
+"""The large tensors that `HIDE` keeps in a list, where no state saves them."""
 LOOK = """
 
 def build_model(num_classes, in_channels):
@@ -196,7 +198,7 @@ def test_weights_hidden_in_the_metadata_do_not_reach_prediction(evaluate, honest
     assert isinstance(measured, Measured)
     assert b'"secret":"' in recorder.reports[1].result  # it did leave the training
     assert all(b"secret" not in inputs["weights"] for inputs in recorder.inputs[2:])
-    assert measured.values["parameters"] == 1
+    assert measured.values["parameters"] == 1 + HIDDEN
     assert measured.values["accuracy"] < 0.3  # what an untrained model reaches
 
 
@@ -301,7 +303,7 @@ def test_folding_the_statistics_of_a_true_normalisation_changes_no_prediction(ev
     kept = "\n\nimport sandbox.tasks.image_classification.inside as inside\n\ninside.foldable = lambda model, _: {}\n"
     measured = evaluate(honest_source + kept)
     assert measured.values["accuracy"] == honest["accuracy"]
-    assert measured.values["parameters"] == honest["parameters"] + 2 * 8 + 2  # num_batches_tracked has 64 bits
+    assert measured.values["parameters"] == honest["parameters"] + 2 * 8 + 8  # num_batches_tracked has eight bytes
 
 
 def test_a_model_that_looks_at_its_normalisations_weights_keeps_them_and_pays(evaluate, honest, honest_source):
@@ -312,7 +314,7 @@ def test_a_model_that_looks_at_its_normalisations_weights_keeps_them_and_pays(ev
     measured = evaluate(look)
     assert isinstance(measured, Measured)
     assert measured.values["accuracy"] > 0.6
-    assert measured.values["parameters"] == honest["parameters"] + 2 * 8 + 2
+    assert measured.values["parameters"] == honest["parameters"] + 2 * 8 + 8
 
 
 def test_weights_larger_than_the_bound_allows_are_stopped(evaluate, honest_source):
@@ -322,6 +324,120 @@ def test_weights_larger_than_the_bound_allows_are_stopped(evaluate, honest_sourc
     stopped = evaluate(f"{source}\nSEEN = []\n\n\n{IN_FIT.format(64, 'SEEN.append(1)')}", at_most=2000)
     assert stopped.stage == "fit"
     assert stopped.reason == "What it returned is larger than allowed: too many weights, or a forged result."
+
+
+BY_FILE = """
+
+PLACE = {place!r}
+
+
+def tensors(module):
+    return [t for t in (*module.parameters(), *module.buffers()) if t.is_floating_point()]
+
+
+class Cheat(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.one = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x):
+        net = getattr(Cheat, "net", None) or Net(10, 1)
+        if not self.training and os.path.exists(PLACE):
+            for tensor, values in zip(tensors(net), pickle.load(open(PLACE, "rb"))):
+                tensor.data = torch.tensor(values)
+        return net.train(self.training)(x) + 0 * self.one
+
+
+def build_model(num_classes, in_channels):
+    return Cheat()
+
+
+class Both(torch.optim.AdamW):
+    def step(self):
+        super().step()
+        pickle.dump([t.detach().tolist() for t in tensors(Cheat.net)], open(PLACE, "wb"))
+
+
+def build_optimizer(model, steps):
+    Cheat.net = Net(10, 1)
+    return Both(Cheat.net.parameters(), lr=0.003)
+"""
+
+
+@pytest.fixture
+def cheat_by_file(open_digits, tmp_path, honest_source):
+    """Evaluates a program that leaves its weights where its later calls find them: at a level that lets it."""
+
+    def run():
+        sandbox = ForkServerSandbox("none")
+        try:
+            source = honest_source + BY_FILE.format(place=str(tmp_path / "weights"))
+            return open_digits().evaluate(Job({"model.py": source}, 0), sandbox)
+        finally:
+            sandbox.close()
+
+    return run
+
+
+def test_weights_that_travel_by_any_other_way_are_stopped(cheat_by_file):
+    stopped = cheat_by_file()
+    assert isinstance(stopped, StageFailure)
+    assert stopped.stage == "integrity"
+    assert "With its weights shuffled" in stopped.reason
+
+
+def test_without_foreign_weights_nobody_notices_those_that_travel_otherwise(cheat_by_file, monkeypatch):
+    monkeypatch.setattr(judging.Judge, "check_foreign", lambda *_: None)
+    assert cheat_by_file().values["accuracy"] > 0.75
+
+
+def test_a_table_in_the_source_counts(evaluate, honest, honest_source):
+    table = f"\nTABLE = {list(range(1000))!r}\nTEXT = {bytes(range(256)).hex()!r}\n"
+    measured = evaluate(honest_source + table)
+    assert measured.values["accuracy"] == honest["accuracy"]
+    assert honest["parameters"] + 1000 < measured.values["parameters"] < honest["parameters"] + 1000 + 128
+
+
+@pytest.mark.parametrize(
+    ("kept", "count"),
+    [
+        ("self.register_buffer('kept', torch.ones(500), persistent=False)", 500),
+        ("self.kept = {'a': [torch.ones(500).double()]}", 1000),
+        ("self.kept = np.ones((50, 10), 'int32')", 2000),
+        ("Net.kept = torch.ones(500).requires_grad_()", 500),
+        ("global KEPT\n        KEPT = (lambda x=torch.ones(500): x)", 500),
+        ("self.last = None", 0),
+    ],
+    ids=["buffer", "nested", "integers", "class", "default", "activation"],
+)
+def test_tensors_beside_the_saved_state_count(kept, count, evaluate, honest, honest_source):
+    source = honest_source.replace("self.head =", f"{kept}\n        self.head =", 1)
+    if "last" in kept:  # what a forward pass leaves behind is nothing that was learned
+        source = source.replace("        return self.head(", "        self.last = x\n        return self.head(")
+    assert evaluate(source).values["parameters"] == honest["parameters"] + count
+
+
+def test_small_numbers_in_a_wide_integer_count_by_its_bytes(evaluate, honest, honest_source):
+    packed = "self.register_buffer('packed', torch.zeros(100, dtype=torch.int32))\n        self.head ="
+    assert evaluate(honest_source.replace("self.head =", packed, 1)).values["parameters"] == honest["parameters"] + 400
+
+
+def test_a_model_without_parameters_is_refused(evaluate, honest_source):
+    source = honest_source + (
+        "\n\nclass Empty(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        "        self.none = nn.Parameter(torch.zeros(0))\n\n    def forward(self, x):\n"
+        "        return x.flatten(1)[:, :10] + self.none.sum()\n\n\ndef build_model(a, b):\n    return Empty()\n"
+    )
+    stopped = evaluate(source)
+    assert (stopped.stage, stopped.reason.partition(":")[0]) == ("smoke", "The model has no parameters")
+
+
+@pytest.mark.parametrize("value", ["torch.nan", "torch.inf"])
+def test_weights_that_are_no_numbers_are_refused(value, evaluate, honest_source):
+    mask = f"self.register_buffer('mask', torch.full((20,), -{value}))\n        self.head ="
+    stopped = evaluate(honest_source.replace("self.head =", mask, 1))
+    assert stopped.stage == "fit"
+    assert "the tensor 'mask' holds NaN or infinite values" in stopped.reason and "persistent=False" in stopped.reason
 
 
 # Forged results.
@@ -556,7 +672,7 @@ def test_labels_of_validation_and_test_are_nowhere_in_any_process(
     measured = evaluate(honest_source + SEARCH.format(secrets=secrets), time_limit="120s")
     assert isinstance(measured, Measured), measured
     logs = recorder.logs()
-    assert [stage for stage, log in logs if "SEARCHED" in log] == ["smoke", "fit", "predict", "predict", "predict"]
+    assert [stage for stage, log in logs if "SEARCHED" in log] == ["smoke", "fit", *["predict"] * 4]
     for stage, log in logs:
         assert "FOUND validation" not in log
         assert "FOUND test" not in log
@@ -614,7 +730,7 @@ def build_model(a, b):
     assert isinstance(evaluate(source), Measured)
     logs = recorder.logs()
     assert "REFUSED" in logs[0][1]
-    assert sum("LOOKED" in log for _, log in logs) == 5
+    assert sum("LOOKED" in log for _, log in logs) == 6
     assert not any("OPENED" in log for _, log in logs)
 
 
@@ -784,15 +900,16 @@ def test_without_hidden_labels_a_candidate_looks_them_up(open_digits, warm, hone
 def test_without_the_comparison_of_two_predictions_label_spreading_pays(evaluate, honest_source, monkeypatch):
     weak = honest_source.replace("8, 3, stride", "4, 3, stride").replace("Norm2d(8)", "Norm2d(4)").replace("128", "64")
     alone = evaluate(weak).values["accuracy"]
-    monkeypatch.setattr(evaluation, "_check_company", lambda first, second: None)
+    monkeypatch.setattr(judging, "_check_company", lambda first, second: None)
     source = in_eval(weak, f"if not os.path.exists('/proc/self/fd/5'):\n    return logits\n{LABEL_SPREADING}")
     assert evaluate(source).values["accuracy"] > alone + 0.02
 
 
 def test_without_weights_in_one_form_hidden_ones_reach_prediction(evaluate, honest_source, monkeypatch):
     monkeypatch.setattr(evaluation, "canonical", lambda data, layout: data)
+    monkeypatch.setattr(judging.Judge, "check_foreign", lambda *_: None)
     measured = evaluate(honest_source + HIDE.format(save="return honest_save(tensors, {'secret': packed()})") + LOOK)
-    assert measured.values["parameters"] == 1
+    assert measured.values["parameters"] == 1 + HIDDEN
     assert measured.values["accuracy"] > 0.75
 
 

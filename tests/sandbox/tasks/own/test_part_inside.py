@@ -6,7 +6,7 @@ from sandbox.tasks.own.check import _closed, _not_called
 from sandbox.tasks.own.part_inside import part_inside, reaches
 from sandbox.tasks.own.task_file import TaskFile
 
-FILE = '''\
+FILE = """\
 from __future__ import annotations
 
 import csv
@@ -56,7 +56,7 @@ def later(x):
 
 if __name__ == "__main__":
     print(data())
-'''
+"""
 
 
 def test_only_what_fit_and_predict_need_is_left_and_each_line_keeps_its_number():
@@ -91,13 +91,15 @@ def test_only_what_fit_and_predict_need_is_left_and_each_line_keeps_its_number()
     ],
 )
 def test_data_is_inside_only_if_fit_or_predict_calls_it(fit, is_there):
-    text = f"def data():\n    return 1\n\n\ndef helper():\n    return data()\n\n\ndef fit(train):\n    {fit}\n\n\ndef predict():\n    pass\n"
+    text = f"def data():\n    return 1\n\n\ndef helper():\n    return data()\n\n\ndef fit(train):\n    {fit}\n\n\n"
+    text += "def predict():\n    pass\n"
     assert reaches(text, "data") is is_there
 
 
 @pytest.mark.parametrize(
     "constant",
-    ["TABLE: list = []", "TABLE, OTHER = [], 3", "for TABLE in [1]:\n    pass", "try:\n    import TABLE\nexcept ImportError:\n    TABLE = None",
+    ["TABLE: list = []", "TABLE, OTHER = [], 3", "for TABLE in [1]:\n    pass",
+     "try:\n    import TABLE\nexcept ImportError:\n    TABLE = None",
      "if True:\n    TABLE = 3", "(TABLE := 3)", "with open('x') as TABLE:\n    pass", "import a.b as TABLE", "def TABLE(): pass"],
 )  # fmt: skip
 def test_a_name_is_kept_however_it_is_bound(constant):
