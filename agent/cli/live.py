@@ -168,8 +168,8 @@ class Live:
                 self._follow(event)
 
     def _start(self, event: RunStarted) -> None:
-        search, task = event.config["search"], event.config["task"]
-        assert isinstance(search, dict) and isinstance(task, dict)
+        search, task, objectives = event.config["search"], event.config["task"], event.config.get("objectives", {})
+        assert isinstance(search, dict) and isinstance(task, dict) and isinstance(objectives, dict)
         limits = event.config.get("limits")
         variants = limits.get("variants") if isinstance(limits, dict) else None
         self._isolation, self._settings = event.isolation, SearchSettings(**search).within(variants)
@@ -181,7 +181,7 @@ class Live:
         if is_null(event.config):
             self._confirmation.is_null = True
             self._add_line(NULL_RUN, "bold yellow")
-        for name, reason in self_reported(task).items():
+        for name, reason in self_reported(task, objectives).items():
             self._add_line(f"{name} is self-reported: {reason}", "yellow")
 
     def _end_generation(self, event: GenerationEnded) -> None:

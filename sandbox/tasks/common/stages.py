@@ -34,6 +34,8 @@ class Stages:
         self._job, self._sandbox, self.packages = job, sandbox, packages
         self.seconds: dict[str, float] = {}
         """Wall time by stage."""
+        self.cpu_seconds: dict[str, float] = {}
+        """Processor time by stage."""
         self.peak_memory = 0
         self.load: float | None = None
         """As in `Measured`."""
@@ -87,9 +89,15 @@ class Stages:
         with self.alone() if stage == "fit" and job.timed else nullcontext():
             report = self._sandbox.run(call, watch)
         self.seconds[stage] = self.seconds.get(stage, 0.0) + report.seconds
+        self.cpu_seconds[stage] = self.cpu_seconds.get(stage, 0.0) + report.cpu_seconds
         self.peak_memory = max(self.peak_memory, report.peak_memory)
         self._layers = report.layers
         return report
+
+    @property
+    def device(self) -> str:
+        """The device that the training ran on: where several sandboxes share devices, the slot has decided that."""
+        return str(getattr(self._sandbox, "device", self._job.device))
 
     @contextmanager
     def alone(self) -> Iterator[None]:

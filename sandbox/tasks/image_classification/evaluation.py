@@ -20,6 +20,7 @@ from sandbox.tasks.common.job import Job, Measured, Progress, StageFailed
 from sandbox.tasks.common.progress import Watcher
 from sandbox.tasks.common.stages import SMOKE_RESULT, SMOKE_SECONDS, Smoke, Stages, rough
 from sandbox.tasks.common.weights import BadWeights, StateLayout, canonical
+from sandbox.tasks.image_classification.grant import StartCosts, check_seconds, check_steps, expected_seconds
 from sandbox.tasks.image_classification.judging import INSIDE, Judge
 from sandbox.tasks.image_classification.settings import ImageSettings
 
@@ -44,20 +45,24 @@ class ImageEvaluation:
         job: Job,
         sandbox: Sandbox,
         packages: tuple[Path, ...],
+        starts: StartCosts,
         progress: Callable[[Progress], None] | None,
     ) -> None:
         """Raises StageFailed if the program is too long."""
         self._settings, self._data, self._job, self._sandbox = settings, data, job, sandbox
         self._progress = progress
         self._stages = Stages(job, sandbox, packages)
-        self._judge = Judge(settings, data, secret, job, sandbox, self._stages, self._options)
+        self._judge = Judge(settings, data, secret, job, sandbox, self._stages, starts, self._options)
 
     def run(self) -> Measured:
         """Run all stages. Raises StageFailed if the candidate is at fault."""
         wanted = self._settings.wanted
         smoke, flops = self.smoke()
         trained, curve, weights = self._fit(smoke.layout)
+        if self._settings.train_seconds:
+            check_seconds(trained, self._settings.train_seconds, self._stages.seconds["smoke"], self._stages.device)
         accuracy, classes, predicted = self._judge.accuracy(weights, "validation", self._data.targets("validation"))
+        self._check_steps(trained, smoke.parameters)
         self._judge.check_foreign(weights, accuracy)
         values = {"accuracy": accuracy, "parameters": float(smoke.parameters)}
         if flops is not None:
@@ -121,6 +126,15 @@ class ImageEvaluation:
             return report, curve, canonical(weights, layout)
         except BadWeights as error:
             raise StageFailed("fit", f"What training returned cannot be used: {error}.", report.log) from None
+
+    def _check_steps(self, trained: Report, parameters: int) -> None:
+        """Raise StageFailed if the training did more than its steps. On a GPU processor time says nothing of its work."""
+        s, d = self._settings, self._data
+        steps = s.all_steps(d)
+        if not steps or self._stages.device != "cpu":
+            return
+        each = max(0.0, self._stages.cpu_seconds["predict"] - 3 * self._judge.start_seconds()) / (2 * d.sizes["validation"])
+        check_steps(trained, expected_seconds(steps * s.batch_size, steps, each, parameters), steps)
 
     def _test_values(self, values: Mapping[str, float], weights: bytes) -> dict[str, float]:
         """`values` with the accuracy on the test split. The only place that reads test labels; nothing else depends on them."""

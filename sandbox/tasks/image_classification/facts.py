@@ -119,7 +119,7 @@ def _more(s: ImageSettings) -> dict[str, str]:
     return {
         "flops": (
             "flops is the floating-point operations of a forward pass for one image (2 for each multiply-add): matrix "
-            "products, convolutions and attention by torch's formulas, nothing else; exact, without noise."
+            "products, convolutions and attention by torch's formulas, nothing else; exact, without noise; self-reported."
         ),
         "latency": (
             f"latency is milliseconds for each image in eval mode, in batches of {s.batch_size}, by a clock outside of the "

@@ -19,6 +19,7 @@ from sandbox.tasks.common.foreign import DRAWS, ROWS, chance, foreign_weights
 from sandbox.tasks.common.job import Job, StageFailed
 from sandbox.tasks.common.latency import EMPTY, empty_weights, images_needed, rounds_needed, seconds_each
 from sandbox.tasks.common.stages import Stages
+from sandbox.tasks.image_classification.grant import StartCosts
 from sandbox.tasks.image_classification.settings import ImageSettings
 
 if TYPE_CHECKING:
@@ -41,11 +42,12 @@ class Judge:
         job: Job,
         sandbox: Sandbox,
         stages: Stages,
+        starts: StartCosts,
         options: Callable[..., dict[str, Any]],
     ) -> None:
         """`options`: those of a call, to which it adds what it is given."""
         self._settings, self._data, self._secret, self._job = settings, data, secret, job
-        self._sandbox, self._stages, self._options = sandbox, stages, options
+        self._sandbox, self._stages, self._starts, self._options = sandbox, stages, starts, options
 
     def accuracy(self, weights: bytes, split: Split, targets: np.ndarray) -> tuple[float, np.ndarray, float]:
         """(accuracy on the images of a split, classes (N,), seconds of the call with all images). `targets`: their labels.
@@ -90,6 +92,16 @@ class Judge:
             f"With its weights shuffled it still classifies {min(reached):.1%} of the images correctly, where guessing reaches "
             f"{guessing:.1%}: what it knows is not in its counted weights.",
         )
+
+    def start_seconds(self) -> float:
+        """Return the processor time of a call of `predict` without a model's work."""
+        import numpy as np
+
+        def measure() -> float:
+            some, weights = self._images("validation"), empty_weights(self._data.num_classes)
+            return self._timed(np.asarray(some), weights, self._settings.batch_size, EMPTY).cpu_seconds
+
+        return self._starts.of(self._stages.device, self._job.threads, measure)
 
     def latency(self, weights: bytes, classes: np.ndarray, predicted: float) -> float:
         """Return the seconds for each image, in batches of the training's size.

@@ -18,6 +18,7 @@ from sandbox.tasks.common.task import Task, TaskTables
 from sandbox.tasks.image_classification.evaluation import ImageEvaluation
 from sandbox.tasks.image_classification.facts import facts
 from sandbox.tasks.image_classification.first_look import doubts, remarks
+from sandbox.tasks.image_classification.grant import StartCosts
 from sandbox.tasks.image_classification.settings import OBJECTIVES, ImageSettings
 
 _TEST_ORIGIN = {
@@ -48,6 +49,7 @@ class ImageClassification(Task):
         """Open the task; decode the data set into `cache` if it is not there yet. Raises TaskError."""
         self._settings, self._secret, self._packages = settings, secret, packages
         self._data = load(settings.request, cache, secret)
+        self._starts = StartCosts()
         self.pins = {SECRET: secret.text}
         self.title = f"Classify images into {self._data.num_classes} classes."
         if settings.model != "build_model":
@@ -62,7 +64,7 @@ class ImageClassification(Task):
     def evaluate(self, job: Job, sandbox: Sandbox, progress: Callable[[Progress], None] | None = None) -> Measured | StageFailure:
         """Evaluate one candidate. Raises SandboxUnavailable if the machine is at fault. `progress` is called in this thread."""
         try:
-            return ImageEvaluation(self._settings, self._data, self._secret, job, sandbox, self._packages, progress).run()
+            return ImageEvaluation(self._settings, self._data, self._secret, job, sandbox, self._packages, self._starts, progress).run()
         except StageFailed as failed:
             return failed.failure
 
@@ -80,7 +82,7 @@ class ImageClassification(Task):
 
     def _smoke(self, settings: ImageSettings, job: Job, sandbox: Sandbox) -> StageFailure | None:
         try:
-            ImageEvaluation(settings, self._data, self._secret, job, sandbox, self._packages, None).smoke()
+            ImageEvaluation(settings, self._data, self._secret, job, sandbox, self._packages, self._starts, None).smoke()
         except StageFailed as failed:
             return failed.failure
         return None

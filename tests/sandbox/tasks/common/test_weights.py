@@ -132,12 +132,12 @@ def test_a_model_loads_and_predicts_the_same_from_the_canonical_form():
     torch.testing.assert_close(model(images), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_a_negative_variance_is_left_to_show_as_nan():
+def test_a_negative_variance_is_refused_as_nan():
     state = {f"n.{k}": t for k, t in batch_norm(3).state_dict().items()}
     state["n.running_var"] = torch.tensor([1.0, -1.0, 1.0])
     data = safetensors.torch.save(state)
-    weight = safetensors.torch.load(canonical(data, layout_of(data, n=1e-5)))["n.weight"]
-    assert torch.isnan(weight).tolist() == [False, True, False]
+    with pytest.raises(BadWeights, match=r"'n\.(weight|bias)' holds NaN"):
+        canonical(data, layout_of(data, n=1e-5))
 
 
 @pytest.mark.parametrize(
@@ -270,7 +270,8 @@ def test_whatever_is_announced_what_reaches_prediction_is_counted(state, norms, 
         why = str(refused)
     if why:
         assert "NaN or infinite" in why
-        assert not all(np.isfinite(numbers(kind, value)).all() for kind, _, value in state.values())
+        finite = all(np.isfinite(numbers(kind, value)).all() for kind, _, value in state.values())
+        assert not finite or layout.folds  # folding divides by the variance, which may be nothing
         return
     kept = dict(safetensors.deserialize(out))
     assert {name: (t["dtype"], list(t["shape"])) for name, t in kept.items()} == {

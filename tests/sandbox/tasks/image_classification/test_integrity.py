@@ -10,9 +10,10 @@ from sandbox.data import Secret, load
 from sandbox.isolation import levels
 from sandbox.launch import output
 from sandbox.launch.client import ForkServerSandbox
+from sandbox.tasks import open_task
 from sandbox.tasks.common import stages
 from sandbox.tasks.common.job import Job, Measured, StageFailure
-from sandbox.tasks.image_classification import evaluation, judging
+from sandbox.tasks.image_classification import evaluation, grant, judging
 from sandbox.tasks.image_classification.inside import HEADER, MAGIC
 
 pytestmark = pytest.mark.attack
@@ -889,6 +890,7 @@ def test_without_hidden_labels_a_candidate_looks_them_up(open_digits, warm, hone
 
     assert isinstance(evaluate(warm), StageFailure) or warm.level == "none"
     monkeypatch.setattr(levels, "hidden_paths", list)
+    monkeypatch.setattr(judging.Judge, "check_foreign", lambda *_: None)
     monkeypatch.setattr(levels, "readable_around", lambda: (levels.readable_paths(), []))
     sandbox = ForkServerSandbox(warm.level)
     try:
@@ -928,3 +930,78 @@ def test_without_cleaning_an_escape_sequence_reaches_whoever_reads_the_log(evalu
     monkeypatch.setattr(output, "clean", lambda text: text)
     stopped = evaluate(f"{honest_source}\n\ndef augment(images, generator):\n    raise ValueError('\\x1b[2J')\n")
     assert not is_clean(stopped.log)
+
+
+# More training than was granted.
+
+WIDE = """
+
+class Wide(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Conv2d(1, 64, 3, padding=1), nn.Linear(64, 10)
+        self.middle = nn.Conv2d(64, 64, 3, padding=1)
+
+    def forward(self, x):
+        return self.last(F.relu(self.middle(F.relu(self.first(x)))).mean((2, 3)))
+
+
+def build_model(a, b):
+    global MODEL
+    MODEL = Wide()
+    return MODEL
+"""
+AGAIN = """
+
+def loss(logits, labels):
+    BATCH[1:] = [labels]
+    return F.cross_entropy(logits, labels)
+
+
+BATCH = [None]
+forward = Wide.forward
+Wide.forward = lambda self, x: forward(self, BATCH.__setitem__(0, x) or x)
+
+
+class Again(torch.optim.AdamW):
+    def step(self):
+        super().step()
+        for _ in range(24 if len(BATCH[0]) == 64 else 0):
+            self.zero_grad()
+            F.cross_entropy(forward(MODEL, BATCH[0]), BATCH[1]).backward()
+            super().step()
+
+
+def build_optimizer(model, steps):
+    return Again(model.parameters(), lr=3e-3)
+"""
+SLOW_CLOCK = """
+
+BEGAN, clock = time.monotonic(), time.monotonic
+time.monotonic = lambda: BEGAN + (clock() - BEGAN) / 20
+"""
+
+
+def test_steps_within_steps_are_stopped(evaluate, honest_source, monkeypatch):
+    monkeypatch.setattr(grant, "SPARE_SECONDS", 1.0)  # so that short trainings show it
+    honest = evaluate(honest_source + WIDE, epochs=1)
+    assert isinstance(honest, Measured), honest
+    stopped = evaluate(honest_source + WIDE + AGAIN, epochs=1)
+    assert isinstance(stopped, StageFailure)
+    assert stopped.stage == "integrity"
+    assert "17 steps should take about" in stopped.reason
+
+
+def test_without_a_look_at_the_processor_time_steps_within_steps_pay(evaluate, honest_source, monkeypatch):
+    monkeypatch.setattr(evaluation, "check_steps", lambda *_: None)
+    honest = evaluate(honest_source + WIDE, epochs=1).values["accuracy"]
+    assert evaluate(honest_source + WIDE + AGAIN, epochs=1).values["accuracy"] > honest + 0.1
+
+
+def test_a_training_with_a_slow_clock_is_stopped(recorder, honest_source, cache):
+    task = open_task({"dataset": "digits"}, {"seconds": 1, "time_limit": "60s"}, {}, ("model.py",), cache)
+    stopped = task.evaluate(Job({"model.py": honest_source + SLOW_CLOCK}, 0), recorder)
+    assert isinstance(stopped, StageFailure)
+    assert stopped.stage == "integrity"
+    assert "was granted 1 s and took" in stopped.reason
+    assert isinstance(task.evaluate(Job({"model.py": honest_source}, 0), recorder), Measured)

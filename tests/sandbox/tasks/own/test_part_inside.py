@@ -142,9 +142,10 @@ def test_a_program_cannot_call_data(evaluate_own, model_text):
     assert evaluate_own(model_text + STOLEN).values["error"] == pytest.approx(honest)
 
 
-def test_without_the_cut_a_program_calls_data(evaluate_own, model_text, monkeypatch):
+def test_without_the_cut_a_program_calls_data(evaluate_own, model_text, task_text, monkeypatch):
     monkeypatch.setattr(TaskFile, "inside", property(lambda self: self.text))
-    assert evaluate_own(model_text + STOLEN).values["error"] < 0.001
+    text = task_text + "\n\nforeign_weights = False\n"  # else that check would stop it
+    assert evaluate_own(model_text + STOLEN, text).values["error"] < 0.001
 
 
 @pytest.mark.parametrize(
