@@ -8,10 +8,7 @@ import sys
 
 LEAKS = "none"
 
-NEEDED = (
-    "_distutils_hack distutils-precedence filelock fsspec functorch isympy jinja2 markupsafe mpmath networkx numpy safetensors "
-    "setuptools sympy torch torchgen triton typing_extensions nvidia cuda guided_evolution pkg_resources torchvision"
-).split()
+NEEDED = ["_distutils_hack", "distutils-precedence", "filelock", "fsspec", "functorch", "isympy", "jinja2", "markupsafe", "mpmath", "networkx", "numpy", "safetensors", "setuptools", "sympy", "torch", "torchgen", "triton", "typing_extensions", "nvidia", "cuda", "guided_evolution", "pkg_resources", "torchvision"]
 
 
 def first_file(path):
