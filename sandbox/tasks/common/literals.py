@@ -15,7 +15,8 @@ from collections.abc import Iterator, Mapping
 
 COUNTED = (
     "parameters counts the saved state, buffers too (a float once for each 32 bits, an integer by its bytes), tensors kept "
-    "beside it and long literals of the source, but not the running statistics of affine BatchNorm layers; NaN and infinity are refused"
+    "beside it and long literals of the source, but not the running statistics of affine BatchNorm layers; NaN and infinity "
+    "are refused"
 )
 """How all parameters of a program are counted, for prompts."""
 LONG_TEXT = 200

@@ -50,8 +50,8 @@ def check_seconds(report: Report, granted: float, smoke_seconds: float, device: 
     if report.seconds > OVER * granted + start:
         raise StageFailed(
             "integrity",
-            f"Its training was granted {granted:g} s and took {report.seconds:.1f} s by the clock outside, more than a tenth over "
-            "it after its start: time must not be slowed, and a step must be short.",
+            f"Its training was granted {granted:g} s and took {report.seconds:.1f} s by the clock outside, more than a tenth "
+            "over it after its start: time must not be slowed, and a step must be short.",
             report.log,
         )
 
@@ -66,7 +66,7 @@ def check_steps(report: Report, expected: float, steps: int) -> None:
     if report.cpu_seconds > FACTOR * expected + SPARE_SECONDS:
         raise StageFailed(
             "integrity",
-            f"Its training took {report.cpu_seconds:.1f} s of processor time; {steps:,} steps should take about {expected:.1f} s by "
-            f"what a prediction costs, and {FACTOR:g} times that is the limit: there must be one pass for each step.",
+            f"Its training took {report.cpu_seconds:.1f} s of processor time; {steps:,} steps should take about {expected:.1f} s "
+            f"by what a prediction costs, and {FACTOR:g} times that is the limit: there must be one pass for each step.",
             report.log,
         )

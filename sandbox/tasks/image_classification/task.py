@@ -64,7 +64,7 @@ class ImageClassification(Task):
     def evaluate(self, job: Job, sandbox: Sandbox, progress: Callable[[Progress], None] | None = None) -> Measured | StageFailure:
         """Evaluate one candidate. Raises SandboxUnavailable if the machine is at fault. `progress` is called in this thread."""
         try:
-            return ImageEvaluation(self._settings, self._data, self._secret, job, sandbox, self._packages, self._starts, progress).run()
+            return self._evaluation(self._settings, job, sandbox, progress).run()
         except StageFailed as failed:
             return failed.failure
 
@@ -80,9 +80,15 @@ class ImageClassification(Task):
                 return replace(failure, reason=f"{failure.reason} {has}, and {hint}")
         return failure
 
+    def _evaluation(
+        self, settings: ImageSettings, job: Job, sandbox: Sandbox, progress: Callable[[Progress], None] | None
+    ) -> ImageEvaluation:
+        """Raises StageFailed if the program is too long."""
+        return ImageEvaluation(settings, self._data, self._secret, job, sandbox, self._packages, self._starts, progress)
+
     def _smoke(self, settings: ImageSettings, job: Job, sandbox: Sandbox) -> StageFailure | None:
         try:
-            ImageEvaluation(settings, self._data, self._secret, job, sandbox, self._packages, self._starts, None).smoke()
+            self._evaluation(settings, job, sandbox, None).smoke()
         except StageFailed as failed:
             return failed.failure
         return None

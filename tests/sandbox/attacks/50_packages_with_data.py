@@ -8,7 +8,10 @@ import sys
 
 LEAKS = "none"
 
-NEEDED = ["_distutils_hack", "distutils-precedence", "filelock", "fsspec", "functorch", "isympy", "jinja2", "markupsafe", "mpmath", "networkx", "numpy", "safetensors", "setuptools", "sympy", "torch", "torchgen", "triton", "typing_extensions", "nvidia", "cuda", "guided_evolution", "pkg_resources", "torchvision"]
+NEEDED = (
+    "_distutils_hack distutils-precedence filelock fsspec functorch isympy jinja2 markupsafe mpmath networkx numpy safetensors",
+    "setuptools sympy torch torchgen triton typing_extensions nvidia cuda guided_evolution pkg_resources torchvision",
+)
 
 
 def first_file(path):
@@ -22,7 +25,8 @@ def main(child):
     trees = [tree for tree in sys.path if tree.endswith("-packages")] + ["/usr/lib/python3/dist-packages"]
     for tree in trees:
         for name in sorted(os.listdir(tree) if os.path.isdir(tree) else ()):
-            if name.lower().replace("-", "_").startswith(tuple(one.replace("-", "_") for one in NEEDED)) or name == "__pycache__":
+            known = name.lower().replace("-", "_").startswith(tuple(" ".join(NEEDED).replace("-", "_").split()))
+            if known or name == "__pycache__":
                 continue
             try:
                 with open(first_file(f"{tree}/{name}"), "rb") as file:
