@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import dis
+import io
 from collections.abc import Collection, Iterator
 from types import CodeType
 
@@ -107,7 +108,7 @@ def _read_by(code: CodeType) -> Iterator[str]:
 
 
 def _lines_of(text: str, statements: list[ast.stmt]) -> str:
-    lines = text.splitlines(keepends=True)
+    lines = io.StringIO(text).readlines()  # as Python counts lines
     kept = [""] * len(lines)
     for statement in statements:
         first = min([statement.lineno, *(d.lineno for d in getattr(statement, "decorator_list", ()))])
