@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
-from agent.core.noise import Noise, amount
+from agent.core.noise import STEP, Noise, Word, amount
 from agent.core.objectives import Objective
 from agent.core.text import quote
-from agent.memory.lesson import CUT_MARK, Lesson
+from agent.memory.lesson import CUT_MARK, Lesson, Verdict
 from agent.memory.similarity import changed_lines
 from agent.operators import OPERATORS, noun
 
+REAL_WORD: Word = "likely real"
+REAL: frozenset[Verdict] = frozenset({"better", "worse", "mixed"})
+"""Verdicts of which at least one objective is likely real."""
 INTENTION_LIMIT, EXPECTED_LIMIT, NAME_LIMIT = 240, 120, 40
 """Characters that are shown of an intention or insight, of an expected effect, and of an id or a name."""
 CHANGE_LIMIT, NEW_LIMIT, LINE_LIMIT = 480, 360, 110
 """Characters that are shown of a change's lines together, of those that came alone, and of one line."""
 MAX_BLOCKS, MAX_KINDS = 3, 4
 """Names that are shown."""
+LEAST_SHARE, MOST_PERCENT = 0.0005, 10
+"""A change by a smaller share is told as a count, a value so many times as large without a percentage."""
 
 
 def render(
@@ -24,16 +30,16 @@ def render(
 ) -> str:
     """Two to four lines, a Markdown list item: the verdict with its numbers, why, what was expected, what was changed.
 
-    Percentages are shares of the seed's value, for quantities that have no noise. `code_shown`: whether the prompt shows
+    Percentages are shares of the parent's value, for quantities that have no noise. `code_shown`: whether the prompt shows
     the changed code anyway, so that the change need not be repeated. `brief`: whether it tells the candidate's row and shows
     its parent's code, so that the id, the verdict and the lines that came are enough.
     """
     if brief and _is_measured(lesson):
         why = lesson.insight or lesson.intention
-        verdict = f"{quote(lesson.id, NAME_LIMIT)}, {lesson.label}, {_outcome(lesson, objectives, noise)}"
+        verdict = f"{quote(lesson.id, NAME_LIMIT)}, {_verdict(lesson, objectives, noise)}, {_outcome(lesson, objectives, noise)}"
         lines = [f"- {verdict}: {quote(why, INTENTION_LIMIT) if why else 'no intention was stated'}"]
     else:
-        lines = [f"- {lesson.label}: {_outcome(lesson, objectives, noise)} ({_origin(lesson)})"]
+        lines = [f"- {_verdict(lesson, objectives, noise)}: {_outcome(lesson, objectives, noise)} ({_origin(lesson)})"]
         if lesson.insight:
             lines.append(f"Insight: {quote(lesson.insight, INTENTION_LIMIT)}")
         elif lesson.intention:
@@ -54,17 +60,44 @@ def _is_measured(lesson: Lesson) -> bool:
     return bool(lesson.effects) and not lesson.reason and lesson.operator.partition("+")[0] in OPERATORS
 
 
+def _verdict(lesson: Lesson, objectives: Sequence[Objective], noise: Noise) -> str:
+    """The lesson's label; where there are several objectives, with those that decide it: `better on parameters, likely real`."""
+    if len(objectives) < 2 or lesson.verdict not in REAL:
+        return lesson.label
+    certain = [o for o in objectives if _word(o, lesson, noise) == REAL_WORD]
+    better = [o.name for o in certain if o.better(lesson.effects[o.name], 0)]
+    worse = [o.name for o in certain if o.name not in better]
+    told = [f"{word} on {' and '.join(names)}" for word, names in (("better", better), ("worse", worse)) if names]
+    return f"{', '.join(told)}, {REAL_WORD}" if told else lesson.label
+
+
+def _word(objective: Objective, lesson: Lesson, noise: Noise) -> str:
+    change = lesson.effects[objective.name]
+    return noise.judge(objective, change, trainings=lesson.trainings, against=lesson.against).word
+
+
 def _outcome(lesson: Lesson, objectives: Sequence[Objective], noise: Noise) -> str:
     if not lesson.effects:
         return quote(lesson.reason) if lesson.reason else "not measured"
-    text = ", ".join(f"{o.name} {_effect(o, lesson.effects[o.name], noise)}" for o in objectives)
+    text = ", ".join(f"{o.name} {_effect(o, lesson, noise)}" for o in objectives)
     return f"{text}; {quote(lesson.reason)}" if lesson.reason else text
 
 
-def _effect(objective: Objective, change: float, noise: Noise) -> str:
+def _effect(objective: Objective, lesson: Lesson, noise: Noise) -> str:
     """Where there is noise, also in the objective's own unit, in which expectations are stated: `+0.065 (+4.2 sigma)`."""
-    text = amount(objective, change, noise)
-    return f"{change:+.2g} ({text})" if change and noise.sigma[objective.name] else text
+    change = lesson.effects[objective.name]
+    if not change or noise.sigma[objective.name]:
+        text = amount(objective, change, noise)
+        return f"{change:+.2g} ({text}, {_word(objective, lesson, noise)})" if change else text
+    return _share(objective, lesson.gains[objective.name]) or f"{change:+.4g}"
+
+
+def _share(objective: Objective, gain: float) -> str:
+    """A gain in steps of 10 % (see `Noise.gain`) as a share of what the parent had: `-25.9%`, `12.0 times`; empty if tiny."""
+    factor = math.exp((gain if objective.direction == "max" else -gain) * STEP)
+    if abs(factor - 1) < LEAST_SHARE:
+        return ""
+    return f"{factor - 1:+.1%}" if factor < MOST_PERCENT else f"{factor:.1f} times"
 
 
 def _origin(lesson: Lesson) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from difflib import unified_diff
 
 from agent.core.text import fence, list_names
@@ -16,6 +17,8 @@ MOST = 2
 """Individuals whose code is shown."""
 WHOLE_SHARE = 0.6
 """A block of which at least this share of lines is new is shown whole."""
+ALIKE_SHARE = 0.5
+"""A block that has so large a share of its lines in common with one of another name is shown as a change of that one."""
 MAX_COMPARED = 30
 """Individuals whose code is compared with the program, the best ones."""
 MAX_LINES = 400
@@ -34,9 +37,10 @@ def code_of_others(
 ) -> dict[str, str]:
     """By id, fenced: the new code of those whose own change gained the most, at most `room` characters.
 
-    Up to `MOST` of them, one if the prompt shows another individual's code already. `gains`: by id, see `measurements.gains`;
-    `blocks`: those to be rewritten, another version of them comes first; `without`: those whose code the prompt shows already:
-    what others have of them is not shown again.
+    The first may take all the room: one program that can be read whole is worth more than pieces of two. Up to `MOST` of them,
+    one if the prompt shows another individual's code already. `gains`: by id, see `measurements.gains`; `blocks`: those to be
+    rewritten, another version of them comes first; `without`: those whose code the prompt shows already: what others have of
+    them is not shown again.
     """
     hidden = {*(one.id for one in without), context.seed.id, parent.id, *_ancestors(parent, context)}
     most = 1 if without else MOST
@@ -49,8 +53,8 @@ def code_of_others(
         mine = [name for name in names if name in {*one.candidate.about(one.changed)}]
         if not mine:
             continue
-        part = room if len(shown) == most - 1 else 2 * room // 3
-        text = new_code(base, one.genome, [*mine, *(name for name in names if name not in mine)], part)
+        order = sorted(names, key=lambda name: (name not in mine, name not in blocks, -_news(base, one.genome, name)))
+        text = new_code(base, one.genome, order, room, whole=bool(shown))
         if text:
             shown[one.id] = fence(text, "python")
             covered.update(mine)
@@ -89,23 +93,30 @@ def _own_blocks(one: Individual, base: Genome, others: Iterable[Individual]) -> 
     return [name for name in names if not any(name in own and same_meaning(own[name], one.genome.block(name)) for own in known)]
 
 
-def new_code(base: Genome, other: Genome, names: Iterable[str], room: int, *, as_diff: bool = False) -> str:
+def _news(base: Genome, other: Genome, name: str) -> int:
+    """How many lines are new in a block: what carries a change is seldom its small helpers."""
+    block = other.block(name)
+    return len(_new_lines(_counterpart(base, block), block))
+
+
+def new_code(
+    base: Genome, other: Genome, names: Iterable[str], room: int, *, as_diff: bool = False, whole: bool = False
+) -> str:
     """The new code of as many blocks as fit whole, each with the new definitions that it needs, then the names of the others; if
-    none fits, as many lines of the first as fit.
+    none fits, as many lines of the first as fit, or nothing if only the `whole` is of use.
 
     A piece of a definition is of little use: its reader would have to invent the rest. `as_diff`: lines begin as those of a
     diff do, and the lines that went are shown where most of a block stays.
     """
     sign, lines_of = ("+", _diff_lines) if as_diff else ("", _new_lines)
-    known = {block.name: block for block in base.all_blocks}
     kept: dict[str, None] = {}
     """The pieces of code that are shown, in their order."""
     left_out: dict[str, int] = {}
     first: list[str] = []
     for name in names:
         block = other.block(name)
-        needed = [[sign + line for line in _code_lines(text)] for text in missing_statements(block, other, base)]
-        pieces = ["\n".join(lines) for lines in (*needed, lines_of(known.get(name), block))]
+        pieces = [_statement(text, base, other, sign, lines_of) for text in missing_statements(block, other, base)]
+        pieces.append("\n".join(lines_of(_counterpart(base, block), block)))
         first = first or pieces[-1].splitlines()
         new = [piece for piece in dict.fromkeys(pieces) if piece not in kept]
         if (size := sum(len(piece) + 1 for piece in new)) <= room:
@@ -113,10 +124,29 @@ def new_code(base: Genome, other: Genome, names: Iterable[str], room: int, *, as
         else:
             left_out[name] = pieces[-1].count("\n") + 1
     if not kept:
-        return _first_lines(first, room)
+        return "" if whole else _first_lines(first, room)
     shown = "\n".join(kept)
     missing = [f"{bare_name(name)} ({lines} lines)" for name, lines in left_out.items()]
     return "\n".join([shown, *([f"# left out: {list_names(missing)}"] if missing else [])])
+
+
+def _statement(text: str, base: Genome, other: Genome, sign: str, lines_of: Callable[[Block | None, Block], list[str]]) -> str:
+    """A definition or a constant that a block needs."""
+    block = next((one for one in other.all_blocks if one.source.strip() == text.strip()), None)
+    lines = lines_of(_counterpart(base, block), block) if block else [sign + line for line in _code_lines(text)]
+    return "\n".join(lines)
+
+
+def _counterpart(base: Genome, new: Block) -> Block | None:
+    """The block of this name, else one of the same kind that shares at least `ALIKE_SHARE` of the lines: models give the same
+    mechanism other names."""
+    same = next((block for block in base.all_blocks if block.name == new.name), None)
+    lines = Counter(map(str.strip, _code_lines(new.source)))
+    if same is not None or lines.total() > MAX_LINES:
+        return same
+    shares = {b: (lines & Counter(map(str.strip, _code_lines(b.source)))).total() for b in base.all_blocks if b.kind == new.kind}
+    best = max(shares, key=lambda block: shares[block], default=None)
+    return best if best and shares[best] >= ALIKE_SHARE * lines.total() else None
 
 
 def _first_lines(lines: Sequence[str], room: int) -> str:
@@ -139,7 +169,8 @@ def _new_lines(old: Block | None, new: Block) -> list[str]:
     added = _added(before, after)
     if _is_mostly(added, after):
         return after
-    lines, end = [f"# in {new.kind} {bare_name(new.name)}"], 0
+    like = f", as {bare_name(old.name)} above" if old and old.name != new.name else ""
+    lines, end = [f"# in {new.kind} {bare_name(new.name)}{like}"], 0
     for start, stop in added or [(0, len(after))]:
         if start > end:
             lines.append(_indent(after[start]) + "...")
@@ -151,7 +182,8 @@ def _new_lines(old: Block | None, new: Block) -> list[str]:
 def _diff_lines(old: Block | None, new: Block) -> list[str]:
     """The same as a diff, with the lines that went where most of the block stays."""
     before, after = _code_lines(old.source) if old else [], _code_lines(new.source)
-    if not before or max(len(before), len(after)) > MAX_LINES or _is_mostly(_added(before, after), after):
+    renamed = old is not None and old.name != new.name
+    if not before or renamed or max(len(before), len(after)) > MAX_LINES or _is_mostly(_added(before, after), after):
         return [f"+{line}" for line in after]
     hunks = list(unified_diff(before, after, n=1, lineterm=""))[2:]
     return [f"@@ {new.kind} {bare_name(new.name)} @@" if line.startswith("@@") else line for line in hunks]

@@ -41,8 +41,9 @@ class Stages:
         """As in `Measured`."""
         self._layers: tuple[str, ...] = ()
         size = sum(map(len, job.sources.values()))
-        if size > MAX_CODE:
-            raise StageFailed("smoke", f"The program has {size:,} characters; {MAX_CODE:,} is the limit.")
+        most = MAX_CODE + (job.seed_size if job.seed_size > MAX_CODE else 0)
+        if size > most:
+            raise StageFailed("smoke", f"The program has {size:,} characters; {most:,} is the limit.")
 
     def run(
         self,
@@ -107,7 +108,7 @@ class Stages:
             yield
 
     def measured(self, values: Mapping[str, float], **claims: Any) -> Measured:
-        """Return the result of the evaluation. `claims`: what the candidate reported about itself, as fields of `Measured`."""
+        """Return the result of the evaluation. `claims`: fields of `Measured` that are no part of a fitness."""
         return Measured(
             values=values,
             seconds=self.seconds,

@@ -22,6 +22,7 @@ from sandbox.tasks.common.stages import SMOKE_RESULT, SMOKE_SECONDS, Smoke, Stag
 from sandbox.tasks.common.weights import BadWeights, StateLayout, canonical
 from sandbox.tasks.image_classification.grant import StartCosts, check_seconds, check_steps, expected_seconds
 from sandbox.tasks.image_classification.judging import INSIDE, Judge
+from sandbox.tasks.image_classification.mistakes import mistakes
 from sandbox.tasks.image_classification.settings import ImageSettings
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ class ImageEvaluation:
             curve=curve,
             parameters_by_block=smoke.parameters_by_block,
             calls_by_block=smoke.calls_by_block,
+            mistakes=mistakes(self._data.targets("validation"), classes, self._data.class_names),
         )
 
     def smoke(self) -> tuple[Smoke, float | None]:

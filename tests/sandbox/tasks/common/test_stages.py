@@ -6,8 +6,8 @@ from sandbox.isolation import landlock
 from sandbox.launch.client import ForkServerSandbox
 from sandbox.sandbox import Report
 from sandbox.tasks import open_task
-from sandbox.tasks.common.job import Job
-from sandbox.tasks.common.stages import Smoke
+from sandbox.tasks.common.job import Job, StageFailed
+from sandbox.tasks.common.stages import MAX_CODE, Smoke, Stages
 
 NET = """\
 import torch.nn.functional as F
@@ -74,3 +74,15 @@ def test_lines_that_are_no_calls_are_ignored(line):
     message = f"tensor F32 3 weight\n{line}\ncalls Real 3x3:7\n".encode()
     smoke = Smoke.read(Report("exit", 0, 0.0, 0.0, 0, message), {}, None)
     assert smoke.calls_by_block == {"Real": (("3x3", 7),)}
+
+
+def test_a_seed_that_is_too_long_may_grow_by_what_others_may_have():
+    sizes = {"": MAX_CODE, "long": 3 * MAX_CODE}
+    for seed, size, fits in (("", 1, True), ("", 1, False), ("long", 4, True), ("long", 4, False)):
+        size = size * MAX_CODE + (not fits)
+        job = Job({"model.py": "#" * size}, 0, seed_size=sizes[seed])
+        if fits:
+            Stages(job, None)
+        else:
+            with pytest.raises(StageFailed):
+                Stages(job, None)
