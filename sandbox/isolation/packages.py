@@ -15,6 +15,8 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
+from sandbox.isolation.parsing import parse
+
 BASE = ("torch", "numpy", "safetensors")
 """The distributions that the stages need."""
 
@@ -50,7 +52,7 @@ def imported_by(sources: Mapping[str, str]) -> frozenset[str]:
     names: set[str] = set()
     for text in sources.values():
         try:
-            nodes = list(ast.walk(ast.parse(text)))
+            nodes = list(ast.walk(parse(text)))
         except (SyntaxError, ValueError, RecursionError):
             continue
         names |= {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}

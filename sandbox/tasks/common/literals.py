@@ -13,6 +13,8 @@ import tokenize
 import zlib
 from collections.abc import Iterator, Mapping
 
+from sandbox.isolation.parsing import parse
+
 COUNTED = (
     "parameters counts the saved state, buffers too (a float once for each 32 bits, an integer by its bytes), tensors kept "
     "beside it and long literals of the source, but not the running statistics of affine BatchNorm layers; NaN and infinity "
@@ -37,7 +39,7 @@ def literal_parameters(sources: Mapping[str, str]) -> int:
 
 def _of_file(text: str) -> int:
     try:
-        tree = ast.parse(text)
+        tree = parse(text)
     except (SyntaxError, ValueError, RecursionError):
         return 0  # it will fail as a program
     told = {id(node) for node in _documentation(tree)}

@@ -12,6 +12,8 @@ import io
 from collections.abc import Collection, Iterator
 from types import CodeType
 
+from sandbox.isolation.parsing import parse
+
 INSIDE = ("fit", "predict")
 """The functions that run in the sandbox."""
 OUTSIDE = ("data", "score", "facts", "example", "normalised")
@@ -20,7 +22,7 @@ OUTSIDE = ("data", "score", "facts", "example", "normalised")
 
 def part_inside(text: str) -> str:
     """Return the file without the statements that neither `fit` nor `predict` needs; every line keeps its number."""
-    tree = ast.parse(text)
+    tree = parse(text)
     binding: dict[str, list[ast.stmt]] = {}
     for statement in tree.body:
         for name in _bound(statement):
@@ -44,7 +46,7 @@ def part_inside(text: str) -> str:
 
 def reaches(text: str, name: str) -> bool:
     """Does the part inside hold a statement that binds this name?"""
-    return any(name in _bound(statement) for statement in ast.parse(part_inside(text)).body)
+    return any(name in _bound(statement) for statement in parse(part_inside(text)).body)
 
 
 def _acts_on_kept(statement: ast.stmt, known: Collection[str], binding: dict[str, list[ast.stmt]]) -> bool:

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, cast
 
+from sandbox.isolation.parsing import parse
 from sandbox.sandbox import TaskError
 from sandbox.tasks.own.part_inside import part_inside
 
@@ -76,7 +77,7 @@ class TaskFile:
     def entry_points(self) -> frozenset[str]:
         """Return every name that the file could use from the candidate's module, as an attribute or by `getattr`."""
         found: set[str] = set()
-        for node in ast.walk(ast.parse(self.inside)):
+        for node in ast.walk(parse(self.inside)):
             if isinstance(node, ast.Attribute):
                 found.add(node.attr)
             elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.isidentifier():
@@ -85,7 +86,7 @@ class TaskFile:
 
     def shown(self, *names: str) -> str:
         """Return the source of some of its functions, for prompts."""
-        tree = ast.parse(self.text)
+        tree = parse(self.text)
         nodes = [n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name in names]
         return "\n\n\n".join(ast.get_source_segment(self.text, node) or "" for node in nodes)
 
