@@ -243,7 +243,7 @@ def test_a_rewritten_directive_competes_in_every_role_and_lives_in_the_run_only(
         school.settle(0.4)
     question = next(q for q in school.learning.questions() if q.kind == "directive")
     assert question.about == ("complex",) and PROMPTS.directives["complex"] in question.messages[-1].text
-    assert "worse, likely real: accuracy -0.1 (-10.0 sigma)" in question.messages[-1].text
+    assert "accuracy -0.1 (-10.0 sigma, likely real)" in question.messages[-1].text
     arms = school.bandits.directives.arms
     school.events += school.learning.take_answer(question, "Directive: Add one gate, and only where maps are large.")
     name = school.of(DirectiveWritten)[0].name
