@@ -104,7 +104,8 @@ class Noise:
     def gain(self, objective: Objective, change: float, before: float | None = None) -> float:
         """The change in units, positive for the better: one unit is one sigma, or a step of 10 % where there is no noise.
 
-        `before`: the value that changed, the seed's by default. A value that was or becomes 0 changes by one unit. At most `MOST`.
+        `before`: the value that changed, the seed's by default. A value that was or becomes 0 changes by one unit. The gain is
+        at most `MOST`.
         """
         better = change if objective.direction == "max" else -change
         if sigma := self.sigma[objective.name]:
