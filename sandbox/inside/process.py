@@ -136,7 +136,8 @@ def _apply_limits(order: Mapping[str, Any], threads: int) -> tuple[str, ...]:
         return ()
     limit = order["limits"]
     data = None if order["gpu"] else limit["memory"] + order["baseline"] + (1 << 30)
-    limits.apply(data, max(_FILE_SIZE, limit["scratch"]), int(limit["seconds"] * max(threads, 1)) + 60)
+    largest = max(_FILE_SIZE, limit["scratch"], os.fstat(RESULT).st_size)  # the result is a file too, to the kernel
+    limits.apply(data, largest, int(limit["seconds"] * max(threads, 1)) + 60)
     return ("rlimits",)
 
 

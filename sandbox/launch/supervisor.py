@@ -180,7 +180,8 @@ def resident(process: int, name: str, keys: tuple[str, ...]) -> int:
     """
     for thread in _threads(process):
         try:
-            lines = _read(f"/proc/{process}/task/{thread}/{name}").splitlines()
+            # Only "\n" ends a line there: the name of a process may hold what else `splitlines` takes for an end.
+            lines = _read(f"/proc/{process}/task/{thread}/{name}").split("\n")
             values = [int(line.split()[1]) for line in lines if line.startswith(keys)]
         except OSError:
             continue
@@ -201,7 +202,10 @@ def _children(process: int) -> list[int]:
 
 
 def _read(path: str) -> str:
-    """Read a file more cheaply than `open`: this runs many times a second during every training."""
+    """Read a file of /proc, with names in it that need not be UTF-8.
+
+    More cheaply than `open`: this runs many times a second during every training.
+    """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     pieces = []
     try:
@@ -214,8 +218,7 @@ def _read(path: str) -> str:
 
 def _parent(process: str) -> int | None:
     try:
-        with open(f"/proc/{process}/stat") as file:
-            return int(file.read().rpartition(")")[2].split()[1])
+        return int(_read(f"/proc/{process}/stat").rpartition(")")[2].split()[1])
     except OSError:
         return None
 
@@ -237,8 +240,7 @@ def _memory(processes: list[int], baseline: int) -> int:
 def _mapped_and_shared(process: int) -> int:
     """Return the bytes of shared memory without a file: released pages of it stay in use, though no process has them resident."""
     try:
-        with open(f"/proc/{process}/maps") as file:
-            spans = _SHARED.findall(file.read())
+        spans = _SHARED.findall(_read(f"/proc/{process}/maps"))
     except OSError:
         return 0
     return sum(int(end, 16) - int(start, 16) for start, end in spans)

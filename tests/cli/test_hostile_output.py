@@ -55,7 +55,9 @@ def a_run(folder):
     seed = Individual(Candidate(SEED_ID, 0), Genome({"model.py": "def a():\n    return 1\n"}), Fitness(values(0.5, 1000)))
     in_code = "".join(c for c in EVIL if c not in "\0\r\ud800")
     code = Genome({"model.py": f"def a():\n    return 1  # {in_code}\n"})
-    better = Individual(Candidate("0001", 0, recipes), code, Fitness(values(0.56, 900)), Evidence({"fit": 1.0}, 9), intention=EVIL)
+    better = Individual(
+        Candidate("0001", 0, recipes), code, Fitness(values(0.56, 900)), Evidence({"fit": 1.0}, 9), intention=EVIL
+    )
     worse = Candidate("0002", 0, recipes)
     completion = Completion(f"Intention: {EVIL}", "stop", Usage(10, 5), 0.25, 1.0, f"m{EVIL}")
     with closing(Journal(folder / "journal.db")) as journal:

@@ -21,7 +21,9 @@ def test_others_are_out_of_range_of_the_seeds(seed, value):
     assert f"loss is {value:g}, where the seed has {seed:g}" in reason and out_of_range({"loss": value}) == ""
 
 
-@pytest.mark.parametrize(("seed", "value"), [(2.3, 1e4), (2.3, 1e-6), (2.3, -40.0), (0.9, 0.0), (0.0, 1e5), (3e5, 12.0), (1e-7, 2e3)])
+@pytest.mark.parametrize(
+    ("seed", "value"), [(2.3, 1e4), (2.3, 1e-6), (2.3, -40.0), (0.9, 0.0), (0.0, 1e5), (3e5, 12.0), (1e-7, 2e3)]
+)
 def test_what_a_change_can_do_is_in_range(seed, value):
     assert out_of_range({"loss": value}, {"loss": seed}) == ""
 

@@ -545,3 +545,12 @@ class TestMachine:
             box.run(call("def main(child): return b''"))
         box.close()
         assert leftovers() == before
+
+
+@pytest.mark.parametrize("level", ["full", "contained"])
+def test_a_result_of_any_allowed_size_can_be_returned(level: str, sandbox, call) -> None:
+    source = "def main(child): return bytes(child.options['size'])"
+    here, size = sandbox(level), 80 << 20  # more than a file of the scratch folder may have
+    report = here.run(call(source, options={"size": size}, result=size, memory=1 << 30, scratch=1 << 20))
+    assert report.ok and len(report.result) == size, report.log
+    assert here.run(call(source, options={"size": size + 1}, result=size, memory=1 << 30)).cause == "result"

@@ -41,6 +41,9 @@ _KINDS_BY_PATTERN: tuple[tuple[str, tuple[str, ...]], ...] = (
 )
 """A pattern that a changed line matches, and the names of the rewrites that make the same kind of change."""
 
+_LONGEST = 200
+"""Characters of a changed line that are looked at."""
+
 
 def mutate(source: str, directive: str, rng: random.Random) -> Change | None:
     """Apply a rewrite that the directive asks for, and sometimes two if it is `significant`; None if no rewrite fits.
@@ -87,7 +90,7 @@ def fallback_directive(before: str, after: str) -> str:
 
 def _changed_lines(before: str, after: str) -> list[str]:
     """The lines that only one of the two has, or has more often. `difflib.ndiff` would take hours for some texts."""
-    old, new = (Counter(line.strip() for line in text.splitlines()) for text in (before, after))
+    old, new = (Counter(line.strip()[:_LONGEST] for line in text.splitlines()) for text in (before, after))
     return [*(old - new).elements(), *(new - old).elements()]
 
 
