@@ -362,6 +362,8 @@ def _write_evidence(evidence: Evidence) -> Json:
     data = {**vars(evidence), **mappings}
     if evidence.load is None:  # as before it was measured
         del data["load"]
+    if not evidence.mistakes:  # as before they were counted
+        del data["mistakes"]
     return data
 
 
@@ -371,4 +373,6 @@ def _read_evidence(data: Mapping[str, Any]) -> Evidence:
     for block, sizes in data.get("sizes_by_block", {}).items():  # as before the parameters of each call were known
         calls[block] = tuple((size, 0) for size in sizes)
     known = {name: value for name, value in data.items() if name != "sizes_by_block"}
-    return Evidence(**{**known, "curve": curve, "calls_by_block": calls, "layers": tuple(data["layers"])})
+    mistakes = tuple((kind, count) for kind, count in data.get("mistakes", ()))
+    known |= {"curve": curve, "calls_by_block": calls, "layers": tuple(data["layers"]), "mistakes": mistakes}
+    return Evidence(**known)

@@ -43,23 +43,26 @@ def write_commits(
         else:
             marks[one.id] = script.add(one, parents, repository.entries(one.files))
     if marks:
-        hash_by_mark = _import(repository, script)
+        hash_by_mark = import_script(repository, script.text())
         new = {id: hash_by_mark[mark] for id, mark in marks.items()}
         # In this order: if this process is killed meanwhile, parents are there before their children.
         commands = "".join(f"create {references[id]} {hash}\n" for id, hash in new.items())
-        _update_references(repository, commands, folders)
+        update_references(repository, commands, folders)
         hashes |= new
     return hashes
 
 
-def _import(repository: RunRepository, script: FastImportScript) -> dict[str, str]:
-    """Write the commits, without references. Returns the hashes by mark."""
+def import_script(repository: RunRepository, script: bytes) -> dict[str, str]:
+    """Write the commits of a script for `git fast-import`, without references. Returns the hashes by mark.
+
+    Raises git.GitError and OSError.
+    """
     import git
 
     with tempfile.TemporaryDirectory(prefix="lineage-", dir=temporary.folder()) as scratch:
         marks = Path(scratch) / "marks"
         try:
-            repository.run("fast-import", "--quiet", f"--export-marks={marks}", stdin=script.text())
+            repository.run("fast-import", "--quiet", f"--export-marks={marks}", stdin=script)
         except git.GitCommandError as error:
             # git leaves a crash report in the repository; the error has the same text.
             if report := re.search(r"fast_import_crash_\d+", str(error.stderr)):
@@ -68,7 +71,7 @@ def _import(repository: RunRepository, script: FastImportScript) -> dict[str, st
         return dict(line.split() for line in marks.read_text().splitlines())
 
 
-def _update_references(repository: RunRepository, commands: str, folders: Sequence[str]) -> None:
+def update_references(repository: RunRepository, commands: str, folders: Sequence[str]) -> None:
     """Write all references or none. Waits for a lock of another git process, and removes one that a killed git left behind."""
     import git
 
@@ -88,7 +91,7 @@ def _remove_stale_locks(repository: RunRepository, folders: Sequence[str]) -> No
     """Remove old locks on this run's own references; no other process works on the run."""
     common = Path(repository.repo.common_dir)
     for folder in folders:
-        for lock in (common / folder).glob("*.lock"):
+        for lock in [common / f"{folder}.lock", *(common / folder).glob("*.lock")]:
             with contextlib.suppress(FileNotFoundError):
                 if time.time() - lock.stat().st_mtime > _STALE:
                     lock.unlink()

@@ -67,6 +67,30 @@ class FastImportScript:
         return b"".join([*self._parts, _RESET, b"done\n"])
 
 
+class NotesScript:
+    """A script of one commit of git notes, in place of all notes before."""
+
+    def __init__(self, when: str, before: str) -> None:
+        """`when`: as in `FastImportScript`; `before`: the reference of the notes so far, empty if there are none."""
+        self._when, self._before = when, before
+        self._parts = [b"feature done\nfeature notes\n"]
+
+    def add(self, notes: Mapping[str, str]) -> str:
+        """Add the commit. `notes`: text by the hash of the commit that it is about. Returns the mark of the new commit."""
+        lines = [_RESET + b"commit %s" % _SCRATCH, b"mark :1", f"committer {_COMMITTER} {self._when}".encode()]
+        lines.append(_data(b"What was measured after the commits were made\n"))
+        lines += [f"from {self._before}^0".encode()] if self._before else []
+        lines.append(b"deleteall")
+        for commit, text in notes.items():
+            lines += [b"N inline %s" % commit.encode(), _data(f"{text}\n".encode("utf-8", "replace"))]
+        self._parts.append(b"\n".join(lines) + b"\n")
+        return ":1"
+
+    def text(self) -> bytes:
+        """The whole script, for the standard input of `git fast-import`."""
+        return b"".join([*self._parts, _RESET, b"done\n"])
+
+
 def _commit_command(planned: PlannedCommit, mark: str, parents: Sequence[str], entries: Iterable[TreeEntry], when: str) -> bytes:
     lines = [b"commit %s" % _SCRATCH, f"mark {mark}".encode(), f"committer {_COMMITTER} {when}".encode()]
     lines.append(_data((planned.message + "\n").encode()))

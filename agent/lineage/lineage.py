@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agent.core.errors import MachineError, UserError
+from agent.lineage.annotations import write_notes
 from agent.lineage.commits import write_commits
 from agent.lineage.fast_import import PlannedCommit
 from agent.lineage.git import error_text
@@ -43,6 +44,8 @@ class Lineage:
         self._surroundings = Surroundings.of(repository, beside or {})
         self._folders = (f"refs/heads/evolve/{run}", f"refs/evolve/{run}")
         """Folders of this run's references: for individuals, for failures."""
+        self.notes_reference = f"refs/notes/evolve/{run}"
+        """Of the notes on this run's commits, see `annotate`."""
 
     @classmethod
     def open(
@@ -86,17 +89,19 @@ class Lineage:
             if f"refs/heads/{branch}" in self._repository.references(f"refs/heads/{branch}"):
                 raise UserError(f"A branch named {branch} is in the way of {self.branch('...')}: rename it.")
         if earlier := self.earlier():
+            everything = " ".join([*self._folders, self.notes_reference])
             raise UserError(
                 f"The repository has branches of an earlier run {self._run!r}, such as "
                 f"{earlier[0].removeprefix('refs/heads/')}: choose another --out, or delete them: "
-                f"git for-each-ref --format='delete %(refname)' {' '.join(self._folders)} | git update-ref --stdin"
+                f"git for-each-ref --format='delete %(refname)' {everything} | git update-ref --stdin"
             )
 
     def earlier(self) -> list[str]:
         """Full names of the references that a run with this name has already."""
         if not self._repository.created:
             return []
-        return [name for folder in self._folders for name in self._repository.references(folder)]
+        folders = (*self._folders, self.notes_reference)
+        return [name for folder in folders for name in self._repository.references(folder)]
 
     def branch(self, id: str) -> str:
         """Name of the branch of an individual."""
@@ -133,6 +138,20 @@ class Lineage:
 
     def _reference(self, planned: PlannedCommit) -> str:
         return f"refs/evolve/{self._run}/{planned.id}" if planned.failed else f"refs/heads/{self.branch(planned.id)}"
+
+    def annotate(self, notes: Mapping[str, str]) -> None:
+        """Say of commits of this run what was measured after they were made, in the place of all earlier notes.
+
+        `notes`: text by hash. Raises MachineError.
+        """
+        import git
+
+        if not notes or not self._repository.exists:
+            return
+        try:
+            write_notes(self._repository, self.notes_reference, notes)
+        except (git.GitError, OSError) as error:
+            raise MachineError(f"git cannot write the notes on this run's commits: {error_text(error)}") from error
 
     def holds(self, commit: str, files: Mapping[str, str]) -> bool | None:
         """Does a commit of this run hold exactly these texts? None if the repository or the commit is gone."""

@@ -13,6 +13,7 @@ _REASON = 4000
 """Characters of a failure's reason in a commit message."""
 _SUBJECT = 200
 """Characters of the first line."""
+ONE_TRAINING = "By the first training. Means of more, and verdicts, stand in git notes: git log --notes='evolve/*'"
 
 
 def commit_message(
@@ -48,7 +49,7 @@ def _comparison(individual: Individual, seed: Individual, objectives: Sequence[O
     changes = [
         f"{o.name} {format_number(seed.fitness[o.name])} -> {format_number(individual.fitness[o.name])}" for o in objectives
     ]
-    return "Against the seed: " + ", ".join(changes)
+    return f"Against the seed: {', '.join(changes)}\n{ONE_TRAINING}"
 
 
 def _trailers(

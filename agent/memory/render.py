@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
-from agent.core.noise import Noise, amount
+from agent.core.noise import STEP, Noise, amount
 from agent.core.objectives import Objective
 from agent.core.text import quote
 from agent.memory.lesson import CUT_MARK, Lesson
@@ -17,6 +18,8 @@ CHANGE_LIMIT, NEW_LIMIT, LINE_LIMIT = 480, 360, 110
 """Characters that are shown of a change's lines together, of those that came alone, and of one line."""
 MAX_BLOCKS, MAX_KINDS = 3, 4
 """Names that are shown."""
+LEAST_SHARE, MOST_PERCENT = 0.0005, 10
+"""A change by a smaller share is told as a count, a value so many times as large without a percentage."""
 
 
 def render(
@@ -24,7 +27,7 @@ def render(
 ) -> str:
     """Two to four lines, a Markdown list item: the verdict with its numbers, why, what was expected, what was changed.
 
-    Percentages are shares of the seed's value, for quantities that have no noise. `code_shown`: whether the prompt shows
+    Percentages are shares of the parent's value, for quantities that have no noise. `code_shown`: whether the prompt shows
     the changed code anyway, so that the change need not be repeated. `brief`: whether it tells the candidate's row and shows
     its parent's code, so that the id, the verdict and the lines that came are enough.
     """
@@ -57,14 +60,25 @@ def _is_measured(lesson: Lesson) -> bool:
 def _outcome(lesson: Lesson, objectives: Sequence[Objective], noise: Noise) -> str:
     if not lesson.effects:
         return quote(lesson.reason) if lesson.reason else "not measured"
-    text = ", ".join(f"{o.name} {_effect(o, lesson.effects[o.name], noise)}" for o in objectives)
+    text = ", ".join(f"{o.name} {_effect(o, lesson, noise)}" for o in objectives)
     return f"{text}; {quote(lesson.reason)}" if lesson.reason else text
 
 
-def _effect(objective: Objective, change: float, noise: Noise) -> str:
+def _effect(objective: Objective, lesson: Lesson, noise: Noise) -> str:
     """Where there is noise, also in the objective's own unit, in which expectations are stated: `+0.065 (+4.2 sigma)`."""
-    text = amount(objective, change, noise)
-    return f"{change:+.2g} ({text})" if change and noise.sigma[objective.name] else text
+    change = lesson.effects[objective.name]
+    if not change or noise.sigma[objective.name]:
+        text = amount(objective, change, noise)
+        return f"{change:+.2g} ({text})" if change else text
+    return _share(objective, lesson.gains[objective.name]) or f"{change:+.4g}"
+
+
+def _share(objective: Objective, gain: float) -> str:
+    """A gain in steps of 10 % (see `Noise.gain`) as a share of what the parent had: `-25.9%`, `12.0 times`; empty if tiny."""
+    factor = math.exp((gain if objective.direction == "max" else -gain) * STEP)
+    if abs(factor - 1) < LEAST_SHARE:
+        return ""
+    return f"{factor - 1:+.1%}" if factor < MOST_PERCENT else f"{factor:.1f} times"
 
 
 def _origin(lesson: Lesson) -> str:

@@ -37,7 +37,8 @@ def table(
     """The rows, at most about `room` characters. The seed and the `named` individuals (by what they are) are always there.
 
     `gains`: by id, see `measurements.gains`; `blocks`: those to be rewritten, empty for any; `first`: ids that come before all
-    others; `told`: ids whose intention or code the prompt shows elsewhere.
+    others; `told`: ids whose intention the prompt shows elsewhere. The front (at most `MAX_FRONT`) is there whatever
+    the room: what would enter it is said beside the table.
     """
     labels: dict[str, list[str]] = {context.seed.id: []}
     for label, one in named.items():
@@ -45,11 +46,13 @@ def table(
     rows = [_row(context.known.get(id) or _of(named, id), context, labels[id], id in told) for id in labels]
     failures = [_failure_row(one) for one in _failures(context, blocks, told)]
     room -= sum(len(row) + 1 for row in (*rows, *failures))
+    front = {one.id for one in _evenly_spaced(context.front)}
     for one in _ranked(context, gains, next(iter(named.values())), blocks, first):
         if one.id not in labels:
             row = _row(one, context, (), one.id in told)
-            if (room := room - len(row) - 1) < 0:
-                break
+            room -= len(row) + 1
+            if room < 0 and one.id not in front:
+                continue
             labels[one.id] = []
             rows.append(row)
     return "\n".join([*rows, *failures])
@@ -68,7 +71,7 @@ def _of(named: Mapping[str, Individual], id: str) -> Individual:
 def _ranked(
     context: Context, gains: Mapping[str, float], parent: Individual, blocks: Collection[str], first: Iterable[str]
 ) -> Iterator[Individual]:
-    """Yield individuals, some several times: `first`, changes of the same blocks, the parent's children, front, large gains."""
+    """Yield individuals, some several times: `first`, changes of the same blocks, front, the parent's children, large gains."""
     known = context.known
     yield from (known[id] for id in first if id in known)
     children = [one for one in known.values() if one.candidate.recipes]
@@ -76,8 +79,8 @@ def _ranked(
     alike = [one for one in largest if not {*one.candidate.about(one.changed)}.isdisjoint(blocks)]
     half = MAX_ALIKE // 2  # what helped, and what harmed
     yield from chain(alike[:half], alike[half:][-half:])
-    yield from islice((one for one in largest if one.candidate.recipes[0].parents[0] == parent.id), MAX_SIBLINGS)
     yield from _evenly_spaced(context.front)
+    yield from islice((one for one in largest if one.candidate.recipes[0].parents[0] == parent.id), MAX_SIBLINGS)
     yield from islice((one for one in largest if gains[one.id] > 0), MAX_GAINS)
     yield from reversed(children[-MAX_GAINS:])
 

@@ -115,6 +115,15 @@ def describe_curve(rows: Sequence[tuple[float, ...]], fitness: Fitness) -> str:
     return text
 
 
+def describe_mistakes(evidence: Evidence) -> str:
+    """`120 of 412 are Shirt as Coat, 60 Coat as Shirt`; empty if nothing was classified, or all of it right."""
+    if not evidence.mistakes:
+        return ""
+    *kinds, (_, total) = evidence.mistakes
+    told = [f"{count:,}{f' of {total:,} are' if not place else ''} {kind}" for place, (kind, count) in enumerate(kinds)]
+    return ", ".join(told) or f"{total:,}, no two of them alike"
+
+
 def training_accuracy(evidence: Evidence) -> str:
     """Of the last epoch, as the training reported it; a dash if it reported none."""
     last = evidence.curve[-1] if evidence.curve else ()

@@ -34,9 +34,10 @@ def code_of_others(
 ) -> dict[str, str]:
     """By id, fenced: the new code of those whose own change gained the most, at most `room` characters.
 
-    Up to `MOST` of them, one if the prompt shows another individual's code already. `gains`: by id, see `measurements.gains`;
-    `blocks`: those to be rewritten, another version of them comes first; `without`: those whose code the prompt shows already:
-    what others have of them is not shown again.
+    The first may take all the room: one program that can be read whole is worth more than pieces of two. Up to `MOST` of them,
+    one if the prompt shows another individual's code already. `gains`: by id, see `measurements.gains`; `blocks`: those to be
+    rewritten, another version of them comes first; `without`: those whose code the prompt shows already: what others have of
+    them is not shown again.
     """
     hidden = {*(one.id for one in without), context.seed.id, parent.id, *_ancestors(parent, context)}
     most = 1 if without else MOST
@@ -49,8 +50,8 @@ def code_of_others(
         mine = [name for name in names if name in {*one.candidate.about(one.changed)}]
         if not mine:
             continue
-        part = room if len(shown) == most - 1 else 2 * room // 3
-        text = new_code(base, one.genome, [*mine, *(name for name in names if name not in mine)], part)
+        order = sorted(names, key=lambda name: (name not in mine, name not in blocks, -_news(base, one.genome, name)))
+        text = new_code(base, one.genome, order, room, whole=bool(shown))
         if text:
             shown[one.id] = fence(text, "python")
             covered.update(mine)
@@ -89,9 +90,17 @@ def _own_blocks(one: Individual, base: Genome, others: Iterable[Individual]) -> 
     return [name for name in names if not any(name in own and same_meaning(own[name], one.genome.block(name)) for own in known)]
 
 
-def new_code(base: Genome, other: Genome, names: Iterable[str], room: int, *, as_diff: bool = False) -> str:
+def _news(base: Genome, other: Genome, name: str) -> int:
+    """How many lines are new in a block: what carries a change is seldom its small helpers."""
+    known = {block.name: block for block in base.all_blocks}
+    return len(_new_lines(known.get(name), other.block(name)))
+
+
+def new_code(
+    base: Genome, other: Genome, names: Iterable[str], room: int, *, as_diff: bool = False, whole: bool = False
+) -> str:
     """The new code of as many blocks as fit whole, each with the new definitions that it needs, then the names of the others; if
-    none fits, as many lines of the first as fit.
+    none fits, as many lines of the first as fit, or nothing if only the `whole` is of use.
 
     A piece of a definition is of little use: its reader would have to invent the rest. `as_diff`: lines begin as those of a
     diff do, and the lines that went are shown where most of a block stays.
@@ -113,7 +122,7 @@ def new_code(base: Genome, other: Genome, names: Iterable[str], room: int, *, as
         else:
             left_out[name] = pieces[-1].count("\n") + 1
     if not kept:
-        return _first_lines(first, room)
+        return "" if whole else _first_lines(first, room)
     shown = "\n".join(kept)
     missing = [f"{bare_name(name)} ({lines} lines)" for name, lines in left_out.items()]
     return "\n".join([shown, *([f"# left out: {list_names(missing)}"] if missing else [])])

@@ -18,6 +18,7 @@ from agent.operators.front import describe_front
 from agent.operators.measurements import (
     describe_curve,
     describe_large_step,
+    describe_mistakes,
     describe_parameters,
     describe_seconds,
     describe_units,
@@ -30,7 +31,7 @@ from agent.population.candidate import Individual
 
 TABLE_SHARE, TABLE_BOUNDS = 0.5, (700, 4_000)
 """Characters of the table: this share of those by which the program is longer than `SMALL`, and bounds."""
-CODE_SHARE, CODE_BOUNDS = 0.8, (600, 4_000)
+CODE_SHARE, CODE_BOUNDS = 1.2, (600, 5_000)
 """The same for the code of other individuals."""
 SMALL = 1_800
 """Characters. What a prompt says of the task weighs more where the program is small."""
@@ -83,7 +84,7 @@ def situation(
         gained,
         blocks=blocks,
         first=[*code, *lessons],
-        told={*code, *lessons},
+        told=lessons,
     )
     first, second, *_ = [*code.items(), ("", ""), ("", "")]
     return prompts.parts["situation"].fill(
@@ -92,6 +93,7 @@ def situation(
         figures_of=figures.id,
         parameters=describe_parameters(figures.evidence),
         curve=describe_curve(figures.evidence.curve, figures.fitness),
+        mistakes=describe_mistakes(figures.evidence),
         seconds=describe_seconds(figures.evidence),
         columns=" | ".join([*COLUMNS, *(o.name for o in context.brief.objectives), *MORE_COLUMNS]),
         table=rows,

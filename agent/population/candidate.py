@@ -120,6 +120,8 @@ class Evidence:
     calls_by_block: Mapping[str, tuple[tuple[str, int], ...]] = field(default_factory=dict)
     """The first calls of each block for one example, in order: the size returned, such as 12x16x16, and the parameters of the
     instance that is called (0: none, or counted at an earlier call); reported by the candidate itself."""
+    mistakes: tuple[tuple[str, int], ...] = ()
+    """The commonest mistakes on the validation split, such as (`Shirt as Coat`, images); (`all`, wrong images) at the end."""
     isolation: str = "none"
     layers: tuple[str, ...] = ()
     device: str = "cpu"

@@ -20,6 +20,8 @@ from agent.journal.store import Journal
 from agent.journal.tracker import Tracker
 from agent.population.candidate import SEED_ID, Individual
 from agent.run.admission import Admission
+from agent.run.annotations import annotate
+from agent.run.branches import lineage_of
 from agent.run.components import Components, open_components, pinned_level
 from agent.run.config import Config
 from agent.run.config_sources import read
@@ -117,7 +119,10 @@ def confirm(folder: RunFolder, watch: Watch, request: Request, *, accept: bool =
         records = read_confirmations(journal)
         to_go_on_with(records, request)  # refuses before anything is opened
         components = stack.enter_context(open_components(config, watch, pinned_level(journal), with_models=False))
-        _confirm_alone(components, journal, records, request, watch, accept=accept)
+        try:
+            _confirm_alone(components, journal, records, request, watch, accept=accept)
+        finally:
+            annotate(lineage_of(config, folder), journal, watch)
 
 
 def _confirm_alone(

@@ -170,6 +170,7 @@ class Evaluator:
             curve=result.curve,
             parameters_by_block=result.parameters_by_block,
             calls_by_block=result.calls_by_block,
+            mistakes=result.mistakes,
             isolation=result.level,
             layers=result.layers,
             device=lease.device,

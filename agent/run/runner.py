@@ -28,6 +28,7 @@ from agent.operators import Brief, Sampling
 from agent.population.archive import Archive
 from agent.population.candidate import Failure, Individual
 from agent.run.admission import Admission
+from agent.run.annotations import annotate
 from agent.run.branches import lineage_of
 from agent.run.breeding import BreedingPool
 from agent.run.components import Components, open_components, pinned_level
@@ -140,7 +141,10 @@ class Process:
         record = self._event_bus(replay, tracker, budget, supervisor)
         run = RunContext(record, config, replay, supervisor.admission, tracker)
         record(started)
-        self._search(run, supervisor, record, budget)
+        try:
+            self._search(run, supervisor, record, budget)
+        finally:
+            annotate(self.lineage, self.journal, self.watch)
 
     def _event_bus(self, replay: Replay, tracker: Tracker, budget: Budget, supervisor: Supervisor) -> EventBus:
         objectives = self.components.config.objective_list()

@@ -109,7 +109,10 @@ class Prefetch:
 
     def wants_more(self, breeding: int, evaluating: int) -> bool:
         """Whether to propose one more. `breeding`: candidates without a program; `evaluating`: with one, waiting included."""
-        return breeding < self._limit and breeding + max(0, evaluating - self._slots) < self.ahead
+        waiting = max(0, evaluating - self._slots)
+        if not self._eager and waiting >= self._slots:
+            return False  # one training takes long: what is proposed now would miss its result, and those of all that wait
+        return breeding < self._limit and breeding + waiting < self.ahead
 
     @property
     def ahead(self) -> int:

@@ -18,6 +18,7 @@ from rich.console import Console
 from agent.cli import confirmation
 from agent.review.confirmation import CHECK_FAILED
 from tests.benchmarks.kill import copy_fast_seed
+from tests.repositories import git
 
 ROOT = Path(__file__).resolve().parents[2]
 FEW = ("--llm", "offline", "--generations", "1", "--population", "4", "--slots", "2", "--set", "search.first_population=6",
@@ -101,6 +102,11 @@ def test_a_whole_confirmation(evolve, run, status):
         assert "opened once" in text and "null-2" in text and found["verdicts"][-1]["text"].split(":")[0] in text
     shown = evolve("show", run).stdout
     assert found["verdicts"][-1]["text"] in shown and "opened once" in shown
+    branches = {key: data["branch"] for _, key, data in rows(run, "committed")}
+    for verdict in found["verdicts"][3:]:  # what git itself shows of a member
+        note = git(run / "lineage.git", "log", "-1", "--notes=evolve/*", "--format=%N", branches[verdict["id"]])
+        assert note.startswith(f"Confirmation 1: {verdict['text']} (3 trainings with fresh seeds, on the sealed test split)")
+        assert "  accuracy " in note and "against the seed" in note
     seeds = [int(key.split("/")[1]) for _, key, _ in rows(run, "retrained")]
     assert len(set(seeds)) == 15 and not set(seeds) & {0, 1}
 

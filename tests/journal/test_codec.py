@@ -62,8 +62,8 @@ CANDIDATE = Candidate("0001", 2, (RECIPE,), ("0000", "0003"))
 GENOME = Genome({"model.py": "class Net:\n    x = 1\n"})
 VARIANT = Variant(CANDIDATE, GENOME, "wider", changed=("Net",))
 EVIDENCE = Evidence(
-    {"fit": 1.25, "predict": 0.5}, 10_000, ((2.3, 0.1), (1.1, 0.6)), {"Net": 12}, {"Net": (("4x8x8", 12), ("10", 0))}, "full",
-    ("seccomp",), "cuda:1", 0.75,
+    {"fit": 1.25, "predict": 0.5}, 10_000, ((2.3, 0.1), (1.1, 0.6)), {"Net": 12}, {"Net": (("4x8x8", 12), ("10", 0))},
+    (("Shirt as Coat", 41), ("all", 120)), "full", ("seccomp",), "cuda:1", 0.75,
 )  # fmt: skip
 FITNESS = Fitness({"accuracy": 0.9, "parameters": 12.0})
 LESSON = Lesson(
@@ -153,6 +153,13 @@ def test_sizes_of_an_earlier_version_are_calls_of_unknown_parameters():
     seed = read_seed({**row, "evidence": {**evidence, "sizes_by_block": {"Net": ["4x8x8", "10"]}}}, GENOME)
     assert seed.evidence.calls_by_block == {"Net": (("4x8x8", 0), ("10", 0))}
     assert read_seed(row, GENOME).evidence.calls_by_block == {"Net": (("4x8x8", 12), ("10", 0))}
+
+
+def test_mistakes_are_read_as_they_were_counted_and_earlier_versions_counted_none():
+    (row,) = [data for kind, _, data in RECORDED if kind == "settled" and data["outcome"] == "seed"]
+    assert read_seed(row, GENOME).evidence.mistakes == (("Shirt as Coat", 41), ("all", 120))
+    evidence = {name: value for name, value in row["evidence"].items() if name != "mistakes"}
+    assert read_seed({**row, "evidence": evidence}, GENOME).evidence.mistakes == ()
 
 
 class TestARunOfAnEarlierVersion:

@@ -23,7 +23,8 @@ CANDIDATE = Candidate("0001", 0, (RECIPE,))
 GENOME = Genome({"model.py": "class Net:\n    x = '{braces} and \"quotes\" and \\u2603 ☃'\n"})
 COMPLETION = Completion("```python\n```", "stop", Usage(10, 20), 0.25, 1.5, "offline")
 CALLS = {"Net": (("4x8x8", 12), ("10", 0))}
-EVIDENCE = Evidence({"fit": 1.25}, 10_000, ((2.3, 0.1), (1.1, 0.6)), {"Net": 12}, CALLS, "full", ("seccomp",))
+MISTAKES = (("0 as 1", 2), ("all", 3))
+EVIDENCE = Evidence({"fit": 1.25}, 10_000, ((2.3, 0.1), (1.1, 0.6)), {"Net": 12}, CALLS, MISTAKES, "full", ("seccomp",))
 TRAINED = Individual(CANDIDATE, GENOME, Fitness({"accuracy": 0.9, "parameters": 12.0}), EVIDENCE)
 
 

@@ -431,3 +431,63 @@ class TestCommitting:
 
 def python_path():
     return [str(Path(__file__).resolve().parents[2]), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+
+
+class TestNotes:
+    """What is known of a commit only after it was made."""
+
+    def test_stand_beside_the_commits_in_the_place_of_earlier_ones_and_the_user_has_them_nowhere_else(self, repository):
+        git(repository, "notes", "add", "-m", "mine", "HEAD")
+        before = user_state(repository)
+        lineage = opened(repository)
+        seed = lineage.commit(SEED_ID, {"model.py": SOURCE}, [], "seed")
+        one = lineage.commit("0001", {"model.py": OTHER}, [seed.sha], "one")
+        lineage.annotate({seed.sha: "first", one.sha: "grün\n\nVerdict: better"})
+        lineage.annotate({one.sha: "later\n---\nlast"})
+        shown = git(repository, "log", "--notes=evolve/*", "--format=%s|%N", "-2", one.branch)
+        assert shown == "one|later\n---\nlast\n\nseed|"
+        assert user_state(repository) == before and git(repository, "notes", "show", "HEAD") == "mine"
+        assert_sound(repository)
+
+    def test_that_say_the_same_make_no_new_commit(self, repository):
+        lineage = opened(repository)
+        seed = lineage.commit(SEED_ID, {"model.py": SOURCE}, [], "seed")
+        lineage.annotate({seed.sha: "mean of two\n  accuracy 0.5"})
+        first = git(repository, "rev-parse", "refs/notes/evolve/night")
+        lineage.annotate({seed.sha: "mean of two\n  accuracy 0.5"})
+        assert git(repository, "rev-parse", "refs/notes/evolve/night") == first
+        lineage.annotate({seed.sha: "mean of three"})
+        assert git(repository, "rev-parse", "refs/notes/evolve/night^") == first
+
+    def test_none_make_nothing_and_many_are_kept(self, tmp_path):
+        (tmp_path / "bare").mkdir()
+        lineage = Lineage.open(tmp_path / "bare", tmp_path / "runs" / "night", "night")
+        lineage.annotate({})
+        assert not (tmp_path / "runs").exists()
+        hashes = [lineage.commit(f"{n:04}", {"model.py": f"n = {n}\n"}, [], f"{n}").sha for n in range(70)]
+        lineage.annotate({sha: f"note {n}" for n, sha in enumerate(hashes)})
+        own = tmp_path / "runs" / "night" / OWN_REPOSITORY
+        for n in (0, 33, 69):
+            assert git(own, "notes", "--ref=evolve/night", "show", hashes[n]) == f"note {n}"
+
+    def test_of_an_earlier_run_are_in_the_way_and_the_advice_removes_them(self, repository):
+        lineage = opened(repository)
+        seed = lineage.commit(SEED_ID, {"model.py": SOURCE}, [], "seed")
+        lineage.annotate({seed.sha: "note"})
+        git(repository, "branch", "-D", seed.branch)
+        with pytest.raises(UserError, match="earlier run") as refused:
+            opened(repository).check()
+        subprocess.run(str(refused.value).split("delete them: ")[1], shell=True, cwd=repository, check=True)
+        opened(repository).check()
+
+    def test_that_cannot_be_written_are_the_machines_fault(self, repository, monkeypatch):
+        monkeypatch.setattr("agent.lineage.commits._PAUSES", ())
+        lineage = opened(repository)
+        seed = lineage.commit(SEED_ID, {"model.py": SOURCE}, [], "seed")
+        lock = repository / ".git" / "refs" / "notes" / "evolve" / "night.lock"
+        lock.parent.mkdir(parents=True)
+        lock.touch()
+        with pytest.raises(MachineError, match="notes"):
+            lineage.annotate({seed.sha: "note"})
+        lock.unlink()
+        lineage.annotate({seed.sha: "note"})

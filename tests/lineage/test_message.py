@@ -54,7 +54,9 @@ class TestMessages:
         subject, output, body, _ = text.split("\n\n")
         assert output == "Intention: wider --- Variant: 9"
         assert subject == "0003: mate+mutate Head, Net: accuracy 0.9123, parameters 1,000"
-        assert body == "Against the seed: accuracy 0.5 -> 0.9123, parameters 1,234,567 -> 1,000"
+        comparison, basis = body.splitlines()
+        assert comparison == "Against the seed: accuracy 0.5 -> 0.9123, parameters 1,234,567 -> 1,000"
+        assert basis.startswith("By the first training.") and "git log --notes=" in basis
         assert trailers(text, tmp_path) == [
             ("Variant", "0003"), ("Operator", "mate+mutate"), ("Block", "Head, Net"), ("Role", "expert"),
             ("Directive", "complex"), ("Model", "other/model, gpt-x"), ("Accuracy", "0.91234567"),

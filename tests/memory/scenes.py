@@ -45,8 +45,8 @@ def individual(old="nn.BatchNorm2d(width)", new="nn.GroupNorm(2, width)", *, acc
     return Individual(candidate(**choices), genome, fit(accuracy, parameters))
 
 
-def taught(outcome, answer=ANSWER, shown=()):
-    return lesson_of(outcome, SEED, answer, shown, OBJECTIVES, NOISE)
+def taught(outcome, answer=ANSWER, shown=(), *, parent=SEED, noise=NOISE):
+    return lesson_of(outcome, parent, answer, shown, OBJECTIVES, noise)
 
 
 def lesson(id="0001", **changed):

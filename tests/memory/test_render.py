@@ -33,7 +33,7 @@ def test_an_insight_takes_the_place_of_the_intention():
         (0.8, 1000, "accuracy same, parameters same"),
         (0.8197, 1000, "better so far, undecided: accuracy +0.02 (+2.0 sigma)"),
         (0.795, 1250, "accuracy -0.005 (-0.5 sigma), parameters +25.0%"),
-        (0.85, 20_000, "accuracy +0.05 (+5.0 sigma), parameters +2e+01 times"),
+        (0.85, 20_000, "accuracy +0.05 (+5.0 sigma), parameters 20.0 times"),
     ],
 )
 def test_amounts_are_rendered_exactly(accuracy, parameters, output):
@@ -42,7 +42,14 @@ def test_amounts_are_rendered_exactly(accuracy, parameters, output):
 
 def test_a_count_is_rendered_if_a_percentage_would_be_uninformative():
     large = Noise(NOISE.sigma, {"accuracy": 0.8, "parameters": 1_000_000})
-    assert "parameters +1 " in render(taught(individual(parameters=1001)), OBJECTIVES, large)
+    parent = individual(parameters=1_000_000)
+    assert "parameters +1 " in render(taught(individual(parameters=1_000_001), parent=parent, noise=large), OBJECTIVES, large)
+
+
+def test_a_percentage_is_of_the_parent_however_large_the_seed_is():
+    large = Noise(NOISE.sigma, {"accuracy": 0.8, "parameters": 134_894})
+    lesson = taught(individual(parameters=6_664), parent=individual(parameters=9_000), noise=large)
+    assert "parameters -26.0%" in render(lesson, OBJECTIVES, large)
 
 
 def test_replacements_are_rendered_before_additions():

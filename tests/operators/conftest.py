@@ -162,7 +162,13 @@ def _half_way(prompts, brief, genome):
         candidate_of("0004", 0, recipe_of("mutate", [SEED_ID], blocks=("SELN",), directive="significant", role="expert")),
         edited(genome, "SELN", GATE, above=HELPERS),
         Fitness({"accuracy": 337 / 355, "parameters": 518858.0}),
-        Evidence(seconds=seconds, curve=curve, parameters_by_block={**shares, "SELN": 2196}, calls_by_block=maps),
+        Evidence(
+            seconds=seconds,
+            curve=curve,
+            parameters_by_block={**shares, "SELN": 2196},
+            calls_by_block=maps,
+            mistakes=(("8 as 1", 5), ("9 as 5", 4), ("all", 18)),
+        ),
         "let each gate see the spread of its channel, too.",
     )
     driven = Individual(

@@ -6,7 +6,7 @@ import pytest
 
 from agent.core.objectives import Fitness
 from agent.operators.front import describe_front
-from agent.operators.measurements import describe_curve, describe_parameters, gains
+from agent.operators.measurements import describe_curve, describe_mistakes, describe_parameters, gains
 from agent.population.candidate import Evidence
 
 
@@ -27,6 +27,13 @@ def test_parameters_are_told_for_each_call_where_they_are_known():
     assert describe_parameters(known) == "`Body` 900 (90%): 4x8x8 300, 8x4x4 600; `Head` 98 (10%): 10; all others 2"
     older = Evidence(parameters_by_block=blocks, calls_by_block={"Body": (("4x8x8", 0), ("8x4x4", 0))})
     assert describe_parameters(older) == "`Body` 900 (90%): 4x8x8, 8x4x4; `Head` 98 (10%); all others 2"
+
+
+def test_mistakes_are_told_with_their_number():
+    assert describe_mistakes(Evidence()) == ""
+    known = Evidence(mistakes=(("Shirt as Coat", 1200), ("Coat as Shirt", 60), ("all", 4120)))
+    assert describe_mistakes(known) == "1,200 of 4,120 are Shirt as Coat, 60 Coat as Shirt"
+    assert describe_mistakes(Evidence(mistakes=(("all", 2),))) == "2, no two of them alike"
 
 
 def test_a_gain_counts_real_changes_against_the_own_parent(half_way):

@@ -41,7 +41,7 @@ def bred(candidate, genes):
 
 
 def trained(candidate, genes, measured, seconds=1.0):
-    evidence = Evidence({"fit": seconds, "predict": seconds / 4}, 1000, ((1.0, 0.5),), {"Net": 3}, {}, "full", ("seccomp",))
+    evidence = Evidence({"fit": seconds, "predict": seconds / 4}, 1000, ((1.0, 0.5),), {"Net": 3}, {}, (), "full", ("seccomp",))
     return Settled(Individual(candidate, genes, measured, evidence))
 
 

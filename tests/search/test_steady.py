@@ -79,3 +79,12 @@ def test_candidates_that_never_train_are_made_up_for():
         failure = Failure(Candidate("0001", 0), "contract", "it has no body")
         prefetch.add_settled(trained(fit=2.0) if n % 2 else failure, seconds=2.0)
     assert 4 * 1 / 2 / 0.6 + 1 < prefetch.ahead <= 4 * 1 / 2 / 0.4 + 2
+
+
+def test_while_one_training_takes_long_nothing_more_is_proposed_unless_time_is_what_limits_the_run():
+    for eager in (False, True):
+        prefetch = Prefetch(slots=1, limit=20, eager=eager)
+        prefetch.add_bred(90)
+        prefetch.add_settled(trained(fit=20.0), 25.0)
+        assert prefetch.ahead > 3 and prefetch.wants_more(0, 1)
+        assert prefetch.wants_more(0, 2) is eager  # one waits for the slot already

@@ -61,6 +61,9 @@ class Measured:
     calls_by_block: Mapping[str, tuple[tuple[str, int], ...]] = field(default_factory=dict)
     """The first calls of each block for one image: the size returned, such as 12x16x16, and the parameters of the instance
     that is called, 0 if it was called before; also the model's own report."""
+    mistakes: tuple[tuple[str, int], ...] = ()
+    """The commonest mistakes on the validation split, such as (`Shirt as Coat`, images), and (`all`, wrong images) at the end;
+    empty where nothing is classified. Never part of a fitness."""
     load: float | None = None
     """The machine's load average over a minute when a time began to be measured; None if no time is an objective."""
     test_values: Mapping[str, float] | None = None

@@ -103,7 +103,7 @@ class Stages:
             yield
 
     def measured(self, values: Mapping[str, float], **claims: Any) -> Measured:
-        """Return the result of the evaluation. `claims`: what the candidate reported about itself, as fields of `Measured`."""
+        """Return the result of the evaluation. `claims`: fields of `Measured` that are no part of a fitness."""
         return Measured(
             values=values,
             seconds=self.seconds,

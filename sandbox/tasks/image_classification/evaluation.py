@@ -23,6 +23,7 @@ from sandbox.tasks.common.latency import EMPTY, empty_weights, enough_images, se
 from sandbox.tasks.common.progress import Watcher
 from sandbox.tasks.common.stages import SMOKE_RESULT, SMOKE_SECONDS, Smoke, Stages, rough, weights_limit
 from sandbox.tasks.common.weights import BadWeights, StateLayout, canonical
+from sandbox.tasks.image_classification.mistakes import mistakes
 from sandbox.tasks.image_classification.settings import ImageSettings
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class ImageEvaluation:
             curve=curve,
             parameters_by_block=smoke.parameters_by_block,
             calls_by_block=smoke.calls_by_block,
+            mistakes=mistakes(self._data.targets("validation"), classes, self._data.class_names),
         )
 
     def smoke(self) -> tuple[Smoke, float | None]:
