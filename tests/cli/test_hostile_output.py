@@ -42,7 +42,8 @@ ROOT = Path(__file__).resolve().parents[2]
 OBJECTIVES = (Objective("accuracy", "max"), Objective("parameters", "min"))
 NOISE = Noise({"accuracy": 0.01, "parameters": 0.0}, {"accuracy": 0.5, "parameters": 1000})
 EVIL = (
-    "SEEN \x1b]0;title\x07 \x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\ \x1b]52;c;Y2F0\x07 \x1b[2J\x1b[31m \x9b31m \x90q\x9c \x00\x08\x7f"
+    "SEEN \x1b]0;title\x07 \x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\ \x1b]52;c;Y2F0\x07 \x1b[2J\x1b[31m"
+    " \x9b31m \x90q\x9c \x00\x08\x7f"
     " \u202eabc\u202c \u2066d\u2069 \u200e\u200b\ufeff\u00ad \u2028\u2029 \ud800 \U000e0041 \rover [bold]b[/bold]"
 )
 FORBIDDEN = {c for c in EVIL if is_hidden(c)}

@@ -39,7 +39,10 @@ def test_hostile_text_is_a_violation_and_the_editor_continues(kind):
         editor.close()
 
 
-STRANGE = ["\x1b]52;c;eA==\x07", "\x1b[2J", "\x9d0;t\x9c", "\x08", "\x7f", "\u202e", "\u2066", "\u200b", "\ufeff", "\u2028", "\U000e0041", "\udc80"]
+STRANGE = [
+    "\x1b]52;c;eA==\x07", "\x1b[2J", "\x9d0;t\x9c", "\x08",
+    "\x7f", "\u202e", "\u2066", "\u200b", "\ufeff", "\u2028", "\U000e0041", "\udc80",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("strange", STRANGE, ids=ascii)

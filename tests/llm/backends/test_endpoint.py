@@ -432,7 +432,7 @@ def test_closing_twice_is_harmless_and_ends_the_connections_of_the_sdk(connect, 
 
 
 def packed(coding, body):
-    return lambda handler, sent: handler.reply(200, body, **{"content_encoding": coding})
+    return lambda handler, sent: handler.reply(200, body, content_encoding=coding)
 
 
 def zipped(data, times=1, wbits=31):
