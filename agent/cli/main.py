@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import traceback
 from contextlib import suppress
@@ -14,7 +15,6 @@ from agent.cli import streams
 from agent.cli.options import AS_JSON, DETACH, RUN, SET, limit_options, named_settings, notification_options
 from agent.cli.output import print_json, print_line, print_to_stderr
 from agent.core.errors import MachineError, UserError
-from agent.core.text import visible
 from agent.run import signals
 
 if TYPE_CHECKING:
@@ -40,8 +40,9 @@ def _exit_code() -> int:
     try:
         return cli.main(standalone_mode=False) or 0
     except click.ClickException as error:
-        error.message = visible(error.message)
-        error.show()
+        told = io.StringIO()
+        error.show(told)
+        print_to_stderr(told.getvalue(), end="")
         return 2
     except UserError as error:
         print_to_stderr(f"Error: {error}")

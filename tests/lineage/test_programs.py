@@ -87,8 +87,9 @@ def test_no_other_setting_starts_a_program(repository, trap):
     program, witness = trap
     names = ("core.fsmonitor", "core.pager", "core.editor", "core.askPass", "core.alternateRefsCommand", "core.sshCommand")
     others = ("diff.external", "diff.x.textconv", "diff.x.command", "merge.x.driver", "gpg.program", "sequence.editor")
-    more = ("pager.notes", "pager.rev-list", "pager.config", "credential.helper", "interactive.diffFilter", "uploadpack.packObjectsHook")
-    set_all(repository, dict.fromkeys((*names, *others, *more), program))
+    pagers = ("pager.notes", "pager.rev-list", "pager.config", "interactive.diffFilter")
+    more = ("credential.helper", "uploadpack.packObjectsHook")
+    set_all(repository, dict.fromkeys((*names, *others, *pagers, *more), program))
     set_all(repository, {"commit.gpgSign": "true", "gc.auto": 1, "gc.autoDetach": "false", "maintenance.auto": "true"})
     hooks = repository.parent / "hooks"
     hooks.mkdir()
