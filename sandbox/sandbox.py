@@ -63,6 +63,8 @@ class Call:
     device: str = "cpu"
     """`cpu` or `cuda:N`, the GPU with the device node /dev/nvidiaN. In `pool.lanes` the slot decides."""
     threads: int = 1
+    locks: bool = False
+    """Whether the process may lock files, which others that can read them can see. One on a GPU may in any case."""
     slot: bool = False
     """True for a training: where several sandboxes share devices it needs a slot for itself. See `pool.lanes`."""
     readable: tuple[Path, ...] = ()

@@ -127,7 +127,7 @@ def _lib_dynload() -> str:
 
 
 def _shared_libraries() -> list[str]:
-    """The interpreter's library, and those that conda puts beside it: the whole folder if there are many, which has nothing else."""
+    """The interpreter's library, and those that conda puts beside it: of many the whole folder, which has nothing else."""
     folders = dict.fromkeys(os.path.realpath(f"{sys.base_prefix}/{name}") for name in ("lib", sys.platlibdir))
     found = {folder: sorted(glob(f"{escape(folder)}/*.so*")) for folder in folders}
     return [path for folder, files in found.items() for path in ([folder] if len(files) > _FEW else files)]

@@ -23,7 +23,7 @@ POLL_SECONDS, SLOWEST_POLL = 0.02, 0.1
 """Seconds between two checks of a call's limits: at its start, and after it has run for a while. Each check costs CPU time."""
 _SLOWER = 0.05
 """The time between two checks grows by this share of the call's age."""
-PROFILE = ("layers", "devices", "gpu", "scratch_bytes", "readable", "world_readable")
+PROFILE = ("layers", "devices", "gpu", "locks", "scratch_bytes", "readable", "world_readable")
 """The keys of an order that a process needs before the call arrives."""
 
 

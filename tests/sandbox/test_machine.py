@@ -135,7 +135,8 @@ def test_of_a_home_folder_only_the_interpreter_its_packages_and_the_sandbox_are_
     observed, word = python(script, interpreter=interpreter, package=checkout, HOME=str(home), **libraries)
     assert word == "hello"
     listed = observed.pop(str(home))
-    assert listed is None or sorted(set(listed) - {"linked"}) == [".pyenv", "project", "src"]  # a root of its own has just the way to what is visible
+    # A root of its own has just the way to what is visible.
+    assert listed is None or sorted(set(listed) - {"linked"}) == [".pyenv", "project", "src"]
     assert set(observed.values()) == {None}
 
 

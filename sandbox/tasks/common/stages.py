@@ -33,8 +33,9 @@ def weights_limit(most_parameters: float | None) -> int:
 class Stages:
     """Takes one job through the stages and collects what is measured of it."""
 
-    def __init__(self, job: Job, sandbox: Sandbox) -> None:
-        """Raises StageFailed if the program is too long."""
+    def __init__(self, job: Job, sandbox: Sandbox, *, locks: bool = False) -> None:
+        """`locks`: see `Call`. Raises StageFailed if the program is too long."""
+        self._locks = locks
         self._job, self._sandbox = job, sandbox
         self.seconds: dict[str, float] = {}
         """Wall time by stage."""
@@ -86,6 +87,7 @@ class Stages:
             readable=readable,
             device=job.device,
             threads=job.threads,
+            locks=self._locks,
             slot=stage == "fit",
         )
         with self.alone() if stage == "fit" and job.timed else nullcontext():
