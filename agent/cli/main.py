@@ -38,6 +38,7 @@ def main() -> NoReturn:
 
 def _exit_code() -> int:
     try:
+        streams.check_arguments(sys.argv[1:])
         return cli.main(standalone_mode=False) or 0
     except click.ClickException as error:
         told = io.StringIO()

@@ -178,3 +178,18 @@ def test_a_diff_for_git_keeps_the_characters_of_the_seed(capsys):
 
     print_diff("+\x0c\u200d\r\n+\x1b]0;t\x07\n", "\x0c\u200d\r")
     assert capsys.readouterr().out == "+\x0c\u200d\r\n+\\x1b]0;t\\x07\n"
+
+
+@pytest.mark.parametrize("arguments", [("show", "x\udcff"), ("run", "a\udcff.py", "--llm", "offline"), ("status", "\udc80")])
+def test_a_name_that_is_not_utf8_is_refused_in_a_sentence(arguments):
+    done = subprocess.run(command(arguments), env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True)
+    assert done.returncode == 2
+    assert re.fullmatch(rb"Error: The argument \S+ is not UTF-8: rename what it names\.\n", done.stderr)
+
+
+def test_a_folder_whose_name_is_not_utf8_is_refused_in_a_sentence(tmp_path):
+    odd = os.fsencode(tmp_path) + b"/\xff"
+    os.mkdir(odd)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command(["status", "x"]), cwd=odd, env=environment, capture_output=True)
+    assert done.returncode == 2 and b"is not UTF-8" in done.stderr and done.stderr.count(b"\n") == 1
