@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import AsyncIterator
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
-import httpx
+if TYPE_CHECKING:
+    import httpx
 
 MOST_BYTES = 8 << 20
 """Of a body, as it is sent and as it unpacks; the longest answers of models have less than a tenth of it."""
@@ -24,9 +26,10 @@ async def cap(response: httpx.Response) -> None:
 
     Reading raises httpx.DecodingError for a longer body, and for one that is packed otherwise or several times over.
     """
-    if isinstance(response.stream, httpx.AsyncByteStream) and not isinstance(response.stream, _Capped):
+    kind = _capped_stream()
+    if not isinstance(response.stream, kind):
         codings = [word.strip().lower() for word in response.headers.get("content-encoding", "").split(",")]
-        response.stream = _Capped(response.stream, [word for word in codings if word not in ("", "identity")])
+        response.stream = kind(response.stream, [word for word in codings if word not in ("", "identity")])
         response.headers.pop("content-encoding", None)
         response.headers.pop("content-length", None)
 
@@ -47,27 +50,32 @@ def cap_transport(kind: Any) -> None:
     kind.handle_async_request = handle_async_request
 
 
-class _Capped(httpx.AsyncByteStream):
-    """The unpacked body of a stream."""
+@cache
+def _capped_stream() -> Any:
+    """The class of the unpacked body of a stream. Made when it is first needed, since importing httpx takes time."""
+    import httpx
 
-    def __init__(self, stream: httpx.AsyncByteStream, codings: list[str]) -> None:
-        self._stream, self._codings = stream, codings
+    class Capped(httpx.AsyncByteStream):
+        def __init__(self, stream: httpx.AsyncByteStream, codings: list[str]) -> None:
+            self._stream, self._codings = stream, codings
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        if len(self._codings) > 1 or self._codings[:1] not in ([], ["gzip"], ["x-gzip"], ["deflate"]):
-            raise httpx.DecodingError(f"the body is packed as {', '.join(self._codings)[:60]}, and {_CODINGS} was asked for")
-        unpack = _Unpacked(self._codings[0]) if self._codings else None
-        sent = given = 0
-        async for data in self._stream:
-            sent += len(data)
-            for piece in unpack.pieces(data) if unpack else (data,):
-                given += len(piece)
-                if max(sent, given) > MOST_BYTES:
-                    raise httpx.DecodingError(f"the body has more than {MOST_BYTES >> 20} MiB")
-                yield piece
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            if len(self._codings) > 1 or self._codings[:1] not in ([], ["gzip"], ["x-gzip"], ["deflate"]):
+                raise httpx.DecodingError(f"the body is packed as {', '.join(self._codings)[:60]}, not as {_CODINGS}")
+            unpack = _Unpacked(self._codings[0]) if self._codings else None
+            sent = given = 0
+            async for data in self._stream:
+                sent += len(data)
+                for piece in unpack.pieces(data) if unpack else (data,):
+                    given += len(piece)
+                    if max(sent, given) > MOST_BYTES:
+                        raise httpx.DecodingError(f"the body has more than {MOST_BYTES >> 20} MiB")
+                    yield piece
 
-    async def aclose(self) -> None:
-        await self._stream.aclose()
+        async def aclose(self) -> None:
+            await self._stream.aclose()
+
+    return Capped
 
 
 class _Unpacked:
@@ -85,6 +93,8 @@ class _Unpacked:
                 piece = self._decoder.decompress(data, _PIECE)
             except zlib.error as error:
                 if not first:
+                    import httpx
+
                     raise httpx.DecodingError(f"the body cannot be unpacked: {error}") from None
                 first, self._decoder = False, zlib.decompressobj(-15)  # some servers leave the header of zlib out
                 continue
