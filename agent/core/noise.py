@@ -30,10 +30,10 @@ class Judgement:
 
     word: Word
     more: int = 0
-    """Of `undecided`: how many more trainings of both would make a difference of this size stand out."""
+    """Of `undecided`: how many more trainings of both would make a difference of this size stand out; 0 if none ever would."""
 
     def __str__(self) -> str:
-        if self.word != "undecided":
+        if self.word != "undecided" or not self.more:
             return self.word
         return f"undecided (needs {self.more} more training{'s' if self.more > 1 else ''})"
 
@@ -50,6 +50,8 @@ class Noise:
     """Degrees of freedom behind sigma: how well it is known."""
     trainings: int = 4
     """How many trainings the seed's mean is of."""
+    seeds_itself: bool = False
+    """Whether all that the program itself reports was the same in all of them: it sets its own training seed, it seems."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sigma", MappingProxyType(dict(self.sigma)))
@@ -70,7 +72,8 @@ class Noise:
             assert spread is not None, "the seed alone has a spread"
             sigma[o.name], df = spread.sigma, spread.df
         means = {o.name: statistics.fmean(fitness[o.name] for fitness in seed) for o in objectives}
-        return cls(sigma, means, df, len(seed))
+        reported = [o for o in objectives if o.reported]
+        return cls(sigma, means, df, len(seed), bool(reported) and not any(sigma[o.name] for o in reported))
 
     def pooled_with(self, others: Iterable[Sequence[Fitness]]) -> Noise:
         """The same noise, known better by other sources that were trained more than once: what `of` gives of all of them.
@@ -119,11 +122,14 @@ class Noise:
     def judge(self, objective: Objective, change: float, *, trainings: int = 1, against: int = 1) -> Judgement:
         """Is a difference of two means more than chance? `trainings`, `against`: how many each of the two means is of.
 
-        Without noise any change of at least `SAME` is real, and a smaller one is none.
+        Without noise any change of at least `SAME` is real, and a smaller one is none. But where a program `seeds_itself`, no
+        training tells a change of what it reports from luck.
         """
         if not self.sigma[objective.name]:
             size = abs(self.reference[objective.name])
             real = abs(change) >= SAME * size if size else bool(change)
+            if real and change and objective.reported and self.seeds_itself:
+                return Judgement("undecided")
             return Judgement("likely real" if real and change else "within noise")
         more = trainings_needed(change, self.spread(objective.name), trainings, against)
         if more is None:

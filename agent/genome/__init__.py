@@ -1,6 +1,6 @@
 """Source text as named blocks: reading, analysing, comparing and editing programs. The only room that imports libcst."""
 
-from agent.genome.analysis import ENTRY_POINTS, StatementFacts, analyse_statements, bound_names, line_span, parse
+from agent.genome.analysis import ENTRY_POINTS, StatementFacts, analyse_statements, bound_names, line_span, parse, source_lines
 from agent.genome.constants import CONSTANTS, fixed_titles
 from agent.genome.difference import changed_blocks, changed_names, diff, line_opcodes, same_meaning
 from agent.genome.editor import Editor
@@ -32,4 +32,5 @@ __all__ = [
     "read_genome",
     "same_meaning",
     "signatures",
+    "source_lines",
 ]

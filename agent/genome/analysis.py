@@ -85,7 +85,7 @@ def _analyse(node: ast.stmt) -> StatementFacts:
     bound, mentioned = frozenset(bound_names(node)), frozenset(mentioned_names(node))
     assignment = is_plain_assignment(node)
     passive = isinstance(node, ast.Import | ast.ImportFrom) or (isinstance(node, DEFINITIONS) and not node.decorator_list)
-    dump = ast.dump(_without_docstrings(ast.Module([node], [])))
+    dump = ast.dump(_remove_docstrings(ast.Module([node], [])))
     meaning = hashlib.sha256(dump.encode("utf-8", "replace")).hexdigest()
     return StatementFacts(meaning, bound, mentioned, passive, isinstance(node, DEFINITIONS), assignment)
 
@@ -95,12 +95,17 @@ def meanings(text: str) -> tuple[str, ...]:
     return tuple(facts.meaning for facts in analyse_statements(text))
 
 
-def _without_docstrings(tree: ast.Module) -> ast.Module:
+def _remove_docstrings(tree: ast.Module) -> ast.Module:
     """Remove docstrings from the tree in place and return it; a body that was only a docstring becomes `pass`."""
     for node in ast.walk(tree):
         if isinstance(node, (*DEFINITIONS, ast.Module)) and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:] or [ast.Pass()]
     return tree
+
+
+def without_docstrings(node: ast.stmt) -> ast.stmt:
+    """A copy of a statement without docstrings."""
+    return _remove_docstrings(ast.Module([copy.deepcopy(node)], [])).body[0]
 
 
 def line_span(node: ast.stmt) -> tuple[int, int]:

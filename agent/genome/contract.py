@@ -5,13 +5,25 @@ from __future__ import annotations
 import ast
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from agent.genome.analysis import DEFINITIONS, ENTRY_POINTS, bound_names, meanings, mentioned_names, parse, reachable_names
+from agent.genome.analysis import (
+    DEFINITIONS,
+    ENTRY_POINTS,
+    bound_names,
+    meanings,
+    mentioned_names,
+    parse,
+    reachable_names,
+    without_docstrings,
+)
+from agent.genome.genome import bare_name, methods_of
 from agent.genome.static_checks import (
     early_reads,
     failing_calls,
     has_stars,
     imported_packages,
+    injected_builtins,
     is_installed,
+    names_are_open,
     undefined_names,
 )
 
@@ -24,27 +36,34 @@ _ENTRY_POINT_ARGUMENTS = dict.fromkeys(ENTRY_POINTS, 2)
 
 
 def contract_violations(
-    before: Mapping[str, str], after: Mapping[str, str], names: Collection[str], entry_points: Collection[str]
+    before: Mapping[str, str],
+    after: Mapping[str, str],
+    names: Collection[str],
+    entry_points: Collection[str],
+    frozen: Collection[str] = (),
 ) -> tuple[str, ...]:
     """What an edit breaks, one sentence each; empty if the contract holds.
 
     `names`: the blocks that were asked for, without paths; each must keep its signature. If empty, the answer was free to
     change definitions together with their call sites: then a block must keep its kind and signature only where a
     statement that did not change still uses it, or where the task calls it.
-    `entry_points`: names of the functions that the task calls.
+    `entry_points`: names of the functions that the task calls. `frozen`: as in `Genome`; of these only methods are compared.
     """
     reasons: list[str] = []
     unchanged = [*_unchanged_statements(before, after, entry_points)]
     own_modules = {part for path in after for part in (path.removesuffix(".py"), *path.split("/")[:-1])}
+    injected = injected_builtins(before.values())
     for path in (path for path in after if after[path] != before[path]):
         old, new = _definitions(before[path]), _definitions(after[path])
         for name in names or sorted(old.keys() & new.keys()):
             if name in old and ast.dump(old[name]) != ast.dump(new[name]):
                 kept = {"asked_for": bool(names), "entry_point": name in entry_points}
                 reasons += _signature_violations(old[name], new[name], unchanged, **kept)
+        reasons += _changes_of_methods(old, new, {bare_name(n) for n in frozen if n in (bare_name(n), f"{path}:{bare_name(n)}")})
         reasons += _import_violations(before[path], after[path], own_modules)
-        known_before = undefined_names(before[path])  # not the answer's fault: a notebook or `globals()` may bind it
-        reasons += [f"The name `{name}` is not defined." for name in undefined_names(after[path]) if name not in known_before]
+        if not names_are_open(before[path]):
+            known = injected | {*undefined_names(before[path])}  # not the answer's fault: a notebook may bind it
+            reasons += [f"The name `{name}` is not defined." for name in undefined_names(after[path]) if name not in known]
         for reader, name in sorted(early_reads(after[path]) - early_reads(before[path])):
             reasons.append(f"`{reader}` needs `{name}` while the file is imported, but that is defined further down.")
         if set(entry_points) == set(ENTRY_POINTS):
@@ -56,6 +75,23 @@ def contract_violations(
 
 def _definitions(text: str) -> dict[str, _Definition]:
     return {node.name: node for node in parse(text).body if isinstance(node, _Definition)}
+
+
+def _changes_of_methods(old: Mapping[str, _Definition], new: Mapping[str, _Definition], frozen: Collection[str]) -> Iterator[str]:
+    """Why new versions of classes that changed a frozen method, such as `Net.validation_step`, cannot be used."""
+    for name in sorted(name for name in frozen if "." in name):
+        owner, _, method = name.partition(".")
+        before, after = old.get(owner), new.get(owner)
+        if before is None or after is None:
+            continue  # what is gone is refused where anything uses it
+        if _methods_called(before, method) != _methods_called(after, method):
+            yield f"`{name}` is frozen: keep it as it is in `{owner}`."
+
+
+def _methods_called(node: _Definition, name: str) -> list[str]:
+    """The meanings of the methods of this name; several with `@property` and its setter."""
+    plain = without_docstrings(node)
+    return [ast.dump(n) for n in methods_of(plain) if n.name == name] if isinstance(plain, ast.ClassDef) else []
 
 
 def _unchanged_statements(

@@ -28,6 +28,7 @@ from agent.genome.analysis import (
 from agent.genome.extraction import Violations
 from agent.genome.imports import Import, forgotten_imports, wanted_imports, with_imports
 from agent.genome.layout import keep_layout, without_trailing_blanks
+from agent.genome.line_ends import with_ends_of
 from agent.genome.statements import (
     Definition,
     first_line,
@@ -169,6 +170,7 @@ def _new_imports(source: str, answer: Sequence[cst.BaseStatement], edits: Sequen
     nodes = [node for statement in answer if is_import(statement) for node in parse(text_of(statement)).body]
     imports = wanted_imports(source, nodes, read, own)
     bound = own.union(*(bound_names(node) for node in body), (one.binds for one in imports))
+    bound |= {n.id for node in body for n in ast.walk(node) if isinstance(n, ast.Name)}  # the file has them from somewhere
     return [*imports, *forgotten_imports(read, bound)]
 
 
@@ -205,11 +207,12 @@ def _splice(source: str, edits: Sequence[_Edit]) -> str:
             place = max([_place_of_new(lines, edits, number), *(bound_at[name] for name in read if name in bound_at)])
             bound_at |= dict.fromkeys(names_of(edit.statement), place)
             pieces[place] += f"\n\n{text}\n" if place.rank == _BELOW else f"{text}\n\n\n"
-    ending = "\r\n" if lines and lines[0].endswith("\r\n") else "\n"
     for place, text in sorted(pieces.items(), reverse=True):  # from the bottom up: line numbers above stay valid
         unended = place.start == len(lines) and lines and not lines[-1].endswith("\n")
         new = ("\n" if unended else "") + text
-        lines[place.start : place.stop] = [new.replace("\r\n", "\n").replace("\n", ending)]
+        if place.stop == len(lines) and place.stop > place.start and not lines[-1].endswith("\n"):
+            new = new.removesuffix("\n")  # the file goes on to end without a line end
+        lines[place.start : place.stop] = with_ends_of(lines, place.start, place.stop, new)
     return "".join(lines)
 
 

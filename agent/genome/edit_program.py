@@ -26,7 +26,7 @@ from agent.genome.analysis import (
 from agent.genome.constants import CONSTANTS, constant_sources, fixed_statements, is_start, title
 from agent.genome.contract import contract_violations
 from agent.genome.edit_file import edit_file
-from agent.genome.extraction import Violations, compile_error, extract_code
+from agent.genome.extraction import Limits, Violations, compile_error, extract_code
 from agent.genome.genome import bare_name, block_name
 from agent.genome.statements import is_demonstration, is_import, meaning_of, names_of, read_names
 
@@ -42,7 +42,8 @@ def edit_program(
     `names`: the blocks that were asked for, all of them in one file. If empty, all blocks that are not frozen may change.
     `frozen`, `entry_points`: see `Genome`.
     """
-    code, all_code = extract_code(answer, [*map(bare_name, names)]), extract_code(answer)
+    limits = Limits.beside(files.values())
+    code, all_code = extract_code(answer, [*map(bare_name, names)], limits), extract_code(answer, limits=limits)
     if [*map(bare_name, names)] == [CONSTANTS]:
         code = all_code
     edited = _apply_code(files, names, code, frozen, entry_points)
@@ -58,7 +59,8 @@ def _apply_code(
 ) -> Files | Violations:
     if isinstance(code, Violations):
         return code
-    if reason := compile_error(code):
+    limits = Limits.beside(files.values())
+    if reason := compile_error(code, limits):
         return Violations((reason,), "answer")
     module = cst.parse_module(code)
     if reasons := _changes_of_fixed_code(files, module):
@@ -71,15 +73,14 @@ def _apply_code(
         edited = _edit_named(files, names, module, entry_points) if names else _edit_any(files, module, frozen, entry_points)
     if isinstance(edited, Violations):
         return edited
-    texts = ((text, compile_error(files.get(path, "")) is None) for path, text in edited.items())
-    if reasons := tuple(reason for text, limited in texts if (reason := compile_error(text, limited=limited))):
+    if reasons := tuple(reason for text in edited.values() if (reason := compile_error(text, limits))):
         return Violations(reasons)
     if not names:
         pruned = _prune(files, edited, frozen, entry_points)
         if reason := _lack_of_effect(files, edited, pruned):
             return Violations((reason,), "answer")
         edited = pruned
-    if reasons := contract_violations(files, edited, [*map(bare_name, names)], entry_points):
+    if reasons := contract_violations(files, edited, [*map(bare_name, names)], entry_points, frozen):
         return Violations(reasons)
     return edited
 

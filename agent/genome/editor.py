@@ -17,7 +17,7 @@ from typing import IO, Any
 from agent.core.errors import MachineError
 from agent.core.paths import start_command
 from agent.core.text import HALF, is_hidden, valid_text, visible
-from agent.genome.extraction import Violations, answer_too_long
+from agent.genome.extraction import MAX_CHARACTERS, Limits, Violations, answer_too_long
 from agent.genome.genome import Block, Genome
 
 _START_SECONDS = 120
@@ -37,7 +37,8 @@ class Editor:
     """
 
     def __init__(self, seconds: float = 10.0, processes: int | None = None) -> None:
-        """`seconds`: CPU time that one edit may take; it may wait `_WAIT_PER_CPU_SECOND` times as long for it.
+        """`seconds`: CPU time that one edit may take, for each `MAX_CHARACTERS` that the program begins; it may wait
+        `_WAIT_PER_CPU_SECOND` times as long for it.
 
         `processes`: the most processes at once; by default one for each core, up to 4.
         """
@@ -55,19 +56,20 @@ class Editor:
         replace those of the same name, new ones are added, and definitions that nothing uses any more are dropped.
         Raises MachineError if no child process can be started.
         """
-        if too_long := answer_too_long(answer):
+        if too_long := answer_too_long(answer, Limits.beside(genome.files.values())):
             return too_long
+        seconds = self._seconds * (1 + sum(map(len, genome.files.values())) // MAX_CHARACTERS)
         request = {
             "files": dict(genome.files),
             "names": list(blocks),
             "answer": valid_text(answer),  # half a character cannot be sent
             "frozen": sorted(genome.frozen),
             "entry_points": sorted(genome.entry_points),
-            "seconds": self._seconds,
+            "seconds": seconds,
         }
-        line = self._exchange(json.dumps(request).encode() + b"\n")
+        line = self._exchange(json.dumps(request).encode() + b"\n", seconds)
         if line is None:
-            return Violations((f"The code could not be parsed within {self._seconds:g} seconds; write it more simply.",))
+            return Violations((f"The code could not be parsed within {seconds:g} seconds; write it more simply.",))
         if not line:
             return Violations(("The process that parses the code died of it, twice; write it more simply.",))
         reply = json.loads(line)
@@ -77,9 +79,9 @@ class Editor:
             return Violations(tuple(hidden))
         return _edited_genome(genome, reply)
 
-    def _exchange(self, request: bytes) -> bytes | None:
+    def _exchange(self, request: bytes, cpu_seconds: float) -> bytes | None:
         """Send the request to an idle process, and once more if the process died: something else may have killed it."""
-        seconds = _WAIT_PER_CPU_SECOND * self._seconds
+        seconds = _WAIT_PER_CPU_SECOND * cpu_seconds
         process = self._idle.get()  # the one that was used last, so that no more processes are started than needed
         try:
             line = process.exchange(request, seconds)

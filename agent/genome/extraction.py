@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,7 +34,29 @@ class Violations:
     stage: Literal["answer", "contract"] = "contract"
 
 
-def extract_code(answer: str, names: Collection[str] = ()) -> str | Violations:
+@dataclass(frozen=True)
+class Limits:
+    """What an answer, and each file that it changes, may have."""
+
+    characters: int = MAX_CHARACTERS
+    line: int = MAX_LINE
+
+    @classmethod
+    def beside(cls, texts: Iterable[str]) -> Limits:
+        """The limits beside these files: one that they break before the edit holds for what the edit adds.
+
+        A file that is too long may grow by as much as another may have, and a line may be as long as their longest.
+        """
+        texts = list(texts)
+        characters, line = max(map(len, texts), default=0), max(map(longest_line, texts), default=0)
+        return cls(MAX_CHARACTERS + (characters if characters > MAX_CHARACTERS else 0), max(MAX_LINE, line))
+
+
+def longest_line(text: str) -> int:
+    return max(map(len, text.split("\n")))
+
+
+def extract_code(answer: str, names: Collection[str] = (), limits: Limits | None = None) -> str | Violations:
     """Return the answer's Python code that defines the blocks `names`: the last fence that defines one of them.
 
     Without `names`, all fences that define anything are joined, since an answer may have a fence for each file; only the
@@ -42,16 +64,18 @@ def extract_code(answer: str, names: Collection[str] = ()) -> str | Violations:
     still counts where `names` are given, because a broken piece would not compile; without `names` the answer is refused.
     An answer without any fence counts as code if it defines something wanted and compiles.
     """
-    text = answer.replace("\r\n", "\n")
-    if too_long := answer_too_long(text):
+    limits = limits or Limits()
+    text = answer.replace("\r\n", "\n").replace("\r", "\n").removeprefix("\ufeff")
+    if too_long := answer_too_long(text, limits):
         return too_long
     fences, closed = _fences(text)
     one_of = "|".join(map(re.escape, names))
     wanted = re.compile(rf"^(?:async\s+def|def|class)\s+(?:{one_of})\b", re.MULTILINE) if names else _ANY_DEFINITION
     defining = [fence.code for fence in fences if fence.language in _PYTHON and wanted.search(fence.code)]
     # Any other label is believed if the text below it is Python all the same.
-    defining = defining or [f.code for f in fences if wanted.search(f.code) and compile_error(f.code) is None]
-    if _PATCH.search("\n".join(fence.code for fence in fences) or text) and not any(compile_error(c) is None for c in defining):
+    defining = defining or [f.code for f in fences if wanted.search(f.code) and compile_error(f.code, limits) is None]
+    compiles = any(compile_error(code, limits) is None for code in defining)
+    if not compiles and _PATCH.search("\n".join(fence.code for fence in fences) or text):
         return Violations(("The answer is a patch. Write each definition that changes anew, complete.",), "answer")
     if defining and names:
         return defining[-1]
@@ -59,17 +83,17 @@ def extract_code(answer: str, names: Collection[str] = ()) -> str | Violations:
         reason = "The last fence of the answer is not closed: it seems to be cut off. Answer more shortly, the code first of all."
         return Violations((reason,), "answer")
     if defining:
-        return "\n\n\n".join([*(code for code in defining[:-1] if compile_error(code) is None), defining[-1]])
-    if not fences and wanted.search(text) and compile_error(text) is None:
+        return "\n\n\n".join([*(code for code in defining[:-1] if compile_error(code, limits) is None), defining[-1]])
+    if not fences and wanted.search(text) and compile_error(text, limits) is None:
         return text
     return _nothing_found(names, fences)
 
 
-def answer_too_long(answer: str) -> Violations | None:
-    """The violation of an answer that is longer than `MAX_CHARACTERS`; None if it is not."""
-    if len(answer) <= MAX_CHARACTERS:
+def answer_too_long(answer: str, limits: Limits) -> Violations | None:
+    """The violation of an answer that is longer than the limit; None if it is not."""
+    if len(answer) <= limits.characters:
         return None
-    return Violations((f"The answer has {len(answer):,} characters; {MAX_CHARACTERS:,} is the limit.",), "answer")
+    return Violations((f"The answer has {len(answer):,} characters; {limits.characters:,} is the limit.",), "answer")
 
 
 def _nothing_found(names: Collection[str], fences: Sequence[_Fence]) -> Violations:
@@ -83,17 +107,20 @@ def _nothing_found(names: Collection[str], fences: Sequence[_Fence]) -> Violatio
     return Violations((f"The answer has no fenced Python block with {what}{seen}.",), "answer")
 
 
-def compile_error(code: str, *, limited: bool = True) -> str | None:
+def compile_error(code: str, limits: Limits) -> str | None:
     """Why CPython refuses to compile the text, in its own words; None if it compiles. Nothing is executed.
 
-    Limits on size and line length, and CPython's own compiler, keep text from libcst that would crash it. `limited`: false
-    for a file that broke the limits before the edit, which libcst does not read.
+    Limits on size and line length, and CPython's own compiler, keep text from libcst that would crash it.
     """
-    if limited and len(code) > MAX_CHARACTERS:
-        return f"The code has {len(code):,} characters; {MAX_CHARACTERS:,} is the limit."
-    longest = max(map(len, code.split("\n")))
-    if limited and longest > MAX_LINE:
-        return f"A line has {longest:,} characters; {MAX_LINE:,} is the limit."
+    if len(code) > limits.characters:
+        return f"The code has {len(code):,} characters; {limits.characters:,} is the limit."
+    if (longest := longest_line(code)) > limits.line:
+        return f"A line has {longest:,} characters; {limits.line:,} is the limit."
+    return compiler_error(code)
+
+
+def compiler_error(code: str) -> str | None:
+    """As `compile_error`, without limits."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # an invalid escape sequence must not print a warning on the user's terminal

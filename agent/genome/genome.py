@@ -26,6 +26,7 @@ from agent.genome.analysis import (
     source_lines,
 )
 from agent.genome.constants import CONSTANTS, constant_sources
+from agent.genome.decoding import UnreadableSource, check, decode
 
 _FINGERPRINT_PREFIX = f"{sys.version_info[0]}.{sys.version_info[1]}-"
 """Python's version: fingerprints of two versions cannot be compared."""
@@ -63,7 +64,7 @@ class Genome:
 
     files: Mapping[str, str]
     frozen: frozenset[str] = frozenset()
-    """Names of the blocks that evolution must leave alone."""
+    """Names of the blocks, constants and methods (`Net.validation_step`) that evolution must leave alone."""
     entry_points: frozenset[str] = frozenset(ENTRY_POINTS)
     """Names of the functions that the task calls."""
 
@@ -87,6 +88,18 @@ class Genome:
         """The classes and functions that may evolve; one whose name is defined twice may not: which is meant is not clear."""
         counts = Counter(block.name for block in self.all_blocks)
         return tuple(block for block in self.all_blocks if block.name not in self.frozen and counts[block.name] == 1)
+
+    @cached_property
+    def method_names(self) -> frozenset[str]:
+        """`Net.forward` for each method of each top-level class: such a name can be frozen, while its class evolves."""
+        several = len(self.files) > 1
+        classes = ((path, n) for path, text in self.files.items() for n in parse(text).body if isinstance(n, ast.ClassDef))
+        return frozenset(block_name(path, f"{one.name}.{n.name}", several) for path, one in classes for n in methods_of(one))
+
+    @property
+    def frozen_methods(self) -> frozenset[str]:
+        """Those of `frozen` that are names of methods."""
+        return frozenset(name for name in self.frozen if "." in bare_name(name))
 
     @cached_property
     def constants(self) -> tuple[Block, ...]:
@@ -160,6 +173,10 @@ def block_name(path: str, name: str, several: bool) -> str:
     return f"{path}:{name}" if several else name
 
 
+def methods_of(node: ast.ClassDef) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    return [n for n in node.body if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
 def bare_name(name: str) -> str:
     """The name of a block as its code has it: `pkg/b.py:Net` -> `Net`."""
     return name.rpartition(":")[2]
@@ -169,7 +186,8 @@ def read_genome(folder: Path, files: Sequence[str], frozen: Iterable[str] = ()) 
     """Read a seed's genome from its folder. Raises UserError that names the file and what is wrong with it."""
     genome = Genome({name: _read_source(folder, name) for name in files}, frozenset(frozen))
     groups = {block_name(path, CONSTANTS, len(genome.files) > 1) for path in genome.files}
-    unknown = genome.frozen - {block.name for block in (*genome.all_blocks, *genome.constants)} - groups
+    known = {block.name for block in (*genome.all_blocks, *genome.constants)} | genome.method_names
+    unknown = genome.frozen - known - groups
     if unknown:
         raise UserError(f"{folder}: frozen names no block of the seed: {', '.join(sorted(unknown))}.")
     if not genome.blocks:
@@ -184,17 +202,14 @@ def _read_source(folder: Path, name: str) -> str:
     if not path.resolve().is_relative_to(folder.resolve()):
         raise UserError(f"The seed's file {name} lies outside of {folder}.")
     try:
-        text = path.read_bytes().decode("utf-8")  # bytes: line endings stay as they are
-        parse(text)
+        text = decode(path.read_bytes())
+        check(text)
     except FileNotFoundError:
         raise UserError(f"The seed's file {path} does not exist.") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path} is not UTF-8 text.") from None
+    except UnreadableSource as error:
+        raise UserError(f"{path} {error}.") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error}.") from error
-    except (SyntaxError, ValueError) as error:
-        line = getattr(error, "lineno", None)
-        raise UserError(f"{path} is not valid Python: line {line}: {getattr(error, 'msg', error)}.") from None
     return text
 
 

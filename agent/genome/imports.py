@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from agent.genome.analysis import DEFINITIONS, comment_start, parse, source_lines
+from agent.genome.line_ends import prevailing_end
 
 MAX_LINE = 88
 """Characters of a line of imports to which a name is added; a longer one gets a line of its own."""
@@ -103,9 +104,9 @@ class _Line(NamedTuple):
 
 def _with_import(source: str, new: Import) -> str:
     lines = source_lines(source)
-    ending = "\r\n" if lines and lines[0].endswith("\r\n") else "\n"
     tree = parse(source)
     header = _header(tree)
+    ending = prevailing_end(lines[header[0].first - 1 : header[-1].last] if header else lines)
     if (joined := _joined_line(header, lines, new)) is not None:
         number, text = joined
         lines[number - 1] = text + ending

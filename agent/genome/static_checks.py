@@ -10,9 +10,10 @@ import builtins
 import importlib.util
 import symtable
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from inspect import Parameter, Signature
+from typing import TypeGuard
 
 from agent.genome.analysis import DEFINITIONS, bound_names, import_time_names, parse
 
@@ -20,8 +21,41 @@ _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 _IMPLICIT_NAMES = {*dir(builtins), "__file__", "__annotations__", "__module__", "__qualname__"}
 """Names that a module or the body of a class has without binding them."""
+_BUILTINS = ("builtins", "__builtins__")
 _TOP_LEVEL = "the code at the top level"
 """How messages call a statement that binds no name."""
+
+
+def names_are_open(text: str) -> bool:
+    """Whether code may bind names that its text does not show: by `exec`, or by writing into the table of globals."""
+    tree = parse(text)
+    if "*" in imported_packages(text):
+        return True
+    read = {id(n.value) for n in ast.walk(tree) if _only_reads(n)}
+    return any(isinstance(n, ast.Call) and _opens(n) and id(n) not in read for n in ast.walk(tree)) or any(
+        isinstance(n, ast.Subscript) and ast.unparse(n) == "sys.modules[__name__]" for n in ast.walk(tree)
+    )
+
+
+def _opens(call: ast.Call) -> bool:
+    name = call.func.id if isinstance(call.func, ast.Name) else ""
+    return name in ("exec", "globals") or (name == "vars" and not call.args)
+
+
+def _only_reads(node: ast.AST) -> TypeGuard[ast.Subscript | ast.Attribute]:
+    if isinstance(node, ast.Subscript):
+        return isinstance(node.ctx, ast.Load)
+    return isinstance(node, ast.Attribute) and node.attr in ("get", "keys", "items", "values", "copy")
+
+
+def injected_builtins(texts: Iterable[str]) -> frozenset[str]:
+    """Names that a program gives to all of its files, as in `builtins.display = print`."""
+    return frozenset(
+        node.attr
+        for text in texts
+        for node in ast.walk(parse(text))
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and ast.unparse(node.value) in _BUILTINS
+    )
 
 
 def undefined_names(text: str) -> list[str]:

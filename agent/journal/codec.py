@@ -191,7 +191,10 @@ def _write_training(again: SeedRepeated | EliteRetrained) -> Json:
 
 
 def _write_noise(noise: Noise) -> Json:
-    return {**vars(noise), "sigma": dict(noise.sigma), "reference": dict(noise.reference)}
+    data = {**vars(noise), "sigma": dict(noise.sigma), "reference": dict(noise.reference)}
+    if not noise.seeds_itself:  # as before it was known
+        del data["seeds_itself"]
+    return data
 
 
 def read_sized(data: Json) -> SearchSized:

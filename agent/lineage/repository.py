@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -24,14 +25,17 @@ OWN_REPOSITORY = "lineage.git"
 class RunRepository:
     """A repository, and where the seed's files lie in it. Thread-safe."""
 
-    def __init__(self, repository: git.Repo | Path, prefix: str = "", base: str | None = None, note: str = "") -> None:
+    def __init__(
+        self, repository: git.Repo | Path, prefix: str = "", base: str | None = None, note: str = "", marked: Iterable[str] = ()
+    ) -> None:
         """`repository`: the user's repository, or the path of the run's own, which is created when it is first needed.
 
         `prefix`: path of the seed's folder in the repository; `base`: the parent of the seed's commit; `note`: why it is the
-        run's own although the seed lies in a repository.
+        run's own although the seed lies in a repository; `marked`: names of the files whose UTF-8 begins with a mark.
         """
         self._repository, self._prefix, self.base, self.note = repository, prefix, base, note
         self._is_own = isinstance(repository, Path)
+        self._marked = frozenset(marked)
         self._rules: dict[str, StorageRule] = {}
         self._lock = threading.RLock()
 
@@ -43,16 +47,17 @@ class RunRepository:
             raise UserError(trouble)
         import git
 
-        folder = seed_folder.resolve()
+        folder, files = seed_folder.resolve(), list(files)
+        marked = [name for name in files if _is_marked(folder / name)]
         try:
             repository = git.Repo(folder, search_parent_directories=True)
             top = Path(run_git(repository, "rev-parse", "--show-toplevel")).resolve()
             prefix = folder.relative_to(top).as_posix()
             ignored = git_succeeds(repository, "check-ignore", "-q", str(folder))
             if not ignored and not own.exists():  # a run that started in its own repository stays there
-                found = cls(repository, "" if prefix == "." else prefix, _head(repository))
+                found = cls(repository, "" if prefix == "." else prefix, _head(repository), marked=marked)
                 note = found.unfit_for({name: folder / name for name in files})
-                return cls(own, note=f"{note}: the branches go to {own} instead.") if note else found
+                return cls(own, note=f"{note}: the branches go to {own} instead.", marked=marked) if note else found
         except git.GitCommandError as error:
             if "safe.directory" in error.stderr:
                 raise UserError(
@@ -61,7 +66,7 @@ class RunRepository:
                 ) from None
         except (git.InvalidGitRepositoryError, git.NoSuchPathError, ValueError):
             pass  # no repository, or one that has no work tree here: the run gets its own
-        return cls(own)
+        return cls(own, marked=marked)
 
     def unfit_for(self, files: Mapping[str, Path]) -> str:
         """Why this repository cannot hold versions of these files as `git add` would store them; empty if it can."""
@@ -136,7 +141,11 @@ class RunRepository:
         `write`: puts what git itself must store into the repository. Raises git.GitCommandError.
         """
         rules = self.rules_of(files)
-        return [self._entry(self.path(name), encode(text), rules[name], write) for name, text in files.items()]
+        return [self._entry(self.path(name), self._bytes_of(name, text), rules[name], write) for name, text in files.items()]
+
+    def _bytes_of(self, name: str, text: str | bytes) -> bytes:
+        """The content of a file; a text begins with the mark that the seed's file begins with."""
+        return BOM_UTF8 + encode(text) if isinstance(text, str) and name in self._marked else encode(text)
 
     def _entry(self, path: str, content: bytes, rule: StorageRule, write: bool) -> TreeEntry:
         mode = "100755" if path in self._executables else "100644"
@@ -168,6 +177,14 @@ class RunRepository:
         listed = self.run("ls-tree", "-r", "-z", "--full-tree", self.base, *filter(None, [self._prefix])).split("\0")
         entries = (entry.partition("\t") for entry in listed if entry)
         return {path: (facts.split()[0], facts.split()[2]) for facts, _, path in entries}
+
+
+def _is_marked(file: Path) -> bool:
+    try:
+        with file.open("rb") as opened:
+            return opened.read(len(BOM_UTF8)) == BOM_UTF8
+    except OSError:
+        return False
 
 
 def _head(repository: git.Repo) -> str | None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from agent.core.noise import STEP, Noise, amount
+from agent.core.noise import STEP, Noise, Word, amount
 from agent.core.objectives import Objective
 from agent.core.text import quote
-from agent.memory.lesson import CUT_MARK, Lesson
+from agent.memory.lesson import CUT_MARK, Lesson, Verdict
 from agent.memory.similarity import changed_lines
 from agent.operators import OPERATORS, noun
 
+REAL_WORD: Word = "likely real"
+REAL: frozenset[Verdict] = frozenset({"better", "worse", "mixed"})
+"""Verdicts of which at least one objective is likely real."""
 INTENTION_LIMIT, EXPECTED_LIMIT, NAME_LIMIT = 240, 120, 40
 """Characters that are shown of an intention or insight, of an expected effect, and of an id or a name."""
 CHANGE_LIMIT, NEW_LIMIT, LINE_LIMIT = 480, 360, 110
@@ -33,10 +36,10 @@ def render(
     """
     if brief and _is_measured(lesson):
         why = lesson.insight or lesson.intention
-        verdict = f"{quote(lesson.id, NAME_LIMIT)}, {lesson.label}, {_outcome(lesson, objectives, noise)}"
+        verdict = f"{quote(lesson.id, NAME_LIMIT)}, {_verdict(lesson, objectives, noise)}, {_outcome(lesson, objectives, noise)}"
         lines = [f"- {verdict}: {quote(why, INTENTION_LIMIT) if why else 'no intention was stated'}"]
     else:
-        lines = [f"- {lesson.label}: {_outcome(lesson, objectives, noise)} ({_origin(lesson)})"]
+        lines = [f"- {_verdict(lesson, objectives, noise)}: {_outcome(lesson, objectives, noise)} ({_origin(lesson)})"]
         if lesson.insight:
             lines.append(f"Insight: {quote(lesson.insight, INTENTION_LIMIT)}")
         elif lesson.intention:
@@ -57,6 +60,22 @@ def _is_measured(lesson: Lesson) -> bool:
     return bool(lesson.effects) and not lesson.reason and lesson.operator.partition("+")[0] in OPERATORS
 
 
+def _verdict(lesson: Lesson, objectives: Sequence[Objective], noise: Noise) -> str:
+    """The lesson's label; where there are several objectives, with those that decide it: `better on parameters, likely real`."""
+    if len(objectives) < 2 or lesson.verdict not in REAL:
+        return lesson.label
+    certain = [o for o in objectives if _word(o, lesson, noise) == REAL_WORD]
+    better = [o.name for o in certain if o.better(lesson.effects[o.name], 0)]
+    worse = [o.name for o in certain if o.name not in better]
+    told = [f"{word} on {' and '.join(names)}" for word, names in (("better", better), ("worse", worse)) if names]
+    return f"{', '.join(told)}, {REAL_WORD}" if told else lesson.label
+
+
+def _word(objective: Objective, lesson: Lesson, noise: Noise) -> str:
+    change = lesson.effects[objective.name]
+    return noise.judge(objective, change, trainings=lesson.trainings, against=lesson.against).word
+
+
 def _outcome(lesson: Lesson, objectives: Sequence[Objective], noise: Noise) -> str:
     if not lesson.effects:
         return quote(lesson.reason) if lesson.reason else "not measured"
@@ -69,7 +88,7 @@ def _effect(objective: Objective, lesson: Lesson, noise: Noise) -> str:
     change = lesson.effects[objective.name]
     if not change or noise.sigma[objective.name]:
         text = amount(objective, change, noise)
-        return f"{change:+.2g} ({text})" if change else text
+        return f"{change:+.2g} ({text}, {_word(objective, lesson, noise)})" if change else text
     return _share(objective, lesson.gains[objective.name]) or f"{change:+.4g}"
 
 

@@ -58,6 +58,11 @@ def table(
     return "\n".join([*rows, *failures])
 
 
+def tells_training(context: Context) -> bool:
+    """Whether trainings report their accuracy: a task of the user's own may report nothing."""
+    return len(context.seed.evidence.curve[-1]) > 1 if context.seed.evidence.curve else False
+
+
 def under_way(context: Context) -> str:
     """What others try now, a line each; those of which nothing is known yet are left out."""
     lines = [_under_way_row(one) for one in context.under_way]
@@ -100,7 +105,8 @@ def _row(one: Individual, context: Context, labels: Sequence[str], id_told: bool
     else:
         cells += [f"`{one.candidate.recipes[0].parents[0]}`", origin(one.candidate, one.changed)]
     cells += [describe_value(o, one, context) for o in context.brief.objectives]
-    cells += [training_accuracy(one.evidence), total_seconds(one.evidence.seconds)]
+    cells += [training_accuracy(one.evidence)] if tells_training(context) else []
+    cells.append(total_seconds(one.evidence.seconds))
     if one.intention and not id_told:
         cells.append(quote(one.intention, NAMED_LIMIT if labels else INTENTION_LIMIT))
     return "- " + " | ".join(cells)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from agent.genome import Block, Genome, analyse_statements, bare_name, bound_names, line_span, parse, same_meaning
+from agent.genome import Block, Genome, analyse_statements, bare_name, bound_names, line_span, parse, same_meaning, source_lines
 
 
 def differing_blocks(a: Genome, b: Genome) -> tuple[str, ...]:
@@ -46,7 +46,7 @@ def missing_statements(block: Block, giver: Genome, taker: Genome) -> list[str]:
 def _source(statement: ast.stmt, text: str) -> str:
     """The lines of a top-level statement, decorators included."""
     first, last = line_span(statement)
-    return "\n".join(text.splitlines()[first - 1 : last])
+    return "".join(source_lines(text)[first - 1 : last]).rstrip("\r\n")
 
 
 def _missing_names(giver: Genome, taker: Genome, file: str) -> set[str]:

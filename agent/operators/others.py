@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from difflib import unified_diff
 
 from agent.core.text import fence, list_names
@@ -16,6 +17,8 @@ MOST = 2
 """Individuals whose code is shown."""
 WHOLE_SHARE = 0.6
 """A block of which at least this share of lines is new is shown whole."""
+ALIKE_SHARE = 0.5
+"""A block that has so large a share of its lines in common with one of another name is shown as a change of that one."""
 MAX_COMPARED = 30
 """Individuals whose code is compared with the program, the best ones."""
 MAX_LINES = 400
@@ -92,8 +95,8 @@ def _own_blocks(one: Individual, base: Genome, others: Iterable[Individual]) -> 
 
 def _news(base: Genome, other: Genome, name: str) -> int:
     """How many lines are new in a block: what carries a change is seldom its small helpers."""
-    known = {block.name: block for block in base.all_blocks}
-    return len(_new_lines(known.get(name), other.block(name)))
+    block = other.block(name)
+    return len(_new_lines(_counterpart(base, block), block))
 
 
 def new_code(
@@ -106,15 +109,14 @@ def new_code(
     diff do, and the lines that went are shown where most of a block stays.
     """
     sign, lines_of = ("+", _diff_lines) if as_diff else ("", _new_lines)
-    known = {block.name: block for block in base.all_blocks}
     kept: dict[str, None] = {}
     """The pieces of code that are shown, in their order."""
     left_out: dict[str, int] = {}
     first: list[str] = []
     for name in names:
         block = other.block(name)
-        needed = [[sign + line for line in _code_lines(text)] for text in missing_statements(block, other, base)]
-        pieces = ["\n".join(lines) for lines in (*needed, lines_of(known.get(name), block))]
+        pieces = [_statement(text, base, other, sign, lines_of) for text in missing_statements(block, other, base)]
+        pieces.append("\n".join(lines_of(_counterpart(base, block), block)))
         first = first or pieces[-1].splitlines()
         new = [piece for piece in dict.fromkeys(pieces) if piece not in kept]
         if (size := sum(len(piece) + 1 for piece in new)) <= room:
@@ -126,6 +128,25 @@ def new_code(
     shown = "\n".join(kept)
     missing = [f"{bare_name(name)} ({lines} lines)" for name, lines in left_out.items()]
     return "\n".join([shown, *([f"# left out: {list_names(missing)}"] if missing else [])])
+
+
+def _statement(text: str, base: Genome, other: Genome, sign: str, lines_of: Callable[[Block | None, Block], list[str]]) -> str:
+    """A definition or a constant that a block needs."""
+    block = next((one for one in other.all_blocks if one.source.strip() == text.strip()), None)
+    lines = lines_of(_counterpart(base, block), block) if block else [sign + line for line in _code_lines(text)]
+    return "\n".join(lines)
+
+
+def _counterpart(base: Genome, new: Block) -> Block | None:
+    """The block of this name, else one of the same kind that shares at least `ALIKE_SHARE` of the lines: models give the same
+    mechanism other names."""
+    same = next((block for block in base.all_blocks if block.name == new.name), None)
+    lines = Counter(map(str.strip, _code_lines(new.source)))
+    if same is not None or lines.total() > MAX_LINES:
+        return same
+    shares = {b: (lines & Counter(map(str.strip, _code_lines(b.source)))).total() for b in base.all_blocks if b.kind == new.kind}
+    best = max(shares, key=lambda block: shares[block], default=None)
+    return best if best and shares[best] >= ALIKE_SHARE * lines.total() else None
 
 
 def _first_lines(lines: Sequence[str], room: int) -> str:
@@ -148,7 +169,8 @@ def _new_lines(old: Block | None, new: Block) -> list[str]:
     added = _added(before, after)
     if _is_mostly(added, after):
         return after
-    lines, end = [f"# in {new.kind} {bare_name(new.name)}"], 0
+    like = f", as {bare_name(old.name)} above" if old and old.name != new.name else ""
+    lines, end = [f"# in {new.kind} {bare_name(new.name)}{like}"], 0
     for start, stop in added or [(0, len(after))]:
         if start > end:
             lines.append(_indent(after[start]) + "...")
@@ -160,7 +182,8 @@ def _new_lines(old: Block | None, new: Block) -> list[str]:
 def _diff_lines(old: Block | None, new: Block) -> list[str]:
     """The same as a diff, with the lines that went where most of the block stays."""
     before, after = _code_lines(old.source) if old else [], _code_lines(new.source)
-    if not before or max(len(before), len(after)) > MAX_LINES or _is_mostly(_added(before, after), after):
+    renamed = old is not None and old.name != new.name
+    if not before or renamed or max(len(before), len(after)) > MAX_LINES or _is_mostly(_added(before, after), after):
         return [f"+{line}" for line in after]
     hunks = list(unified_diff(before, after, n=1, lineterm=""))[2:]
     return [f"@@ {new.kind} {bare_name(new.name)} @@" if line.startswith("@@") else line for line in hunks]

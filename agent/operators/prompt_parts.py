@@ -28,13 +28,15 @@ def rules_for_block(prompts: Prompts, recipe: Recipe, base: Genome) -> str:
     if base.block(recipe.blocks[0]).kind == "constants":
         return prompts.parts["rules_constants"].fill()
     setup = bare_name(recipe.blocks[0]) == "build_optimizer"
-    return prompts.parts["rules"].fill(keeps=_KEEP_WORKING if setup else _KEEP_SIZES)
+    held = [bare_name(name) for name in sorted(base.frozen_methods) if name.rpartition(".")[0] == recipe.blocks[0]]
+    return prompts.parts["rules"].fill(keeps=_KEEP_WORKING if setup else _KEEP_SIZES, held=code_names(held))
 
 
 def rules_for_program(prompts: Prompts, base: Genome) -> str:
     """The rules for an answer that may change any of the blocks."""
     return prompts.parts["rules_whole"].fill(
-        frozen=code_names(bare_name(name) for name in sorted(base.frozen)),
+        frozen=code_names(bare_name(name) for name in sorted(base.frozen - base.frozen_methods)),
+        held=code_names(bare_name(name) for name in sorted(base.frozen_methods)),
         file=[*base.files][-1] if len(base.files) > 1 else "",
         fixed=code_names(dict.fromkeys(head for text in base.files.values() for head in fixed_titles(text))),
     )

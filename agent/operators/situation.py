@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from agent.core.objectives import Objective
 from agent.core.text import fence, format_number
 from agent.genome import Genome
-from agent.operators.children import NOTHING, table, under_way
+from agent.operators.children import NOTHING, table, tells_training, under_way
 from agent.operators.compare import differing_blocks
 from agent.operators.context import Context
 from agent.operators.front import describe_front
@@ -37,9 +37,6 @@ SMALL = 1_800
 """Characters. What a prompt says of the task weighs more where the program is small."""
 FEW_LEFT = 40
 """With so few candidates left, each must try much."""
-
-COLUMNS, MORE_COLUMNS = ("id", "made from", "by"), ("training accuracy", "time", "intention")
-"""Of the table, before and behind those of the objectives."""
 
 _BETTER = {"max": "more", "min": "less"}
 
@@ -95,7 +92,7 @@ def situation(
         curve=describe_curve(figures.evidence.curve, figures.fitness),
         mistakes=describe_mistakes(figures.evidence),
         seconds=describe_seconds(figures.evidence),
-        columns=" | ".join([*COLUMNS, *(o.name for o in context.brief.objectives), *MORE_COLUMNS]),
+        columns=" | ".join(_columns(context)),
         table=rows,
         front=describe_front(context),
         first=first[0],
@@ -123,6 +120,12 @@ def _room(size: int, share: float, bounds: tuple[int, int]) -> int:
 def _objective(objective: Objective) -> str:
     reported = f" (self-reported: {objective.reported})" if objective.reported else ""
     return f"{objective.name}: {_BETTER[objective.direction]} is better{reported}"
+
+
+def _columns(context: Context) -> list[str]:
+    """Of the table."""
+    training = ["training accuracy"] if tells_training(context) else []
+    return ["id", "made from", "by", *(o.name for o in context.brief.objectives), *training, "time", "intention"]
 
 
 def _bullets(lines: Iterable[str]) -> str:

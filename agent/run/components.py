@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,7 +14,6 @@ from agent.budget import check_prices
 from agent.core.errors import MachineError, UserError
 from agent.core.paths import prompts_folder
 from agent.genome import Editor, Genome, read_genome
-from agent.genome.measuring import measuring_blocks
 from agent.journal.events import Advised, ProgressReported, RunStarted, Watch
 from agent.journal.store import Journal
 from agent.llm import LanguageModel, LlmSettings, open_model, price
@@ -22,6 +21,7 @@ from agent.operators.templates import Prompts
 from agent.run.cache import with_cache
 from agent.run.config import Config
 from agent.run.evaluation import Evaluator, EvaluatorSettings
+from agent.run.evolving import measurement_frozen, tell_what_evolves
 from agent.run.machine import machine
 from agent.run.provenance import provenance
 from sandbox import LEVELS, Level, SandboxUnavailable
@@ -67,7 +67,7 @@ def open_components(config: Config, watch: Watch, at_least: Level = "none", *, w
     genome = read_genome(Path(config.seed.folder), config.seed.files, config.seed.frozen)
     task = with_cache(partial(_open_task, config), lambda text: watch(Advised(text)))
     config = completed(config, task)
-    config, genome = _measurement_frozen(config, genome, watch)
+    config, genome, measuring = measurement_frozen(config, genome)
     genome = genome if task.entry_points is None else replace(genome, entry_points=task.entry_points)
     prompts = Prompts.load(prompts_folder())
     if config.run.null and config.llm.models:
@@ -75,6 +75,8 @@ def open_components(config: Config, watch: Watch, at_least: Level = "none", *, w
     with_models = with_models and not config.run.null
     if with_models and not config.llm.models:
         raise UserError("No model is named: give --llm MODEL, or --llm offline to run without a key or a network.")
+    if with_models or config.run.null:
+        tell_what_evolves(genome, measuring, watch)
     devices = _devices(config)
     isolation = _isolation(config, at_least)
     if trouble := gpu_trouble(isolation, devices):
@@ -83,32 +85,18 @@ def open_components(config: Config, watch: Watch, at_least: Level = "none", *, w
         for name in sorted(config.llm.endpoints.keys() - set(config.llm.models)):
             watch(Advised(f"llm.endpoints has an address for {name!r}, which is not among the models of this run."))
         check_prices(config.limits, config.llm.models, lambda model: price(model, config.llm.prices))
+    seed_size = sum(map(len, genome.files.values()))
     with ExitStack() as stack:
         opened = open_models(config) if with_models else ()
         models = {name: stack.enter_context(closing(model)) for name, model in opened}
 
         def open_evaluator() -> Evaluator:
-            return _open_evaluator(config, task, isolation, devices, watch, stack)
+            return _open_evaluator(config, task, isolation, devices, seed_size, watch, stack)
 
         evaluator = open_evaluator()
         editor = stack.enter_context(closing(Editor()))
         threading.Thread(target=_warm_up, args=(editor, genome), daemon=True).start()
         yield Components(config, genome, task, evaluator, prompts, models, editor, isolation, open_evaluator)
-
-
-def _measurement_frozen(config: Config, genome: Genome, watch: Watch) -> tuple[Config, Genome]:
-    """Freeze what measures in a script, unless the user has said what is frozen. The run keeps the answer in its settings."""
-    metrics = config.task.get("metrics")
-    if config.task.get("name") != "script" or not isinstance(metrics, Mapping) or "frozen" in config.seed.model_fields_set:
-        return config, genome
-    measuring = measuring_blocks(genome, list(metrics))
-    frozen = tuple(sorted(measuring))
-    if frozen:
-        genome = replace(genome, frozen=frozenset(frozen))
-        reasons = ", ".join(f"{name} ({measuring[name]})" for name in frozen)
-        watch(Advised(f"frozen, so that no change wins by another measurement: {reasons}; --set 'seed.frozen=[]' frees all"))
-    watch(Advised(f"evolves: {', '.join(block.name for block in genome.blocks)}; code outside of functions and classes stays"))
-    return config.model_copy(update={"seed": config.seed.model_copy(update={"frozen": frozen})}), genome
 
 
 def completed(config: Config, task: Task) -> Config:
@@ -159,9 +147,9 @@ def open_models(config: Config) -> Iterator[tuple[str, LanguageModel]]:
 
 
 def _open_evaluator(
-    config: Config, task: Task, isolation: Isolation, devices: tuple[str, ...], watch: Watch, stack: ExitStack
+    config: Config, task: Task, isolation: Isolation, devices: tuple[str, ...], seed_size: int, watch: Watch, stack: ExitStack
 ) -> Evaluator:
-    """Open the evaluator; `stack` closes it."""
+    """Open the evaluator; `stack` closes it. `seed_size`: as in `EvaluatorSettings`."""
     if (fork_server := open_fork_server()) is not None:
         stack.callback(fork_server.close)
     lanes = Lanes(
@@ -171,7 +159,7 @@ def _open_evaluator(
         beside=max(2, min(len(devices), cores())),
     )
     settings = EvaluatorSettings(
-        config.objective_list(), config.constraint_list(), config.sandbox.threads, config.run.training_seed
+        config.objective_list(), config.constraint_list(), config.sandbox.threads, config.run.training_seed, seed_size
     )
     evaluator = Evaluator(task, lanes, settings, lambda id, progress: watch(ProgressReported(id, progress)))
     stack.callback(evaluator.close)

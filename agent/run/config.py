@@ -45,7 +45,8 @@ class SeedSection(_Section):
     files: tuple[str, ...] = ("model.py",)
     """Source files that evolve, relative to the seed's folder. Every top-level class or function in them is a block."""
     frozen: tuple[str, ...] = ()
-    """Names of blocks that must stay as they are. With several files a block is named `pkg/b.py:Net`."""
+    """Names of blocks, constants and methods (`Net.test_step`) that must stay as they are; with several files `pkg/b.py:Net`.
+    A script's are found if this is not given."""
 
 
 class Endpoint(_Section):

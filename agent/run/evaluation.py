@@ -62,6 +62,8 @@ class EvaluatorSettings:
     """CPU threads of one evaluation."""
     training_seed: int = 0
     """All candidates are trained with it, so that they differ by their code and not by luck in the batches."""
+    seed_size: int = 0
+    """As in `Job`."""
 
 
 class Evaluator:
@@ -109,7 +111,7 @@ class Evaluator:
         `admit` is called when the training has a slot; its exceptions are passed on.
         """
         seed = self._settings.training_seed if training_seed is None else training_seed
-        job = Job(dict(genome.files), seed, threads=self._settings.threads, timed=self._is_timed)
+        job = self._job(genome, seed, timed=self._is_timed)
         lease = self._lanes.lease(admit)
         timed = self._evaluate(job, lease, candidate.id)
         return TimedOutcome(self._judge(candidate, genome, timed.result, lease), timed.seconds, timed.gpus)
@@ -120,15 +122,19 @@ class Evaluator:
         `test_too`: reads the labels of the test split, so its opening must be journaled when `admit` returns.
         Raises MachineError if the sandbox is at fault.
         """
-        job = Job(dict(genome.files), training_seed, threads=self._settings.threads, timed=self._is_timed, test_too=test_too)
+        job = self._job(genome, training_seed, timed=self._is_timed, test_too=test_too)
         return self._evaluate(job, self._lanes.lease(admit), id)
 
     def check(self, candidate: Candidate, genome: Genome) -> Failure | None:
         """What is wrong with the seed, as far as its task can see without training it. Raises MachineError."""
-        job = Job(dict(genome.files), self._settings.training_seed, threads=self._settings.threads)
+        job = self._job(genome, self._settings.training_seed)
         with _sandbox_errors():
             found = self._task.check(job, self._lanes.lease())
         return Failure(candidate, found.stage, found.reason, found.log, genome) if found else None
+
+    def _job(self, genome: Genome, training_seed: int, *, timed: bool = False, test_too: bool = False) -> Job:
+        s = self._settings
+        return Job(dict(genome.files), training_seed, threads=s.threads, seed_size=s.seed_size, timed=timed, test_too=test_too)
 
     @property
     def _is_timed(self) -> bool:

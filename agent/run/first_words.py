@@ -31,8 +31,8 @@ def doubt_seed(task: Task, seed: Fitness, watch: Watch) -> None:
 
 def doubt_noise(noise: Noise | None, objectives: Sequence[Objective], watch: Watch) -> None:
     """Say so if what a script prints is the same to the digit in all trainings of the seed: it sets its own training seed."""
-    same = [one.name for one in objectives if one.reported and noise is not None and not noise.sigma[one.name]]
-    if noise is not None and same:
+    if noise is not None and noise.seeds_itself:
+        same = [one.name for one in objectives if one.reported]
         watch(
             Advised(
                 f"All {noise.trainings} trainings of the seed measured the same {', '.join(same)} to the digit: if the program "

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.machinery
+import io
 import sys
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
@@ -76,7 +77,7 @@ class _SourceFinder:
         import linecache
 
         path, text = self._texts.get(fullname, (fullname, ""))
-        linecache.cache[path] = (len(text), None, text.splitlines(keepends=True), path)
+        linecache.cache[path] = (len(text), None, io.StringIO(text).readlines(), path)
         return text
 
     def exec_module(self, module: ModuleType) -> None:

@@ -131,3 +131,24 @@ def test_the_error_of_a_mean_is_that_of_scipy_for_what_varies():
 def test_a_mean_of_equal_values_is_exactly_that_value():
     assert Fitness.mean([fit(0.1, 5178.3)] * 3) == fit(0.1, 5178.3)
     assert Fitness.mean([fit(0.25), fit(0.5)]) == fit(0.375)
+
+
+def test_a_program_that_reports_the_same_each_time_does_not_tell_a_change_from_luck():
+    from agent.core.noise import Noise
+    from agent.core.objectives import Objective
+
+    printed, counted = Objective("loss", "min", "printed"), Objective("parameters", "min")
+    noise = Noise({"loss": 0.0, "parameters": 0.0}, {"loss": 1.0, "parameters": 100.0}, seeds_itself=True)
+    assert str(noise.judge(printed, -0.5)) == "undecided" and not noise.is_real(printed, -0.5)
+    assert noise.judge(printed, 0.0).word == "within noise"
+    assert noise.judge(counted, -50.0).word == "likely real"
+
+
+def test_a_count_that_a_script_prints_is_certain_where_anything_else_that_it_prints_varies():
+    loss, size, cost = Objective("loss", "min", "printed"), Objective("size", "min", "printed"), Objective("train_time", "min")
+    trained = [Fitness({"loss": 1.0 + n / 100, "size": 50.0, "train_time": 3.0}) for n in range(4)]
+    noise = Noise.of(trained, (loss, size, cost))
+    assert not noise.seeds_itself and noise.judge(size, -25.0).word == "likely real"
+    same = [Fitness({"loss": 1.0, "size": 50.0, "train_time": 3.0 + n}) for n in range(4)]  # the clock always varies
+    assert Noise.of(same, (loss, size, cost)).seeds_itself
+    assert not Noise.of(same, (cost,)).seeds_itself

@@ -55,7 +55,8 @@ def test_fingerprint_knows_files_apart():
         ({"model.py": b"x = 1\n"}, (), "no blocks"),
         ({"model.py": b"def f(): pass\n"}, ("f",), "no blocks"),
         ({"model.py": b"def f(): pass\n"}, ("g",), "frozen names no block of the seed: g"),
-        ({"model.py": b"\xff\xfe"}, (), "not UTF-8"),
+        ({"model.py": b"\xff\xfe"}, (), "is UTF-16 text: save it as UTF-8"),
+        ({"model.py": b"x = '\xe9'\n"}, (), "is not UTF-8 text"),
         ({}, (), "does not exist"),
     ],
 )

@@ -433,6 +433,26 @@ def python_path():
     return [str(Path(__file__).resolve().parents[2]), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
 
 
+@pytest.mark.parametrize("own", [False, True])
+def test_a_mark_at_the_beginning_of_a_file_stays_in_its_branches(tmp_path, own):
+    """Programs are texts without it, and the file has it: a diff shows the change alone."""
+    repository = make_repository(tmp_path / "project")
+    (repository / "model.py").write_bytes(b"\xef\xbb\xbf" + SOURCE.encode())
+    if not own:
+        git(repository, "commit", "-qam", "a mark")
+    out = tmp_path / "runs/night"
+    folder = repository if not own else tmp_path / "seed"
+    if own:
+        folder.mkdir()
+        (folder / "model.py").write_bytes((repository / "model.py").read_bytes())
+    lineage = Lineage.open(folder, out, "night", ["model.py"])
+    seed = lineage.commit(SEED_ID, {"model.py": SOURCE}, [], "seed")
+    lineage.commit("0001", {"model.py": OTHER}, [seed.sha], "one")
+    place = out / OWN_REPOSITORY if own else repository
+    assert show(place, "evolve/night/0001") == b"\xef\xbb\xbf" + OTHER.encode()
+    assert show(place, "evolve/night/seed") == (folder / "model.py").read_bytes()
+
+
 class TestNotes:
     """What is known of a commit only after it was made."""
 

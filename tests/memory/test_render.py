@@ -15,7 +15,7 @@ def test_a_rendering_begins_with_the_verdict_and_counts_in_noise():
     lesson = taught(individual(accuracy=0.821, parameters=876, directive="reduce_size"))
     deed = '`0001`, mutation "reduce size" of `Stage`, about `GroupNorm`, `BatchNorm2d`'
     assert render(lesson, OBJECTIVES, NOISE).split("\n") == [
-        f"- better, likely real: accuracy +0.021 (+2.1 sigma), parameters -12.4% ({deed})",
+        f"- better on parameters, likely real: accuracy +0.021 (+2.1 sigma, undecided), parameters -12.4% ({deed})",
         "  Intention: `smooth the signal.`",
         "  Expected: `accuracy +0.01.`",
         "  Change: `- self.norm = nn.BatchNorm2d(width)` `+ self.norm = nn.GroupNorm(2, width)`",
@@ -31,9 +31,10 @@ def test_an_insight_takes_the_place_of_the_intention():
     ("accuracy", "parameters", "output"),
     [
         (0.8, 1000, "accuracy same, parameters same"),
-        (0.8197, 1000, "better so far, undecided: accuracy +0.02 (+2.0 sigma)"),
-        (0.795, 1250, "accuracy -0.005 (-0.5 sigma), parameters +25.0%"),
-        (0.85, 20_000, "accuracy +0.05 (+5.0 sigma), parameters 20.0 times"),
+        (0.8197, 1000, "better so far, undecided: accuracy +0.02 (+2.0 sigma, undecided), parameters same"),
+        (0.795, 1250, "worse on parameters, likely real: accuracy -0.005 (-0.5 sigma, within noise), parameters +25.0%"),
+        (0.85, 20_000, "better on accuracy, worse on parameters, likely real: accuracy +0.05 (+5.0 sigma, likely real), par"),
+        (0.85, 20_000, "(+5.0 sigma, likely real), parameters 20.0 times"),
     ],
 )
 def test_amounts_are_rendered_exactly(accuracy, parameters, output):

@@ -76,3 +76,28 @@ def test_as_a_diff_it_has_what_went_only_where_most_stays(programs):
     assert lines[0] == "@@ class Net @@" and "+class Slow(torch.optim.SGD):" in lines
     whole = Genome({"model.py": BEFORE.split("class Net")[0] + "class Net(torch.nn.Identity):\n    pass\n"})
     assert new_code(programs[0], whole, ["Net"], 1000, as_diff=True) == "+class Net(torch.nn.Identity):\n+    pass"
+
+
+STEPS = """    def step(self, closure=None):
+        for group in self.param_groups:
+            for p in group["params"]:
+                momentum = self.state[p].setdefault("momentum", torch.zeros_like(p))
+                momentum.mul_(0.9).add_(p.grad)
+                p.add_(momentum, alpha=-group["lr"])
+"""
+
+
+def test_the_same_mechanism_under_another_name_is_shown_as_what_differs():
+    base = Genome({"model.py": f"import torch\n\n\nclass Heavy(torch.optim.Optimizer):\n{STEPS}"})
+    renamed = f"class Ball(torch.optim.Optimizer):\n{STEPS.replace('0.9', '0.95')}\n\ndef make(p):\n    return Ball(p, {{}})\n"
+    other = Genome({"model.py": f"import torch\n\n\n{renamed}"})
+    assert new_code(base, other, ["make"], 1000) == (
+        "# in class Ball, as Heavy above\n"
+        "class Ball(torch.optim.Optimizer):\n                ...\n                momentum.mul_(0.95).add_(p.grad)\n"
+        "def make(p):\n    return Ball(p, {})"
+    )
+
+
+def test_only_what_is_whole_is_shown_where_pieces_are_of_no_use(programs):
+    assert new_code(*programs, ["Net"], 40, whole=True) == ""
+    assert new_code(*programs, ["Net"], 1000, whole=True) == new_code(*programs, ["Net"], 1000)

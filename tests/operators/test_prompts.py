@@ -170,7 +170,8 @@ def test_the_prompt_contains_what_a_researcher_must_know(half_way):
         "- `seed` | - | - | 0.9352 | 518,126 | 0.947 | 15 s\n",
         '- `0004`* (the program above) | `seed` | mutation "significant" of `SELN` | 0.9493 (+3.1 sigma, undecided) | '
         "518,858 (+0.1%) | 0.947 | 15 s\n",
-        "- `0004`, mixed so far, undecided, accuracy +0.013 (+3.1 sigma), parameters +0.1%: `let each gate see the spread of its "
+        "- `0004`, mixed so far, undecided, accuracy +0.013 (+3.1 sigma, undecided), "
+        "parameters +0.1%: `let each gate see the spread of its "
         "channel, too.`\n  Change: `+ def __init__(",
         "one sigma of accuracy over training seeds (0.0042; the seed's mean is 0.9361), a step of 10% in parameters",
         "training minus validation accuracy is -0.0027",
@@ -215,7 +216,7 @@ def test_without_measurements_their_headings_are_left_out(first):
     _, user = scene.prompt("mutate", "seed", blocks=("Stage",), directive="complex")
     for absent in ("Parameters of", "One evaluation", "self-reported", "Code of others", "Lessons", "Under way", "Enters"):
         assert absent not in user.text
-    assert "- `seed` (the program above) | - | - | 0.8789 | 5,178 | - | -\n" in user.text
+    assert "- `seed` (the program above) | - | - | 0.8789 | 5,178 | -\n" in user.text
 
 
 @pytest.mark.parametrize("name", OPERATIONS)

@@ -3,24 +3,26 @@
 import pytest
 
 from agent.core.noise import Noise
-from agent.core.objectives import Objective
+from agent.core.objectives import Fitness, Objective
 from agent.run.first_words import doubt_noise
 
 PRINTED, COUNTED = Objective("loss", "min", "printed by the script"), Objective("parameters", "min")
 
 
 @pytest.mark.parametrize(
-    ("objectives", "sigma", "told"),
+    ("objectives", "losses", "told"),
     [
-        ((PRINTED,), {"loss": 0.0}, True),
-        ((PRINTED,), {"loss": 0.01}, False),
-        ((PRINTED, COUNTED), {"loss": 0.01, "parameters": 0.0}, False),  # a count does not depend on chance
-        ((PRINTED, COUNTED), {"loss": 0.0, "parameters": 0.0}, True),
+        ((PRINTED,), (0.5, 0.5), True),
+        ((PRINTED,), (0.5, 0.6), False),
+        ((PRINTED, COUNTED), (0.5, 0.6), False),  # a count does not depend on chance
+        ((PRINTED, COUNTED), (0.5, 0.5), True),
+        ((COUNTED,), (0.5, 0.5), False),
     ],
 )
-def test_a_script_that_seeds_itself_is_told_of(objectives, sigma, told):
+def test_a_script_that_seeds_itself_is_told_of(objectives, losses, told):
     found = []
-    doubt_noise(Noise(sigma, dict.fromkeys(sigma, 1.0)), objectives, found.append)
+    noise = Noise.of([Fitness({"loss": loss, "parameters": 12.0}) for loss in losses], objectives)
+    doubt_noise(noise, objectives, found.append)
     assert [("the same loss to the digit" in one.text, "EVOLVE_SEED" in one.text) for one in found] == [(True, True)] * told
 
 

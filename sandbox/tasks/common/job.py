@@ -18,6 +18,8 @@ class Job:
     training_seed: int
     device: str = "cpu"
     threads: int = 1
+    seed_size: int = 0
+    """Characters of the seed's files together: if they are more than a program may have, the limit holds for what was added."""
     timed: bool = False
     """The time of the training is an objective or bounded: it is measured alone, while nothing else trains on the machine."""
     test_too: bool = False

@@ -50,13 +50,14 @@ def checks(
     yield _same_data(opened)
     yield _hidden(opened.splits)
     yield _apart(opened.splits)
-    first = opened.evaluate(Job(sources, 0), sandbox)
+    job = Job(sources, 0, seed_size=sum(map(len, sources.values())))
+    first = opened.evaluate(job, sandbox)
     evaluated = "the seed trains, predicts each row by itself and is scored"
     if isinstance(first, StageFailure):
         yield Check(evaluated, False, f"stopped at {first.stage}: {first.reason}\n{first.log}".strip())
         return
     yield Check(evaluated, True, ", ".join(f"{name} {value:.6g}" for name, value in first.values.items()))
-    again = opened.evaluate(Job(sources, 0), sandbox)
+    again = opened.evaluate(job, sandbox)
     yield _repeatable(first.values, again.values if not isinstance(again, StageFailure) else {})
     yield _informative(opened, first.values)
 

@@ -6,6 +6,7 @@ the results outside.
 
 from __future__ import annotations
 
+import io
 import linecache
 import mmap
 import sys
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 
 from sandbox.inside.call import RunningCall
 from sandbox.tasks.common.state import array, foldable, parameters_by_class, recorded_calls, serialise, smoke_result
-from sandbox.tasks.own.splits import BARE
+from sandbox.tasks.own.splits import BARE, place
 
 
 def smoke(call: RunningCall) -> bytes:
@@ -68,7 +69,7 @@ def _prepare(call: RunningCall, seed: int) -> tuple[ModuleType, ModuleType]:
     task = ModuleType("evolve_task")
     task.__file__ = name
     sys.modules[task.__name__] = task  # dataclasses and others look up their module
-    linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
+    linecache.cache[name] = (len(text), None, io.StringIO(text).readlines(), name)
     exec(compile(text, name, "exec"), task.__dict__)
     return task, call.module(call.options["file"])
 
@@ -78,9 +79,12 @@ def _budget(call: RunningCall) -> SimpleNamespace:
 
 
 def _given(call: RunningCall, table: str) -> Any:
-    """Return the arrays of a table by name, or the only array if it was given without a name. Each is a private copy."""
+    """Return the arrays of a table by name, or as the tuple or the array that was given instead. Each is a private copy."""
     found = {n.partition("/")[2]: array(at) for n, at in call.inputs.items() if n.partition("/")[0] == table}
-    return found[BARE] if set(found) == {BARE} else found
+    if set(found) == {BARE}:
+        return found[BARE]
+    places = [place(number) for number in range(len(found))]
+    return tuple(found[name] for name in places) if found and set(found) == set(places) else found
 
 
 def _state(returned: Any) -> dict[str, Tensor]:
@@ -98,14 +102,12 @@ def _on_device(state: Mapping[str, Tensor], call: RunningCall) -> dict[str, Tens
     return {name: tensor.detach().to(call.device) for name, tensor in state.items()}
 
 
-def _predicted(
-    call: RunningCall, task: ModuleType, module: ModuleType, weights: dict[str, Tensor], inputs: Any
-) -> np.ndarray:
+def _predicted(call: RunningCall, task: ModuleType, module: ModuleType, weights: dict[str, Tensor], inputs: Any) -> np.ndarray:
     """Return the result of `predict` as float32 (rows, *output_shape). Raises ValueError."""
     with torch.no_grad():
         found = task.predict(module, weights, inputs)
     values = np.asarray(found.detach().cpu() if isinstance(found, Tensor) else found)
-    rows = len(next(iter(inputs.values())) if isinstance(inputs, dict) else inputs)
+    rows = len(next(iter(inputs.values())) if isinstance(inputs, dict) else inputs[0] if isinstance(inputs, tuple) else inputs)
     wanted = (rows, *call.options["output_shape"])
     if values.shape != wanted:
         raise ValueError(f"predict returned an array of {values.shape} for {rows} rows; it must return {wanted}")

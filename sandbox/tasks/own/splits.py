@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,13 @@ if TYPE_CHECKING:
 
 BARE = ""
 """The name of an array that was given alone, not in a dict."""
+
+
+def place(number: int) -> str:
+    """The name of an array that was given at this place of a tuple."""
+    return f"({number})"
+
+
 NOISE_BYTES = 8 << 20
 """Largest size in bytes of all stand-in arrays together."""
 NOISE_ROWS = 1024
@@ -57,7 +65,7 @@ class Splits:
         }
         if example is None:
             stand_in = _noise(train), _noise(parts["validation"][0].inputs)
-        elif isinstance(example, tuple) and len(example) == 2:
+        elif isinstance(example, tuple | list) and len(example) == 2:
             stand_in = (
                 _arrays(example[0], f"example()[0] of {where}"),
                 _arrays(example[1], f"example()[1] of {where}"),
@@ -90,9 +98,7 @@ class Splits:
         folder = cache / f"own-{_digest(tables)[:32]}"
         if not folder.is_dir():
             _write(folder, tables)
-        places = {
-            table: {name: folder / f"{table}.{i}.npy" for i, name in enumerate(arrays)} for table, arrays in tables.items()
-        }
+        places = {table: {name: folder / f"{table}.{i}.npy" for i, name in enumerate(arrays)} for table, arrays in tables.items()}
         fit = {f"train/{name}": path for name, path in places["train"].items()}
         smoke = {f"train/{name}": path for name, path in places["example"].items()}
         return fit, smoke | {f"inputs/{name}": path for name, path in places["inputs"].items()}
@@ -126,33 +132,63 @@ def _arrays(value: Any, where: str) -> dict[str, np.ndarray]:
     """Return a dict of arrays; a single array gets the name `BARE`."""
     import numpy as np
 
+    if isinstance(value, tuple) and value and all(hasattr(one, "shape") for one in value):
+        value = {place(number): one for number, one in enumerate(value)}
     given = value if isinstance(value, dict) else {BARE: value}
     if not given or not all(isinstance(name, str) for name in given):
-        raise TaskError(f"{where} must be an array, or a dict of arrays by name.")
+        raise TaskError(f"{where} must be an array, a tuple of arrays, or a dict of arrays by name.")
     arrays = {}
     for name, values in given.items():
-        array = np.ascontiguousarray(values) if np.ndim(values) else None
-        if array is None or array.dtype.hasobject:
+        array = _array(values)
+        if array is None or not array.ndim:
             raise TaskError(f"{where}{f'[{name!r}]' if name else ''} must be an array of numbers with at least one axis.")
-        arrays[name] = array
+        arrays[name] = np.ascontiguousarray(array)
     return arrays
 
 
-def _parts(value: Any, where: str) -> Iterator[Part]:
+def _array(value: Any) -> np.ndarray | None:
+    """What is given as an array: one of numpy or torch, or lists and tuples of numbers; None for anything else."""
     import numpy as np
 
-    listed = value if isinstance(value, list) else [value]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            array = np.asarray(value)
+    except Exception:  # whatever numpy or the value's own conversion raises, such as that of lists of several lengths
+        return None
+    return None if array.dtype.hasobject else array
+
+
+def _parts(value: Any, where: str) -> Iterator[Part]:
+    listed = _listed(value)
     if not listed:
         raise TaskError(f"{where} is empty.")
     for number, pair in enumerate(listed):
-        place = f"{where}, part {number + 1}," if len(listed) > 1 else where
+        called = f"{where}, part {number + 1}," if len(listed) > 1 else where
         if not isinstance(pair, tuple) or len(pair) != 2:
-            raise TaskError(f"{place} must be (inputs, targets), or a list of such pairs.")
-        inputs, targets = _arrays(pair[0], f"the inputs of {place}"), np.asarray(pair[1])
-        rows = _rows(inputs, f"the inputs of {place}")
-        if not targets.ndim or targets.dtype.hasobject or len(targets) != rows:
-            raise TaskError(f"the targets of {place} must be an array with one entry for each of the {rows} rows of inputs.")
+            raise TaskError(f"{called} must be (inputs, targets), or a list of such pairs.")
+        inputs, targets = _arrays(pair[0], f"the inputs of {called}"), _array(pair[1])
+        rows = _rows(inputs, f"the inputs of {called}")
+        if targets is None or not targets.ndim or len(targets) != rows:
+            raise TaskError(f"the targets of {called} must be an array with one entry for each of the {rows} rows of inputs.")
         yield Part(inputs, targets)
+
+
+def _listed(value: Any) -> list[Any]:
+    """The pairs of a split: a list or a tuple of pairs, or one pair, which may be a list of two arrays too."""
+    if not isinstance(value, list | tuple):
+        return [value]
+    if value and all(isinstance(one, tuple | list) and len(one) == 2 and all(map(_is_table, one)) for one in value):
+        return [tuple(one) for one in value]
+    if isinstance(value, tuple) or (len(value) == 2 and not isinstance(value[0], tuple)):
+        return [tuple(value)]
+    return value
+
+
+def _is_table(value: Any) -> bool:
+    """Whether a value is an array, or several: no list of plain numbers, which a pair of lists could be made of."""
+    several = isinstance(value, tuple) and all(hasattr(one, "shape") for one in value)
+    return several or hasattr(value, "shape") or isinstance(value, dict)
 
 
 def _rows(inputs: Arrays, where: str) -> int:

@@ -10,6 +10,7 @@ import inspect
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.util import decode_source
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, cast
@@ -84,11 +85,13 @@ class TaskFile:
 
 def _read(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = decode_source(path.read_bytes())  # as Python reads it: marks, declared encodings, any line end
     except FileNotFoundError:
         raise TaskError(f"task.name: there is no file {path}.") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise TaskError(f"{path} cannot be read: {error}.") from error
+    except (SyntaxError, UnicodeDecodeError) as error:
+        raise TaskError(f"{path} is not text as Python reads it ({error}): save it as UTF-8.") from None
     if len(text) > MAX_SOURCE:
         raise TaskError(f"{path} has {len(text):,} characters; {MAX_SOURCE:,} is the limit.")
     return text
@@ -137,15 +140,25 @@ def _title(path: Path, module: ModuleType) -> str:
 
 
 def _objectives(path: Path, module: ModuleType) -> Mapping[str, Direction]:
-    found: Any = getattr(module, "objectives", None)
+    found: Any = _pairs(getattr(module, "objectives", None))
     named = isinstance(found, dict) and found and all(isinstance(name, str) and name.isidentifier() for name in found)
     if not named or any(direction not in ("max", "min") for direction in found.values()):
         raise TaskError(f'{path}: name what score returns and which way is better: objectives = {{"error": "min"}}.')
     return cast(dict[str, Direction], dict(found))
 
 
+def _pairs(found: Any) -> Any:
+    """A dict of what is written as pairs, or as a single pair of texts; anything else as it is."""
+    if isinstance(found, tuple | list) and len(found) == 2 and all(isinstance(one, str) for one in found):
+        return {found[0]: found[1]}
+    pairs = isinstance(found, tuple | list) and all(isinstance(one, tuple | list) and len(one) == 2 for one in found)
+    hashable = pairs and all(isinstance(one[0], str) for one in found)
+    return dict(found) if hashable else found
+
+
 def _output_shape(path: Path, module: ModuleType) -> tuple[int, ...]:
-    shape = getattr(module, "output_shape", None)
+    shape: Any = getattr(module, "output_shape", None)
+    shape = tuple(shape) if isinstance(shape, list) else shape
     if not isinstance(shape, tuple) or not all(type(n) is int and 0 < n < 1 << 24 for n in shape):
         raise TaskError(f"{path}: give the shape of the prediction for one row: output_shape = (10,), or () for a number.")
     return shape

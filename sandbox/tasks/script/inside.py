@@ -37,7 +37,7 @@ def run(call: RunningCall) -> bytes:
 def try_out(call: RunningCall) -> bytes:
     """Run the script until each of the candidate's files has begun to run, or to its end. Return `FileWatch.result`."""
     _prepare(call)
-    watch = FileWatch(call.scratch / PROJECT, call.sources)
+    watch = FileWatch(_folder(call), call.sources)
     watch.start()
     try:
         _run_script(call)
@@ -51,7 +51,7 @@ def try_out(call: RunningCall) -> bytes:
 def _prepare(call: RunningCall) -> None:
     """Write the copy, seed every generator, and make the process what a script expects of its own."""
     options = call.options
-    folder = call.scratch / PROJECT
+    folder = _folder(call)
     _unpack(call, folder, options["links"])
     os.chdir(folder)
     seed, threads = options["training_seed"], str(call.threads)
@@ -69,6 +69,11 @@ def _prepare(call: RunningCall) -> None:
     _hide_sandbox([own, *(folder / root for root in options["pythonpath"])])
 
 
+def _folder(call: RunningCall) -> Path:
+    """Where the copy lies: so deep that what lies above the project can be linked above it."""
+    return call.scratch.joinpath(*["above"] * (call.options["depth"] - 1), PROJECT)
+
+
 def _run_script(call: RunningCall) -> None:
     """Become the script. Raises its errors, and SystemExit for an exit code other than 0."""
     target = call.options["target"]
@@ -76,7 +81,7 @@ def _run_script(call: RunningCall) -> None:
         if call.options["is_module"]:
             runpy.run_module(target, run_name="__main__", alter_sys=True)
         else:
-            runpy.run_path(str(call.scratch / PROJECT / target), run_name="__main__")
+            runpy.run_path(str(_folder(call) / target), run_name="__main__")
     except SystemExit as stop:
         if stop.code not in (None, 0):
             raise
@@ -84,7 +89,7 @@ def _run_script(call: RunningCall) -> None:
 
 def _unpack(call: RunningCall, folder: Path, links: Mapping[str, str]) -> None:
     """Write file by file, because the sandbox refuses the changes of times and permissions that tar extraction makes."""
-    folder.mkdir()
+    folder.mkdir(parents=True)
     with open(call.inputs["project"], "rb", closefd=False) as file, tarfile.open(fileobj=file) as tar:
         for entry in tar:
             content = tar.extractfile(entry)

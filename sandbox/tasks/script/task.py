@@ -18,6 +18,7 @@ from sandbox.tasks.common.stages import Stages, explain, rough
 from sandbox.tasks.common.task import Task, TaskTables
 from sandbox.tasks.script import metrics
 from sandbox.tasks.script.project import Project
+from sandbox.tasks.script.readable import ReadablePlace
 from sandbox.tasks.script.roots import checked_roots, found_roots, missing_module
 from sandbox.tasks.script.settings import MEASURED, ScriptSettings
 
@@ -61,14 +62,16 @@ class ScriptTask(Task):
         if not settings.command.exists_in(folder, roots):
             paths = " or ".join(settings.command.candidates(roots))
             raise TaskError(f"task.command: {settings.text!r} cannot be run: there is no {paths} in {folder}.")
-        readable = {name: _readable(name, folder.resolve()) for name in settings.readable}
+        readable = tuple(ReadablePlace.find(name, folder.resolve(), Path.cwd()) for name in settings.readable)
         project = Project.find(str(task.get("snapshot", "")), cache)  # the copy that the run began with, if it still exists
         if project is None:
-            leave_out = (*settings.leave_out, *(name.rstrip("/") for name in readable))
+            leave_out = (*settings.leave_out, *(place.name.rstrip("/") for place in readable))
             project = Project.pack(folder.resolve(), files, leave_out, settings.copy, cache)
         return cls(settings, project, readable, tables)
 
-    def __init__(self, settings: ScriptSettings, project: Project, readable: Mapping[str, Path], tables: TaskTables) -> None:
+    def __init__(
+        self, settings: ScriptSettings, project: Project, readable: tuple[ReadablePlace, ...], tables: TaskTables
+    ) -> None:
         self._settings, self._project, self._readable = settings, project, readable
         self._files, self._folder = tables.files, tables.folder.resolve()
         self.title = settings.title
@@ -76,7 +79,8 @@ class ScriptTask(Task):
         self.directions = directions(settings.metrics)
         self.test_note = "nothing can be sealed from a script, so that only repeated trainings confirm"
         roots = {"pythonpath": list(settings.pythonpath)} if settings.pythonpath else {}
-        self.pins = {"snapshot": project.digest, **roots}
+        places = {"readable": [place.name for place in readable]} if readable else {}
+        self.pins = {"snapshot": project.digest, **roots, **places}
         self.provenance = {"the project's other files": project.digest}
 
     def facts(self) -> dict[str, str]:
@@ -160,7 +164,7 @@ class ScriptTask(Task):
     @property
     def _may_read(self) -> tuple[Path, ...]:
         """What the script may read in place: no label of its is secret, so data sets in installed packages are open too."""
-        return (*self._readable.values(), *map(Path, levels.published()))
+        return (*(place.real for place in self._readable), *map(Path, levels.published()))
 
     def _given(self, job: Job) -> tuple[dict[str, Path], dict[str, Any]]:
         """The inputs and options of both calls."""
@@ -171,19 +175,7 @@ class ScriptTask(Task):
             "arguments": list(command.arguments),
             "environment": dict(command.environment),
             "pythonpath": list(self._settings.pythonpath),
-            "links": {name: str(place) for name, place in self._readable.items() if not Path(name).is_absolute()},
+            "links": {place.link: str(place.real) for place in self._readable if place.link},
+            "depth": max([1, *(place.levels_up for place in self._readable)]),
             "training_seed": job.training_seed,
         }
-
-
-def _readable(name: str, folder: Path) -> Path:
-    """Return the real path of what the script may read in place: below the project's folder, or absolute. Raises TaskError."""
-    place = (folder / name).resolve()
-    beside = name.startswith("../") and name.count("..") == 1  # one folder up is still in the run's own scratch folder
-    if ".." in Path(name).parts and not beside:
-        raise TaskError(f"task.readable: {name} lies outside of the project's folder; give its absolute path, {place}.")
-    if not place.exists():
-        raise TaskError(f"task.readable: there is no {folder / name}.")
-    if Path.home().resolve().is_relative_to(place) or folder.is_relative_to(place):
-        raise TaskError(f"task.readable: {name} holds your home folder or the whole project; name the data alone.")
-    return place

@@ -7,7 +7,7 @@ from sandbox.launch.client import ForkServerSandbox
 from sandbox.sandbox import CallLimits, Report
 from sandbox.tasks import open_task
 from sandbox.tasks.common.job import Job, StageFailed, StageFailure
-from sandbox.tasks.common.stages import MAX_WEIGHTS, Smoke, explain, weights_limit
+from sandbox.tasks.common.stages import MAX_CODE, MAX_WEIGHTS, Smoke, Stages, explain, weights_limit
 from sandbox.tasks.common.weights import MAX_HEADER
 
 NET = """\
@@ -90,3 +90,15 @@ def test_weights_beyond_the_limit_are_refused_before_they_are_trained_with_the_l
 def test_what_is_too_large_is_told_with_the_limit():
     reason = explain(Report("result", 0, 0.0, 0.0, 0), CallLimits(1, 1, result=3 << 20), ())
     assert "(3 MiB)" in reason
+
+
+def test_a_seed_that_is_too_long_may_grow_by_what_others_may_have():
+    sizes = {"": MAX_CODE, "long": 3 * MAX_CODE}
+    for seed, size, fits in (("", 1, True), ("", 1, False), ("long", 4, True), ("long", 4, False)):
+        size = size * MAX_CODE + (not fits)
+        job = Job({"model.py": "#" * size}, 0, seed_size=sizes[seed])
+        if fits:
+            Stages(job, None)
+        else:
+            with pytest.raises(StageFailed):
+                Stages(job, None)

@@ -85,3 +85,102 @@ def test_stand_in_data_of_large_rows_stay_small():
     pair = (images, images[:, 0, 0, 0])
     splits = Splits.read({"train": images, "validation": pair, "test": pair}, None, "task.py")
     assert 2 <= len(splits.stand_in[0][""]) <= 20
+
+
+@pytest.mark.parametrize(
+    "encoded",
+    [
+        lambda text: text.encode("utf-8-sig"),
+        lambda text: text.replace("\n", "\r").encode(),
+        lambda text: text.replace("\n", "\r\n").encode(),
+        lambda text: text.replace("\n\n\n", "\n\x0c\n\n").rstrip("\n").encode(),
+        lambda text: text.replace("title =", "title =\t").replace("\n", "\r\n", 3).encode(),
+        lambda text: f"# -*- coding: latin-1 -*-\n# é\n{text}".encode("latin-1"),
+    ],
+)
+def test_a_task_file_is_read_as_python_reads_it(open_own, task_text, tmp_path, encoded):
+    open_own()
+    (tmp_path / "task.py").write_bytes(encoded(task_text))
+    from sandbox.tasks.own.task_file import TaskFile
+
+    read = TaskFile.load(tmp_path / "task.py")
+    assert read.title == "Predict a sum."
+    assert "SGD" in read.shown("fit")
+
+
+@pytest.mark.parametrize(
+    "encoded", [lambda t: t.encode("utf-16"), lambda t: b"# \xe9\n" + t.encode(), lambda t: b"# coding: no\n" + t.encode()]
+)
+def test_a_task_file_that_python_cannot_read_is_refused(open_own, task_text, tmp_path, encoded):
+    open_own()
+    (tmp_path / "task.py").write_bytes(encoded(task_text))
+    from sandbox.tasks.own.task_file import TaskFile
+
+    with pytest.raises(TaskError, match=r"task\.py is not text as Python reads it .*: save it as UTF-8"):
+        TaskFile.load(tmp_path / "task.py")
+
+
+@pytest.mark.parametrize("written", ['(("error", "min"),)', '[("error", "min")]', '("error", "min")', '[["error", "min"]]'])
+def test_objectives_may_be_pairs(open_own, task_text, written):
+    task = open_own(task_text.replace('{"error": "min"}', written).replace("output_shape = ()", "output_shape = []"))
+    assert (dict(task.file.objectives), task.file.output_shape) == ({"error": "min"}, ())
+
+
+@pytest.mark.parametrize("written", ['("error",)', '(("error",),)', '((1, "min"),)', '"error"', '(("error", ["min"]),)', "()"])
+def test_other_objectives_are_refused(open_own, task_text, written):
+    with pytest.raises(TaskError, match="name what score returns"):
+        open_own(task_text.replace('{"error": "min"}', written))
+
+
+PLAIN = np.arange(12.0).reshape(6, 2)
+LABELS = np.arange(6)
+
+
+@pytest.mark.parametrize(
+    ("train", "pair", "names", "parts"),
+    [
+        (PLAIN, (PLAIN, LABELS), [""], [6]),
+        ((PLAIN, LABELS), (PLAIN, LABELS), ["(0)", "(1)"], [6]),
+        (PLAIN.tolist(), (PLAIN.tolist(), LABELS.tolist()), [""], [6]),
+        (tuple(map(tuple, PLAIN)), (tuple(map(tuple, PLAIN)), tuple(LABELS)), [""], [6]),
+        ({"x": PLAIN.tolist(), "y": tuple(LABELS)}, [PLAIN, LABELS], ["x", "y"], [6]),
+        (PLAIN, ((PLAIN, LABELS), (PLAIN[:4], LABELS[:4])), [""], [6, 4]),
+        (PLAIN, [[PLAIN, LABELS], (PLAIN[:4], LABELS[:4]), (PLAIN, LABELS)], [""], [6, 4, 6]),
+        (PLAIN, ((PLAIN, PLAIN, LABELS), LABELS), [""], [6]),
+        (PLAIN, ({"a": PLAIN}, LABELS.tolist()), [""], [6]),
+    ],
+)
+def test_tuples_and_lists_are_what_they_look_like(train, pair, names, parts):
+    splits = Splits.read({"train": train, "validation": pair, "test": pair}, None, "task.py")
+    assert [*splits.train] == names
+    assert [part.rows for part in splits.parts["validation"]] == parts
+
+
+@pytest.mark.parametrize(
+    ("train", "pair"),
+    [
+        ([[1.0], [2.0, 3.0]], (PLAIN, LABELS)),
+        ((PLAIN.tolist(), LABELS.tolist()), (PLAIN, LABELS)),
+        (None, (PLAIN, LABELS)),
+        (PLAIN, (PLAIN, None)),
+        (PLAIN, (PLAIN, [[1], [2, 3], [], [], [], []])),
+        (PLAIN, (PLAIN, LABELS, LABELS)),
+        (PLAIN, ()),
+        (PLAIN, (None, LABELS)),
+        ((object(), PLAIN), (PLAIN, LABELS)),
+    ],
+)
+def test_what_is_no_array_is_refused_in_one_sentence(train, pair):
+    with pytest.raises(TaskError, match=r"of task\.py.* must be |of task\.py is empty") as refused:
+        Splits.read({"train": train, "validation": pair, "test": (PLAIN, LABELS)}, None, "task.py")
+    assert "\n" not in str(refused.value)
+
+
+def test_a_tuple_arrives_as_a_tuple(evaluate_own, task_text):
+    text = task_text.replace('"train": {"x": x[:200], "y": y[:200]}', '"train": (x[:200], y[:200])')
+    text = text.replace('torch.from_numpy(train["x"]), torch.from_numpy(train["y"])', "map(torch.from_numpy, train)")
+    text = text.replace("(x[200:250], y[200:250])", "((x[200:250], x[200:250]), y[200:250])")
+    text = text.replace("(x[250:], y[250:])", "((x[250:], x[250:]), y[250:])")
+    text = text.replace("from_numpy(inputs)", "from_numpy(inputs[1])")
+    measured = evaluate_own(text=text)
+    assert measured.values["error"] < 1
