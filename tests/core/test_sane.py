@@ -15,14 +15,14 @@ def test_some_values_are_out_of_range_whatever_the_seed_has(value):
         assert out_of_range({"size": 3.0, "loss": value}, seed).startswith("loss is ")
 
 
-@pytest.mark.parametrize(("seed", "value"), [(0.5, 1e12), (0.5, -1e10), (1e6, 1e16), (0.5, 1e-12), (1e-5, 1e-17), (0.0, 1e10)])
+@pytest.mark.parametrize(("seed", "value"), [(0.5, 1e12), (0.5, -1e10), (1e6, 1e16), (1e-12, 2e9), (0.0, 1e10)])
 def test_others_are_out_of_range_of_the_seeds(seed, value):
     reason = out_of_range({"loss": value}, {"loss": seed})
     assert f"loss is {value:g}, where the seed has {seed:g}" in reason and out_of_range({"loss": value}) == ""
 
 
 @pytest.mark.parametrize(
-    ("seed", "value"), [(2.3, 1e4), (2.3, 1e-6), (2.3, -40.0), (0.9, 0.0), (0.0, 1e5), (3e5, 12.0), (1e-7, 2e3)]
+    ("seed", "value"), [(2.3, 1e4), (2.3, 1e-32), (2.3, -40.0), (0.9, 0.0), (0.0, 1e5), (3e5, 12.0), (1e-7, 2e3)]
 )
 def test_what_a_change_can_do_is_in_range(seed, value):
     assert out_of_range({"loss": value}, {"loss": seed}) == ""
