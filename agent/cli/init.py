@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -37,8 +37,7 @@ frozen = [{frozen}]  # blocks that must stay as they are
 name = "image-classification"
 dataset = {dataset}  # digits, a hub id such as uoft-cs/cifar10, or a folder of images or parquet files
 {model}
-# image_size = [32, 32]  # to store the images in another size
-# channels = 3  # 1 (grey) or 3 (colour)
+{images}
 
 [budget]  # of one evaluation
 epochs = {epochs}  # or steps, or seconds
@@ -74,9 +73,12 @@ def create(file: Path, dataset: str | None) -> Iterator[str]:
         model = components.config.task.get("model")
         if model:
             yield f"model: {model}, since there is no build_model"
+        seed = Candidate(SEED_ID, 0)
+        failure = components.evaluator.check(seed, components.genome)  # it may adapt the images to the network
         yield from components.task.remarks
         yield from components.task.doubts
-        outcome = components.evaluator.timed(Candidate(SEED_ID, 0), components.genome).outcome
+        outcome = failure or components.evaluator.timed(seed, components.genome).outcome
+        adapted = components.task.pins
         if isinstance(outcome, Failure):
             yield f"It does not train yet (stage {outcome.stage}): {outcome.reason}"
         else:
@@ -84,7 +86,7 @@ def create(file: Path, dataset: str | None) -> Iterator[str]:
             limit = max(_LEAST_LIMIT, int(10 * each))
             yield from _forecast(outcome, each, components.config.noise.trainings)
     try:
-        write_whole(target, _text(file, genome, chosen, model, limit))
+        write_whole(target, _text(file, genome, chosen, model, limit, adapted))
     except OSError as error:
         raise UserError(f"{target} cannot be written: {error}.") from error
     yield f"Wrote {target}. Look at it, then:  evolve run {file.parent} --llm offline"
@@ -111,11 +113,18 @@ def _forecast(seed: Individual, each: float, repeats: int) -> Iterator[str]:
     yield f"forecast: {one}; {_VARIANTS} variants in about {_span(total)} in one slot"
 
 
-def _text(file: Path, genome: Genome, dataset: str, model: str | None, limit: int) -> str:
+def _text(
+    file: Path, genome: Genome, dataset: str, model: str | None, limit: int, adapted: Mapping[str, object]
+) -> str:
     entries = [block.name for block in genome.blocks if block.name == ENTRY_POINTS[0] and len(genome.blocks) > 1]
     frozen = ", ".join(map(json.dumps, entries))
     maker = f"model = {json.dumps(model)}  # the class or function that makes the network" if model else '# model = "Net"'
+    images = [f"{key} = {value}  # what the network was made for" for key, value in adapted.items()] or [
+        "# input_size = [32, 32]  # to show the model the images in another size",
+        "# channels = 3  # 1 (grey) or 3 (colour)",
+    ]
     fields = {"file": json.dumps(file.name), "dataset": json.dumps(dataset), "model": maker, "frozen": frozen}
+    fields["images"] = "\n".join(images)
     return _TEMPLATE.format(**fields, epochs=EPOCHS, limit=limit)
 
 

@@ -102,7 +102,8 @@ def _edit_constants(
 ) -> Files | Violations:
     """Replace constants of one file."""
     path = names[0].rpartition(":")[0] or next(iter(files))
-    known = {name for name, _ in constant_sources(files[path])}
+    sources = (source for _, source in constant_sources(files[path]))
+    known = {name for source in sources for node in parse(source).body for name in bound_names(node)}
     reasons = []
     for statement in module.body:
         if not is_import(statement) and not is_demonstration(statement):

@@ -22,7 +22,7 @@ _DOCUMENT = ("markdown", "md")
 """A fence of these holds a whole answer, with fences of its own."""
 _PATCH = re.compile(r"^(?:@@ -\d|--- a/|<{7} SEARCH\b|<{7} ORIGINAL\b)", re.MULTILINE)
 """What a unified diff, or an edit by search and replace, has and a program has not."""
-_ANY_DEFINITION = re.compile(r"^(?:async\s+def|def|class)\s+\w|^\w+\s*(?::[^=\n]+)?=[^=]", re.MULTILINE)
+_ANY_DEFINITION = re.compile(r"^(?:async\s+def|def|class)\s+\w|^\w+(?:[ \t]*,[ \t]*\w+)*\s*(?::[^=\n]+)?=[^=]", re.MULTILINE)
 """A class, a function or a constant."""
 
 

@@ -190,8 +190,8 @@ def read_genome(folder: Path, files: Sequence[str], frozen: Iterable[str] = ()) 
     unknown = genome.frozen - known - groups
     if unknown:
         raise UserError(f"{folder}: frozen names no block of the seed: {', '.join(sorted(unknown))}.")
-    if not genome.blocks:
-        needed = f"{', '.join(files)} needs a top-level class or function that may evolve"
+    if not genome.blocks and not genome.constant_groups:
+        needed = f"{', '.join(files)} needs a top-level class, function or constant that may evolve"
         raise UserError(f"{folder} has no blocks: {needed}.")
     return genome
 

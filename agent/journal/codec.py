@@ -365,8 +365,9 @@ def _write_evidence(evidence: Evidence) -> Json:
     data = {**vars(evidence), **mappings}
     if evidence.load is None:  # as before it was measured
         del data["load"]
-    if not evidence.mistakes:  # as before they were counted
-        del data["mistakes"]
+    for name in ("mistakes", "printed"):
+        if not data[name]:  # as before it was known
+            del data[name]
     return data
 
 
@@ -378,4 +379,5 @@ def _read_evidence(data: Mapping[str, Any]) -> Evidence:
     known = {name: value for name, value in data.items() if name != "sizes_by_block"}
     mistakes = tuple((kind, count) for kind, count in data.get("mistakes", ()))
     known |= {"curve": curve, "calls_by_block": calls, "layers": tuple(data["layers"]), "mistakes": mistakes}
+    known["printed"] = tuple(data.get("printed", ()))
     return Evidence(**known)

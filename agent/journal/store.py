@@ -165,7 +165,8 @@ class Journal:
     def cost_rows(self) -> Iterator[Row]:
         """Every row, with only the data about costs, which `Budget.recall` reads."""
         answered = "json_remove(data, '$.text')"
-        texts = ("files", "fitness", "reason", "log", "evidence.curve", "evidence.calls_by_block", "evidence.mistakes")
+        evidence = ("curve", "calls_by_block", "mistakes", "printed")
+        texts = ("files", "fitness", "reason", "log", *(f"evidence.{name}" for name in evidence))
         settled = "json_remove(data, " + ", ".join(f"'$.{name}'" for name in texts) + ")"
         whole = ("started", "repeated", "seed_failed", "retrained", "reading")
         data = "CASE kind " + "".join(f"WHEN '{kind}' THEN data " for kind in whole)

@@ -7,7 +7,7 @@ from itertools import chain, islice
 from types import MappingProxyType
 
 from agent import operators
-from agent.core.text import quote
+from agent.core.text import format_number, quote
 from agent.operators.context import Context
 from agent.operators.measurements import describe_value, total_seconds, training_accuracy
 from agent.operators.prompt_parts import short_code_names
@@ -19,6 +19,8 @@ and failures."""
 NAMED_LIMIT, INTENTION_LIMIT, FAILURE_LIMIT, UNDER_WAY_LIMIT, EXPECTED_LIMIT = 110, 80, 120, 240, 120
 """Characters of an intention, of an individual that the prompt is about and of others; of a failure's reason; of an intention
 that is not measured yet, and of the effect that is expected of it."""
+MAX_SHORT = 24
+"""The most others of which the values alone are told, the newest ones."""
 MAX_UNDER_WAY = 6
 """Candidates that are under way and are listed at most."""
 NOTHING: Mapping[str, Individual] = MappingProxyType({})
@@ -55,7 +57,20 @@ def table(
                 continue
             labels[one.id] = []
             rows.append(row)
-    return "\n".join([*rows, *failures])
+    return "\n".join([*rows, *failures, *_in_short(context, labels)])
+
+
+def _in_short(context: Context, told: Collection[str]) -> list[str]:
+    """A line of all others with their values alone, so that nobody tries again what seems never to have been measured."""
+    objectives = context.brief.objectives
+    rest = [one for one in context.known.values() if one.id not in told and one.candidate.recipes][-MAX_SHORT:]
+    values = [" / ".join(format_number(one.fitness[o.name]) for o in objectives) for one in rest]
+    short = [f"`{one.id}`{_star(one, context)} {value}" for one, value in zip(rest, values, strict=True)]
+    return [f"- others measured ({' / '.join(o.name for o in objectives)}): {', '.join(short)}"] if short else []
+
+
+def _star(one: Individual, context: Context) -> str:
+    return "*" if one.id in context.front_ids else ""
 
 
 def tells_training(context: Context) -> bool:
@@ -98,8 +113,7 @@ def _evenly_spaced(front: Sequence[Individual]) -> Sequence[Individual]:
 
 
 def _row(one: Individual, context: Context, labels: Sequence[str], id_told: bool) -> str:
-    star = "*" if one.id in context.front_ids else ""
-    cells = [f"`{one.id}`{star}" + (f" ({', '.join(labels)})" if labels else "")]
+    cells = [f"`{one.id}`{_star(one, context)}" + (f" ({', '.join(labels)})" if labels else "")]
     if one.id == SEED_ID:
         cells += ["-", "-"]
     else:

@@ -32,7 +32,9 @@ def describe_front(context: Context) -> str:
     ways = [f"{_beyond(first, ordered[0])} / any"]
     ways += [f"{_beyond(first, worse)} / {_beyond(second, better)}" for better, worse in _widest(ordered, context)]
     ways.append(f"any / {_beyond(second, ordered[-1])}")
+    more = len(ordered) - 1 - MAX_STEPS
     text = f"Enters the front ({first.name} / {second.name}): {'; '.join(ways)}."
+    text += f" {more} narrower step{'s' * (more > 1)} not told." if more > 0 else ""
     if len(ordered) > 2:
         a, b = max(pairwise(ordered), key=lambda pair: _width(pair, context))
         text += f" Widest gap: `{a.id}` to `{b.id}`."

@@ -9,7 +9,7 @@ from agent.core.text import fence
 from agent.genome import CONSTANTS, Genome, bare_name
 from agent.genome.analysis import parse_uncached
 from agent.operators.context import Context
-from agent.operators.operator import DrawContext
+from agent.operators.operator import DrawContext, evolvable_blocks
 from agent.population.candidate import Recipe
 
 
@@ -27,7 +27,8 @@ class NullEdit:
     def draw(self, context: DrawContext) -> Recipe:
         """A recipe for a random block that is worth rewriting; its seed is the number."""
         rng, counts = context.rng, context.block_counts
-        blocks = [name for name in context.evolvable_blocks if bare_name(name) != CONSTANTS]
+        worth = evolvable_blocks(context.parent, context.seed, context.any_block)
+        blocks = [name for name in worth if bare_name(name) != CONSTANTS]
         least = min(counts.get(name, 0) for name in blocks)
         block = rng.choice([name for name in blocks if counts.get(name, 0) == least])
         return Recipe(self.name, (context.parent.id,), (block,), model="", seed=rng.randrange(2**31))

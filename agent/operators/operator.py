@@ -64,8 +64,13 @@ class DrawContext:
 
     @property
     def evolvable_blocks(self) -> list[str]:
-        """The parent's blocks that are worth rewriting."""
-        return evolvable_blocks(self.parent, self.seed, self.any_block)
+        """The parent's blocks that are worth rewriting; where rules alone answer, those that some rule fits, if there are any."""
+        blocks = evolvable_blocks(self.parent, self.seed, self.any_block)
+        if self.any_block or {*self.sampling.models} != {"offline"}:
+            return blocks
+        from agent.genome.rewrites import fits
+
+        return [name for name in blocks if fits(self.parent.genome.block(name).source)] or blocks
 
 
 class Operator(Protocol):
@@ -130,9 +135,9 @@ def evolvable_blocks(individual: Individual, seed: Individual, any_block: bool =
         if block.kind == "class" or called or (block.name in own and (any_block or not _is_one_statement(block))):
             worth.append(block.name)
     worth = [name for name in worth if not _only_registered(name, individual, seed)] or worth
-    if any_block:
-        return worth or [block.name for block in live]
     groups = [group.name for group in individual.genome.constant_groups]
+    if any_block and live:
+        return worth or [block.name for block in live]
     return [*worth, *groups] or [block.name for block in live]
 
 

@@ -35,7 +35,7 @@ def code_of_others(
     blocks: Collection[str] = (),
     without: Collection[Individual] = (),
 ) -> dict[str, str]:
-    """By id, fenced: the new code of those whose own change gained the most, at most `room` characters.
+    """By id, fenced: the new code of those who are worth most (see `_ranked`), at most `room` characters.
 
     The first may take all the room: one program that can be read whole is worth more than pieces of two. Up to `MOST` of them,
     one if the prompt shows another individual's code already. `gains`: by id, see `measurements.gains`; `blocks`: those to be
@@ -46,7 +46,7 @@ def code_of_others(
     most = 1 if without else MOST
     shown: dict[str, str] = {}
     covered: set[str] = set()
-    for one in _ranked(context, gains, blocks, hidden)[:MAX_COMPARED]:
+    for one in _ranked(context, parent, gains, blocks, hidden)[:MAX_COMPARED]:
         if len(shown) == most:
             break
         names = [name for name in _own_blocks(one, base, [context.seed, *without]) if name not in covered]
@@ -62,8 +62,14 @@ def code_of_others(
     return shown
 
 
-def _ranked(context: Context, gains: Mapping[str, float], blocks: Collection[str], hidden: Collection[str]) -> list[Individual]:
-    """The front, and those whose own change gained something real: of the blocks to be rewritten first, then the front."""
+def _ranked(
+    context: Context, parent: Individual, gains: Mapping[str, float], blocks: Collection[str], hidden: Collection[str]
+) -> list[Individual]:
+    """The front, and those whose own change gained something real: of the blocks to be rewritten first, then the front.
+
+    Of the front those first that are worth most against the parent, in units of the noise and steps of 10 %: what was gained
+    against a seed that all have left behind says little.
+    """
     worthy = [one for id, one in context.known.items() if gains[id] > 0 or id in context.front_ids]
     found = [one for one in worthy if one.id not in hidden]
     return sorted(
@@ -71,9 +77,14 @@ def _ranked(context: Context, gains: Mapping[str, float], blocks: Collection[str
         key=lambda one: (
             {*one.candidate.about(one.changed)}.isdisjoint(blocks),
             one.id not in context.front_ids,
-            -gains[one.id],
+            -_ahead(one, parent, context) if one.id in context.front_ids else -gains[one.id],
         ),
     )
+
+
+def _ahead(one: Individual, parent: Individual, context: Context) -> float:
+    noise, pairs = context.noise, [(o, parent.fitness[o.name]) for o in context.brief.objectives]
+    return sum(noise.gain(o, one.fitness[o.name] - before, before) for o, before in pairs)
 
 
 def _ancestors(one: Individual, context: Context) -> set[str]:

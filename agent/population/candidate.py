@@ -130,6 +130,8 @@ class Evidence:
     """Seconds that it was ready and waited for a slot, or for one of the places outside the slots (see `sandbox.pool.lanes`)."""
     load: float | None = None
     """The machine's load average over a minute when a time that is an objective began to be measured; None if none is."""
+    printed: tuple[str, ...] = ()
+    """Some lines of what a script printed, its last one at the end; hostile text."""
 
     @property
     def total(self) -> float:

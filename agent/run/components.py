@@ -72,6 +72,8 @@ def open_components(config: Config, watch: Watch, at_least: Level = "none", *, w
     prompts = Prompts.load(prompts_folder())
     if config.run.null and config.llm.models:
         raise UserError("A null run asks no model: leave --llm and llm.models out.")
+    if config.run.null and not genome.blocks:
+        raise UserError(f"{config.seed.folder} has constants alone: a null run needs a class or a function, for its edits.")
     with_models = with_models and not config.run.null
     if with_models and not config.llm.models:
         raise UserError("No model is named: give --llm MODEL, or --llm offline to run without a key or a network.")

@@ -5,7 +5,6 @@ Later sources win: the seed's `seed.toml`, a preset, the file of `--config`, the
 
 from __future__ import annotations
 
-import os
 import tomllib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -137,10 +136,12 @@ def _read_toml(path: Path) -> dict[str, Any]:
 def _resolve_dataset(task: dict[str, Any], folder: Path) -> None:
     """Replace the path of a data set's folder by its absolute path, so that a resume from elsewhere finds it.
 
-    A relative path is looked up in the working folder, then in the seed's folder. A bare name is one of the embedded sets.
+    A relative path is looked up in the working folder, then in the seed's folder. The name of an embedded set is no path.
     """
+    from sandbox.data.sources import EMBEDDED
+
     name = task.get("dataset")
-    if isinstance(name, str) and (os.sep in name or name.startswith((".", "~"))):
+    if isinstance(name, str) and name and name not in EMBEDDED:
         for path in (Path(name).expanduser(), folder / name):
             if path.is_dir():
                 task["dataset"] = str(path.resolve())

@@ -14,6 +14,7 @@ from typing import Protocol
 from agent.core.errors import MachineError
 from agent.core.objectives import Constraint, Fitness, Objective
 from agent.core.sane import out_of_range
+from agent.core.text import clean
 from agent.genome import Genome
 from agent.journal.events import EliteRetrained, Settled
 from agent.population.candidate import Candidate, Duplicate, Evidence, Failure, Individual, Outcome, Variant
@@ -177,6 +178,7 @@ class Evaluator:
             parameters_by_block=result.parameters_by_block,
             calls_by_block=result.calls_by_block,
             mistakes=result.mistakes,
+            printed=tuple(clean(line) for line in result.printed),
             isolation=result.level,
             layers=result.layers,
             device=lease.device,

@@ -31,7 +31,7 @@ from agent.run.admission import Admission
 from agent.run.annotations import annotate
 from agent.run.branches import lineage_of
 from agent.run.breeding import BreedingPool
-from agent.run.components import Components, open_components, pinned_level
+from agent.run.components import Components, completed, open_components, pinned_level
 from agent.run.config import Config, LlmSection
 from agent.run.config_sources import read, with_changes
 from agent.run.confirming import INTERRUPTED, ConfirmationAtEnd
@@ -77,6 +77,7 @@ def start(config: Config, folder: RunFolder, watch: Watch) -> None:
         for note in lineage.notes:
             watch(Advised(note))
         check(components.evaluator, components.genome, config.seed.folder)
+        components = replace(components, config=completed(components.config, components.task))  # what was adapted to the seed
         tell_of_data(components.task, watch)
         folder.make(components.config.to_toml())
         with locked(folder.lock), closing(Journal(folder.journal)) as journal:

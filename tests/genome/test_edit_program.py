@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.genome import Editor, Genome, Violations, changed_blocks
+from agent.genome.edit_program import edit_program
 from tests.genome.programs import NET, NET_GENOME, NET_MODEL, SCALE, answer, apply_freely, fenced, refused, text
 
 
@@ -218,3 +219,11 @@ def test_only_the_lines_that_change_change(changed, padding, rng):
     rng.shuffle(parts)
     genome = Genome({"model.py": source}, NET_GENOME.frozen)
     assert text(SHARED.apply(genome, (), fenced("\n\n".join(parts)))) == wanted
+
+
+def test_constants_in_a_tuple_are_constants_too():
+    files = {"a.py": "b1, b2 = 0.9, 0.95\nlr = 0.1\n\n\ndef f():\n    return b1, b2, lr\n"}
+    edited = edit_program(files, ["constants"], "```python\nb1, b2 = 0.9, 0.95\nlr = 0.3\n```", (), ("f",))
+    assert edited == {"a.py": files["a.py"].replace("0.1", "0.3")}
+    edited = edit_program(files, ["constants"], "```python\nb1, b2 = 0.8, 0.99\n```", (), ("f",))
+    assert edited == {"a.py": files["a.py"].replace("0.9, 0.95", "0.8, 0.99")}

@@ -52,7 +52,7 @@ def test_fingerprint_knows_files_apart():
     ("files", "frozen", "message"),
     [
         ({"model.py": b"def f(:\n"}, (), "model.py is not valid Python: line 1"),
-        ({"model.py": b"x = 1\n"}, (), "no blocks"),
+        ({"model.py": b"import sys\nprint(1)\n"}, (), "no blocks"),
         ({"model.py": b"def f(): pass\n"}, ("f",), "no blocks"),
         ({"model.py": b"def f(): pass\n"}, ("g",), "frozen names no block of the seed: g"),
         ({"model.py": b"\xff\xfe"}, (), "is UTF-16 text: save it as UTF-8"),

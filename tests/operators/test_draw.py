@@ -257,3 +257,14 @@ def test_how_llms_are_asked_is_drawn_from_the_ranges_with_both_ends():
 def test_what_has_no_range_is_left_to_the_provider():
     drawn = OFFLINE.draw(random.Random(0))
     assert (drawn["model"], drawn["temperature"], drawn["max_tokens"]) == ("offline", None, None)
+
+
+def test_rules_alone_are_given_the_blocks_that_some_rule_fits(helpers, seed):
+    fitting = person(helpers, "fitting", ("part = gate", "part = [gate, nn.Dropout(0.1)]"))
+
+    def blocks(parent, models):
+        return DrawContext(random.Random(0), None, Sampling(models), seed, parent).evolvable_blocks
+
+    assert blocks(fitting, ("offline",)) == ["Net"]
+    assert blocks(fitting, ("offline", "one")) == blocks(fitting, ("one",)) == LIVE
+    assert blocks(seed, ("offline",)) == LIVE  # none fits

@@ -17,7 +17,7 @@ from agent.llm import Request
 from agent.llm.backends.offline import OfflineModel
 from agent.operators import repair
 from agent.operators.front import describe_aim
-from agent.population.candidate import Failure, Individual
+from agent.population.candidate import Evidence, Failure, Individual
 
 GOLDEN = Path(__file__).parent / "golden"
 OPERATIONS = {
@@ -208,6 +208,15 @@ def test_a_candidate_of_many_blocks_is_summarised(half_way, helpers):
     assert '- `0021` | `0004` | rewriting "complex" of `DW`, `ME`, `EVE`, `FCT` and 2 more | ' in user.text
     assert "- `0022` | `0004` | splicing of `SELN`, `DW` | " in user.text
     assert '- `0023` | `0004` | rewriting "complex" | failed at smoke: `No.`' in user.text
+
+
+def test_what_a_script_printed_is_shown_in_a_fence_and_its_own_seconds(half_way):
+    printed = ("epoch 1: loss 0.5", "```", "epoch 9: loss 0.1")
+    known = dict(half_way.context.individuals)
+    known["0004"] = replace(known["0004"], evidence=Evidence(seconds={"fit": 77.0}, printed=printed))
+    _, user = replace(half_way, context=replace(half_way.context, individuals=known)).prompt("rewrite", "0004", blocks=())
+    assert "Of what `0004` printed:\n\n````text\nepoch 1: loss 0.5\n```\nepoch 9: loss 0.1\n````" in user.text
+    assert "One evaluation took 77 s" in user.text
 
 
 def test_without_measurements_their_headings_are_left_out(first):

@@ -99,6 +99,7 @@ class TestLayers:
         monkeypatch.chdir(tmp_path)
         for named, kept in (
             ("./pictures", str(tmp_path / "pictures")),
+            ("pictures", str(tmp_path / "pictures")),
             ("digits", "digits"),
             ("some/where", "some/where"),
         ):

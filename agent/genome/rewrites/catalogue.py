@@ -6,6 +6,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 
 import libcst as cst
 
@@ -19,6 +20,7 @@ from agent.genome.rewrites.training import FALLBACK, TRAINING
 from agent.genome.rewrites.widths import layer_numbers
 
 CATALOGUE: tuple[Rewrite, ...] = (*LAYERS, *STRUCTURE, *TRAINING)
+_ENLARGING = frozenset({"wider", "one_layer_more", "bias_on", "kernel_default", "kernel_literal"})
 
 _KINDS_BY_PATTERN: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"math\.gcd\(.*groups|groups=math\.gcd", ("grouped_pointwise",)),
@@ -48,20 +50,29 @@ _LONGEST = 200
 def mutate(source: str, directive: str, rng: random.Random) -> Change | None:
     """Apply a rewrite that the directive asks for, and sometimes two if it is `significant`; None if no rewrite fits.
 
-    Where none of the directive's rewrites fits, another one is applied, but not one that enlarges a block to be reduced.
+    Where none of the directive's rewrites fits, another one is applied: one that enlarges a block to be reduced only if nothing
+    else fits.
     """
     if _holds_constants(source):
         return retune(source, rng)
     rewrites = [r for r in CATALOGUE if directive in r.directives]
     first = apply_any(source, rewrites, rng)
     if first is None:
-        others = [r for r in CATALOGUE if directive != REDUCE or REDUCE in r.directives]
-        return apply_any(source, others, rng) or apply_any(source, [FALLBACK], rng)
+        others = [r for r in CATALOGUE if directive != REDUCE or r.name not in _ENLARGING]
+        return apply_any(source, others, rng) or apply_any(source, [FALLBACK], rng) or apply_any(source, CATALOGUE, rng)
     if directive == SIGNIFICANT and rng.random() < 0.5:
         second = apply_any(first.source, rewrites, rng)
         if second is not None:
             return Change(second.source, second.imports, f"{first.description}; {second.description}")
     return first
+
+
+@lru_cache(maxsize=512)
+def fits(source: str) -> bool:
+    """Whether some rewrite changes this block."""
+    if _holds_constants(source):
+        return any(retune(source, random.Random(number)) for number in range(4))
+    return any(apply_any(source, [rewrite], random.Random(0)) for rewrite in (*CATALOGUE, FALLBACK))
 
 
 def transfer(before: str, after: str, target: str, rng: random.Random) -> Change | None:
@@ -114,13 +125,16 @@ def merge(a: str, b: str, rng: random.Random) -> Change:
 
 def apply_any(source: str, rewrites: Sequence[Rewrite], rng: random.Random) -> Change | None:
     """Try the rewrites in random order and return the change of the first that fits; None if none does."""
-    module = cst.parse_module(source)
+    module = _parsed(source)
     for rewrite in rng.sample(rewrites, len(rewrites)):
         result = rewrite.apply(module, rng)
         if result is not None and result[0].code != source:
             changed, description = result
             return Change(changed.code, _imports(changed.code), description)
     return None
+
+
+_parsed = lru_cache(maxsize=16)(cst.parse_module)
 
 
 def _imports(source: str) -> str:

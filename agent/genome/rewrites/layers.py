@@ -21,6 +21,7 @@ from agent.genome.rewrites.tools import (
     code_of,
     default_value,
     forward_method,
+    is_wrapped,
     make_rewrites,
     number_literal,
     numeric_defaults,
@@ -149,7 +150,7 @@ def separable(module: cst.Module, rng: random.Random) -> Result:
     for call in calls_of(module, ("Conv2d",)):
         spatial = parse_number(argument(call, 2, "kernel_size")) != 1
         plain = argument(call, 6, "groups") is None and argument(call, 5, "dilation") is None
-        if spatial and plain and argument(call, 1, "out_channels"):
+        if spatial and plain and argument(call, 1, "out_channels") and not is_wrapped(module, call):
             found.append(call)
     if not found or _stays_a_layer(module):
         return None
@@ -165,8 +166,10 @@ def asymmetric_depthwise(module: cst.Module, rng: random.Random) -> Result:
     """Replace a depthwise k x k convolution by a k x 1 and a 1 x k one."""
     found = []
     for call in calls_of(module, ("Conv2d",)):
-        if argument(call, 6, "groups") == argument(call, 0, "in_channels") == argument(call, 1, "out_channels") and (
-            argument(call, 4, "padding") and argument(call, 3, "stride") is None and argument(call, 2, "kernel_size") != "1"
+        if (
+            argument(call, 6, "groups") == argument(call, 0, "in_channels") == argument(call, 1, "out_channels")
+            and (argument(call, 4, "padding") and argument(call, 3, "stride") is None and argument(call, 2, "kernel_size") != "1")
+            and not is_wrapped(module, call)
         ):
             found.append(call)
     if not found or _stays_a_layer(module):
@@ -182,6 +185,7 @@ def asymmetric_depthwise(module: cst.Module, rng: random.Random) -> Result:
 
 def bias_off(module: cst.Module, rng: random.Random) -> Result:
     found = [c for c in calls_of(module, ("Conv2d", "Linear")) if argument(c, None, "bias") in (None, "True") and len(c.args) < 6]
+    found = [c for c in found if not is_wrapped(module, c)]
     if not found or _stays_a_layer(module):
         return None
     call = rng.choice(found)
@@ -310,6 +314,7 @@ def _pointwise(module: cst.Module) -> list[cst.Call]:
         and argument(c, None, "groups") is None
         and argument(c, 3, "stride") in (None, "1")
         and argument(c, 4, "padding") in (None, "0")
+        and not is_wrapped(module, c)
     ]  # fmt: skip
 
 

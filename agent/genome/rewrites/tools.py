@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import lru_cache
 
 import libcst as cst
 import libcst.matchers as m
@@ -42,10 +43,22 @@ def called_name(call: cst.Call) -> str:
     return code_of(call.func).rpartition(".")[2]
 
 
+_OFTEN_OWN = frozenset({"LayerNorm", "Linear", "Conv2d", "BatchNorm2d"})
+"""Layers that programs write themselves under the same name, with other arguments: only `nn.Linear` and the like are torch's."""
+
+
 def calls_of(module: cst.CSTNode, names: Collection[str]) -> list[cst.Call]:
-    return [c for c in all_calls(module) if called_name(c) in names]
+    """The calls of what torch has under these names."""
+    found = [c for c in all_calls(module) if called_name(c) in names]
+    return [c for c in found if not (isinstance(c.func, cst.Name) and called_name(c) in _OFTEN_OWN)]
 
 
+def is_wrapped(module: cst.CSTNode, call: cst.Call) -> bool:
+    """Whether a function gets the layer, as in `weight_norm(nn.Linear(...))`: it may need the layer's kind, or its bias."""
+    return any(called_name(outer)[:1].islower() and any(arg.value is call for arg in outer.args) for outer in all_calls(module))
+
+
+@lru_cache(maxsize=16)  # many rules look at the same tree, which never changes
 def all_calls(module: cst.CSTNode) -> list[cst.Call]:
     return [c for c in m.findall(module, m.Call()) if isinstance(c, cst.Call)]
 

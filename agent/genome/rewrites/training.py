@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 
 import libcst as cst
 import libcst.matchers as m
@@ -20,6 +21,7 @@ from agent.genome.rewrites.tools import (
     called_name,
     calls_of,
     code_of,
+    forward_method,
     make_rewrites,
     number_literal,
     parse_number,
@@ -27,7 +29,13 @@ from agent.genome.rewrites.tools import (
     with_argument,
 )
 
-_OPTIMIZERS = ("SGD", "AdamW", "Adam", "RMSprop", "NAdam", "RAdam")
+_OPTIMIZERS = ("SGD", "AdamW", "Adam", "RMSprop", "NAdam", "RAdam", "Adamax", "Adadelta", "Adagrad")
+_WITH_BETAS = ("AdamW", "Adam", "NAdam", "RAdam", "Adamax")
+_SCHEDULES = ("StepLR", "MultiStepLR", "ExponentialLR")
+_SECOND = {**dict.fromkeys(_OPTIMIZERS, "lr"), "OneCycleLR": "max_lr", "clip_grad_norm_": "max_norm"}
+"""The name of the second argument of functions of torch."""
+_OWN_SCHEDULE = re.compile(r"CyclicLR|[\"'](?:momentum|betas|alpha|eps)[\"']\]")
+"""Code that moves a setting of the optimizer that it has, which another optimizer may lack."""
 
 
 def learning_rate(module: cst.Module, rng: random.Random) -> Result:
@@ -36,6 +44,26 @@ def learning_rate(module: cst.Module, rng: random.Random) -> Result:
 
 def weight_decay(module: cst.Module, rng: random.Random) -> Result:
     return _scaled(module, ("weight_decay",), rng.choice((0.1, 0.3, 3.0, 10.0)), "weight decay")
+
+
+def betas(module: cst.Module, rng: random.Random) -> Result:
+    return _set(module, "betas", rng.choice(("(0.9, 0.95)", "(0.9, 0.98)", "(0.9, 0.99)", "(0.85, 0.999)")), _WITH_BETAS)
+
+
+def decay_of_rate(module: cst.Module, rng: random.Random) -> Result:
+    """Let a schedule lower the learning rate more or less with each of its steps: its factor to a power stays below 1."""
+    power = rng.choice((0.5, 2.0))
+    for call in calls_of(module, _SCHEDULES):
+        if old := argument(call, None, "gamma"):
+            value = parse_number(old)
+            new = f"({old}) ** {power}" if value is None else repr(float(f"{value**power:.3g}"))
+            return replace_node(module, call, with_argument(call, "gamma", new)), f"decay the learning rate by {new}, not {old}"
+    return None
+
+
+def gradient_clip(module: cst.Module, rng: random.Random) -> Result:
+    factor = rng.choice((0.3, 0.5, 2.0, 3.0))
+    return _scaled(module, ("max_norm",), factor, "the largest norm of gradients", ("clip_grad_norm_",))
 
 
 def momentum(module: cst.Module, rng: random.Random) -> Result:
@@ -75,15 +103,15 @@ def cosine(module: cst.Module, rng: random.Random) -> Result:
 def other_optimizer(module: cst.Module, rng: random.Random) -> Result:
     """Change the optimizer, with a learning rate that suits it; a schedule that names a peak rate gets the same."""
     found = calls_of(module, _OPTIMIZERS)
-    if not found or not found[0].args or "CyclicLR" in module.code or "momentum']" in module.code.replace('"', "'"):
-        return None  # code that moves the momentum of the old one
+    if not found or not found[0].args or _OWN_SCHEDULE.search(module.code):
+        return None
     first = found[0].args[0]
     if first.star or (first.keyword is not None and first.keyword.value != "params"):
         return None
     call, parameters = found[0], code_of(found[0].args[0].value)
     old = called_name(call)
     decay = parse_number(argument(call, None, "weight_decay")) or 1e-4
-    if old == "SGD":
+    if old in ("SGD", "Adadelta", "Adagrad"):
         name, rate = rng.choice((("AdamW", 0.004), ("NAdam", 0.003), ("RAdam", 0.005)))
         decay = max(decay, 0.01) if name == "AdamW" else decay
         new = f"torch.optim.{name}({parameters}, lr={rate}, weight_decay={number_literal(decay)})"
@@ -97,6 +125,9 @@ def other_optimizer(module: cst.Module, rng: random.Random) -> Result:
 
 
 def label_smoothing(module: cst.Module, rng: random.Random) -> Result:
+    """Not where the loss is a part of the network, or is computed without gradients: there it may be what is measured."""
+    if forward_method(module) or re.search(r"no_grad|inference_mode|reduction", module.code):
+        return None
     return _set(module, "label_smoothing", rng.choice(("0.03", "0.05", "0.1")), ("cross_entropy", "CrossEntropyLoss"))
 
 
@@ -135,21 +166,45 @@ def _name_of(node: cst.CSTNode) -> str:
     return ""
 
 
-def _scaled(module: cst.Module, keywords: tuple[str, ...], factor: float, what: str) -> Result:
-    """Multiply every plain number that is passed under one of the keywords."""
+def _scaled(
+    module: cst.Module,
+    keywords: tuple[str, ...],
+    factor: float,
+    what: str,
+    functions: tuple[str, ...] = (*_OPTIMIZERS, "OneCycleLR", "CosineAnnealingLR"),
+) -> Result:
+    """Multiply every number that is passed under one of the keywords, and every setting that stands there, such as `args.lr`."""
     changed, description = module, ""
     for keyword in keywords:
-        for call in calls_of(changed, (*_OPTIMIZERS, "OneCycleLR", "CosineAnnealingLR")):
-            value = parse_number(argument(call, None, keyword))
-            if value:
-                description = description or f"change {what} from {number_literal(value)} to {number_literal(value * factor)}"
-                changed = replace_node(changed, call, with_argument(call, keyword, repr(float(f"{value * factor:.3g}"))))
+        for call in calls_of(changed, functions):
+            position = 1 if _SECOND.get(called_name(call)) == keyword else None
+            old = argument(call, position, keyword)
+            if new := _times(old, factor):
+                description = description or f"change {what} from {old} to {new}"
+                changed = replace_node(changed, call, with_argument(call, keyword, new, position))
     return (changed, description) if description else None
+
+
+def _times(old: str | None, factor: float) -> str | None:
+    """The source of the product; None for what is no number and no setting's name. A product of before keeps one factor."""
+    value = parse_number(old)
+    if value is not None:
+        return repr(float(f"{value * factor:.3g}")) if value else None
+    expression = cst.parse_expression(old) if old else None
+    if isinstance(expression, cst.BinaryOperation) and isinstance(expression.operator, cst.Multiply):
+        left = parse_number(code_of(expression.left))
+        return f"{_times(code_of(expression.left), factor)} * {code_of(expression.right)}" if left else None
+    return f"{factor} * {old}" if _is_setting_of_program(expression) else None
+
+
+def _is_setting_of_program(expression: cst.BaseExpression | None) -> bool:
+    named = isinstance(expression, cst.Name | cst.Attribute | cst.Subscript)
+    return expression is not None and named and code_of(expression) not in ("None", "True", "False")
 
 
 def _set(module: cst.Module, keyword: str, value: str, functions: tuple[str, ...]) -> Result:
     """Set a keyword argument of the first call of `functions` where it has another value; momentum only where it has one."""
-    found = [c for c in calls_of(module, functions) if argument(c, None, keyword) != value]
+    found = [c for c in calls_of(module, functions) if argument(c, None, keyword) != value and _may_name(c, keyword)]
     if keyword == "momentum":
         found = [c for c in found if argument(c, None, "momentum")]
     if not found:
@@ -157,9 +212,18 @@ def _set(module: cst.Module, keyword: str, value: str, functions: tuple[str, ...
     return replace_node(module, found[0], with_argument(found[0], keyword, value)), f"set `{keyword}` to {value}"
 
 
+def _may_name(call: cst.Call, keyword: str) -> bool:
+    """Whether the argument is passed by its name, or is not passed for sure."""
+    plain = sum(not arg.star and arg.keyword is None for arg in call.args)
+    return argument(call, None, keyword) is not None or (plain <= 2 and not any(arg.star for arg in call.args))
+
+
 TRAINING = make_rewrites(
     (learning_rate, (PARAMETERS, UNCOMMON_PARAMETERS, REDUCE)),
     (weight_decay, (PARAMETERS, UNCOMMON_PARAMETERS, REDUCE)),
+    (betas, (PARAMETERS, UNCOMMON_PARAMETERS)),
+    (decay_of_rate, (PARAMETERS, UNCOMMON_PARAMETERS, UNCOMMON)),
+    (gradient_clip, (PARAMETERS, UNCOMMON_PARAMETERS, UNCOMMON)),
     (momentum, (PARAMETERS, UNCOMMON_PARAMETERS)),
     (nesterov, (PARAMETERS, UNCOMMON)),
     (warm_up, (PARAMETERS, UNCOMMON_PARAMETERS, COMPLEX)),

@@ -66,6 +66,8 @@ class Measured:
     mistakes: tuple[tuple[str, int], ...] = ()
     """The commonest mistakes on the validation split, such as (`Shirt as Coat`, images), and (`all`, wrong images) at the end;
     empty where nothing is classified. Never part of a fitness."""
+    printed: tuple[str, ...] = ()
+    """Some lines of what a script printed, its last one at the end; hostile text."""
     load: float | None = None
     """The machine's load average over a minute when a time began to be measured; None if no time is an objective."""
     test_values: Mapping[str, float] | None = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from sandbox.data import load
-from sandbox.sandbox import Sandbox
+from sandbox.data.dataset import Dataset
+from sandbox.sandbox import Sandbox, TaskError
 from sandbox.tasks.common.job import Job, Measured, Progress, StageFailed, StageFailure
 from sandbox.tasks.common.task import Task, TaskTables
+from sandbox.tasks.image_classification.adaptation import fitting, told
 from sandbox.tasks.image_classification.evaluation import ImageEvaluation
 from sandbox.tasks.image_classification.facts import facts
 from sandbox.tasks.image_classification.first_look import doubts, remarks
@@ -25,11 +26,6 @@ _TEST_ORIGIN = {
     None: "images that were set aside before any search",
 }
 """By `Dataset.own_test`."""
-
-_SHAPES = re.compile(r"shape|size|dimension|kernel", re.IGNORECASE)
-"""What torch's errors about sizes that do not fit have in common."""
-_SIDES = (28, 32, 64, 96, 128, 224)
-"""Sizes that published models are made for, in pixels."""
 
 
 class ImageClassification(Task):
@@ -45,17 +41,19 @@ class ImageClassification(Task):
 
     def __init__(self, settings: ImageSettings, cache: Path) -> None:
         """Open the task; decode the data set into `cache` if it is not there yet. Raises TaskError."""
-        self._settings = settings
-        self._data = load(settings.request, cache)
+        self._cache = cache
+        self._take(settings, load(settings.request, cache))
         self.title = f"Classify images into {self._data.num_classes} classes."
         if settings.model != "build_model":
             self.entry_points = frozenset({settings.model, "build_optimizer", "augment", "loss"})
-        self.provenance = {"data": self._data.digest()}
         self.floors = {"accuracy": _majority_share(self._data.targets("validation"))}
         self.test_note = f"{_TEST_ORIGIN[self._data.own_test]}, {self._data.sizes['test']:,} images"
-
-        self.remarks = remarks(settings, self._data)
         self.doubts = doubts(self._data)
+
+    def _take(self, settings: ImageSettings, data: Dataset) -> None:
+        self._settings, self._data = settings, data
+        self.provenance = {"data": data.digest()}
+        self.remarks = remarks(settings, data)
 
     def evaluate(
         self, job: Job, sandbox: Sandbox, progress: Callable[[Progress], None] | None = None
@@ -67,20 +65,30 @@ class ImageClassification(Task):
             return failed.failure
 
     def check(self, job: Job, sandbox: Sandbox) -> StageFailure | None:
-        """Try the seed on one batch. One that does not fit the images is tried on other sizes, to say which it was made for."""
-        failure = self._smoke(self._settings, job, sandbox)
-        if failure is None or not _SHAPES.search(failure.reason):
-            return failure
-        for side in _SIDES:
-            if self._smoke(replace(self._settings, input_size=(side, side)), job, sandbox) is None:
-                has = f"The images have {self._data.height} x {self._data.width} pixels"
-                hint = f"it runs on {side} x {side}: --set task.input_size=[{side},{side}] resizes them."
-                return replace(failure, reason=f"{failure.reason} {has}, and {hint}")
-        return failure
+        """Try the seed on one batch. If it runs on images in other colours or of another size alone, they are changed for it.
 
-    def _smoke(self, settings: ImageSettings, job: Job, sandbox: Sandbox) -> StageFailure | None:
+        The keys that say so are then among `pins`, and a line of the `remarks` tells it.
+        """
+        failure = self._smoke(self._settings, self._data, job, sandbox)
+        if failure is None:
+            return None
+        images = fitting(self._settings, self._data, failure, lambda s, d: self._smoke(s, d, job, sandbox))
+        if images is None:
+            return failure
+        request = replace(self._settings.request, channels=images.channels or self._settings.request.channels)
         try:
-            ImageEvaluation(settings, self._data, job, sandbox, None).smoke()
+            data = load(request, self._cache)
+        except TaskError as error:  # a package that changes colours is missing
+            return replace(failure, reason=f"{failure.reason} {error}")
+        note = told(images, self._data)
+        self._take(replace(self._settings, request=request, input_size=images.size or self._settings.input_size), data)
+        self.remarks = (*self.remarks, note)
+        self.pins = images.keys
+        return None
+
+    def _smoke(self, settings: ImageSettings, data: Dataset, job: Job, sandbox: Sandbox) -> StageFailure | None:
+        try:
+            ImageEvaluation(settings, data, job, sandbox, None).smoke()
         except StageFailed as failed:
             return failed.failure
         return None

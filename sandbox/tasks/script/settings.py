@@ -47,7 +47,8 @@ class ScriptSettings:
         if not isinstance(metrics, Mapping) or not metrics or any(way not in ("max", "min") for way in metrics.values()):
             raise TaskError('task.metrics is missing: name what the script prints, such as metrics = {val_loss = "min"}.')
         if clash := sorted(set(MEASURED) & metrics.keys()):
-            raise TaskError(f"task.metrics: {clash[0]} is measured in any case; choose another name for the script's own.")
+            remedy = "leave it out, or let the script print its own under another name"
+            raise TaskError(f"task.metrics: {clash[0]} is measured in any case, outside of the script: {remedy}.")
         lists = {key: task.get(key, []) for key in ("leave_out", "readable", "pythonpath")}
         for key, listed in lists.items():
             if not isinstance(listed, list | tuple) or not all(isinstance(item, str) and item for item in listed):

@@ -17,6 +17,7 @@ from sandbox.tasks.common.job import Job, Measured, Progress, StageFailed, Stage
 from sandbox.tasks.common.stages import Stages, explain, rough
 from sandbox.tasks.common.task import Task, TaskTables
 from sandbox.tasks.script import metrics
+from sandbox.tasks.script.printed import told_lines
 from sandbox.tasks.script.project import Project
 from sandbox.tasks.script.readable import ReadablePlace
 from sandbox.tasks.script.roots import checked_roots, found_roots, missing_module
@@ -155,7 +156,8 @@ class ScriptTask(Task):
         values = metrics.read(report.log, tuple(s.metrics))
         # The time of a short run is mostly chance, and each chance difference would put another candidate on the front.
         whole_seconds = max(1.0, round(rough(report.seconds)))
-        return stages.measured({**values, "train_time": whole_seconds, "memory": rough(report.peak_memory / 2**20)})
+        values |= {"train_time": whole_seconds, "memory": rough(report.peak_memory / 2**20)}
+        return stages.measured(values, printed=told_lines(report.log))
 
     def _limits(self, seconds: float) -> CallLimits:
         size = self._project.archive.stat().st_size

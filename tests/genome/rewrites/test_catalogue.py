@@ -61,6 +61,8 @@ def test_every_rewrite_applies_to_some_block_of_the_seeds_or_their_candidates():
         "def loss(logits, labels):\n    return F.cross_entropy(logits, labels)\n",
         "class A(nn.Module):\n    def __init__(self):\n        self.act = nn.ReLU()\n"
         "        self.conv = nn.Conv2d(3, 8, 3, padding=1)\n",
+        "def train(model, optimizer):\n    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)\n"
+        "    return StepLR(optimizer, 1, gamma=0.7)\n",
     ]
     missing = [r.name for r in CATALOGUE if not any(apply_any(s, [r], rng) for s in sources)]
     assert missing == []

@@ -89,4 +89,6 @@ def check_logits(logits: Any, rows: int, classes: int) -> None:
     """Raise ValueError unless the logits have the shape (rows, classes)."""
     if not isinstance(logits, Tensor) or tuple(logits.shape) != (rows, classes):
         got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise ValueError(f"the model returned {got} for a batch of {rows}; it must return ({rows}, {classes})")
+        other = isinstance(logits, Tensor) and logits.ndim == 2 and len(logits) == rows
+        remedy = f": the data has {classes} classes, let the model take their number as `num_classes`" if other else ""
+        raise ValueError(f"the model returned {got} for a batch of {rows}; it must return ({rows}, {classes}){remedy}")

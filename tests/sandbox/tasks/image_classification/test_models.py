@@ -49,11 +49,59 @@ def test_what_makes_the_model_is_an_entry_point(cache):
     assert "Net" in opened.entry_points and "`Net`" in opened.facts()["May be overridden"]
 
 
-def test_a_model_for_images_of_another_size_is_told_which(check):
-    net = NET.format(parameters="num_classes", inputs=784, classes="num_classes")
-    reason = check(net, model="Net")
-    assert "The images have 8 x 8 pixels, and it runs on 28 x 28: --set task.input_size=[28,28]" in reason
-    assert check(net, model="Net", input_size=[28, 28]) is None
+CONVOLUTION = """\
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.a = nn.Sequential(nn.Conv2d({channels}, 4, 5), nn.Flatten(), nn.Linear(4 * {left} ** 2, num_classes))
+
+    def forward(self, x):
+        return self.a(x)
+"""
+
+
+@pytest.mark.parametrize(
+    ("net", "keys"),
+    [
+        (NET.format(parameters="num_classes", inputs=784, classes="num_classes"), {"input_size": [28, 28]}),
+        (NET.format(parameters="num_classes", inputs=192, classes="num_classes"), {"channels": 3}),
+        (CONVOLUTION.format(channels=3, left=4), {"channels": 3}),
+        (CONVOLUTION.format(channels=3, left=28), {"channels": 3, "input_size": [32, 32]}),
+        (CONVOLUTION.format(channels=1, left=60), {"input_size": [64, 64]}),
+    ],
+)
+def test_images_are_changed_for_a_model_that_runs_on_others_alone(cache, warm, net, keys):
+    job = Job({"model.py": net}, 0)
+    task = {"dataset": "digits", "model": "Net"}
+    opened = open_task(task, {"steps": 2}, {}, ("model.py",), cache)
+    before = opened.provenance
+    assert opened.check(job, warm) is None
+    assert opened.pins == keys
+    assert "does not run on images of 1 x 8 x 8" in opened.remarks[-1]
+    assert (opened.provenance != before) == ("channels" in keys)
+    size = keys.get("input_size", [8, 8])
+    assert f"(N, {keys.get('channels', 1)}, {size[0]}, {size[1]})" in opened.facts()["Input"]
+    assert "accuracy" in opened.evaluate(job, warm).values
+    later = open_task({**task, **opened.pins}, {"steps": 2}, {}, ("model.py",), cache)
+    assert later.check(job, warm) is None and not later.pins and later.provenance == opened.provenance
+
+
+@pytest.mark.parametrize(
+    ("net", "named"),
+    [
+        (NET.format(parameters="num_classes", inputs=784, classes="num_classes"), {"input_size": [16, 16]}),
+        (CONVOLUTION.format(channels=3, left=4), {"channels": 1}),
+        (CONVOLUTION.format(channels=5, left=4), {}),
+        (NET.format(parameters="num_classes", inputs=999, classes="num_classes"), {}),
+    ],
+)
+def test_what_the_user_has_named_stays_and_what_fits_nothing_is_told(cache, warm, net, named):
+    opened = open_task({"dataset": "digits", "model": "Net", **named}, {"steps": 2}, {}, ("model.py",), cache)
+    failure = opened.check(Job({"model.py": net}, 0), warm)
+    assert failure and not opened.pins and opened.facts()["Input"]
 
 
 def test_a_name_that_the_file_lacks_is_named(check):

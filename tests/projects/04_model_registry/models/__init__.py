@@ -1,0 +1,2 @@
+from .convmixer import *  # noqa: F403
+from .registry import create_model as create_model

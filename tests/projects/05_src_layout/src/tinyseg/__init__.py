@@ -1,0 +1,3 @@
+from tinyseg.models import MLP as MLP
+
+__version__ = "0.3.0"

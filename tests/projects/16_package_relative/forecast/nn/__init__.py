@@ -1,0 +1,1 @@
+from .blocks import Mixer as Mixer
