@@ -21,7 +21,7 @@ from sandbox.sandbox import Call, CallLimits, Report, Sandbox
 from sandbox.tasks.common.job import Job, Measured, Progress, StageFailed
 from sandbox.tasks.common.latency import EMPTY, empty_weights, enough_images, seconds_each
 from sandbox.tasks.common.progress import Watcher
-from sandbox.tasks.common.stages import SMOKE_RESULT, SMOKE_SECONDS, Smoke, Stages, rough
+from sandbox.tasks.common.stages import SMOKE_RESULT, SMOKE_SECONDS, Smoke, Stages, rough, weights_limit
 from sandbox.tasks.common.weights import BadWeights, StateLayout, canonical
 from sandbox.tasks.image_classification.mistakes import mistakes
 from sandbox.tasks.image_classification.settings import ImageSettings
@@ -29,8 +29,6 @@ from sandbox.tasks.image_classification.settings import ImageSettings
 if TYPE_CHECKING:
     import numpy as np
 
-MAX_WEIGHTS = 512 << 20
-"""Largest size of the weights in bytes, unless a bound on parameters gives a smaller limit."""
 PREDICT_SECONDS = 60.0
 TOLERANCE = 0.01
 """Largest share of images whose class may depend on the other images of the call. Such images count as wrong."""
@@ -112,7 +110,7 @@ class ImageEvaluation:
         """Run the training; return (report, curve, canonical weights)."""
         s, d = self._settings, self._data
         most = s.bounds.get("parameters")
-        cap = MAX_WEIGHTS if most is None else min(MAX_WEIGHTS, int(16 * most) + (1 << 20))
+        cap = weights_limit(most)
         inputs = {"images": d.images("train"), "labels": d.labels("train")}
         watcher = Watcher(self._progress, _guessing(d) if s.early_stop else None)
         try:
