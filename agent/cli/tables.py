@@ -6,7 +6,7 @@ Text of candidates and models (reasons, logs, answers) is hostile: it is shown a
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from rich.syntax import Syntax
 from rich.table import Table
@@ -15,7 +15,7 @@ from rich.text import Text
 from agent.cli.confirmation import verdict_lines
 from agent.cli.console import fitness_text, print_wrapped, slots_text, stdout_console
 from agent.cli.front import print_front, warnings
-from agent.core.text import clean, format_number, format_sigma, one_line
+from agent.core.text import clean, format_number, format_sigma, one_line, visible
 from agent.review.cost import ESTIMATED, tokens_text, usd_text
 from agent.review.facts import (
     Facts,
@@ -115,13 +115,13 @@ def print_candidate(candidate: Facts, status: Facts) -> None:
     console.print(Text(f"candidate {candidate['id']}", "bold"))
     console.print(table)
     if candidate["log"]:
-        console.print(Text("last output", "bold"), Text(candidate["log"][-_LOG:]))
+        console.print(Text("last output", "bold"), Text(visible(candidate["log"][-_LOG:])))
     if candidate["diff"]:
         console.print(Text("change against the seed", "bold"))
-        console.print(Syntax(candidate["diff"], "diff", background_color="default", word_wrap=True))
+        console.print(Syntax(visible(candidate["diff"]), "diff", background_color="default", word_wrap=True))
     for call in candidate["calls"]:
-        console.print(Text(f"\nprompt to {call['model']}", "bold"), Text(call["prompt"]), sep="\n", soft_wrap=True)
-        console.print(Text("\nanswer", "bold"), Text(call["answer"] or "(none)"), sep="\n", soft_wrap=True)
+        console.print(Text(f"\nprompt to {call['model']}", "bold"), Text(visible(call["prompt"])), sep="\n", soft_wrap=True)
+        console.print(Text("\nanswer", "bold"), Text(visible(call["answer"] or "(none)")), sep="\n", soft_wrap=True)
 
 
 def _measured_text(status: Facts, name: str, one: Facts) -> str:
@@ -222,12 +222,15 @@ def _cost_table(runs: Sequence[Facts]) -> Table:
     return table
 
 
-def print_diff(text: str) -> None:
-    """Print a diff: in colours on a terminal, else unchanged, so that `git apply` can read it."""
+def print_diff(text: str, known: Collection[str] = ()) -> None:
+    """Print a diff: in colours on a terminal, else so that `git apply` can read it.
+
+    `known`: characters that a pipe gets unchanged, those of the seed.
+    """
     if sys.stdout.isatty():
-        stdout_console().print(Syntax(text, "diff", background_color="default", word_wrap=True))
+        stdout_console().print(Syntax(visible(text), "diff", background_color="default", word_wrap=True))
     else:
-        sys.stdout.write(text)
+        sys.stdout.write(visible(text, known))
 
 
 def print_doctor(lines: Iterable[str]) -> None:

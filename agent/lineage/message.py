@@ -38,9 +38,9 @@ def commit_message(
         subject = f"{outcome.id}:{what} " + ", ".join(f"{o.name} {format_number(outcome.fitness[o.name])}" for o in objectives)
         body = "" if candidate.id == SEED_ID else _comparison(outcome, seed, objectives)
     intention = f"Intention: {one_line(outcome.intention)}" if outcome.intention else ""
-    warning = "\n".join(f"{o.name} is self-reported: {o.reported}." for o in objectives if o.reported)
+    warning = "\n".join(one_line(f"{o.name} is self-reported: {o.reported}.") for o in objectives if o.reported)
     trailers = "\n".join(
-        f"{key}: {one_line(value)}" for key, value in _trailers(outcome, blocks, objectives, usd, models).items() if value
+        one_line(f"{key}: {value}") for key, value in _trailers(outcome, blocks, objectives, usd, models).items() if value
     )
     return "\n\n".join(part for part in (one_line(subject)[:_SUBJECT], intention, body, warning, trailers) if part)
 

@@ -62,6 +62,12 @@ def program_diff(journal: Journal, old: str, new: str) -> str:
     return diff(before, after) if before and after else ""
 
 
+def seed_characters(journal: Journal) -> frozenset[str]:
+    """The characters of the seed, which are the user's own."""
+    seed = _program(journal, SEED_ID)
+    return frozenset(character for text in (seed.files.values() if seed else ()) for character in text)
+
+
 def _program(journal: Journal, id: str) -> Genome | None:
     kinds = ("settled",) if id == SEED_ID else ("bred", "mended")
     files = [data["files"] for _, _, _, data in journal.events(*kinds, key=id)]

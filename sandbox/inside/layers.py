@@ -1,7 +1,7 @@
 """Puts the isolation layers on the process of a call. Only the limits follow later, because each call has its own.
 
-Two dictionaries come from the slot server. `profile`: layers, devices, gpu, scratch_bytes, readable, world_readable. `machine`:
-what candidates may see of this machine, and this process's own folders (`scratch` is None if it has a private root).
+Two dictionaries come from the slot server. `profile`: layers, devices, gpu, locks, scratch_bytes, readable, world_readable.
+`machine`: what candidates may see of this machine, and this process's own folders (`scratch` is None if it has a private root).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def put_on(profile: Mapping[str, Any], machine: Mapping[str, Any], channel: sock
     if profile["layers"]["landlock"]:
         in_force += (f"landlock {_restrict_paths(profile, machine)}",)
     if profile["layers"]["seccomp"]:
-        seccomp.restrict(gpu=profile["gpu"])
+        seccomp.restrict(gpu=profile["gpu"], locks=profile["locks"])
         in_force += ("seccomp",)
     return in_force
 

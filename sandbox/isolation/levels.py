@@ -46,6 +46,10 @@ _concealed: set[str] = set()
 """Folders given to `conceal`."""
 _PACKAGE = Path(__file__).resolve().parents[1]
 _SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", "/etc/alternatives")
+_MOST_LINKS = 40
+"""As many as the kernel follows."""
+_FEW = 16
+"""Each path that can be read costs time at every start."""
 _GPU = ("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools")
 
 
@@ -76,11 +80,13 @@ def environment() -> dict[str, str]:
 def readable_paths() -> list[str]:
     """Return the paths of system libraries, the interpreter, its packages and the package `sandbox`, wherever they lie.
 
-    Of an editable checkout only `sandbox/` is visible: no run folder, no git, no `.env`. Raises SandboxUnavailable if the
-    user's home folder lies in a folder that has to be visible.
+    Links among them only lead there: what a link points to is readable if that is named itself. Of an editable checkout only
+    `sandbox/` is visible, of an environment what Python imports: no run folder, no git, no `.env`. Raises SandboxUnavailable
+    if the user's home folder lies in a folder that has to be visible.
     """
-    paths = {*interpreter_paths(), *package_folders(), str(_PACKAGE)}
-    wanted = [*_SYSTEM, *sorted(os.path.realpath(p) for p in paths), *interpreter_paths()]
+    paths = sorted({*interpreter_paths(), *package_folders(), str(_PACKAGE)})
+    links = dict.fromkeys(link for path in paths for link in _links_on(path))
+    wanted = [*_SYSTEM, *sorted(map(os.path.realpath, paths)), *links]
     kept: list[str] = []
     for path in dict.fromkeys(wanted):
         if os.path.exists(path) and not any(Path(path).is_relative_to(k) for k in kept if not os.path.islink(k)):
@@ -91,12 +97,40 @@ def readable_paths() -> list[str]:
     return kept
 
 
+def _links_on(path: str) -> list[str]:
+    """Return the links that are followed on the way to a path, each where it really lies."""
+    found: list[str] = []
+    here, left = "/", os.path.abspath(path).split("/")[1:]
+    while left and len(found) < _MOST_LINKS:
+        here = os.path.join(here, left.pop(0))
+        if os.path.islink(here):
+            found.append(here)
+            target = os.path.normpath(os.path.join(os.path.dirname(here), os.readlink(here)))
+            here, left = "/", [*target.split("/")[1:], *left]
+    return found
+
+
 def interpreter_paths() -> list[str]:
-    """Return the interpreter's own folders; in a prefix that contains the user's home, only the files that belong to Python."""
-    home = os.path.realpath(os.path.expanduser("~"))
-    parts = [os.path.realpath(sys.executable), *map(sysconfig.get_path, ("stdlib", "platstdlib"))]
-    prefixes = [p for p in (sys.prefix, sys.base_prefix) if not Path(home).is_relative_to(os.path.realpath(p))]
-    return prefixes if len(prefixes) == 2 else [*prefixes, *parts, f"{sys.prefix}/pyvenv.cfg"]
+    """Return what the interpreter consists of: its program, its standard library, the shared libraries that both need.
+
+    What else lies in the folder of an environment is no part of it, such as `pip.conf`, `.env` and `bin/activate`.
+    """
+    if sys.platform == "darwin":  # a framework: its parts lie beside each other and are found from each other
+        return [sys.prefix, sys.base_prefix]
+    programs = [sys.executable, os.path.realpath(sys.executable), f"{sys.prefix}/pyvenv.cfg"]
+    return [*programs, sysconfig.get_path("stdlib"), _lib_dynload(), *_shared_libraries()]
+
+
+def _lib_dynload() -> str:
+    """Where the modules of the standard library that are no Python lie; where nothing is compiled in, apart from the rest."""
+    return f"{sys.base_exec_prefix}/{sys.platlibdir}/python{sysconfig.get_python_version()}/lib-dynload"
+
+
+def _shared_libraries() -> list[str]:
+    """The interpreter's library, and those that conda puts beside it: of many the whole folder, which has nothing else."""
+    folders = dict.fromkeys(os.path.realpath(f"{sys.base_prefix}/{name}") for name in ("lib", sys.platlibdir))
+    found = {folder: sorted(glob(f"{escape(folder)}/*.so*")) for folder in folders}
+    return [path for folder, files in found.items() for path in ([folder] if len(files) > _FEW else files)]
 
 
 def package_folders() -> list[str]:
@@ -112,7 +146,7 @@ def conceal(folder: Path) -> None:
 
 def hidden_paths() -> list[str]:
     """Return the real paths of folders with labels below the readable ones: concealed ones, and those of every visible Python."""
-    roots = [os.path.realpath(path) for path in readable_paths()]
+    roots = _readable_places()
     below = (path for path in _concealed if any(Path(path).is_relative_to(root) and path != root for root in roots))
     return sorted({*published(), *below})
 
@@ -168,12 +202,12 @@ def readable_around() -> tuple[list[str], list[str]]:
 
     The two lists are (readable trees, listable folders).
     """
-    return _around(tuple(readable_paths()), (*hidden_paths(), *closed_packages(), *other_trees()))
+    return _around(tuple(_readable_places()), (*hidden_paths(), *closed_packages(), *other_trees()))
 
 
 def readable_in_private_root() -> list[str]:
     """As the first list of `readable_around` where `hidden_paths` and `other_trees` are covered: fewer rules, a faster start."""
-    return _around(tuple(readable_paths()), tuple(closed_packages()))[0]
+    return _around(tuple(_readable_places()), tuple(closed_packages()))[0]
 
 
 @cache
@@ -194,6 +228,11 @@ def _around(roots: tuple[str, ...], hidden_paths: tuple[str, ...]) -> tuple[list
             # The target of a link is readable only if it is listed under its own name.
             waiting += [entry.path for entry in os.scandir(path) if not entry.is_symlink()]
     return sorted(set(whole)), sorted(set(listed))
+
+
+def _readable_places() -> list[str]:
+    """Return the real paths of `readable_paths` without the links that only lead to one of them."""
+    return [os.path.realpath(path) for path in readable_paths() if path in _SYSTEM or not os.path.islink(path)]
 
 
 def world_readable(paths: Sequence[str]) -> bool:

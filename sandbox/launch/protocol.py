@@ -46,6 +46,7 @@ def order(call: Call, layers: Mapping[str, bool], *, held: bool) -> dict[str, An
         "world_readable": levels.world_readable(also),
         "layers": dict(layers),
         "gpu": gpu,
+        "locks": call.locks or gpu,
         "devices": levels.gpu_devices(call.device) if gpu else [],
         "scratch_bytes": call.limits.scratch,
         "limits": {key: getattr(call.limits, key) for key in ("seconds", "memory", "scratch")},

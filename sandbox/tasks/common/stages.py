@@ -14,23 +14,32 @@ from sandbox.sandbox import Call, CallLimits, Report, Sandbox, SharedSandbox, Wa
 from sandbox.tasks.common.job import Job, Measured, Stage, StageFailed
 from sandbox.tasks.common.literals import literal_parameters
 from sandbox.tasks.common.refusals import last_own_frame, own_path, refusal
-from sandbox.tasks.common.weights import StateLayout
+from sandbox.tasks.common.weights import MAX_HEADER, StateLayout
 
 MAX_CODE = 200_000
 """Largest number of characters of all sources together: it bounds how much a program can have memorised."""
+MAX_WEIGHTS = 512 << 20
+"""Bytes of all weights. A model with more is refused before it is trained; `weights_limit` is what a training may return."""
 SMOKE_SECONDS = 30.0
 SMOKE_RESULT = 1 << 20
 """Bytes: enough for the layout of the largest state that may be trained, as text."""
 
 
+def weights_limit(most_parameters: float | None) -> int:
+    """Bytes that a training may return: its weights and their header. `most_parameters`: a bound on their number."""
+    size = MAX_WEIGHTS if most_parameters is None else min(MAX_WEIGHTS, int(16 * most_parameters))
+    return size + (MAX_HEADER if most_parameters is None else 1 << 20)
+
+
 class Stages:
     """Takes one job through the stages and collects what is measured of it."""
 
-    def __init__(self, job: Job, sandbox: Sandbox, packages: tuple[Path, ...] = ()) -> None:
-        """`packages`: installed ones that the program may import besides torch's: see `TaskTables.packages`.
+    def __init__(self, job: Job, sandbox: Sandbox, packages: tuple[Path, ...] = (), *, locks: bool = False) -> None:
+        """`packages`: installed ones that the program may import besides torch's: see `TaskTables.packages`; `locks`: see `Call`.
 
         Raises StageFailed if the program is too long.
         """
+        self._locks = locks
         self._job, self._sandbox, self.packages = job, sandbox, packages
         self.seconds: dict[str, float] = {}
         """Wall time by stage."""
@@ -85,6 +94,7 @@ class Stages:
             readable=(*readable, *self.packages),
             device=job.device,
             threads=job.threads,
+            locks=self._locks,
             slot=stage == "fit",
         )
         with self.alone() if stage == "fit" and job.timed else nullcontext():
@@ -145,6 +155,9 @@ class Smoke:
         layout = StateLayout.read(lines)
         if not layout.tensors:
             raise StageFailed("smoke", "The program ended itself before its model was tried.", report.log)
+        if layout.size > MAX_WEIGHTS:
+            reason = f"The model's weights take {_mebibytes(layout.size)}; {_mebibytes(MAX_WEIGHTS)} is the limit."
+            raise StageFailed("smoke", reason)
         unsaved = [int(match[1]) for line in lines if (match := re.fullmatch(r"unsaved (\d{1,15})", line, re.ASCII))]
         smoke = cls(
             layout,
@@ -160,6 +173,10 @@ class Smoke:
                 "smoke", f"The model has {smoke.parameters:,} parameters{beside}; at most {max_parameters:,.0f} are allowed."
             )
         return smoke
+
+
+def _mebibytes(size: int) -> str:
+    return f"{size / 2**20:,.0f} MiB" if size >= 2**20 else f"{size:,} bytes"
 
 
 def _read_call(text: str) -> tuple[str, int]:
@@ -178,10 +195,12 @@ def explain(report: Report, limits: CallLimits, files: tuple[str, ...]) -> str:
         return "It wrote more than its scratch folder may hold."
     if report.cause == "processes":
         return "It started processes, which is not allowed."
+    if report.cause == "unwatched":
+        return "It made its process such that nobody could watch its limits, and was ended."
     if report.cause == "stopped":
         return "It was stopped before its end."
     if report.cause == "result":
-        return "What it returned is larger than allowed: too many weights, or a forged result."
+        return f"What it returned is larger than allowed ({_mebibytes(limits.result)}): too many weights, or a forged result."
     if report.cause == "signal":
         return f"The process died of signal {-report.status}."
     return refusal(report.log, files) or _own_end(report.log, files) or _error(report, files)

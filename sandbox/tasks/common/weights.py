@@ -76,6 +76,11 @@ class StateLayout:
             information(kind, math.prod(shape)) for name, (kind, shape) in self.tensors.items() if name not in self._folded
         )
 
+    @property
+    def size(self) -> int:
+        """Bytes of the values of all tensors."""
+        return sum(math.prod(shape) * _BYTES[kind] for kind, shape in self.tensors.values())
+
     @cached_property
     def folds(self) -> tuple[str, ...]:
         """Return normalisations whose statistics do not count: float32 vectors, with a weight and a bias of the same shape."""

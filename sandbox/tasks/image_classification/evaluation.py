@@ -18,7 +18,7 @@ from sandbox.data import Dataset, Secret
 from sandbox.sandbox import CallLimits, Report, Sandbox
 from sandbox.tasks.common.job import Job, Measured, Progress, StageFailed
 from sandbox.tasks.common.progress import Watcher
-from sandbox.tasks.common.stages import SMOKE_RESULT, SMOKE_SECONDS, Smoke, Stages, rough
+from sandbox.tasks.common.stages import SMOKE_RESULT, SMOKE_SECONDS, Smoke, Stages, rough, weights_limit
 from sandbox.tasks.common.weights import BadWeights, StateLayout, canonical
 from sandbox.tasks.image_classification.grant import StartCosts, check_seconds, check_steps, expected_seconds
 from sandbox.tasks.image_classification.judging import INSIDE, Judge
@@ -28,8 +28,6 @@ from sandbox.tasks.image_classification.settings import ImageSettings
 if TYPE_CHECKING:
     pass
 
-MAX_WEIGHTS = 512 << 20
-"""Largest size of the weights in bytes, unless a bound on parameters gives a smaller limit."""
 MAX_EPOCHS = 100_000
 """Largest number of rows of a curve, if the number of epochs is not configured."""
 MAX_FLOPS = 1e18
@@ -114,7 +112,7 @@ class ImageEvaluation:
         """Run the training; return (report, curve, canonical weights)."""
         s, d = self._settings, self._data
         most = s.bounds.get("parameters")
-        cap = MAX_WEIGHTS if most is None else min(MAX_WEIGHTS, int(16 * most) + (1 << 20))
+        cap = weights_limit(most)
         inputs = {"images": d.images("train"), "labels": d.labels("train")}
         watcher = Watcher(self._progress, _guessing(d) if s.early_stop else None)
         try:

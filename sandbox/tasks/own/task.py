@@ -14,7 +14,7 @@ from typing import Any
 from sandbox.data.secret import KEY as SECRET
 from sandbox.sandbox import Call, CallLimits, Report, Sandbox, TaskError
 from sandbox.tasks.common.job import Job, Measured, Progress, StageFailed, StageFailure
-from sandbox.tasks.common.stages import SMOKE_RESULT, SMOKE_SECONDS, Smoke, Stages, rough
+from sandbox.tasks.common.stages import SMOKE_RESULT, SMOKE_SECONDS, Smoke, Stages, rough, weights_limit
 from sandbox.tasks.common.task import Task, TaskTables
 from sandbox.tasks.common.weights import BadWeights, StateLayout, canonical
 from sandbox.tasks.own.facts import facts
@@ -24,8 +24,6 @@ from sandbox.tasks.own.settings import OwnTaskSettings
 from sandbox.tasks.own.splits import Splits
 from sandbox.tasks.own.task_file import TaskFile, judges_foreign_weights
 
-MAX_WEIGHTS = 512 << 20
-"""Largest size of the weights in bytes, unless a bound on parameters gives a smaller limit."""
 MAX_PREDICTIONS = 256 << 20
 """Largest size in bytes of the predictions for one part."""
 MEASURED: Mapping[str, str] = {"parameters": "min", "memory": "min", "train_time": "min"}
@@ -123,8 +121,7 @@ class OwnTask(Task):
     def _fit(self, job: Job, stages: Stages, layout: StateLayout) -> tuple[Report, bytes]:
         """Run the training; return (report, canonical weights)."""
         s = self.settings
-        cap = MAX_WEIGHTS if s.max_parameters is None else min(MAX_WEIGHTS, int(16 * s.max_parameters) + (1 << 20))
-        limits = CallLimits(s.seconds, s.memory, result=cap)
+        limits = CallLimits(s.seconds, s.memory, result=weights_limit(s.max_parameters))
         report = stages.run("fit", f"{_INSIDE}:fit", limits, self._fit_files, self._options(job))
         try:
             return report, canonical(report.result, layout)

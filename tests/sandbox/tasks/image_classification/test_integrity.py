@@ -324,7 +324,7 @@ def test_weights_larger_than_the_bound_allows_are_stopped(evaluate, honest_sourc
     )
     stopped = evaluate(f"{source}\nSEEN = []\n\n\n{IN_FIT.format(64, 'SEEN.append(1)')}", at_most=2000)
     assert stopped.stage == "fit"
-    assert stopped.reason == "What it returned is larger than allowed: too many weights, or a forged result."
+    assert stopped.reason == "What it returned is larger than allowed (1 MiB): too many weights, or a forged result."
 
 
 BY_FILE = """
