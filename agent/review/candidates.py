@@ -158,7 +158,7 @@ def _facts(rows: _Rows, tracker: Tracker, candidate: Candidate) -> Facts:
         "model": cost.model_for(last.model),
         "temperature": last.temperature,
         "intention": rows.bred.get(candidate.id, {}).get("intention", ""),
-        "evidence": settled.get("evidence"),
+        "evidence": {"mistakes": [], "printed": [], **settled["evidence"]} if settled.get("evidence") else None,
         "readings": [dict(one.values) for one in known.readings] if known else [],
         "log": settled.get("log", ""),
         "seconds": sum(settled.get("evidence", {}).get("seconds", {}).values()),

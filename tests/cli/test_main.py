@@ -279,7 +279,8 @@ def test_doctor_names_the_data_sets_in_the_cache_with_their_sizes(evolve, tmp_pa
 
 BROKEN = {
     "syntax": ("def build_model(:\n", None, "model.py is not valid Python: line 1"),
-    "no blocks": ("x = 1\n", None, "has no blocks"),
+    "no blocks": ("print(1)\n", None, "has no blocks"),
+    "constants alone": ("x = 1\n", None, "build_model"),
     "missing entry": ("def build(num_classes, in_channels):\n    return None\n", None, "build_model"),
     "does not train": ("def build_model(num_classes, in_channels):\n    raise ValueError('no')\n", None, "ValueError: no"),
     "unknown key": (None, "[serch]\ngenerations = 3\n", "unknown key serch"),
