@@ -67,11 +67,16 @@ Row = tuple[str, str, str, str]
 PIXELS = "pixels, `64` or `[height, width]`"
 SIZE = "size, such as `4GiB`"
 TIME = "time, such as `90s` or `10min`"
+SECRET: Row = (
+    *("secret", "text", "that of the cache folder"),
+    "What the order of rows is drawn from. A run keeps it; leave it out. See [isolation.md](isolation.md#the-secret).",
+)
 IMAGE_TASK: tuple[Row, ...] = (
     ("name", "text", "`image-classification`", "The kind of task."),
     ("entry", "text", "first of `seed.files`", "The file that defines `build_model`."),
     ("model", "text", "`build_model`", "The function or class of the entry file that makes the model."),
     ("input_size", PIXELS, "as stored", "Size that the model sees. Batches are resized on the device."),
+    SECRET,
 )
 IMAGE_BUDGET: tuple[Row, ...] = (
     ("epochs", "whole number", "none", "Length of a training in epochs. Give exactly one of `epochs`, `steps` and `seconds`."),
@@ -86,6 +91,7 @@ IMAGE_BUDGET: tuple[Row, ...] = (
 OWN_TASK: tuple[Row, ...] = (
     ("name", "text", "required", "The file of the task, relative to the seed's folder, such as `task.py`."),
     ("entry", "text", "first of `seed.files`", "The file that `task.py` gets as `module`."),
+    SECRET,
 )
 OWN_BUDGET: tuple[Row, ...] = (
     ("time_limit", TIME, "`120s`", "Wall time after which a training is a failure."),

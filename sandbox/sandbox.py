@@ -13,9 +13,9 @@ Level = Literal["full", "contained", "reduced", "none"]
 LEVELS: tuple[Level, ...] = ("full", "contained", "reduced", "none")
 """Levels of isolation, best first."""
 
-Cause = Literal["exit", "signal", "timeout", "memory", "disk", "processes", "result", "stopped", "device"]
+Cause = Literal["exit", "signal", "timeout", "memory", "disk", "processes", "result", "stopped", "device", "unwatched"]
 """Why the process ended, as the trusted side observed it: by itself (`exit`, `signal`), at a limit, `stopped` by a `Watch`, or
-because its `device`, a GPU, ran out of memory or failed."""
+because its `device`, a GPU, ran out of memory or failed; `unwatched` if it made what is read of it from outside unreadable."""
 
 Turn = AbstractContextManager[object]
 """A context that a call enters before the candidate's code starts, waiting if necessary, and leaves when that code has ended."""
@@ -63,6 +63,8 @@ class Call:
     device: str = "cpu"
     """`cpu` or `cuda:N`, the GPU with the device node /dev/nvidiaN. In `pool.lanes` the slot decides."""
     threads: int = 1
+    locks: bool = False
+    """Whether the process may lock files, which others that can read them can see. One on a GPU may in any case."""
     slot: bool = False
     """True for a training: where several sandboxes share devices it needs a slot for itself. See `pool.lanes`."""
     readable: tuple[Path, ...] = ()

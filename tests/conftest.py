@@ -11,6 +11,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parents[1]
+SECRET = "5e" * 16
+"""Of the data sets in `cache`: trainings depend on the order of their images."""
 
 
 settings.register_profile("calm", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -35,8 +37,10 @@ def pytest_configure(config):
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory):
-    """Decoded data sets, shared by the tests of one process."""
-    return tmp_path_factory.mktemp("cache")
+    """Decoded data sets, shared by the tests of one process, in orders that are the same in every session."""
+    folder = tmp_path_factory.mktemp("cache")
+    (folder / "secret").write_text(SECRET)
+    return folder
 
 
 @pytest.fixture(scope="session")

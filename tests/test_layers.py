@@ -108,8 +108,7 @@ def test_a_library_has_one_importer(library):
 
 def test_source_is_parsed_in_one_place_which_lets_one_thread_in_at_a_time():
     calls = [str(p.relative_to(ROOT)) for p in SOURCES if "ast.parse(" in p.read_text()]
-    # An own task's file is read before any other thread is there.
-    assert calls == ["agent/genome/analysis.py", "sandbox/tasks/own/task_file.py"]
+    assert calls == ["sandbox/isolation/parsing.py"]
 
 
 def test_the_agent_never_imports_torch_and_models_are_imported_late():

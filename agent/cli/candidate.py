@@ -6,7 +6,7 @@ Text of candidates and models is hostile: it is shown as plain text, never as ma
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from rich.console import Console
 from rich.syntax import Syntax
@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from agent.cli.console import fitness_text, print_wrapped, stdout_console
-from agent.core.text import clean, format_number, one_line
+from agent.core.text import clean, format_number, one_line, visible
 from agent.population.candidate import SEED_ID
 from agent.review.facts import Facts, format_value
 
@@ -46,13 +46,13 @@ def print_candidate(candidate: Facts, status: Facts) -> None:
     console.print(table)
     _print_effects(console, candidate, status)
     if candidate["log"]:
-        console.print(Text("last output", "bold"), Text(candidate["log"][-_LOG:]))
+        console.print(Text("last output", "bold"), Text(visible(candidate["log"][-_LOG:])))
     if candidate["diff"]:
         console.print(Text("change against the seed", "bold"))
         _print_diff(console, candidate["diff"])
     for call in candidate["calls"]:
-        console.print(Text(f"\nprompt to {call['model']}", "bold"), Text(call["prompt"]), sep="\n", soft_wrap=True)
-        console.print(Text("\nanswer", "bold"), Text(call["answer"] or "(none)"), sep="\n", soft_wrap=True)
+        console.print(Text(f"\nprompt to {call['model']}", "bold"), Text(visible(call["prompt"])), sep="\n", soft_wrap=True)
+        console.print(Text("\nanswer", "bold"), Text(visible(call["answer"] or "(none)")), sep="\n", soft_wrap=True)
 
 
 def print_steps(steps: Sequence[Facts], status: Facts) -> None:
@@ -123,18 +123,21 @@ def _evidence_text(evidence: Facts) -> str:
     return f"{stages}; {place}; peak {evidence['peak_memory'] / 2**20:.0f} MiB; isolation {evidence['isolation']}"
 
 
-def print_diff(text: str) -> None:
-    """Print a diff: in colours on a terminal, else unchanged, so that `git apply` can read it."""
+def print_diff(text: str, known: Collection[str] = ()) -> None:
+    """Print a diff: in colours on a terminal, else so that `git apply` can read it.
+
+    `known`: characters that a pipe gets unchanged, those of the seed.
+    """
     if sys.stdout.isatty():
         _print_diff(stdout_console(), text)
     else:
-        sys.stdout.write(text)
+        sys.stdout.write(visible(text, known))
 
 
 def _print_diff(console: Console, text: str) -> None:
     """In colours on a terminal; in a pipe no line is wrapped or filled."""
-    shown = clean(text)
+    shown = visible(text).rstrip("\n")
     if console.is_terminal:
-        console.print(Syntax(shown.rstrip("\n"), "diff", theme="ansi_dark", background_color="default", word_wrap=True))
+        console.print(Syntax(shown, "diff", theme="ansi_dark", background_color="default", word_wrap=True))
     else:
-        console.print(Text(shown.rstrip("\n")), soft_wrap=True)
+        console.print(Text(shown), soft_wrap=True)

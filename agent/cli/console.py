@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import IO, Any, cast
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.text import Text
 
-from agent.core.text import format_number
+from agent.core.text import format_number, visible
 
-_BLANKS = re.compile(r"[ \t]+$", re.MULTILINE)
 _WIDE = 200
 """Columns of the output if a program reads it."""
 
@@ -37,8 +36,8 @@ def stdout_console() -> Console:
     In a pipe it is wide, so that no cell is cut, and it writes no blanks at the ends of lines.
     """
     if sys.stdout.isatty():
-        return _Console(highlight=False, soft_wrap=False)
-    return _Console(width=_WIDE, highlight=False, soft_wrap=False, file=cast(IO[str], _WithoutTrailingBlanks(sys.stdout)))
+        return VisibleConsole(highlight=False, soft_wrap=False)
+    return VisibleConsole(width=_WIDE, highlight=False, soft_wrap=False, file=cast(IO[str], _WithoutTrailingBlanks(sys.stdout)))
 
 
 def print_wrapped(console: Console, text: Text) -> None:
@@ -46,8 +45,16 @@ def print_wrapped(console: Console, text: Text) -> None:
     console.print(text, soft_wrap=not console.is_terminal)
 
 
-class _Console(Console):
-    """Passes the end of the reader on as an error, which ends the command without a word and with code 0."""
+class VisibleConsole(Console):
+    """Writes no control or format character but its own colours: texts of candidates and models are hostile.
+
+    Passes the end of the reader on as an error, which ends the command without a word and with code 0.
+    """
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            shown = segment.text if segment.control else visible(segment.text)
+            yield segment if shown == segment.text else Segment(shown, segment.style)
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
@@ -60,7 +67,7 @@ class _WithoutTrailingBlanks:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        return self._stream.write(_BLANKS.sub("", text))
+        return self._stream.write("\n".join(line.rstrip(" \t") for line in text.split("\n")))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)

@@ -14,7 +14,7 @@ from rich.text import Text
 from agent.cli.columns import NO_BREAK, Column, least_width, table_rows
 from agent.cli.confirmation import verdict_lines
 from agent.cli.console import fitness_text, print_wrapped, stdout_console
-from agent.core.text import one_line
+from agent.core.text import one_line, visible
 from agent.population.candidate import SEED_ID
 from agent.review.facts import Facts, format_distance, format_value
 
@@ -40,7 +40,7 @@ def print_run(candidates: Sequence[Facts], status: Facts) -> None:
     # Without rich: it would take many seconds for a table of ten thousand rows.
     width = console.width if console.is_terminal else sys.maxsize
     for mark, lines in zip(["", *marks], table_rows(columns, width), strict=True):
-        for line in lines:
+        for line in map(visible, lines):
             print(f"\x1b[32m{line}\x1b[0m" if mark and console.is_terminal else line, file=console.file)
     if on_front:
         print_wrapped(console, Text(_LEGEND, "dim"))

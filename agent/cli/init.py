@@ -16,6 +16,7 @@ from agent.population.candidate import SEED_ID, Candidate, Failure, Individual
 from agent.run.components import Components, open_components
 from agent.run.config import DEFAULT_TASK
 from agent.run.config_sources import load
+from sandbox.data.secret import KEY as SECRET
 
 EPOCHS = 5
 _TRIED_EPOCHS = 1
@@ -78,7 +79,7 @@ def create(file: Path, dataset: str | None) -> Iterator[str]:
         yield from components.task.remarks
         yield from components.task.doubts
         outcome = failure or components.evaluator.timed(seed, components.genome).outcome
-        adapted = components.task.pins
+        adapted = {key: value for key, value in components.task.pins.items() if key != SECRET}  # that is a run's own
         if isinstance(outcome, Failure):
             yield f"It does not train yet (stage {outcome.stage}): {outcome.reason}"
         else:

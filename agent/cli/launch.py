@@ -10,10 +10,9 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 
-import click
-
 from agent.cli.live import Live
 from agent.cli.notify import Notifications
+from agent.cli.output import print_to_stderr
 from agent.cli.reading import read_status, save_report
 from agent.cli.streams import give_up_output
 from agent.cli.tables import print_status
@@ -87,7 +86,7 @@ def detach(folder: RunFolder, arguments: Sequence[str]) -> None:
     with open(descriptor, "r+") as file:
         command = start_command("agent.cli.main", *arguments)
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True)
-        click.echo("Waiting until it has checked the settings, the seed and the models ...", err=True)
+        print_to_stderr("Waiting until it has checked the settings, the seed and the models ...")
         try:
             while process.poll() is None and (owner(folder.lock) != process.pid or _checks(folder) == checks):
                 time.sleep(_POLL_SECONDS)
@@ -98,12 +97,12 @@ def detach(folder: RunFolder, arguments: Sequence[str]) -> None:
             raise
         if process.poll():
             file.seek(0)
-            click.echo(file.read(), err=True, nl=False)
+            print_to_stderr(file.read(), end="")
             _keep_log(log, folder)
             sys.exit(process.returncode)
     _keep_log(log, folder)
-    click.echo(f"Working on {folder.root} in process {process.pid}.", err=True)
-    click.echo(f"Watch with:  evolve status {folder.root} --watch\nStop with:   evolve stop {folder.root}", err=True)
+    print_to_stderr(f"Working on {folder.root} in process {process.pid}.")
+    print_to_stderr(f"Watch with:  evolve status {folder.root} --watch\nStop with:   evolve stop {folder.root}")
 
 
 def _checks(folder: RunFolder) -> int:

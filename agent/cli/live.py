@@ -12,16 +12,16 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import IO, cast
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live as RichLive
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
 from agent.cli.confirmation import ConfirmationView
-from agent.cli.console import LossyStream, fitness_text, slots_text
+from agent.cli.console import LossyStream, VisibleConsole, fitness_text, slots_text
 from agent.core.objectives import Fitness
-from agent.core.text import list_names, one_line
+from agent.core.text import list_names, one_line, visible
 from agent.journal.events import (
     Advised,
     Answered,
@@ -78,7 +78,7 @@ class Live:
     def __init__(self, run: str, first_line: str = "checking the settings and the seed") -> None:
         """`first_line`: what happens before the first event."""
         self._run, self._started_at, self._first_line = run, time.monotonic(), first_line
-        self._console = Console(file=cast(IO[str], LossyStream(sys.stderr)))
+        self._console = VisibleConsole(file=cast(IO[str], LossyStream(sys.stderr)))
         self._tracker = Tracker()
         self._counts: Counter[str] = Counter()
         self._progress: dict[str, str] = {}
@@ -168,8 +168,8 @@ class Live:
                 self._follow(event)
 
     def _start(self, event: RunStarted) -> None:
-        search, task = event.config["search"], event.config["task"]
-        assert isinstance(search, dict) and isinstance(task, dict)
+        search, task, objectives = event.config["search"], event.config["task"], event.config.get("objectives", {})
+        assert isinstance(search, dict) and isinstance(task, dict) and isinstance(objectives, dict)
         limits = event.config.get("limits")
         variants = limits.get("variants") if isinstance(limits, dict) else None
         self._isolation, self._settings = event.isolation, SearchSettings(**search).within(variants)
@@ -181,7 +181,7 @@ class Live:
         if is_null(event.config):
             self._confirmation.is_null = True
             self._add_line(NULL_RUN, "bold yellow")
-        for name, reason in self_reported(task).items():
+        for name, reason in self_reported(task, objectives).items():
             self._add_line(f"{name} is self-reported: {reason}", "yellow")
 
     def _end_generation(self, event: GenerationEnded) -> None:
@@ -239,7 +239,7 @@ class Live:
                 self._counts["duplicate"] += 1
 
     def _add_line(self, text: str, style: str = "") -> None:
-        line = Text(text, style)
+        line = Text(visible(text), style)
         self._lines = [*self._lines[1 - _LINES :], line]
         if not self._console.is_terminal:  # rich would take a millisecond to lay it out
             print(line.plain, file=self._console.file, flush=True)

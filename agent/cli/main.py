@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import traceback
 from contextlib import suppress
@@ -12,7 +13,7 @@ import click
 
 from agent.cli import streams
 from agent.cli.options import AS_JSON, DETACH, RUN, SET, limit_options, named_settings, notification_options
-from agent.cli.output import print_json, print_to_stderr
+from agent.cli.output import print_json, print_line, print_to_stderr
 from agent.core.errors import MachineError, UserError
 from agent.run import signals
 
@@ -37,9 +38,12 @@ def main() -> NoReturn:
 
 def _exit_code() -> int:
     try:
+        streams.check_arguments(sys.argv[1:])
         return cli.main(standalone_mode=False) or 0
     except click.ClickException as error:
-        error.show()
+        told = io.StringIO()
+        error.show(told)
+        print_to_stderr(told.getvalue(), end="")
         return 2
     except UserError as error:
         print_to_stderr(f"Error: {error}")
@@ -55,11 +59,11 @@ def _exit_code() -> int:
         return end.code if isinstance(end.code, int) and not streams.reader_has_ended() else 0
     except OSError as error:  # of a file system that nothing expected
         if not (trouble := streams.trouble(error)):
-            traceback.print_exc()
+            print_to_stderr(traceback.format_exc())
         print_to_stderr(f"Failed: {trouble}" if trouble else "")
         return 1
     except Exception:  # a bug of this program
-        traceback.print_exc()
+        print_to_stderr(traceback.format_exc())
         return 1
 
 
@@ -118,7 +122,7 @@ def run(
 
     named = named_settings({**flags, "llm_models": model_names(llm) if any(llm) else None})
     tables = with_script(named, command, metrics)
-    config = load(seed, config_file, tables, assignments, sources, lambda text: click.echo(text, err=True))
+    config = load(seed, config_file, tables, assignments, sources, print_to_stderr)
     folder = RunFolder(out) if out else runner.free_folder(config, Path(seed).resolve().stem)
     if detach:
         chosen_folder = [] if out else ["--out", str(folder.root)]
@@ -182,7 +186,7 @@ def stop(run: Path, now: bool) -> None:
         click.echo("Asked; it finishes what is under way ...", err=True)
     while owner(folder.lock) == pid:
         time.sleep(_STOP_POLL_SECONDS)
-    click.echo(f"Stopped. Go on with:  evolve resume {run}", err=True)
+    print_to_stderr(f"Stopped. Go on with:  evolve resume {run}")
 
 
 @cli.command()
@@ -308,11 +312,12 @@ def diff(run: Path, id: str, parent: bool) -> None:
     """The change of one candidate against the seed."""
     from agent.cli.candidate import print_diff
     from agent.cli.reading import find_run, open_journal
-    from agent.review.candidates import candidate, program_diff
+    from agent.review.candidates import candidate, program_diff, seed_characters
 
     with open_journal(find_run(run)) as journal:
         facts = candidate(journal, id)
-        print_diff(program_diff(journal, facts["parents"][0], facts["id"]) if parent else facts["diff"])
+        text = program_diff(journal, facts["parents"][0], facts["id"]) if parent else facts["diff"]
+        print_diff(text, seed_characters(journal))
 
 
 @cli.command()
@@ -340,7 +345,7 @@ def report(run: Path) -> None:
         save_report(folder)
     except OSError as error:
         raise MachineError(f"The report cannot be written: {error}.") from error
-    click.echo(f"{folder.report}\n{folder.report_markdown}")
+    print_line(f"{folder.report}\n{folder.report_markdown}")
 
 
 @cli.command()
@@ -383,7 +388,7 @@ def init(file: Path, dataset: str | None) -> None:
     from agent.cli.init import create
 
     for line in create(file, dataset):
-        click.echo(line)
+        print_line(line)
 
 
 @cli.command("new-task")
@@ -392,7 +397,7 @@ def new_task(folder: Path) -> None:
     """Write a seed with a task of its own into FOLDER: a small example that runs, to be changed."""
     from agent.cli.new_task import create
 
-    click.echo(create(folder))
+    print_line(create(folder))
 
 
 @cli.command("check-task")

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.text import Text
 
 from agent.cli.console import print_wrapped, stdout_console
-from agent.core.text import list_names, one_line
+from agent.core.text import list_names, one_line, visible
 from agent.population.candidate import SEED_ID
 from agent.review.facts import Facts
 from agent.run.folder import RunFolder
@@ -37,7 +37,7 @@ def print_pruning(facts: Facts, run: Path) -> None:
     """What stays, what has moved, and how to get it back."""
     console = stdout_console()
     for line in _lines(facts, run):
-        print_wrapped(console, Text(line))
+        print_wrapped(console, Text(visible(line)))
 
 
 def _lines(facts: Facts, run: Path) -> Iterator[str]:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
+
+from agent.core.errors import UserError
 
 _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF, errno.EFBIG)
 
@@ -24,6 +27,16 @@ def prepare() -> None:
             getattr(sys, name).reconfigure(errors="replace")
     if sys.stdin is None:
         sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 (kept open)
+
+
+def check_arguments(arguments: Sequence[str]) -> None:
+    """Raises UserError for a name that is not UTF-8, also of the working folder: neither a journal nor a branch can hold it."""
+    folder = ""
+    with suppress(OSError):  # it may have been removed
+        folder = os.getcwd()
+    for what, names in (("argument", arguments), ("working folder", (folder,))):
+        if wrong := next((name for name in names if any("\ud800" <= character <= "\udfff" for character in name)), None):
+            raise UserError(f"The {what} {wrong} is not UTF-8: rename what it names.")
 
 
 def is_utf8() -> bool:

@@ -15,6 +15,8 @@ from agent.core.text import in_sigmas
 
 STEP = math.log(1.1)
 """Quantities without noise are weighed on a log scale, in steps of 10 %: 20 % fewer parameters are 2.3 steps."""
+MOST = 1e6
+"""Units that a gain counts at most, so that whatever is made of gains is finite."""
 SAME = 0.02
 """A smaller change of a quantity without noise, as a share of its value, is no change."""
 
@@ -105,15 +107,16 @@ class Noise:
     def gain(self, objective: Objective, change: float, before: float | None = None) -> float:
         """The change in units, positive for the better: one unit is one sigma, or a step of 10 % where there is no noise.
 
-        `before`: the value that changed, the seed's by default. A value that was or becomes 0 changes by one unit.
+        `before`: the value that changed, the seed's by default. A value that was or becomes 0 changes by one unit. The gain is
+        at most `MOST`.
         """
         better = change if objective.direction == "max" else -change
         if sigma := self.sigma[objective.name]:
-            return better / sigma
+            return _within(better / sigma)
         start = self.reference[objective.name] if before is None else before
-        if start > 0 and start + change > 0:
-            steps = math.log((start + change) / start) / STEP
-            return steps if objective.direction == "max" else -steps
+        if start > 0 and (ratio := (start + change) / start) > 0:
+            steps = math.log(ratio) / STEP
+            return _within(steps if objective.direction == "max" else -steps)
         return float((better > 0) - (better < 0))
 
     def judge(self, objective: Objective, change: float, *, trainings: int = 1, against: int = 1) -> Judgement:
@@ -140,6 +143,10 @@ class Noise:
     def band(self, name: str, *, trainings: int = 1, against: int = 1) -> float:
         """The largest difference of two means that chance alone explains in 95 % of cases, in the objective's own unit."""
         return band(self.spread(name), trainings, against)
+
+
+def _within(units: float) -> float:
+    return max(-MOST, min(units, MOST))
 
 
 def amount(objective: Objective, change: float, noise: Noise) -> str:

@@ -1,14 +1,19 @@
-"""Make hostile text safe for prompts, terminals and pages; format numbers."""
+"""Make hostile text safe for prompts, terminals and pages; format numbers.
+
+`visible` is for terminals, and loses nothing; `clean` is for prompts, commits and pages, where an escape would be noise.
+"""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 _ESCAPE_CODE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\))")
 """Colours, cursor movements (CSI) and window titles (OSC) of a terminal."""
 _PLAIN = re.compile(r"[ -~\n\t]*")
+HALF = "\ufffd"
+"""Stands where bytes or half a character could not be read."""
 
 
 def fence(text: str, language: str = "") -> str:
@@ -59,6 +64,28 @@ def clean(text: str) -> str:
     plain = _ESCAPE_CODE.sub("", text)
     bad = "".join(c for c in set(plain) if c not in "\n\t" and unicodedata.category(c).startswith("C"))
     return plain.translate(str.maketrans("", "", bad))
+
+
+def visible(text: str, known: Collection[str] = ()) -> str:
+    """The text as a terminal may show it: what would act on the terminal, hide or reorder text is written as its escape.
+
+    `\\x1b` for a real escape, `\\u202e` for an override of the direction. Line breaks, tabs and the characters `known` stay.
+    """
+    if _PLAIN.fullmatch(text):
+        return text
+    bad = {c for c in set(text) if is_hidden(c) and c not in known}
+    return text.translate({ord(c): c.encode("unicode_escape").decode() for c in bad})
+
+
+def is_hidden(character: str) -> bool:
+    """Whether it is no text but a control, format or surrogate character, a line separator, or none at all."""
+    category = unicodedata.category(character)
+    return character not in "\n\t" and (category[0] == "C" or category in ("Zl", "Zp"))
+
+
+def valid_text(text: str) -> str:
+    """The text with half characters (lone surrogates, as half of an emoji) replaced by `HALF`: UTF-8 cannot write them."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _shortened(line: str, limit: int) -> str:

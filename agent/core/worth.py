@@ -9,18 +9,21 @@ accuracy: on CIFAR-10 the published gain of 0.82 points grows it by 0.009 and 43
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
-from agent.core.noise import STEP, Noise
+from agent.core.noise import MOST, STEP, Noise
 from agent.core.objectives import Constraint, Fitness, Objective
 
 DISTANCE = 10.0
 """Units from the seed to the reference point, in each objective, where nothing else says what is acceptable."""
 NEAREST = 1.0
 """The reference point is at least so many units away from the seed: a seed at its own bound has some worth too."""
+_TINY = sys.float_info.min
+"""In place of a share so small that it is 0 as a float, which has no logarithm."""
 
 Kind = Literal["sigma", "ratio", "error", "step"]
 
@@ -42,7 +45,10 @@ class Axis:
     """Units from the seed down to the reference point."""
 
     def units(self, value: float) -> float:
-        """How many units better than the seed; infinitely many for an error or a cost of 0."""
+        """How many units better than the seed, at most `MOST`, such as for an error or a cost of 0."""
+        return max(-MOST, min(self._steps(value), MOST))
+
+    def _steps(self, value: float) -> float:
         better = value - self.origin if self.direction == "max" else self.origin - value
         if self.kind == "sigma":
             return better / self.sigma
@@ -51,7 +57,7 @@ class Axis:
         start, end = (1 - self.origin, 1 - value) if self.kind == "error" else (self.origin, value)
         if end <= 0:
             return math.inf if better > 0 else -math.inf
-        steps = math.log(end / start) / STEP
+        steps = math.log(max(end / start, _TINY)) / STEP
         return steps if self.kind == "ratio" and self.direction == "max" else -steps
 
 
@@ -90,7 +96,7 @@ class WorthScale:
         """Of a set of fitnesses; the seed's own counts only if it is among them. 0 for an empty set."""
         distances = [axis.distance for axis in self.axes]
         points = [tuple(u + d for u, d in zip(self.units(f), distances, strict=True)) for f in fitnesses]
-        volume = dominated_volume([tuple(min(x, 1e6) for x in point) for point in points if min(point) > 0])
+        volume = dominated_volume([point for point in points if min(point) > 0])
         return volume / math.prod(distances)
 
     def to_json(self) -> list[dict[str, Any]]:

@@ -8,18 +8,17 @@ from __future__ import annotations
 import ast
 import copy
 import hashlib
-import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+
+from sandbox.isolation import parsing
 
 DEFINITIONS = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 """The kinds of statements that are blocks when they stand at the top level."""
 
 ENTRY_POINTS = ("build_model", "build_optimizer", "augment", "loss")
 """The functions that the built-in image classification task calls by name. A program starts in one of them, or on import."""
-
-_parser_lock = threading.RLock()
 
 
 @lru_cache(maxsize=16)
@@ -31,12 +30,9 @@ def parse(source: str) -> ast.Module:
 def parse_uncached(source: str) -> ast.Module:
     """Parse source text into a new tree. Raises SyntaxError, ValueError, RecursionError or MemoryError.
 
-    All parsing goes through this lock: CPython up to 3.12 counts the depth of a tree for all threads together. If two
-    threads build one at once (it is enough that the garbage collector runs in between), one of them fails with a
-    SystemError (python/cpython issue 106905).
+    One thread at a time does it: see `sandbox.isolation.parsing`.
     """
-    with _parser_lock:
-        return ast.parse(source)
+    return parsing.parse(source)
 
 
 @dataclass(frozen=True)

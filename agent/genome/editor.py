@@ -10,10 +10,13 @@ import selectors
 import signal
 import subprocess
 import sys
+import unicodedata
+from collections.abc import Mapping
 from typing import IO, Any
 
 from agent.core.errors import MachineError
 from agent.core.paths import start_command
+from agent.core.text import HALF, is_hidden, valid_text, visible
 from agent.genome.extraction import MAX_CHARACTERS, Limits, Violations, answer_too_long
 from agent.genome.genome import Block, Genome
 
@@ -23,6 +26,8 @@ _START_ATTEMPTS = 3
 """How often to start a process that dies before it is ready."""
 _WAIT_PER_CPU_SECOND = 6
 """Seconds to wait for each second that an edit may compute: a busy machine must not count against the answer."""
+_CHARACTERS = 4
+"""The most characters of one file that a refusal names."""
 
 
 class Editor:
@@ -57,7 +62,7 @@ class Editor:
         request = {
             "files": dict(genome.files),
             "names": list(blocks),
-            "answer": answer.encode("utf-8", "replace").decode(),  # lone surrogates cannot be sent
+            "answer": valid_text(answer),  # half a character cannot be sent
             "frozen": sorted(genome.frozen),
             "entry_points": sorted(genome.entry_points),
             "seconds": seconds,
@@ -69,7 +74,9 @@ class Editor:
             return Violations(("The process that parses the code died of it, twice; write it more simply.",))
         reply = json.loads(line)
         if "reasons" in reply:
-            return Violations(tuple(reply["reasons"]), reply["stage"])
+            return Violations(tuple(map(visible, reply["reasons"])), reply["stage"])
+        if hidden := _hidden_characters(genome, reply["files"]):
+            return Violations(tuple(hidden))
         return _edited_genome(genome, reply)
 
     def _exchange(self, request: bytes, cpu_seconds: float) -> bytes | None:
@@ -87,6 +94,25 @@ class Editor:
         for process in [self._idle.get() for _ in self._processes]:
             process.stop()
             self._idle.put(process)
+
+
+def _hidden_characters(old: Genome, files: Mapping[str, str]) -> list[str]:
+    """Why a change may not stay: it brings characters that are no text, and that none of the program's files had before.
+
+    They would act on the terminal of whoever reads the code, or show it another code than Python reads.
+    """
+    known = {character for text in old.files.values() for character in set(text)}
+    found = []
+    for path, text in files.items():
+        strange = {c for c in set(text) - known if (is_hidden(c) and c != "\r") or c == HALF}
+        for character in sorted(strange)[:_CHARACTERS]:
+            line = 1 + text.count("\n", 0, text.index(character))
+            name = unicodedata.name(character, "half a character, or bytes that are no text")
+            found.append(
+                f"`{path}`, line {line}, has the character U+{ord(character):04X} ({name}), which is not shown as it is: write "
+                "it as an escape in the text, or leave it out."
+            )
+    return found
 
 
 def _edited_genome(old: Genome, reply: dict[str, Any]) -> Genome:

@@ -12,7 +12,11 @@ MAX_CHARACTERS = 200_000
 MAX_LINE = 2_000
 """The most characters of one line."""
 
-_OPENING = re.compile(r"^(?P<before>[^`\n]*?)(?P<marks>`{3,}|~{3,})[ \t]*(?P<language>[\w+.#-]*)[^`\n]*$")
+_OPENING = {
+    "`": re.compile(r"^(?P<before>[^`\n]*+)(?P<marks>`{3,}+)[ \t]*(?P<language>[\w+.#-]*)[^`\n]*$"),
+    "~": re.compile(r"^(?P<before>[^\n]*?)(?P<marks>~{3,})[ \t]*(?P<language>[\w+.#-]*)"),
+}
+"""How a line opens a fence, by whether it has a backtick: then no others may follow, and it opens no fence of tildes."""
 _PYTHON = ("", "python", "py", "python3")
 _DOCUMENT = ("markdown", "md")
 """A fence of these holds a whole answer, with fences of its own."""
@@ -149,7 +153,7 @@ def _fences(text: str) -> tuple[list[_Fence], bool]:
     lines: list[str] = []
     for line in text.split("\n"):
         if opened is None:
-            mark = _OPENING.match(line)
+            mark = _OPENING["`" if "`" in line else "~"].match(line)
             if mark and mark["language"].lower() not in _DOCUMENT:
                 opened, lines = mark, []
             continue

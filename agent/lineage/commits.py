@@ -113,7 +113,7 @@ def _is_same(repository: RunRepository, found: Sequence[str], planned: PlannedCo
         return False
     wanted = {entry.path: entry.blob or blob_hash(entry.content, len(sha)) for entry in repository.entries(planned.files)}
     names_only = ("-r", "-z", "--name-only")
-    listing = ("diff-tree", *names_only, parents[0], sha) if parents else ("ls-tree", *names_only, sha)
+    listing = ("diff-tree", "--no-ext-diff", *names_only, parents[0], sha) if parents else ("ls-tree", *names_only, sha)
     changed = set(repository.run(*listing).split("\0")) - {""}
     entries = (entry.partition("\t") for entry in repository.run("ls-tree", "-r", "-z", "--full-tree", sha).split("\0"))
     blobs = {path: mode_type_hash.split()[2] for mode_type_hash, _, path in entries if path in wanted}

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from agent.core.text import clean
+
 _COMMITTER = "Guided Evolution <evolve@localhost>"
 _SCRATCH = b"refs/evolve-desk"
 """fast-import needs a reference to commit to; one that is reset at the end is not written."""
@@ -82,7 +84,7 @@ class NotesScript:
         lines += [f"from {self._before}^0".encode()] if self._before else []
         lines.append(b"deleteall")
         for commit, text in notes.items():
-            lines += [b"N inline %s" % commit.encode(), _data(f"{text}\n".encode("utf-8", "replace"))]
+            lines += [b"N inline %s" % commit.encode(), _data(f"{clean(text)}\n".encode())]
         self._parts.append(b"\n".join(lines) + b"\n")
         return ":1"
 
@@ -93,7 +95,7 @@ class NotesScript:
 
 def _commit_command(planned: PlannedCommit, mark: str, parents: Sequence[str], entries: Iterable[TreeEntry], when: str) -> bytes:
     lines = [b"commit %s" % _SCRATCH, f"mark {mark}".encode(), f"committer {_COMMITTER} {when}".encode()]
-    lines.append(_data((planned.message + "\n").encode()))
+    lines.append(_data(f"{clean(planned.message)}\n".encode()))
     lines += [f"{'merge' if number else 'from'} {parent}".encode() for number, parent in enumerate(parents)]
     for entry in entries:
         where = b"M %s %s %s" % (entry.mode.encode(), entry.blob.encode() or b"inline", _quoted(entry.path))

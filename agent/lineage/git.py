@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
 _SETTINGS = (
     "core.hooksPath=/dev/null",
     "core.fsmonitor=false",
+    "core.untrackedCache=false",
+    "gc.auto=0",
+    "maintenance.auto=false",
+    "submodule.recurse=false",
     "core.safecrlf=false",  # a file with mixed line ends is stored too
     "core.logAllRefUpdates=false",  # else git writes a log file of one line for each branch
     "fastimport.unpackLimit=10000",  # write loose objects, as other commits do: `Lineage.pack` packs them
@@ -20,6 +25,12 @@ _SETTINGS = (
     "pack.writeReverseIndex=false",
 )
 """Override the user's settings: git runs no other program, leaves no other file and refuses no text of ours."""
+_ENVIRONMENT = {
+    "GIT_NO_LAZY_FETCH": "1",  # a repository may say that its missing objects are to be had elsewhere, through a program
+    "GIT_ALLOW_PROTOCOL": "none",  # the same for versions before 2.44: git reaches nothing, by whatever helper
+    "GIT_TERMINAL_PROMPT": "0",
+}
+"""Overrides what the repository's configuration and the user's environment say of the network."""
 
 
 def without_git() -> str:
@@ -47,9 +58,29 @@ def run_git(repository: git.Repo, *arguments: str, stdin: bytes = b"", objects: 
         file.write(stdin)
         file.seek(0)
         # In its own session, so that Ctrl-C on the terminal reaches only the run, which finishes writing first.
-        command = ["git", *where, *settings, *arguments]
-        environment = {"GIT_OBJECT_DIRECTORY": objects} if objects else None
+        command = ["git", "--no-pager", *where, *settings, *arguments]
+        environment = {**_ENVIRONMENT, **({"GIT_OBJECT_DIRECTORY": objects} if objects else {})}
         return str(repository.git.execute(command, istream=file, env=environment, start_new_session=True))
+
+
+def is_branch_name(name: str) -> bool:
+    """Whether a branch may have this name. Looks at no repository."""
+    import git
+
+    try:
+        git.Git("/").execute(["git", "--no-pager", "check-ref-format", f"refs/heads/{name}"], env=_ENVIRONMENT)
+    except git.GitCommandError:
+        return False
+    return True
+
+
+def make_bare(path: Path) -> None:
+    """Make a repository without a work tree at `path`, or complete one. Raises git.GitCommandError."""
+    import git
+
+    # By its name: what the user's settings and environment say of other repositories does not matter.
+    command = ["git", f"--git-dir={path}", "init", "-q", "--bare", "--initial-branch=main", "--template="]
+    git.Git(path).execute(command, env=_ENVIRONMENT)
 
 
 def git_succeeds(repository: git.Repo, *arguments: str) -> bool:

@@ -16,7 +16,7 @@ from agent.core.errors import MachineError, UserError
 from agent.lineage.annotations import write_notes
 from agent.lineage.commits import write_commits
 from agent.lineage.fast_import import PlannedCommit
-from agent.lineage.git import error_text
+from agent.lineage.git import error_text, is_branch_name
 from agent.lineage.pruning import Pruned, prune_branches
 from agent.lineage.rehearsal import trouble_with_git
 from agent.lineage.repository import RunRepository
@@ -77,14 +77,10 @@ class Lineage:
 
     def check(self) -> None:
         """Raises UserError if the branches of this run could not be created. Writes nothing."""
-        import git
-
         if trouble := trouble_with_git() if self._repository.is_own else self._repository.read_only():
             raise UserError(trouble)
-        try:
-            git.Git().execute(["git", "check-ref-format", f"refs/heads/{self.branch(SEED_ID)}"])
-        except git.GitCommandError:
-            raise UserError(f"The run's name {self._run!r} cannot be part of a branch name: choose another --out.") from None
+        if not is_branch_name(self.branch(SEED_ID)):
+            raise UserError(f"The run's name {self._run!r} cannot be part of a branch name: choose another --out.")
         if not self._repository.created:
             return
         for branch in ("evolve", f"evolve/{self._run}"):

@@ -45,14 +45,14 @@ def commit_message(
     else:
         body = _measured(against)
     trailers = "\n".join(
-        f"{key}: {one_line(value)}" for key, value in _trailers(outcome, blocks, objectives, usd, models).items() if value
+        one_line(f"{key}: {value}") for key, value in _trailers(outcome, blocks, objectives, usd, models).items() if value
     )
     parts = (
         _subject(outcome, against, objectives),
         _wrapped(f"Intention: {one_line(outcome.intention, _REASON)}" if outcome.intention else ""),
         *body,
         _wrapped(_origin(outcome, blocks, models, _price(usd, is_priced=is_priced))),
-        "\n".join(f"{o.name} is self-reported: {o.reported}." for o in objectives if o.reported),
+        "\n".join(one_line(f"{o.name} is self-reported: {o.reported}.") for o in objectives if o.reported),
         trailers,
     )
     return "\n\n".join(part for part in parts if part)

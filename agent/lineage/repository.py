@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from agent.core.errors import UserError
 from agent.lineage.fast_import import TreeEntry, encode
-from agent.lineage.git import error_text, git_succeeds, run_git, without_git
+from agent.lineage.git import error_text, git_succeeds, make_bare, run_git, without_git
 from agent.lineage.stored import RAW, StorageRule, storage_rules, stored_by_git, with_line_feeds
 
 if TYPE_CHECKING:
@@ -114,8 +114,7 @@ class RunRepository:
             if isinstance(self._repository, Path):
                 path = self._repository.resolve()
                 path.mkdir(parents=True, exist_ok=True)
-                # By its name: what the user's settings and environment say of other repositories does not matter.
-                git.Git(path).execute(["git", f"--git-dir={path}", "init", "-q", "--bare", "--initial-branch=main"])
+                make_bare(path)
                 self._repository = git.Repo(path)
             return self._repository
 

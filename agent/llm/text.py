@@ -36,11 +36,6 @@ def without_thoughts(text: str) -> str:
     return re.sub(r"\A\s*<think>.*?</think>\s*", "", text, flags=re.DOTALL)
 
 
-def valid_text(text: str) -> str:
-    """The text with half characters (lone surrogates, as half of an emoji) replaced: UTF-8 cannot write them."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
 def estimate_usage(request: Request, text: str) -> Usage:
     """Return the usage of a request and its answer, at four characters a token."""
     return Usage(sum(len(m.text) for m in request.messages) // 4, len(text) // 4, estimated=True)

@@ -16,7 +16,7 @@ _LABEL = re.compile(
     r"[\s*_`]{0,8}(?:$|[:\uff1a=|\u2013\u2014]|(?<=\s)-\s)(?P<rest>.*)",
     re.IGNORECASE | re.DOTALL,
 )
-_INLINE = re.compile(r"[\s*_(]*(?<![A-Za-z])expected\s+effects?[\s*_`]{0,8}[:\uff1a]", re.IGNORECASE)
+_INLINE = re.compile(r"(?<![A-Za-z])expected\s+effects?[\s*_`]{0,8}[:\uff1a]", re.IGNORECASE)
 _FENCE = re.compile(r"[ ]{0,3}(`{3,}|~{3,})(.*)", re.DOTALL)
 
 
@@ -29,7 +29,7 @@ def read_intention(answer: str) -> tuple[str, str]:
     stated = _labelled_texts(answer[:_ANSWER_LIMIT])
     intention, effect = stated["intention"], stated["effect"]
     if not effect and (both := _INLINE.search(intention)):
-        intention, effect = intention[: both.start()], intention[both.end() :]
+        intention, effect = intention[: both.start()].rstrip(" \t\n*_("), intention[both.end() :]
     return _line(intention), _line(effect)
 
 

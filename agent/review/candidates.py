@@ -94,6 +94,12 @@ def program_diff(journal: Journal, old: str, new: str) -> str:
     return diff(before, after) if before and after else ""
 
 
+def seed_characters(journal: Journal) -> frozenset[str]:
+    """The characters of the seed, which are the user's own."""
+    seed = _program(journal, SEED_ID)
+    return frozenset(character for text in (seed.files.values() if seed else ()) for character in text)
+
+
 def _program(journal: Journal, id: str) -> Genome | None:
     kinds = ("settled",) if id == SEED_ID else ("bred", "mended")
     files = [data["files"] for _, _, _, data in journal.events(*kinds, key=id)]
@@ -184,7 +190,7 @@ def _facts(rows: _Rows, tracker: Tracker, candidate: Candidate) -> Facts:
         "model": cost.model_for(last.model),
         "temperature": last.temperature,
         "intention": rows.bred.get(candidate.id, {}).get("intention", ""),
-        "evidence": settled.get("evidence"),
+        "evidence": {"mistakes": [], "printed": [], **settled["evidence"]} if settled.get("evidence") else None,
         "readings": [dict(one.values) for one in known.readings] if known else [],
         "log": settled.get("log", ""),
         "seconds": sum(settled.get("evidence", {}).get("seconds", {}).values()),

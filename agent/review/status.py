@@ -64,7 +64,7 @@ def status(journal: Journal, run: str, *, alive: bool) -> Facts:
         "counts": {kind: outcomes.counts[kind] for kind in COUNTED},
         "failures": dict(outcomes.reasons.most_common(_FREQUENT)),
         "objectives": config.get("objectives", {}),
-        "self_reported": self_reported(config.get("task", {})),
+        "self_reported": self_reported(config.get("task", {}), config.get("objectives", {})),
         "seed": _seed(known, noise, config),
         "noise": _noise(noise) if noise else None,
         "luck": _luck(noise, outcomes.counts["trained"]),

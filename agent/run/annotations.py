@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from agent.core.errors import MachineError, UserError
 from agent.core.noise import Noise
 from agent.core.objectives import Objective
-from agent.core.text import format_number
+from agent.core.text import format_number, one_line
 from agent.core.verdicts import Comparison, Verdict
 from agent.journal.confirmations import ConfirmationRecord, read_confirmations
 from agent.journal.events import Advised, Watch
@@ -16,6 +16,9 @@ from agent.journal.readings import Measured, measured, noise_now
 from agent.journal.store import Journal
 from agent.lineage import Lineage
 from agent.population.candidate import SEED_ID
+
+_REASON = 300
+"""Characters of a failure's reason."""
 
 
 def annotate(lineage: Lineage, journal: Journal, watch: Watch) -> None:
@@ -51,7 +54,7 @@ def _mean_text(known: Measured, objectives: Sequence[Objective], noise: Noise | 
     for name in varies:
         error = f" +- {format_number(errors[name])}" if name in errors else ""
         lines.append(f"  {name} {format_number(mean[name])}{error} (the first: {format_number(first[name])})")
-    return "\n".join([*lines, *([f"It leads no more: {known.fault}"] if known.fault else [])])
+    return "\n".join([*lines, *([f"It leads no more: {one_line(known.fault, _REASON)}"] if known.fault else [])])
 
 
 def _verdict_text(record: ConfirmationRecord, id: str, objectives: Sequence[Objective]) -> str:
@@ -63,7 +66,7 @@ def _verdict_text(record: ConfirmationRecord, id: str, objectives: Sequence[Obje
     fresh = f"{verdict.trainings} trainings with fresh seeds, on {split}"
     lines = [f"Confirmation {record.shortlist.number}: {verdict.text} ({fresh})"]
     lines += [line for o in objectives if (line := _difference(o.name, verdict.objectives))]
-    lines += [f"  failed: {reason.splitlines()[0]}" for reason in verdict.failures if reason]
+    lines += [f"  failed: {one_line(reason, _REASON)}" for reason in verdict.failures if reason]
     return "\n".join([*lines, "", f"Verdict: {_word(verdict)}"])
 
 

@@ -198,7 +198,7 @@ class Config(_Section):
         return value
 
     def objective_list(self) -> tuple[Objective, ...]:
-        reasons = self_reported(self.task)
+        reasons = self_reported(self.task, self.objectives)
         return tuple(Objective(name, direction, reasons.get(name, "")) for name, direction in self.objectives.items())
 
     def constraint_list(self) -> tuple[Constraint, ...]:

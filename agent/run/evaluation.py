@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,6 +13,7 @@ from typing import Protocol
 
 from agent.core.errors import MachineError
 from agent.core.objectives import Constraint, Fitness, Objective
+from agent.core.sane import out_of_range
 from agent.core.text import clean
 from agent.genome import Genome
 from agent.journal.events import EliteRetrained, Settled
@@ -84,6 +85,11 @@ class Evaluator:
         self.exact = task.exact
         """Objectives that depend on the program alone, so that all its trainings must agree."""
         self._task, self._lanes, self._settings, self._report = task, lanes, settings, report
+        self._seed: Mapping[str, float] = {}
+
+    def expect(self, seed: Fitness) -> None:
+        """From now on values must lie in a sane range of the seed's: see `core.sane`."""
+        self._seed = seed.values
 
     def require(self, constraints: Sequence[Constraint]) -> None:
         """More constraints, from now on."""
@@ -141,7 +147,14 @@ class Evaluator:
         with _sandbox_errors():
             result = self._task.evaluate(job, lease, partial(self._report, id))
         seconds = time.monotonic() - started - lease.waited
-        return TimedResult(result, seconds, self.gpus(lease.device))
+        return TimedResult(self._in_range(result), seconds, self.gpus(lease.device))
+
+    def _in_range(self, result: Measured | StageFailure) -> Measured | StageFailure:
+        """The result, a failure at `score` in place of a value that nothing can be computed of."""
+        if isinstance(result, StageFailure):
+            return result
+        strange = out_of_range(result.values, self._seed) or out_of_range(result.test_values or {}, self._seed)
+        return StageFailure("score", f"It trained, but {strange}") if strange else result
 
     def gpus(self, device: str) -> float:
         """How many GPUs an evaluation on this device holds: a fraction if the GPU has several slots."""

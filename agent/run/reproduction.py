@@ -143,6 +143,7 @@ def _compare(
         evaluator = components.evaluator
         if seed := seed_fitness_of(journal):
             evaluator.require(floors_of(components.task, seed, config.objectives, config.constraint_list()))
+            evaluator.expect(seed)
         genome = components.genome.with_same_rules(program.files)
         for reading in readings:
             again = _train(evaluator, program.id, genome, reading, tuple(config.objectives))

@@ -196,6 +196,7 @@ class Process:
         seed = trainings.train(components.genome)
         floors = floors_of(components.task, seed.fitness, config.objectives, config.constraint_list())
         components.evaluator.require(floors)
+        components.evaluator.expect(seed.fitness)
         if not run.replay.seed:
             doubt_seed(components.task, seed.fitness, self.watch)
         for outcome in run.replay.outcomes.values():

@@ -29,6 +29,8 @@ LESSONS_SHARE, LEAST_LESSONS = 0.15, 500
 """Characters of all lessons in one prompt, as a share of the program's; and how many they may always have."""
 _LEAST_COST = 1e-6
 """Dollars. The bandits divide by costs, which must not be 0."""
+_MOST = 1e12
+"""Of any reward or cost."""
 _DRIFT = 0.05
 """Weight of the newest child in what an average one costs."""
 
@@ -178,7 +180,7 @@ class Feedback:
         lesson = self._lesson(outcome, tracked)
         worth = self._archive.worth()
         growth, self._worth = worth - self._worth, worth
-        reward, cost = self._reward(outcome, lesson, growth), self._cost(outcome, tracked)
+        reward, cost = _finite(self._reward(outcome, lesson, growth)), self._cost(outcome, tracked)
         for recipe in outcome.candidate.recipes:
             self._bandits.credit(recipe, reward, cost, tracked.model_for(recipe.model))
         events: list[Event] = []
@@ -232,10 +234,15 @@ class Feedback:
         """
         if not self._settings.credit.usd_per_hour:
             return 1.0
-        cost = max(_LEAST_COST, tracked.usd + tracked.seconds / 3600 * self._settings.credit.usd_per_hour)
+        cost = max(_LEAST_COST, _finite(tracked.usd + tracked.seconds / 3600 * self._settings.credit.usd_per_hour))
         if isinstance(outcome, Individual):
             self._usual_cost.add(cost)
         return max(cost, self._usual_cost.value) if isinstance(outcome, Duplicate) else cost
+
+
+def _finite(amount: float) -> float:
+    """What the bandits take: from 0 to `_MOST`, 0 for what is no number. A result that nobody foresaw must not end a run."""
+    return min(max(0.0, amount), _MOST) if amount == amount else 0.0
 
 
 def _gain_over_parent(lesson: Lesson | None) -> float:

@@ -23,8 +23,6 @@ _DRIFT = 0.1
 """Weight of the newest child in what an average one gains."""
 _LEAST = 0.01
 """A worth below it counts as this much: of nothing there is no share."""
-_MOST = 1e6
-"""Units are cut here: an error of 0 is infinitely many."""
 
 
 class Merit:
@@ -46,7 +44,6 @@ class Merit:
         """Of each objective, how many units better than the seed it probably is."""
         found = []
         for value, shrinkage in zip(self._archive.units(one), self._shrinkage, strict=True):
-            value = max(-_MOST, min(value, _MOST))
             if shrinkage is not None and one.candidate.recipes:  # the seed's own value is known from several trainings
                 mean, variance = shrinkage
                 value = mean + (value - mean) * variance / (variance + 1 / one.trainings)

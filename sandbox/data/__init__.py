@@ -9,12 +9,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from sandbox.data.dataset import SPLITS, DataRequest, Dataset, Split
+from sandbox.data.secret import Secret
 
-__all__ = ["SPLITS", "DataRequest", "Dataset", "Split", "load"]
+__all__ = ["SPLITS", "DataRequest", "Dataset", "Secret", "Split", "load"]
 
 
-def load(request: DataRequest | str, cache: Path) -> Dataset:
+def load(request: DataRequest | str, cache: Path, secret: Secret | None = None) -> Dataset:
     """Open a data set; decode it into `cache` if it is not there yet. `request` may be just its name.
+
+    `secret`: its rows are stored in an order drawn from it; None: from that of the cache.
 
     Raises TaskError (one sentence) if the data does not exist or cannot be used, and OSError if the cache cannot be written.
     """
@@ -26,4 +29,4 @@ def load(request: DataRequest | str, cache: Path) -> Dataset:
     for folder in (cache, Path(wanted.dataset).expanduser()):
         if folder.is_dir():
             levels.conceal(folder)
-    return open_dataset(find(wanted, cache), wanted, cache)
+    return open_dataset(find(wanted, cache), wanted, cache, secret or Secret.of(None, cache))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sandbox.data.dataset import SPLITS, DataRequest, Dataset, Split, labels_name
 from sandbox.data.decoding import Corrupt, common_shape, decode, in_threads
 from sandbox.data.files import written_at_once
+from sandbox.data.secret import Secret
 from sandbox.data.sources import Source
 from sandbox.data.splits import Rows, assign_rows, number_classes
 from sandbox.sandbox import TaskError
@@ -21,7 +22,7 @@ from sandbox.sandbox import TaskError
 if TYPE_CHECKING:
     import numpy as np
 
-FORMAT = "1"
+FORMAT = "2"
 """Change this number when decoding or splitting changes: every cached set except the embedded ones is then decoded again."""
 SPARE = 1 << 30
 """Bytes that must stay free on the disk."""
@@ -29,13 +30,13 @@ MAX_NAMES = 20
 """More classes than this are not listed by name."""
 
 
-def open_dataset(source: Source, request: DataRequest, cache: Path) -> Dataset:
-    """Open the data set in its folder in `cache`; write the folder first if it does not exist."""
-    folder = cache / _folder_name(source, request)
+def open_dataset(source: Source, request: DataRequest, cache: Path, secret: Secret) -> Dataset:
+    """Open the data set in its folder in `cache`; write the folder first if it does not exist, in orders drawn from `secret`."""
+    folder = cache / f"{_folder_name(source, request)}-{secret.fingerprint}"
     if not folder.is_dir():
         with written_at_once(folder) as temporary:
             (temporary / "labels").mkdir()
-            (temporary / "facts.json").write_text(json.dumps(_decode_all(temporary, source, request)))
+            (temporary / "facts.json").write_text(json.dumps(_decode_all(temporary, source, request, secret)))
     facts: dict[str, Any] = json.loads((folder / "facts.json").read_text())
     facts |= {key: tuple(facts.get(key, ())) for key in ("mean", "std", "class_names", "notes")}
     names = facts["class_names"]
@@ -54,7 +55,7 @@ def _folder_name(source: Source, request: DataRequest) -> str:
     return f"{slug}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
 
 
-def _decode_all(folder: Path, source: Source, request: DataRequest) -> dict[str, Any]:
+def _decode_all(folder: Path, source: Source, request: DataRequest, secret: Secret) -> dict[str, Any]:
     """Write images and labels of all splits; returns the facts of the data set."""
     import numpy as np
 
@@ -63,7 +64,7 @@ def _decode_all(folder: Path, source: Source, request: DataRequest) -> dict[str,
     left_out = _unreadable(source, raw) if request.skip_corrupt else {}
     raw = {part: [v for row, v in enumerate(values) if row not in left_out.get(part, ())] for part, values in raw.items()}
     labels, names, notes = number_classes(raw, source.class_names)
-    rows, absent = assign_rows(labels, names, request)
+    rows, absent = assign_rows(labels, names, request, secret)
     sizes = {split: sum(map(len, rows[split].values())) for split in SPLITS}
     _check_room(folder, sum(sizes.values()), shape)
     arrays = {

@@ -13,7 +13,7 @@ from sandbox.data.decoding import Raw
 class Digits:
     """A `Source`."""
 
-    key = "digits-v1"
+    key = "digits-v2"
     """Raise the number in the key when the splits or the format change."""
     about = "scikit-learn's handwritten digits, 1,797 real grey images of 8 x 8 pixels"
     class_names: Sequence[str] = ()

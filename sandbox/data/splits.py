@@ -1,4 +1,4 @@
-"""Assigns images to splits: stratified by class, and the same in every run."""
+"""Assigns images to splits: stratified by class, and the same in every run. Only the order in which they are stored is secret."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sandbox.data.dataset import SPLITS, DataRequest, Split
+from sandbox.data.secret import Secret
 from sandbox.sandbox import TaskError
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def number_classes(
 
 
 def assign_rows(
-    labels: Mapping[Split, np.ndarray], names: Sequence[str], request: DataRequest
+    labels: Mapping[Split, np.ndarray], names: Sequence[str], request: DataRequest, secret: Secret
 ) -> tuple[Rows, tuple[str, ...]]:
     """Return (rows of each split in the order in which they are stored, notes). Raises TaskError.
 
@@ -82,11 +83,13 @@ def assign_rows(
         for found, piece in zip(list(pieces.values())[1:], others, strict=True):  # `train` comes first
             found.append(piece)
     rows: dict[Split, dict[Split, np.ndarray]] = {}
+    part: Split
     for split in SPLITS:
         if split in pieces:
-            rows[split] = {"train": rng.permutation(np.concatenate(pieces[split]))}
+            part, members = "train", np.sort(np.concatenate(pieces[split]))
         else:
-            rows[split] = {split: rng.permutation(len(labels[split]))}
+            part, members = split, np.arange(len(labels[split]))
+        rows[split] = {part: members[secret.permutation(len(members), "stored", split)]}
     return rows, _absent(labels, classes, names)
 
 

@@ -14,7 +14,7 @@ import socket
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from sandbox.inside import layers
 from sandbox.inside.call import RunningCall
@@ -30,6 +30,7 @@ from sandbox.inside.channel import (
     TOO_LONG,
     arrange_descriptors,
 )
+from sandbox.inside.closed_packages import hide_closed_packages
 from sandbox.isolation import limits, linux, namespaces
 
 _FILE_SIZE = 64 << 20
@@ -46,12 +47,12 @@ def live(profile: Mapping[str, Any], machine: Mapping[str, Any], channel: socket
         try:
             in_force = layers.put_on(profile, machine, channel)
         except BaseException:  # a layer that this machine does not offer
-            channel.send(_traceback()[-4000:].encode())
+            channel.send(_traceback()[-4000:])
             raise
         order, request = _receive(channel)
         run(order, request, Path(machine["scratch"] or namespaces.SCRATCH), in_force)
     except BaseException:  # the edge of the process: the error goes to the log, and nothing follows
-        os.write(2, _traceback().encode())
+        os.write(2, _traceback())
     finally:
         os._exit(70)
 
@@ -64,12 +65,13 @@ def run(order: Mapping[str, Any], request: Mapping[str, Any], scratch: Path, in_
         os.environ["TMPDIR"] = os.environ["HOME"] = str(scratch)
         if "tempfile" in sys.modules:  # it may have chosen a folder before
             setattr(sys.modules["tempfile"], "tempdir", str(scratch))  # noqa: B010 (a module's own global)
-        sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115 (kept open)
+        sys.stdout, sys.stderr = map(_stream, (1, 2))
         os.write(1, f"{','.join(in_force)}\n".encode())
         gc.enable()
         if order["held"]:
             os.read(START, 1)
             os.close(START)
+        hide_closed_packages()
         module, _, function = request["entry"].partition(":")
         call = RunningCall(
             sources=request["sources"],
@@ -83,9 +85,9 @@ def run(order: Mapping[str, Any], request: Mapping[str, Any], scratch: Path, in_
         _write_result(result)
         code = 0
     except SystemExit as stop:
-        print(f"SystemExit: the program ended itself with {stop.code!r}", file=sys.stderr)
+        _say(f"SystemExit: the program ended itself with {_shown(stop.code)}\n".encode("utf-8", "backslashreplace"))
     except BaseException:  # the candidate may raise anything; the trusted side reads it in the log
-        print(_traceback(), end="", file=sys.stderr)
+        _say(_traceback())
     finally:
         try:
             sys.stdout.flush()
@@ -136,7 +138,8 @@ def _apply_limits(order: Mapping[str, Any], threads: int) -> tuple[str, ...]:
         return ()
     limit = order["limits"]
     data = None if order["gpu"] else limit["memory"] + order["baseline"] + (1 << 30)
-    limits.apply(data, max(_FILE_SIZE, limit["scratch"]), int(limit["seconds"] * max(threads, 1)) + 60)
+    largest = max(_FILE_SIZE, limit["scratch"], os.fstat(RESULT).st_size)  # the result is a file too, to the kernel
+    limits.apply(data, largest, int(limit["seconds"] * max(threads, 1)) + 60)
     return ("rlimits",)
 
 
@@ -154,7 +157,34 @@ def _write_result(result: Any) -> None:
     os.pwrite(RESULT, LENGTH.pack(len(data) + 1), 0)
 
 
-def _traceback() -> str:
+def _stream(number: int) -> TextIO:
+    """A stream that takes every text: half a character, which has no UTF-8, is written as an escape."""
+    return open(number, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
+
+
+def _say(text: bytes) -> None:
+    """Write to the log after what the program has printed, whatever it has done to its streams."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BaseException:  # it may be anything by now
+            continue
+    while text:
+        text = text[os.write(2, text) :]
+
+
+def _shown(value: object) -> str:
+    try:
+        return repr(value)
+    except BaseException as error:
+        return f"a {type(value).__name__} that has no text ({type(error).__name__})"
+
+
+def _traceback() -> bytes:
     import traceback  # imported late: a tenth of a cold start
 
-    return traceback.format_exc()
+    try:
+        return traceback.format_exc().encode("utf-8", "backslashreplace")
+    except BaseException as error:  # an exception may be made so that it cannot be shown
+        kind = sys.exc_info()[0] if error.__context__ is None else type(error.__context__)
+        return f"{getattr(kind, '__name__', 'Exception')}: it cannot be shown ({type(error).__name__})\n".encode()

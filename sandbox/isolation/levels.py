@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import sys
 import sysconfig
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from glob import escape, glob
 from pathlib import Path
 
-from sandbox.isolation import linux
+from sandbox.isolation import linux, packages
 from sandbox.sandbox import Level, SandboxUnavailable
 
 LAYERS: Mapping[Level, Mapping[str, bool]] = {
@@ -46,6 +46,10 @@ _concealed: set[str] = set()
 """Folders given to `conceal`."""
 _PACKAGE = Path(__file__).resolve().parents[1]
 _SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", "/etc/alternatives")
+_MOST_LINKS = 40
+"""As many as the kernel follows."""
+_FEW = 16
+"""Each path that can be read costs time at every start."""
 _GPU = ("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools")
 
 
@@ -76,11 +80,13 @@ def environment() -> dict[str, str]:
 def readable_paths() -> list[str]:
     """Return the paths of system libraries, the interpreter, its packages and the package `sandbox`, wherever they lie.
 
-    Of an editable checkout only `sandbox/` is visible: no run folder, no git, no `.env`. Raises SandboxUnavailable if the
-    user's home folder lies in a folder that has to be visible.
+    Links among them only lead there: what a link points to is readable if that is named itself. Of an editable checkout only
+    `sandbox/` is visible, of an environment what Python imports: no run folder, no git, no `.env`. Raises SandboxUnavailable
+    if the user's home folder lies in a folder that has to be visible.
     """
-    paths = {*interpreter_paths(), *package_folders(), str(_PACKAGE)}
-    wanted = [*_SYSTEM, *sorted(os.path.realpath(p) for p in paths), *interpreter_paths()]
+    paths = sorted({*interpreter_paths(), *package_folders(), str(_PACKAGE)})
+    links = dict.fromkeys(link for path in paths for link in _links_on(path))
+    wanted = [*_SYSTEM, *sorted(map(os.path.realpath, paths)), *links]
     kept: list[str] = []
     for path in dict.fromkeys(wanted):
         if os.path.exists(path) and not any(Path(path).is_relative_to(k) for k in kept if not os.path.islink(k)):
@@ -91,12 +97,40 @@ def readable_paths() -> list[str]:
     return kept
 
 
+def _links_on(path: str) -> list[str]:
+    """Return the links that are followed on the way to a path, each where it really lies."""
+    found: list[str] = []
+    here, left = "/", os.path.abspath(path).split("/")[1:]
+    while left and len(found) < _MOST_LINKS:
+        here = os.path.join(here, left.pop(0))
+        if os.path.islink(here):
+            found.append(here)
+            target = os.path.normpath(os.path.join(os.path.dirname(here), os.readlink(here)))
+            here, left = "/", [*target.split("/")[1:], *left]
+    return found
+
+
 def interpreter_paths() -> list[str]:
-    """Return the interpreter's own folders; in a prefix that contains the user's home, only the files that belong to Python."""
-    home = os.path.realpath(os.path.expanduser("~"))
-    parts = [os.path.realpath(sys.executable), *map(sysconfig.get_path, ("stdlib", "platstdlib"))]
-    prefixes = [p for p in (sys.prefix, sys.base_prefix) if not Path(home).is_relative_to(os.path.realpath(p))]
-    return prefixes if len(prefixes) == 2 else [*prefixes, *parts, f"{sys.prefix}/pyvenv.cfg"]
+    """Return what the interpreter consists of: its program, its standard library, the shared libraries that both need.
+
+    What else lies in the folder of an environment is no part of it, such as `pip.conf`, `.env` and `bin/activate`.
+    """
+    if sys.platform == "darwin":  # a framework: its parts lie beside each other and are found from each other
+        return [sys.prefix, sys.base_prefix]
+    programs = [sys.executable, os.path.realpath(sys.executable), f"{sys.prefix}/pyvenv.cfg"]
+    return [*programs, sysconfig.get_path("stdlib"), _lib_dynload(), *_shared_libraries()]
+
+
+def _lib_dynload() -> str:
+    """Where the modules of the standard library that are no Python lie; where nothing is compiled in, apart from the rest."""
+    return f"{sys.base_exec_prefix}/{sys.platlibdir}/python{sysconfig.get_python_version()}/lib-dynload"
+
+
+def _shared_libraries() -> list[str]:
+    """The interpreter's library, and those that conda puts beside it: of many the whole folder, which has nothing else."""
+    folders = dict.fromkeys(os.path.realpath(f"{sys.base_prefix}/{name}") for name in ("lib", sys.platlibdir))
+    found = {folder: sorted(glob(f"{escape(folder)}/*.so*")) for folder in folders}
+    return [path for folder, files in found.items() for path in ([folder] if len(files) > _FEW else files)]
 
 
 def package_folders() -> list[str]:
@@ -112,44 +146,93 @@ def conceal(folder: Path) -> None:
 
 def hidden_paths() -> list[str]:
     """Return the real paths of folders with labels below the readable ones: concealed ones, and those of every visible Python."""
-    roots = [os.path.realpath(path) for path in readable_paths()]
+    roots = _readable_places()
     below = (path for path in _concealed if any(Path(path).is_relative_to(root) and path != root for root in roots))
     return sorted({*published(), *below})
 
 
-@cache
 def published() -> list[str]:
     """Return the folders `PUBLISHED` in every visible tree of installed packages."""
+    paths = {f"{tree}/{name}" for tree in package_trees() for name in PUBLISHED}
+    return sorted({os.path.realpath(path) for path in paths if os.path.isdir(path)})
+
+
+@cache
+def package_trees() -> list[str]:
+    """Return every visible folder of installed packages, of this Python and of others."""
     prefixes = {"/usr", "/usr/local", sys.prefix, sys.base_prefix}
     trees = set(package_folders())
     for prefix in map(escape, prefixes):
         for pattern in ("", "envs/*/", "pkgs/*/"):  # conda keeps environments and unpacked packages below its prefix
             trees.update(glob(f"{prefix}/{pattern}lib*/python3*/*-packages"))
         trees.update(glob(f"{prefix}/pkgs/*/*-packages"))
-    paths = {f"{tree}/{name}" for tree in trees for name in PUBLISHED}
-    return sorted({os.path.realpath(path) for path in paths if os.path.isdir(path)})
-
-
-def readable_around() -> tuple[list[str], list[str]]:
-    """Return `readable_paths` without `hidden_paths`, for a layer that can only allow: (readable trees, listable folders)."""
-    return _around(tuple(hidden_paths()))
+    return sorted({os.path.realpath(tree) for tree in trees if os.path.isdir(tree)})
 
 
 @cache
-def _around(hidden_paths: tuple[str, ...]) -> tuple[list[str], list[str]]:
-    hidden = [Path(path) for path in hidden_paths]
+def closed_packages() -> list[str]:
+    """Return the real paths of what is installed for this Python, and closed unless a call names it: see `packages`."""
+    own = {os.path.realpath(folder) for folder in package_folders()}
+    closed = [path for tree in own if os.path.isdir(tree) for path in packages.closed_in(tree, (str(_PACKAGE),))]
+    return sorted({os.path.realpath(path) for path in closed})
+
+
+@cache
+def other_trees() -> list[str]:
+    """Return the folders of installed packages from which this Python does not import: all of them are closed."""
+    own = {os.path.realpath(folder) for folder in package_folders()}
+    return [tree for tree in package_trees() if tree not in own and not any(Path(one).is_relative_to(tree) for one in own)]
+
+
+def opened_packages(modules: Collection[str] | None) -> list[str]:
+    """Return what a call must name as readable to import these modules besides the allowed ones; None: all that is installed.
+
+    Folders that hold labelled data stay closed, except for None.
+    """
+    own = {os.path.realpath(folder) for folder in package_folders()}
+    if modules is None:
+        return sorted({*package_trees(), *published()})
+    wanted = packages.needed_by(modules)
+    roots = [os.path.realpath(f"{tree}/{name}") for tree in own for name in wanted if os.path.exists(f"{tree}/{name}")]
+    return _around(tuple(roots), tuple(hidden_paths()))[0]
+
+
+def readable_around() -> tuple[list[str], list[str]]:
+    """Return `readable_paths` without all that is hidden or closed, for a layer that can only allow.
+
+    The two lists are (readable trees, listable folders).
+    """
+    return _around(tuple(_readable_places()), (*hidden_paths(), *closed_packages(), *other_trees()))
+
+
+def readable_in_private_root() -> list[str]:
+    """As the first list of `readable_around` where `hidden_paths` and `other_trees` are covered: fewer rules, a faster start."""
+    return _around(tuple(_readable_places()), tuple(closed_packages()))[0]
+
+
+@cache
+def _around(roots: tuple[str, ...], hidden_paths: tuple[str, ...]) -> tuple[list[str], list[str]]:
+    hidden = set(hidden_paths)
+    above = {str(parent) for path in hidden for parent in Path(path).parents}
     whole: list[str] = []
     listed: list[str] = []
-    waiting = [os.path.realpath(path) for path in readable_paths()]
+    waiting = [os.path.realpath(path) for path in roots]
     while waiting:
         path = waiting.pop()
-        if not any(h.is_relative_to(path) for h in hidden):
+        if path in hidden:
+            continue
+        if path not in above:
             whole.append(path)
-        elif Path(path) not in hidden:
+        else:
             listed.append(path)
             # The target of a link is readable only if it is listed under its own name.
             waiting += [entry.path for entry in os.scandir(path) if not entry.is_symlink()]
     return sorted(set(whole)), sorted(set(listed))
+
+
+def _readable_places() -> list[str]:
+    """Return the real paths of `readable_paths` without the links that only lead to one of them."""
+    return [os.path.realpath(path) for path in readable_paths() if path in _SYSTEM or not os.path.islink(path)]
 
 
 def world_readable(paths: Sequence[str]) -> bool:

@@ -37,7 +37,7 @@ def build_root(
 ) -> None:
     """Build a root on a tmpfs at `base`: `readable` bound read-only at the same paths, a few devices, a scratch of fixed size.
 
-    Folders in `hidden` are covered by empty ones.
+    Folders and files in `hidden` are covered by empty ones.
     """
     linux.mount(None, "/", None, _MS_REC | _MS_PRIVATE)
     linux.mount("tmpfs", base, "tmpfs", _MS_NOSUID | _MS_NODEV, "size=1m,mode=755")
@@ -51,6 +51,8 @@ def build_root(
     for path in hidden:
         if os.path.isdir(base + path):
             linux.mount("tmpfs", base + path, "tmpfs", _MS_RDONLY | _MS_NOSUID | _MS_NODEV, "size=4k,mode=555")
+        elif os.path.isfile(base + path):
+            linux.mount("/dev/null", base + path, None, _MS_BIND)
     for device in (*(f"/dev/{name}" for name in _DEVICES), *devices):
         if os.path.exists(device):
             _bind(device, base + device)

@@ -20,8 +20,9 @@ _DEVICES = ("/dev/null", "/dev/random", "/dev/urandom")
 
 def command(scratch: str, also: Sequence[str] = ()) -> list[str]:
     """Return the words to put before a command line to run it under these rules. `also`: what this call may read besides."""
-    hidden = [path for path in levels.hidden_paths() if path not in also]
-    return [_PROGRAM, "-p", rules([*levels.readable_paths(), *also], hidden, scratch)]
+    hidden = [path for path in (*levels.hidden_paths(), *levels.closed_packages(), *levels.other_trees()) if path not in also]
+    readable = [path for path in levels.readable_paths() if not os.path.islink(path)]
+    return [_PROGRAM, "-p", rules([*readable, *also], hidden, scratch)]
 
 
 def rules(readable: Iterable[str], hidden: Iterable[str], scratch: str) -> str:

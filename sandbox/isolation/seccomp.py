@@ -44,7 +44,8 @@ _REFUSED: dict[str, _Number] = {
     "sethostname": (170, 161), "setdomainname": (171, 162), "iopl": (172, None), "ioperm": (173, None),
     "modify_ldt": (154, None), "name_to_handle_at": (303, 264), "open_by_handle_at": (304, 265),
     "memfd_secret": (447, 447), "vhangup": (153, 58), "lookup_dcookie": (212, 18), "nfsservctl": (180, 42),
-    "fanotify_init": (300, 262), "uselib": (134, None), "sysfs": (139, None), "ustat": (136, None),
+    "fanotify_init": (300, 262), "fanotify_mark": (301, 263), "quotactl_fd": (443, 443),
+    "uselib": (134, None), "sysfs": (139, None), "ustat": (136, None),
     # System V and POSIX IPC: making objects, and using those that the user has, whose numbers can be guessed
     "shmget": (29, 194), "shmat": (30, 196), "shmctl": (31, 195), "msgget": (68, 186), "msgsnd": (69, 189),
     "msgrcv": (70, 188), "msgctl": (71, 187), "semget": (64, 190), "semop": (65, 193), "semtimedop": (220, 192),
@@ -53,6 +54,13 @@ _REFUSED: dict[str, _Number] = {
     "inotify_init": (253, None), "inotify_init1": (294, 26), "inotify_add_watch": (254, 27),
     # which pages of a file are in memory: with it one stage could pass what it has learned to the next
     "fadvise64": (221, 223), "readahead": (187, 213), "mincore": (27, 232), "cachestat": (451, 451),
+    # a call for all files of the machine: it would wait for, and hold up, what others write
+    "sync": (162, 81), "syncfs": (306, 267),
+    # filters and rules of one's own, after ours: the kernel keeps them in memory that no supervisor sees
+    "seccomp": (317, 277), "landlock_create_ruleset": (444, 444), "landlock_add_rule": (445, 445),
+    "landlock_restrict_self": (446, 446),
+    # pages that a pipe holds when no process has them mapped any more
+    "vmsplice": (278, 75),
     # files cut by their names: Landlock covers it from version 3 on
     "truncate": (76, 45),
     # metadata of files: Landlock does not cover it
@@ -66,8 +74,12 @@ _REFUSED: dict[str, _Number] = {
 _FOR_GPU = ("bind", "listen")
 """CUDA listens on a unix socket without a file (observed with driver 580). That is harmless: connect stays refused."""
 
+_FLOCK: _Number = (73, 32)
+
 _ABSENT: dict[str, _Number] = {
     # refused as if the kernel did not have them: libraries then take another way
+    "io_setup": (206, 0), "io_destroy": (207, 1), "io_submit": (209, 2), "io_cancel": (210, 3),
+    "io_getevents": (208, 4), "io_pgetevents": (333, 292),
     "clone3": (435, 435), "io_uring_setup": (425, 425), "io_uring_enter": (426, 426), "io_uring_register": (427, 427),
     "memfd_create": (319, 279), "openat2": (437, 437),
 }  # fmt: skip
@@ -101,8 +113,13 @@ _CLONE_NEW_ANY = 0x7E020000 | 0x80
 _AF_UNIX = 1
 _MAP_SHARED_ANONYMOUS = 0x21
 _O_TMPFILE = 0x400000
-_PR_SET_PDEATHSIG = 1
-_F_SETOWN, _F_SETOWN_EX = 8, 15
+_PR_SET_PDEATHSIG, _PR_SET_SECCOMP = 1, 22
+# <linux/fcntl.h>: copies and flags of descriptors, the size of a pipe, the seals of a file. Not among them: who gets signals
+# (F_SETOWN), leases, F_NOTIFY, larger pipes, locks that belong to an open file.
+_COMMANDS_OF_FILES = (0, 1, 2, 3, 4, 1030, 1032, 1034)
+_LOCK_COMMANDS = (5, 6, 7)  # F_GETLK, F_SETLK, F_SETLKW
+_STREAM, _SEQPACKET = 1, 5
+_SOCKET_KIND = 0xFFFFFFFF & ~0x80800  # all but SOCK_NONBLOCK and SOCK_CLOEXEC
 _FIOSETOWN, _SIOCSPGRP = 0x8901, 0x8902
 _O_ACCESS, _O_TRUNC = 0x3, 0x200
 _RWF_NOWAIT = 0x8
@@ -152,19 +169,33 @@ class _Program:
             self.emit(_RETURN, _ERRNO | errno.EPERM)
             self.emit(_LOAD, 0)
 
-    def refuse_unless(self, number: _Number, argument: int, values: Sequence[int]) -> None:
-        """EPERM if the argument is none of these."""
+    def refuse_unless_null(self, number: _Number, argument: int) -> None:
+        """EPERM if a pointer is not null. Both of its words count: an address may end with 32 zeros."""
+        for word in (0, 4):
+            if (nr := _here(number)) is not None:
+                self.emit(_JEQ, nr, 0, 4)
+                self.emit(_LOAD, 16 + 8 * argument + word)
+                self.emit(_JEQ, 0, 1, 0)
+                self.emit(_RETURN, _ERRNO | errno.EPERM)
+                self.emit(_LOAD, 0)
+
+    def refuse_unless(self, number: _Number, argument: int, values: Sequence[int], mask: int = 0xFFFFFFFF) -> None:
+        """EPERM if the bits of the mask are none of these values."""
         if (nr := _here(number)) is not None:
-            self.emit(_JEQ, nr, 0, len(values) + 3)
+            self.emit(_JEQ, nr, 0, len(values) + 4)
             self.emit(_LOAD, 16 + 8 * argument)
+            self.emit(_AND, mask)
             for i, value in enumerate(values):
                 self.emit(_JEQ, value, len(values) - i, 0)
             self.emit(_RETURN, _ERRNO | errno.EPERM)
             self.emit(_LOAD, 0)
 
 
-def restrict(*, gpu: bool = False) -> None:
-    """Install the filter for this process and all its threads, irrevocably. It holds the pid: call it in the process itself."""
+def restrict(*, gpu: bool = False, locks: bool = False) -> None:
+    """Install the filter for this process and all its threads, irrevocably. It holds the pid: call it in the process itself.
+
+    `locks`: files may be locked, as libraries of scripts and the cache of CUDA do. Whoever else can read the file can see it.
+    """
     program = _Program()
     program.emit(_LOAD, 4)
     program.emit(_JEQ, _ARCHITECTURE, 1, 0)
@@ -184,9 +215,11 @@ def restrict(*, gpu: bool = False) -> None:
         program.refuse_if(_SOCKET, 0, _JEQ, _AF_UNIX, holds=False)
     else:
         program.refuse(_SOCKET, errno.EPERM)
-    # Stream (1) and seqpacket (5) have bit 0: a datagram socket could be sent on to any address.
-    program.refuse_if(_SOCKETPAIR, 1, _JSET, 1, holds=False)
-    program.refuse_if(_SENDTO, 4, _JEQ, 0, holds=False)
+    # A datagram socket could be sent on to any address.
+    for number in (_SOCKET, _SOCKETPAIR):
+        program.refuse_unless(number, 1, (_STREAM, _SEQPACKET), _SOCKET_KIND)
+    program.refuse_if(_SOCKETPAIR, 0, _JEQ, _AF_UNIX, holds=False)
+    program.refuse_unless_null(_SENDTO, 4)
     program.refuse_if(_PRLIMIT64, 0, _JEQ, 0, holds=False)
     program.refuse_if(_CLONE, 0, _JSET, _CLONE_THREAD, holds=False)
     program.refuse_if(_CLONE, 0, _JSET, _CLONE_NEW_ANY, holds=True)
@@ -196,14 +229,17 @@ def restrict(*, gpu: bool = False) -> None:
     # Nor could one see a file that never had a name.
     program.refuse_if(_OPEN, 1, _JSET, _O_TMPFILE, holds=True)
     program.refuse_if(_OPENAT, 2, _JSET, _O_TMPFILE, holds=True)
-    # A file can be cut while it is opened for reading only.
-    program.refuse_if_masked(_OPEN, 1, _O_TRUNC | _O_ACCESS, _O_TRUNC)
-    program.refuse_if_masked(_OPENAT, 2, _O_TRUNC | _O_ACCESS, _O_TRUNC)
+    # A file can be cut while it is opened for reading only, or for neither of both (3), of which Landlock asks nothing.
+    for number, flags in ((_OPEN, 1), (_OPENAT, 2)):
+        program.refuse_if_masked(number, flags, _O_TRUNC | _O_ACCESS, _O_TRUNC)
+        program.refuse_if_masked(number, flags, _O_ACCESS, _O_ACCESS)
     program.refuse_if(_PREADV2, 5, _JSET, _RWF_NOWAIT, holds=True)
-    program.refuse_if(_PRCTL, 0, _JEQ, _PR_SET_PDEATHSIG, holds=True)
+    for option in (_PR_SET_PDEATHSIG, _PR_SET_SECCOMP):
+        program.refuse_if(_PRCTL, 0, _JEQ, option, holds=True)
     # The owner of a descriptor gets signals from it, and could be any process of the user.
-    for command in (_F_SETOWN, _F_SETOWN_EX):
-        program.refuse_if(_FCNTL, 1, _JEQ, command, holds=True)
+    program.refuse_unless(_FCNTL, 1, (*_COMMANDS_OF_FILES, *(_LOCK_COMMANDS if locks else ())))
+    if not locks:
+        program.refuse(_FLOCK, errno.EPERM)
     if gpu:
         for command in (_FIOSETOWN, _SIOCSPGRP):
             program.refuse_if(_IOCTL, 1, _JEQ, command, holds=True)

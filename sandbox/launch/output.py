@@ -87,4 +87,5 @@ def clean(text: str) -> str:
     A carriage return begins a new line: what a progress bar overwrites stays apart from what it wrote.
     """
     text = _ESCAPES.sub("", text).replace("\r\n", "\n").replace("\r", "\n")
-    return "".join(c for c in text if c in "\n\t" or not unicodedata.category(c).startswith("C"))
+    bad = "".join(c for c in set(text) if c not in "\n\t" and unicodedata.category(c).startswith("C"))
+    return text.translate(str.maketrans("", "", bad)) if bad else text

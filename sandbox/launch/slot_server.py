@@ -23,7 +23,7 @@ POLL_SECONDS, SLOWEST_POLL = 0.02, 0.1
 """Seconds between two checks of a call's limits: at its start, and after it has run for a while. Each check costs CPU time."""
 _SLOWER = 0.05
 """The time between two checks grows by this share of the call's age."""
-PROFILE = ("layers", "devices", "gpu", "scratch_bytes", "readable", "world_readable")
+PROFILE = ("layers", "devices", "gpu", "locks", "scratch_bytes", "readable", "world_readable")
 """The keys of an order that a process needs before the call arrives."""
 
 
@@ -148,12 +148,20 @@ def _watch(process: CallProcess, order: Mapping[str, Any], channel: socket.socke
                 poll.unregister(process.status)
                 _report(channel, {"ended": True})
             cause = "stopped" if channel.fileno() in ready and _next_word(channel) != GO else None
-            cause = cause or supervisor.limit_reached(process.pid, order, process.scratch, left)
+            cause = cause or _limit_reached(process, order, left)
             if cause:
                 supervisor.kill_all(process.pid)
                 return cause
     finally:
         os.close(pidfd)
+
+
+def _limit_reached(process: CallProcess, order: Mapping[str, Any], left: float) -> str | None:
+    """As in `supervisor`. What it cannot read there is the candidate's doing: it ends this call, and never the slot server."""
+    try:
+        return supervisor.limit_reached(process.pid, order, process.scratch, left)
+    except (ValueError, LookupError):
+        return "unwatched"
 
 
 def _next_word(channel: socket.socket) -> bytes:

@@ -13,6 +13,7 @@ import re
 import select
 import signal
 import socket
+import sys
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -28,6 +29,10 @@ MANY = 4
 MAX_PROCESSES = 16
 MAX_THREADS = 1024
 """Largest number of threads of all processes together; a training on the largest machines has a few hundred."""
+MAX_LOCKS = 10_000
+"""Largest number of locks on files: each is memory of the kernel that is counted nowhere else."""
+_LOCK_LIST = 4 << 20
+"""Bytes that are read of the list of all locks of the machine."""
 
 # Page tables count: memory that is only read has no resident page of its own, but it has a page table.
 OWN = ("status", ("RssAnon:", "RssShmem:", "VmSwap:", "VmPTE:"))
@@ -139,6 +144,8 @@ def limit_reached(pid: int, order: Mapping[str, Any], folder: str | None, left: 
     hidden = sum(map(_mapped_and_shared, tree)) if order["gpu"] else 0  # without a GPU seccomp forbids such pages
     if max(_memory(tree, order["baseline"]), hidden) > limit["memory"]:
         return "memory"
+    if order["locks"] and _locks(tree) > MAX_LOCKS:
+        return "memory"
     if folder is not None and scratch.is_over(folder, limit["scratch"]):
         return "disk"
     return None
@@ -180,7 +187,8 @@ def resident(process: int, name: str, keys: tuple[str, ...]) -> int:
     """
     for thread in _threads(process):
         try:
-            lines = _read(f"/proc/{process}/task/{thread}/{name}").splitlines()
+            # Only "\n" ends a line there: the name of a process may hold what else `splitlines` takes for an end.
+            lines = _read(f"/proc/{process}/task/{thread}/{name}").split("\n")
             values = [int(line.split()[1]) for line in lines if line.startswith(keys)]
         except OSError:
             continue
@@ -200,13 +208,28 @@ def _children(process: int) -> list[int]:
     return found
 
 
-def _read(path: str) -> str:
-    """Read a file more cheaply than `open`: this runs many times a second during every training."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    pieces = []
+def _locks(processes: list[int]) -> int:
+    """Return how many locks on files the processes hold or wait for."""
+    owners = set(map(str, processes))
     try:
-        while piece := os.read(descriptor, 1 << 16):
+        lines = _read("/proc/locks", _LOCK_LIST).split("\n")
+    except OSError:
+        return 0
+    words = (line.replace("->", "", 1).split() for line in lines)
+    return sum(len(found) > 4 and found[4] in owners for found in words)
+
+
+def _read(path: str, most: int = sys.maxsize) -> str:
+    """Read a file of /proc, with names in it that need not be UTF-8.
+
+    More cheaply than `open`: this runs many times a second during every training.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    pieces, left = [], most
+    try:
+        while left > 0 and (piece := os.read(descriptor, 1 << 16)):
             pieces.append(piece)
+            left -= len(piece)
     finally:
         os.close(descriptor)
     return b"".join(pieces).decode("utf-8", "replace")
@@ -214,8 +237,7 @@ def _read(path: str) -> str:
 
 def _parent(process: str) -> int | None:
     try:
-        with open(f"/proc/{process}/stat") as file:
-            return int(file.read().rpartition(")")[2].split()[1])
+        return int(_read(f"/proc/{process}/stat").rpartition(")")[2].split()[1])
     except OSError:
         return None
 
@@ -237,8 +259,7 @@ def _memory(processes: list[int], baseline: int) -> int:
 def _mapped_and_shared(process: int) -> int:
     """Return the bytes of shared memory without a file: released pages of it stay in use, though no process has them resident."""
     try:
-        with open(f"/proc/{process}/maps") as file:
-            spans = _SHARED.findall(file.read())
+        spans = _SHARED.findall(_read(f"/proc/{process}/maps"))
     except OSError:
         return 0
     return sum(int(end, 16) - int(start, 16) for start, end in spans)

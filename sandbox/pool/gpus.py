@@ -23,7 +23,7 @@ DRIVER = Path("/proc/driver/nvidia/gpus")
 
 _FAILED = re.compile(
     r"CUDA out of memory|CUDA error: (?!device-side assert)|CUDA driver error|cuda runtime error"
-    r"|CUDNN_STATUS_\w*(?:ALLOC|NOT_INITIALIZED|INTERNAL)\w*|CUBLAS_STATUS_\w*(?:ALLOC|NOT_INITIALIZED|INTERNAL)\w*"
+    r"|(?:CUDNN|CUBLAS)_STATUS_\w{0,40}?(?:ALLOC|NOT_INITIALIZED|INTERNAL)"
     r"|No CUDA GPUs are available|Found no NVIDIA driver|GPU is lost|has fallen off the bus|uncorrectable ECC error",
     re.IGNORECASE,
 )

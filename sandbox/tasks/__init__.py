@@ -17,6 +17,12 @@ TASKS: Mapping[str, str] = {
     "script": "sandbox.tasks.script.task:ScriptTask",
 }
 """`task.name` -> the class of the task, which has a class method `open(tables)`. To add a kind of task, add a line."""
+IMAGES = "image-classification"
+"""The task of a run that names none."""
+CLAIMED: Mapping[str, str] = {
+    "flops": "counted in the process of the program itself: nothing outside has checked it, except that each parameter takes one"
+}
+"""What a program for images reports about itself, each with the reason for marking it."""
 OWN_TASK = "sandbox.tasks.own.task:OwnTask"
 """The class for a name that ends in `.py`: the user's own task file."""
 
@@ -34,7 +40,7 @@ def open_task(
 
     Raises TaskError, one sentence, for anything that is impossible.
     """
-    name = task.get("name", "image-classification")
+    name = task.get("name", IMAGES)
     place = OWN_TASK if isinstance(name, str) and name.endswith(".py") else TASKS.get(name) if isinstance(name, str) else None
     if place is None:
         known = ", ".join(TASKS)
@@ -49,10 +55,14 @@ def has_test_split(task: Mapping[str, Any]) -> bool:
     return task.get("name") != "script"
 
 
-def self_reported(task: Mapping[str, Any]) -> dict[str, str]:
-    """Return the objectives that are a candidate's own claim, each with the reason. `task`: the table `[task]`."""
-    if task.get("name") != "script":
-        return {}
-    from sandbox.tasks.script.task import REASON
+def self_reported(task: Mapping[str, Any], objectives: Collection[str] = ()) -> dict[str, str]:
+    """Return the objectives that are a candidate's own claim, each with the reason. `task`: the table `[task]`.
 
-    return dict.fromkeys(task["metrics"], REASON)
+    `objectives`: those of the run; the metrics of a script count whether they are among them or not.
+    """
+    if task.get("name") == "script":
+        from sandbox.tasks.script.task import REASON
+
+        return dict.fromkeys(task["metrics"], REASON)
+    claimed = CLAIMED if task.get("name", IMAGES) == IMAGES else {}
+    return {name: reason for name, reason in claimed.items() if name in objectives}

@@ -272,14 +272,15 @@ def test_doctor_proves_what_it_reports(evolve, tmp_path):
 
 
 def test_doctor_names_the_data_sets_in_the_cache_with_their_sizes(evolve, tmp_path):
-    load("digits", tmp_path / "cache")
+    folder = load("digits", tmp_path / "cache").folder
     disk = json.loads(evolve("doctor", "--json", cwd=tmp_path, env={"EVOLVE_CACHE": str(tmp_path / "cache")}).stdout)["disk"]
-    assert disk["data_sets"] == {"digits-v1": "0.1 MiB"}
+    assert disk["data_sets"] == {folder.name: "0.1 MiB"}
 
 
 BROKEN = {
     "syntax": ("def build_model(:\n", None, "model.py is not valid Python: line 1"),
-    "no blocks": ("x = 1\n", None, "has no blocks"),
+    "no blocks": ("print(1)\n", None, "has no blocks"),
+    "constants alone": ("x = 1\n", None, "build_model"),
     "missing entry": ("def build(num_classes, in_channels):\n    return None\n", None, "build_model"),
     "does not train": ("def build_model(num_classes, in_channels):\n    raise ValueError('no')\n", None, "ValueError: no"),
     "unknown key": (None, "[serch]\ngenerations = 3\n", "unknown key serch"),

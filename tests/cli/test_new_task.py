@@ -85,6 +85,8 @@ BREACHES = {
         "the same training seed gives the same score",
         "rmse",
     ),
+    "a call of data": ("    import torch\n\n    inputs, targets", "    data()\n    import torch\n\n    inputs, targets",
+                       "data() and score() stay outside", "uses data()"),
     "a deaf score": ("(predictions - targets) ** 2", "targets**2", "predictions that know nothing score otherwise", "the seed:"),
     "the batch's mean": ("(inputs).to(scale.device)", "(inputs - inputs.mean(0)).to(scale.device)", EVALUATED, "integrity"),
     "NaN": ("rmse\": float(", "rmse\": float('nan') * float(", EVALUATED, "returned nan for rmse"),

@@ -1,6 +1,6 @@
 import pytest
 
-from agent.core.text import format_number, one_line
+from agent.core.text import format_number, is_hidden, one_line, visible
 
 
 @pytest.mark.parametrize(
@@ -23,3 +23,11 @@ def test_hostile_text_becomes_one_clean_line(text, limit, line):
 )
 def test_a_number_has_four_digits_and_separators_from_a_thousand_on(value, text):
     assert format_number(value) == text
+
+
+def test_what_would_act_on_a_terminal_is_shown_as_an_escape_and_text_stays():
+    assert visible("a\x1b]0;t\x07\r\x9b") == r"a\x1b]0;t\x07\r\x9b"
+    assert visible("\u202e\u2028\ud800\U000e0001\u00ad") == r"\u202e\u2028\ud800\U000e0001\xad"
+    assert visible("caf\u00e9 \u4e2d\u6587\n\tx\U0001f600") == "caf\u00e9 \u4e2d\u6587\n\tx\U0001f600"
+    assert visible("\x0c\x1b", known="\x0c") == "\x0c\\x1b"
+    assert not [c for c in map(visible, map(chr, range(0x110000))) if any(map(is_hidden, c))]

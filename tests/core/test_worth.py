@@ -1,6 +1,7 @@
 """What a search calls progress, in numbers, by its properties and against moocore."""
 
 import math
+from dataclasses import replace
 
 import moocore
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.core.noise import Noise
+from agent.core.noise import MOST, Noise
 from agent.core.objectives import Constraint, Fitness, Objective
 from agent.core.worth import WorthScale, dominated_volume
 
@@ -83,7 +84,7 @@ class TestUnits:
     def test_without_measured_noise_accuracy_counts_by_its_error_on_a_log_scale(self):
         scale = WorthScale.of(BOTH, Noise.unmeasured(fit(0.9), BOTH))
         assert scale.units(fit(0.91))[0] == pytest.approx(math.log(0.1 / 0.09) / math.log(1.1))
-        assert scale.units(fit(1.0))[0] == math.inf and scale.worth([fit(1.0)]) > 1
+        assert scale.units(fit(1.0))[0] == MOST and scale.worth([fit(1.0)]) > 1
 
     def test_what_is_zero_at_the_seed_changes_by_one_unit(self):
         scale = WorthScale.of([PARAMETERS], Noise({"parameters": 0}, {"parameters": 0}))
@@ -98,3 +99,23 @@ def test_a_third_coordinate_that_is_the_same_for_all_multiplies_the_volume(point
     flat = [(x, y) for x, y, _ in points]
     assert dominated_volume([(x, y, 2.0) for x, y in flat]) == pytest.approx(2 * dominated_volume(flat))
     assert dominated_volume([(x,) for x, _ in flat]) == max(x for x, _ in flat)
+
+    @pytest.mark.parametrize("origin", [-2.0, 0.0, 5e-324, 0.5, 1e30])
+    @pytest.mark.parametrize("sigma", [0.0, 5e-324, 0.01])
+    @pytest.mark.parametrize("value", [1e308, -1e308, 5e-324, -5e-324, 0.0, 1e-200, 7e199])
+    def test_no_value_makes_a_worth_or_a_gain_that_is_not_finite(self, origin, sigma, value):
+        for objective in (Objective("loss", "min"), Objective("loss", "max"), Objective("accuracy", "max")):
+            name = objective.name
+            noise = Noise({name: sigma}, {name: origin})
+            scale = WorthScale.of([objective, replace(objective, name="other")], joined(noise, "other"))
+            strange = Fitness({name: value, "other": value})
+            assert all(abs(units) <= MOST for units in scale.units(strange))
+            assert 0 <= scale.worth([strange]) < math.inf
+            assert abs(noise.gain(objective, value - origin)) <= MOST
+            assert abs(noise.gain(objective, origin - value, value)) <= MOST
+
+
+def joined(noise, name):
+    """The noise of the one objective, the same for another one."""
+    ((sigma,), (reference,)) = noise.sigma.values(), noise.reference.values()
+    return Noise({**noise.sigma, name: sigma}, {**noise.reference, name: reference})

@@ -33,10 +33,33 @@ def test_hostile_text_is_a_violation_and_the_editor_continues(kind):
         body = textwrap.indent(HOSTILE[kind], "    ")
         reply = fenced(f"def scale(x, factor=2.0):\n{body}\n    return x")
         result = editor.apply(Genome({"model.py": GATE_MODEL}), ("scale",), reply)
-        assert isinstance(result, Violations) or kind in ("surrogate",)
+        assert isinstance(result, Violations)
         assert "x + 1" in text(apply_block(editor, "def scale(x, factor=2.0):\n    return x + 1", "scale"))
     finally:
         editor.close()
+
+
+STRANGE = [
+    "\x1b]52;c;eA==\x07", "\x1b[2J", "\x9d0;t\x9c", "\x08",
+    "\x7f", "\u202e", "\u2066", "\u200b", "\ufeff", "\u2028", "\U000e0041", "\udc80",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("strange", STRANGE, ids=ascii)
+@pytest.mark.parametrize("place", ["    # {}\n    return x", "    return x if '{}' else 0", '    """{}"""\n    return x'])
+def test_characters_that_are_no_text_are_refused_with_the_reason(editor, strange, place):
+    code = f"def scale(x, factor=2.0):\n{place.format(strange)}"
+    for blocks in (("scale",), ()):
+        result = editor.apply(Genome({"model.py": GATE_MODEL}), blocks, fenced(code))
+        assert isinstance(result, Violations), result
+        assert "has the character U+" in result.reasons[0] or "cannot compile" in result.reasons[0]
+        assert all(character.isprintable() for reason in result.reasons for character in reason)
+
+
+def test_escapes_of_them_and_characters_that_the_program_has_anyway_are_not(editor):
+    known = Genome({"model.py": GATE_MODEL.replace("def scale", "# a\u200db \x0c\ndef scale")})
+    code = "def scale(x, factor=2.0):\n    # a\u200dc, \u00e9\u4e2d\U0001f600\n    return x if '\\x1b\\u202e' else 0"
+    assert "a\u200dc" in text(editor.apply(known, ("scale",), fenced(code)))
 
 
 def test_properties_that_the_process_computed_are_those_of_the_text(editor):

@@ -509,3 +509,15 @@ class TestNotes:
             lineage.annotate({seed.sha: "note"})
         lock.unlink()
         lineage.annotate({seed.sha: "note"})
+
+
+def test_neither_a_message_nor_a_note_holds_what_acts_on_a_terminal(repository):
+    hostile = "told \x1b]0;t\x07 \x1b]8;;u\x1b\\\\ \x9b2J \u202e \u200b \ud800 \x00 end"
+    lineage = opened(repository)
+    seed = lineage.commit(SEED_ID, {"model.py": SOURCE}, [], hostile)
+    lineage.annotate({seed.sha: hostile})
+    for text in (
+        git(repository, "log", "-1", "--format=%B", seed.sha),
+        git(repository, "notes", f"--ref={lineage.notes_reference}", "show", seed.sha),
+    ):
+        assert text.startswith("told ") and text.endswith(" end") and text.isprintable()

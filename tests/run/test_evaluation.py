@@ -8,7 +8,7 @@ from contextlib import nullcontext
 import pytest
 
 from agent.core.errors import Halted, MachineError
-from agent.core.objectives import Objective
+from agent.core.objectives import Fitness, Objective
 from agent.genome import Genome
 from agent.population.candidate import Candidate, Duplicate, Failure, Individual, Variant
 from agent.run.admission import Admission
@@ -34,6 +34,7 @@ class Task:
     """Three stages, of which the second trains; the variant's number goes along."""
 
     title, objectives, exact = "A number.", ("accuracy",), ("parameters",)
+    value = 0.5
 
     def facts(self):
         return {}
@@ -45,7 +46,7 @@ class Task:
                 stages.run(stage, stage, LIMITS, {}, {"id": job.sources["id"]})
         except StageFailed as failed:
             return failed.failure
-        return stages.measured({"accuracy": 0.5})
+        return stages.measured({"accuracy": self.value, "aside": 1.0})
 
 
 class Machine:
@@ -97,7 +98,8 @@ class Pool:
         self.machine, self.ceilings, self.settled = Machine(), Ceilings(), []
         self.admission = Admission(self.ceilings)
         lanes = Lanes("none", lambda: self.machine, devices)
-        self.evaluator = Evaluator(Task(), lanes, EvaluatorSettings((Objective("accuracy", "max"),)))
+        self.task = Task()
+        self.evaluator = Evaluator(self.task, lanes, EvaluatorSettings((Objective("accuracy", "max"),)))
         run = RunContext(self.settled.append, admission=self.admission)
         self.evaluation = EvaluationPool(run, self.evaluator, repairer)
 
@@ -242,3 +244,14 @@ def test_a_repair_that_returns_to_a_known_program_is_not_trained(open_pool, owne
     outcome = pool.evaluation.submit(variant, lambda repaired: owner).result()
     assert isinstance(outcome, kind) and not [one for one in pool.machine.log if one[0] == "fit"]
     assert outcome in [event.outcome for event in pool.settled]
+
+
+@pytest.mark.parametrize("value", [1e308, -1e250, 5e-324, 1e20, float("inf"), float("nan")])
+def test_a_value_that_nothing_can_be_computed_of_is_the_candidates_failure(open_pool, value):
+    pool = open_pool()
+    pool.evaluator.expect(Fitness({"accuracy": 0.5}))
+    pool.task.value = value
+    outcome = pool.submit("0001")[0].result(20)
+    assert isinstance(outcome, Failure) and outcome.stage == "score" and "accuracy is" in outcome.reason
+    timed = pool.evaluator.retrain("0001", Genome({**GENOME.files, "id": "0001"}), 7, test_too=False, admit=lambda: None)
+    assert timed.result.stage == "score" and "accuracy is" in timed.result.reason

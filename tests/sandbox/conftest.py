@@ -130,6 +130,7 @@ class World:
         self.comm = "evolve-" + secrets.token_hex(3)
         self.home, self.data = folder / "home", folder / "data"
         self._fill(folder)
+        self.beside = self._put_beside_the_packages(stack)
         self._open_sockets(folder, stack)
         self.queue = _LIBC.msgget(0, 0o1600)  # private to this user, with one message
         _LIBC.msgsnd(self.queue, _message(self.secret), 100, 0)
@@ -165,6 +166,18 @@ class World:
             os.setxattr(self.home / ".bashrc", "user.kept", b"1")
             os.setxattr(self.home / ".ssh" / "id_rsa", "user.token", self.secret.encode())
 
+    def _put_beside_the_packages(self, stack: contextlib.ExitStack) -> list[str]:
+        """Secrets in the folders of the environment and of the interpreter, as far as these can be written."""
+        written = []
+        for folder in (sys.prefix, f"{sys.prefix}/bin", f"{sys.prefix}/lib", sys.base_prefix, f"{sys.base_prefix}/bin"):
+            path = Path(folder, f"{self.token}.conf")
+            if not folder.startswith("/usr"):
+                with contextlib.suppress(OSError):
+                    path.write_text(self.secret)
+                    stack.callback(path.unlink, missing_ok=True)
+                    written.append(str(path))
+        return written
+
     def _open_sockets(self, folder: Path, stack: contextlib.ExitStack) -> None:
         # A path of a socket has at most 107 bytes, and pytest's folders are long.
         short = stack.enter_context(tempfile.TemporaryDirectory(prefix="ev-"))
@@ -199,13 +212,15 @@ class World:
             "udp": self.sockets["udp"].getsockname()[1],
             "packages": packages,
             "queue": self.queue,
+            "beside": self.beside,
             **self.paths,
         }
 
-    def call(self, source: str, patience: float = 0.3, device: str = "cpu", **limits: Any) -> Call:
+    def call(self, source: str, patience: float = 0.3, device: str = "cpu", locks: bool = False, **limits: Any) -> Call:
         """`patience`: seconds that an attack waits, if it has to, for the supervisor to notice."""
         options = self.options() | {"patience": patience}
-        return candidate(source, options=options, inputs={"images": self.data / "images.npy"}, device=device, **limits)
+        inputs = {"images": self.data / "images.npy"}
+        return candidate(source, options=options, inputs=inputs, device=device, locks=locks, **limits)
 
     def damage(self, report: Report | None = None) -> list[str]:
         """Return all damage since the last call, as seen from outside, and repair it."""

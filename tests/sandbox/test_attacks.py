@@ -6,6 +6,7 @@ LEAKS   where it is shown to work: `none` (that level), `root` (that level, as r
 ALONE   layers each of which stops it with the others switched off; `landlock 4` needs that version.
 ENDS    limits that may end it, instead of it finding that it is refused.
 CUDA    it goes at something for which a call on a GPU has other rules.
+LOCKS   it is one of a script, which may lock files.
 """
 
 from __future__ import annotations
@@ -99,7 +100,7 @@ def test_a_layer_alone_blocks_an_attack(attack: Path, layer: str, sandbox, world
 @pytest.mark.parametrize("attack", [a for a in ATTACKS if FACTS[a]["LEAKS"] != "never"], ids=name)
 def test_an_attack_works_where_nothing_stops_it(attack: Path, sandbox, world, tmp_path: Path) -> None:
     facts, source = FACTS[attack], attack.read_text()
-    skip_what_cannot_work_here(facts)
+    skip_what_cannot_work_here(facts, world)
     where = facts["LEAKS"]
     if where == "plain":
         try:
@@ -113,15 +114,18 @@ def test_an_attack_works_where_nothing_stops_it(attack: Path, sandbox, world, tm
     assert found or report.cause in facts.get("ENDS_OPEN", ()), report
 
 
-def limits(attack: Path) -> dict[str, float]:
-    return {"patience": 15.0, "seconds": FACTS[attack].get("SECONDS", 20.0)}
+def limits(attack: Path) -> dict[str, Any]:
+    """What the call is given besides its source."""
+    return {"patience": 15.0, "seconds": FACTS[attack].get("SECONDS", 20.0), "locks": FACTS[attack].get("LOCKS", False)}
 
 
-def skip_what_cannot_work_here(facts: dict[str, Any]) -> None:
+def skip_what_cannot_work_here(facts: dict[str, Any], world: Any) -> None:
     root = os.geteuid() == 0
     scope = Path("/proc/sys/kernel/yama/ptrace_scope")
     if facts.get("PTRACE") and not root and scope.exists() and scope.read_text().strip() != "0":
         pytest.skip("this kernel forbids tracing among processes of one user (Yama)")
+    if facts.get("BESIDE") and not world.beside:
+        pytest.skip("the folder of the environment is read-only for this user")
     if facts.get("WRITES_PACKAGES") and not os.access(sysconfig.get_path("purelib"), os.W_OK):
         pytest.skip("the installed packages are read-only for this user")
     if facts["LEAKS"] == "root" and not root:

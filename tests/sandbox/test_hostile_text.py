@@ -88,3 +88,30 @@ def test_a_result_that_is_closed_or_frozen_is_the_candidates_loss(level: str, sa
 def test_an_early_success_without_a_result_is_empty(level: str, sandbox, call) -> None:
     report = sandbox(level).run(call("import os\nos._exit(0)"))
     assert (report.cause, report.status, report.result) == ("exit", 0, b"")
+
+
+UNSHOWN = {
+    "half a character": ('raise ValueError("half \\ud800 of it")', "ValueError: half \\ud800 of it"),
+    "its own end": ('raise SystemExit("\\udcff")', "SystemExit: the program ended itself with '\\udcff'"),
+    "a file name": ('open("a\\udcff")', "a\\udcff"),
+    "no text": ("raise type('Odd', (Exception,), {'__str__': lambda s: 1 / 0})()", "Odd"),
+    "no class": ("raise type('Odd', (BaseException,), {'__class__': property(lambda s: 1 / 0)})()", "Odd"),
+    "an end without text": ("raise SystemExit(type('Odd', (), {'__repr__': lambda s: 1 / 0})())", "a Odd that has no text"),
+    "streams that are gone": ("import sys; sys.stdout.close(); sys.stderr = 3; raise KeyError('gone')", "KeyError: 'gone'"),
+    "a module of tracebacks": ("import traceback; traceback.format_exc = None; raise KeyError('x')", "KeyError"),
+}
+
+
+@pytest.mark.parametrize("level", ["full", "contained"])
+@pytest.mark.parametrize("kind", UNSHOWN)
+def test_a_failure_is_never_without_a_word(level: str, kind: str, sandbox, call) -> None:
+    line, told = UNSHOWN[kind]
+    report = sandbox(level).run(call(f"def main(child):\n    {line}"))
+    assert (report.cause, report.status) == ("exit", 1)
+    assert told in report.log and not any(unicodedata.category(c).startswith("C") for c in report.log if c not in "\n\t")
+
+
+@pytest.mark.parametrize("level", ["full", "contained"])
+def test_source_with_half_a_character_fails_with_the_reason(level: str, sandbox, call) -> None:
+    report = sandbox(level).run(call("x = '\ud800'\ndef main(child): return b''"))
+    assert (report.cause, report.status) == ("exit", 1) and "UnicodeEncodeError" in report.log

@@ -103,17 +103,27 @@ def home(tmp_path_factory):
     (packages / "hello.py").write_text("WORD = 'hello'\n")
     checkout = home / "src" / "guided-evolution"
     shutil.copytree(ROOT / "sandbox", checkout / "sandbox", ignore=shutil.ignore_patterns("__pycache__"))
-    for path in (home / ".ssh" / "id_rsa", checkout / ".env", home / "project" / "notes.txt", home / ".pyenv" / "secret"):
+    for name in SECRETS:
+        path = home / name
         path.parent.mkdir(exist_ok=True)
         path.write_text("a secret")
+    (home / "linked").symlink_to(home / "project" / ".venv")
     return home
 
 
+SECRETS = (
+    ".ssh/id_rsa", "src/guided-evolution/.env", "project/notes.txt", ".pyenv/secret", "project/.venv/pip.conf",
+    "project/.venv/.env", "project/.venv/bin/activate", "project/.venv/lib/notes", "project/.venv/etc/keys",
+    ".pyenv/versions/it/pip.conf", ".pyenv/versions/it/bin/tool", ".pyenv/versions/it/lib/notes",
+)  # fmt: skip
+
+
 @pytest.mark.parametrize("level", ["full", "contained"])
-def test_of_a_home_folder_only_the_interpreter_its_packages_and_the_sandbox_are_visible(level, home):
+@pytest.mark.parametrize("environment", ["project/.venv", "linked"])
+def test_of_a_home_folder_only_the_interpreter_its_packages_and_the_sandbox_are_visible(level, environment, home):
     needs(level)
-    secrets = [".ssh/id_rsa", "src/guided-evolution/.env", "project/notes.txt", ".pyenv/secret"]
-    names = [str(home / name) for name in secrets] + [str(home)]
+    linked = [name.replace("project/.venv", "linked") for name in SECRETS]
+    names = [str(home / name) for name in dict.fromkeys((*SECRETS, *linked))] + [str(home)]
     script = f"""
     report = run({level!r}, {LOOK!r}, paths={names!r})
     assert report.ok, report
@@ -121,11 +131,12 @@ def test_of_a_home_folder_only_the_interpreter_its_packages_and_the_sandbox_are_
     """
     checkout = home / "src" / "guided-evolution"
     libraries = {"LD_LIBRARY_PATH": str(home / ".pyenv" / "versions" / "it" / "lib")}
-    interpreter = home / "project" / ".venv" / "bin" / "python"
+    interpreter = home / environment / "bin" / "python"
     observed, word = python(script, interpreter=interpreter, package=checkout, HOME=str(home), **libraries)
     assert word == "hello"
     listed = observed.pop(str(home))
-    assert listed is None or listed == [".pyenv", "project", "src"]  # a root of its own has just the way to what is visible
+    # A root of its own has just the way to what is visible.
+    assert listed is None or sorted(set(listed) - {"linked"}) == [".pyenv", "project", "src"]
     assert set(observed.values()) == {None}
 
 

@@ -545,3 +545,65 @@ class TestMachine:
             box.run(call("def main(child): return b''"))
         box.close()
         assert leftovers() == before
+
+
+@pytest.mark.parametrize("level", ["full", "contained"])
+def test_a_result_of_any_allowed_size_can_be_returned(level: str, sandbox, call) -> None:
+    source = "def main(child): return bytes(child.options['size'])"
+    here, size = sandbox(level), 80 << 20  # more than a file of the scratch folder may have
+    report = here.run(call(source, options={"size": size}, result=size, memory=1 << 30, scratch=1 << 20))
+    assert report.ok and len(report.result) == size, report.log
+    assert here.run(call(source, options={"size": size + 1}, result=size, memory=1 << 30)).cause == "result"
+
+
+LOCKING = """
+import fcntl, os, sqlite3
+
+def main(child):
+    place = os.open(child.scratch / "locked", os.O_RDWR | os.O_CREAT)
+    fcntl.lockf(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with sqlite3.connect(child.scratch / "db", isolation_level=None) as base:
+        base.execute("pragma journal_mode = memory")
+        base.execute("create table t (x)")
+    return b"locked"
+"""
+
+
+@pytest.mark.parametrize("level", ["full", "contained"])
+def test_files_can_be_locked_where_the_call_says_so(level: str, sandbox, call) -> None:
+    assert sandbox(level).run(call(LOCKING, locks=True)).result == b"locked"
+    assert sandbox(level).run(call(LOCKING, device="cuda:0")).result == b"locked"  # the driver's cache
+    assert "PermissionError" in sandbox(level).run(call(LOCKING)).log
+
+
+ORDINARY = """
+import fcntl, os, shutil, socket, tempfile, threading, subprocess
+
+def main(child):
+    here = child.scratch
+    (here / "a").write_bytes(b"x" * 100_000)
+    shutil.copyfile(here / "a", here / "b")
+    with open(here / "b", "r+b") as file:
+        file.truncate(10)
+        os.fsync(file.fileno())
+        fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, 0)
+    open(here / "b", "w").close()
+    reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    os.set_blocking(reader, True)
+    ours, theirs = socket.socketpair()
+    ours.sendall(b"x")
+    theirs.recv(1)
+    with tempfile.TemporaryFile(dir=here) if child.options["named"] else open(here / "c", "w+b") as file:
+        file.write(b"x")
+    thread = threading.Thread(target=lambda: os.write(writer, b"x"))
+    thread.start()
+    thread.join()
+    return os.read(reader, 1)
+"""
+
+
+@pytest.mark.parametrize("level", ["full", "contained"])
+def test_what_programs_do_with_files_and_pipes_works(level: str, sandbox, call) -> None:
+    report = sandbox(level).run(call(ORDINARY, options={"named": level == "full"}))
+    assert report.result == b"x", report.log

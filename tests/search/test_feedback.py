@@ -243,7 +243,7 @@ def test_a_rewritten_directive_competes_in_every_role_and_lives_in_the_run_only(
         school.settle(0.4)
     question = next(q for q in school.learning.questions() if q.kind == "directive")
     assert question.about == ("complex",) and PROMPTS.directives["complex"] in question.messages[-1].text
-    assert "worse, likely real: accuracy -0.1 (-10.0 sigma)" in question.messages[-1].text
+    assert "accuracy -0.1 (-10.0 sigma, likely real)" in question.messages[-1].text
     arms = school.bandits.directives.arms
     school.events += school.learning.take_answer(question, "Directive: Add one gate, and only where maps are large.")
     name = school.of(DirectiveWritten)[0].name
@@ -294,3 +294,13 @@ def test_what_was_drawn_settled_and_written_rebuilds_the_same_state():
     assert second.learning.written == first.learning.written
     assert second.plateau.level == first.plateau.level
     assert [s.lesson.id for s in second.learning.memory.standings()] == [s.lesson.id for s in first.learning.memory.standings()]
+
+
+@pytest.mark.parametrize("gain", ["advantage", "worth", "parent"])
+def test_no_result_makes_a_reward_that_ends_the_run(gain):
+    # A journal of an earlier version may hold such values, and a resume learns from them again.
+    school = School(credit=CreditSettings(gain=gain))
+    for value in (1e308, 5e-324, -1e308, 0.6, 1.0, float("inf"), float("nan")):
+        for parameters in (1e308, 5e-324, 0.0, -1e308, 900):
+            school.settle(value, parameters=parameters)
+    assert school.bandits.operators.share()["mutate"] > 0

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import random
 import re
+from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -42,6 +42,9 @@ _KINDS_BY_PATTERN: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"\w+\(\d+\),|\(\d+, \d+\)", ("narrower", "one_layer_less", "narrow_last_stage", "grouped_pointwise", "low_rank_pointwise")),
 )
 """A pattern that a changed line matches, and the names of the rewrites that make the same kind of change."""
+
+_LONGEST = 200
+"""Characters of a changed line that are looked at."""
 
 
 def mutate(source: str, directive: str, rng: random.Random) -> Change | None:
@@ -97,7 +100,9 @@ def fallback_directive(before: str, after: str) -> str:
 
 
 def _changed_lines(before: str, after: str) -> list[str]:
-    return [line[1:].strip() for line in difflib.ndiff(before.splitlines(), after.splitlines()) if line[:1] in "+-"]
+    """The lines that only one of the two has, or has more often. `difflib.ndiff` would take hours for some texts."""
+    old, new = (Counter(line.strip()[:_LONGEST] for line in text.splitlines()) for text in (before, after))
+    return [*(old - new).elements(), *(new - old).elements()]
 
 
 def merge(a: str, b: str, rng: random.Random) -> Change:

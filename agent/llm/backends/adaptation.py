@@ -11,8 +11,10 @@ LEAST_TOKENS = 256
 """A limit on the answer is not lowered below this: no program fits in less."""
 _MARGIN = 64
 """Tokens that are left free beside an estimated prompt."""
+_LONGEST = 4_000
+"""Characters of a complaint that are read."""
 _NUMBER = re.compile(r"\d[\d,_]*")
-_CONTEXT = re.compile(r"(?:context|sequence)[^.]*?(?:length|window|size|limit)[^.]*?(\d[\d,_]*)")
+_CONTEXT = re.compile(r"(?:context|sequence)[^.]{0,80}?(?:length|window|size|limit)[^.]{0,80}?(\d[\d,_]*)")
 _PROMPT = re.compile(r"(\d[\d,_]*)(?: tokens)? (?:in|from|of) (?:the |your )?(?:messages|input|prompt)")
 _BUDGET = re.compile(r"limit:? (\d[\d,_]*)\D+requested:? (\d[\d,_]*)")
 """As in `on tokens per minute (TPM): Limit 6000, Requested 17204`."""
@@ -56,7 +58,7 @@ class Adaptation:
 
         What was sent counts, not what is known: another thread may have learnt the same meanwhile.
         """
-        text = complaint.lower()
+        text = complaint[:_LONGEST].lower()  # a server may say anything, at any length
         if "temperature" in text and "temperature" in sent:
             self._without_temperature = True
             return True

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from agent.core.text import one_line
+from agent.core.text import one_line, valid_text
 from agent.llm.base import LONGEST_COMPLAINT, Request, Usage
-from agent.llm.text import estimate_usage, valid_text, without_thoughts
+from agent.llm.text import estimate_usage, without_thoughts
 
 _REASONING = ("reasoning_content", "reasoning")
 """Where servers put the thoughts of a reasoning model."""

@@ -45,6 +45,8 @@ _FINAL = (
     (re.compile(r"not a valid model|(?:unknown|invalid|no such) model|model[^.]{0,80}(?:does not exist|not found)"), 404),
 )
 """Words of a refusal that no other request will change, whatever its status, each with the status that fits."""
+_READ = 4_000
+"""Characters of a refusal that are searched for such words."""
 _SAME_WORDS = 3
 """A model that has never answered is given up when it refuses so many requests in the same words."""
 
@@ -68,7 +70,7 @@ class SendError(Exception):
         """The status that fits a refusal whose words say that no request will ever be answered; None for any other error."""
         if self.status is None or self.status >= 500:
             return None
-        text = str(self).lower()
+        text = str(self)[:_READ].lower()
         return next((status for words, status in _FINAL if words.search(text)), None)
 
 
@@ -192,7 +194,7 @@ def retry_after_seconds(headers: Any) -> float | None:
         pass
     try:
         return max(0.0, parsedate_to_datetime(named).timestamp() - time.time())
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
 
 

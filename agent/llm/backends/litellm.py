@@ -54,6 +54,8 @@ class LiteLLMSender:
             return await self._litellm.acompletion(model=self._model, max_retries=0, num_retries=0, **body)
         except openai.APIConnectionError as error:
             raise SendError(str(error)) from None
+        except (ValueError, RecursionError) as error:
+            raise SendError(f"the body is not JSON that can be read: {error}") from None
         except openai.APIError as error:  # litellm's exceptions are subclasses of openai's
             headers = getattr(error, "litellm_response_headers", None)
             raise SendError(str(error), getattr(error, "status_code", None), retry_after_seconds(headers)) from None
@@ -74,8 +76,14 @@ def _import_litellm() -> Any:
     os.environ["LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS"] = "True"
     os.environ["LITELLM_MODE"] = "PRODUCTION"
     os.environ["LITELLM_LOG"] = "ERROR"
+    import httpx
     import litellm
+    from litellm.llms.custom_httpx.aiohttp_transport import LiteLLMAiohttpTransport
 
+    from agent.llm.backends.capped import cap_transport
+
+    for transport in (httpx.AsyncHTTPTransport, LiteLLMAiohttpTransport):  # it makes its clients itself
+        cap_transport(transport)
     litellm.suppress_debug_info = True
     litellm.telemetry = False
     return litellm

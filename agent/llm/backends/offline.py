@@ -14,10 +14,10 @@ from agent.core.text import fence
 from agent.llm.base import Completion, LlmSettings, Message, Request
 from agent.llm.text import estimate_usage
 
-_FENCE = r"(?:(?!## |`{3}).*\n)*(?P<ticks>`{3,})python\n(?P<code>(?s:.*?))\n(?P=ticks)$"
+_FENCE = r"(?:(?!## |`{3}).*\n)*(?P<ticks>`{3,}+)python\n(?P<code>(?s:.*?))\n(?P=ticks)$"
 """The next fence, if no heading comes before it. The code may hold anything, a comment that looks like a heading too."""
 _DIFF = _FENCE.replace("python", "diff")
-_FILE = re.compile(r"\n*(?:`(?P<path>[^`\n]+)`:\n+)?(?P<ticks>`{3,})python\n(?P<code>(?s:.*?))\n(?P=ticks)(?:\n|$)")
+_FILE = re.compile(r"\n*(?:`(?P<path>[^`\n]+)`:\n+)?(?P<ticks>`{3,}+)python\n(?P<code>(?s:.*?))\n(?P=ticks)(?:\n|$)")
 
 _NAME = "offline"
 

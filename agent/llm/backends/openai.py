@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import threading
 from collections.abc import Sequence
@@ -81,8 +80,8 @@ class OpenAISender:
             raise SendError(text, error.status_code, retry_after_seconds(error.response.headers)) from None
         except openai.APIError as error:  # connection, time-out, or a body of the wrong form
             raise SendError(f"{error} {error.__cause__ or ''}".strip()) from None
-        except json.JSONDecodeError as error:
-            raise SendError(f"the body is not JSON: {error}") from None
+        except (ValueError, RecursionError) as error:
+            raise SendError(f"the body is not JSON that can be read: {error}") from None
         choices = getattr(answer, "choices", None)
         # The SDK passes on any JSON, with None for missing fields.
         if not isinstance(choices, list) or any(getattr(choice, "message", None) is None for choice in choices):
@@ -94,13 +93,17 @@ class OpenAISender:
         import httpx
         import openai
 
+        from agent.llm.backends.capped import ask_for_known_codings, cap
+
+        hooks: Any = {"request": [ask_for_known_codings], "response": [cap]}
         try:
             # Servers on this machine are reached directly, whatever proxy the environment names.
-            direct = httpx.AsyncClient(trust_env=False) if is_loopback(self._api_base) else None
+            direct = is_loopback(self._api_base)
+            client = openai.DefaultAsyncHttpxClient(event_hooks=hooks, trust_env=not direct, follow_redirects=not direct)
             # A local server needs no key, but the SDK insists on one.
             limits = httpx.Timeout(None, connect=_CONNECT_SECONDS)  # the deadline of a call is kept elsewhere
             return openai.AsyncOpenAI(
-                api_key=self._key or "none", base_url=self._api_base, max_retries=0, http_client=direct, timeout=limits
+                api_key=self._key or "none", base_url=self._api_base, max_retries=0, http_client=client, timeout=limits
             )
         except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
             raise SendError(f"the HTTP client cannot be made: {error}", 401) from None

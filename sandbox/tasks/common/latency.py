@@ -11,12 +11,9 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import numpy as np
 
 ROUNDS = 3
+MAX_ROUNDS = 9
 WANTED_SECONDS = 1.0
 """Seconds of work in one call, about."""
 MAX_IMAGES = 32_768
@@ -50,26 +47,20 @@ def empty_weights(num_classes: int) -> bytes:
     return bytes(save({"bias": np.zeros(num_classes, "float32")}))
 
 
-def enough_images(images: np.ndarray, seconds_each: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return (images, rows): the given images stand at `rows`, among so many similar ones that the work takes about a second.
+def images_needed(available: int, seconds_each: float, image_bytes: int) -> int:
+    """Return how many of the available images take about `WANTED_SECONDS`, and can be held."""
+    room = min(MAX_IMAGES, MAX_BYTES // max(1, image_bytes))
+    return int(min(available, room, WANTED_SECONDS / max(seconds_each, 1e-7)))
 
-    The others are shifted and noisy, each differently, so that no result can be reused.
+
+def rounds_needed(work: float) -> int:
+    """Return how often a call of so many seconds of work is timed: a short one oftener, since starts vary as much as it takes."""
+    return int(min(MAX_ROUNDS, max(ROUNDS, ROUNDS * WANTED_SECONDS / max(work, 1e-7))))
+
+
+def seconds_each(timed: Callable[[int], float], empty: Callable[[], float], count: int, rounds: int) -> float:
+    """Return the seconds for each of `count` images: the median over rounds of a call with the model minus one without it.
+
+    `timed` gets the number of its round.
     """
-    import numpy as np
-
-    room = max(len(images), min(MAX_IMAGES, MAX_BYTES // max(1, images[0].nbytes)))
-    count = int(min(room, max(len(images), WANTED_SECONDS / max(seconds_each, 1e-7))))
-    rng = np.random.default_rng(2)
-    order = rng.permutation(count)
-    mixed = np.empty((count, *images.shape[1:]), "uint8")
-    mixed[order[: len(images)]] = images
-    for start in range(len(images), count, 1024):
-        places = order[start : start + 1024]
-        others = np.roll(images[rng.integers(0, len(images), len(places))], int(rng.integers(1, 4)), axis=-1)
-        mixed[places] = others ^ rng.integers(0, 8, others.shape, dtype="uint8")
-    return mixed, order[: len(images)]
-
-
-def seconds_each(timed: Callable[[], float], empty: Callable[[], float], count: int) -> float:
-    """Return the seconds for each of `count` images: the median over rounds of a call with the model minus one without it."""
-    return max(0.0, statistics.median(timed() - empty() for _ in range(ROUNDS)) / count)
+    return max(0.0, statistics.median(timed(number) - empty() for number in range(rounds)) / count)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 PROJECT = "project"
 """The folder, in a call's scratch folder, that holds the private copy of a script's project."""
-_FRAME = re.compile(r'^ +File "([^"\n]+)", line (\d+), in (\S+)(?:\n +(?!File ")(\S.*)(?:\n( *[~^]+) *$)?)?', re.MULTILINE)
+_FRAME = re.compile(r'^ +File "([^"\n]+)", line (\d{1,9}), in (\S+)(?:\n +(?!File ")(\S.*)(?:\n( *[~^]+) *$)?)?', re.MULTILINE)
 _NO_NETWORK = (
     r"\[Errno -[235]\]|name resolution|Name or service not known|Network is unreachable|ConnectionError|NewConnectionError|"
     r"OfflineModeIsEnabled|LocalEntryNotFoundError|outgoing traffic has been disabled|URLError"
@@ -151,5 +151,5 @@ def _called(code: str, marks: str) -> str:
     if marks:  # both lines are indented by the same four blanks
         start = max(0, len(marks) - len(marks.lstrip()) - 4)
         marked = code[start : start + len(marks.strip())]
-    found = re.match(r"([A-Za-z_][\w.]*)\(", marked) or re.search(r"([A-Za-z_][\w.]*)\(", code)
+    found = re.match(r"([A-Za-z_][\w.]*)\(", marked) or re.search(r"(?<![\w.])([A-Za-z_][\w.]*)\(", code)
     return found[1][-60:] if found else ""

@@ -12,24 +12,39 @@ from typing import Any
 
 from sandbox.sandbox import Call, CallLimits, Report, Sandbox, SharedSandbox, Watch
 from sandbox.tasks.common.job import Job, Measured, Stage, StageFailed
+from sandbox.tasks.common.literals import literal_parameters
 from sandbox.tasks.common.refusals import last_own_frame, own_path, refusal
-from sandbox.tasks.common.weights import StateLayout
+from sandbox.tasks.common.weights import MAX_HEADER, StateLayout
 
 MAX_CODE = 200_000
 """Largest number of characters of all sources together: it bounds how much a program can have memorised."""
+MAX_WEIGHTS = 512 << 20
+"""Bytes of all weights. A model with more is refused before it is trained; `weights_limit` is what a training may return."""
 SMOKE_SECONDS = 30.0
 SMOKE_RESULT = 1 << 20
 """Bytes: enough for the layout of the largest state that may be trained, as text."""
 
 
+def weights_limit(most_parameters: float | None) -> int:
+    """Bytes that a training may return: its weights and their header. `most_parameters`: a bound on their number."""
+    size = MAX_WEIGHTS if most_parameters is None else min(MAX_WEIGHTS, int(16 * most_parameters))
+    return size + (MAX_HEADER if most_parameters is None else 1 << 20)
+
+
 class Stages:
     """Takes one job through the stages and collects what is measured of it."""
 
-    def __init__(self, job: Job, sandbox: Sandbox) -> None:
-        """Raises StageFailed if the program is too long."""
-        self._job, self._sandbox = job, sandbox
+    def __init__(self, job: Job, sandbox: Sandbox, packages: tuple[Path, ...] = (), *, locks: bool = False) -> None:
+        """`packages`: installed ones that the program may import besides torch's: see `TaskTables.packages`; `locks`: see `Call`.
+
+        Raises StageFailed if the program is too long.
+        """
+        self._locks = locks
+        self._job, self._sandbox, self.packages = job, sandbox, packages
         self.seconds: dict[str, float] = {}
         """Wall time by stage."""
+        self.cpu_seconds: dict[str, float] = {}
+        """Processor time by stage."""
         self.peak_memory = 0
         self.load: float | None = None
         """As in `Measured`."""
@@ -76,17 +91,24 @@ class Stages:
             limits=limits,
             inputs=inputs,
             options=options,
-            readable=readable,
+            readable=(*readable, *self.packages),
             device=job.device,
             threads=job.threads,
+            locks=self._locks,
             slot=stage == "fit",
         )
         with self.alone() if stage == "fit" and job.timed else nullcontext():
             report = self._sandbox.run(call, watch)
         self.seconds[stage] = self.seconds.get(stage, 0.0) + report.seconds
+        self.cpu_seconds[stage] = self.cpu_seconds.get(stage, 0.0) + report.cpu_seconds
         self.peak_memory = max(self.peak_memory, report.peak_memory)
         self._layers = report.layers
         return report
+
+    @property
+    def device(self) -> str:
+        """The device that the training ran on: where several sandboxes share devices, the slot has decided that."""
+        return str(getattr(self._sandbox, "device", self._job.device))
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -113,11 +135,18 @@ class Smoke:
     """The result of the smoke stage. All of it is a claim; the layout is compared with what training returns."""
 
     layout: StateLayout
+    beside: int
+    """Parameters beside the saved state: tensors that are not saved, by the model's own report, and literals of the source."""
     parameters_by_block: Mapping[str, int]
     calls_by_block: Mapping[str, tuple[tuple[str, int], ...]]
 
+    @property
+    def parameters(self) -> int:
+        """All that the program can keep what it has learned in."""
+        return self.layout.parameters + self.beside
+
     @classmethod
-    def read(cls, report: Report, max_parameters: float | None) -> Smoke:
+    def read(cls, report: Report, sources: Mapping[str, str], max_parameters: float | None) -> Smoke:
         """Parse the lines that `state.smoke_result` writes; other lines are ignored. Raises StageFailed."""
         lines = report.result.decode("utf-8", "replace").split("\n")
         counts = (re.fullmatch(r"class (\d{1,15}) ([A-Za-z_]\w{0,63})", line, re.ASCII) for line in lines)
@@ -126,15 +155,28 @@ class Smoke:
         layout = StateLayout.read(lines)
         if not layout.tensors:
             raise StageFailed("smoke", "The program ended itself before its model was tried.", report.log)
-        if max_parameters is not None and layout.parameters > max_parameters:
-            raise StageFailed(
-                "smoke", f"The model has {layout.parameters:,} parameters; at most {max_parameters:,.0f} are allowed."
-            )
-        return cls(
+        if layout.size > MAX_WEIGHTS:
+            reason = f"The model's weights take {_mebibytes(layout.size)}; {_mebibytes(MAX_WEIGHTS)} is the limit."
+            raise StageFailed("smoke", reason)
+        unsaved = [int(match[1]) for line in lines if (match := re.fullmatch(r"unsaved (\d{1,15})", line, re.ASCII))]
+        smoke = cls(
             layout,
+            sum(unsaved[-1:]) + literal_parameters(sources),
             {match[2]: int(match[1]) for match in counts if match},
             {match[1]: tuple(_read_call(one) for one in match[2].split()) for match in calls[:500]},
         )
+        if not layout.parameters:
+            raise StageFailed("smoke", "The model has no parameters: there is nothing that it could learn into.", report.log)
+        if max_parameters is not None and smoke.parameters > max_parameters:
+            beside = f", {smoke.beside:,} of them in tensors that are not saved or in literals" if smoke.beside else ""
+            raise StageFailed(
+                "smoke", f"The model has {smoke.parameters:,} parameters{beside}; at most {max_parameters:,.0f} are allowed."
+            )
+        return smoke
+
+
+def _mebibytes(size: int) -> str:
+    return f"{size / 2**20:,.0f} MiB" if size >= 2**20 else f"{size:,} bytes"
 
 
 def _read_call(text: str) -> tuple[str, int]:
@@ -153,10 +195,12 @@ def explain(report: Report, limits: CallLimits, files: tuple[str, ...]) -> str:
         return "It wrote more than its scratch folder may hold."
     if report.cause == "processes":
         return "It started processes, which is not allowed."
+    if report.cause == "unwatched":
+        return "It made its process such that nobody could watch its limits, and was ended."
     if report.cause == "stopped":
         return "It was stopped before its end."
     if report.cause == "result":
-        return "What it returned is larger than allowed: too many weights, or a forged result."
+        return f"What it returned is larger than allowed ({_mebibytes(limits.result)}): too many weights, or a forged result."
     if report.cause == "signal":
         return f"The process died of signal {-report.status}."
     return refusal(report.log, files) or _own_end(report.log, files) or _error(report, files)

@@ -37,12 +37,14 @@ def smoke_result(
     norms: Mapping[str, BatchNorm],
     shares: Mapping[str, int],
     calls: Calls,
+    unsaved: int = 0,
 ) -> bytes:
-    """Return the result of a smoke stage: the lines of a `StateLayout`, `class COUNT NAME` and `calls NAME 12x16x16:1204 ...`.
+    """Return the result of a smoke stage: the lines of a `StateLayout`, `class COUNT NAME`, `calls NAME 12x16x16:1204 ...` and
+    `unsaved COUNT`.
 
-    `norms`: see `foldable`; `shares`: see `parameters_by_class`; `calls`: see `recorded_calls`.
+    `norms`: see `foldable`; `shares`: see `parameters_by_class`; `calls`: see `recorded_calls`; `unsaved`: see `unsaved.count`.
     """
-    lines = [*describe(serialise(state)), *(f"class {count} {name}" for name, count in shares.items())]
+    lines = [f"unsaved {unsaved}", *describe(serialise(state)), *(f"class {count} {name}" for name, count in shares.items())]
     lines += [f"calls {name} {' '.join(f'{size}:{count}' for size, count in found)}" for name, found in calls.items()]
     lines += [f"norm {norm.eps!r} {name}" for name, norm in norms.items()]
     return "\n".join(lines).encode()

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from sandbox.data import Secret
+from sandbox.data.secret import KEY as SECRET
+from sandbox.isolation import levels
+from sandbox.isolation.packages import imported_by, read_sources
 from sandbox.sandbox import Sandbox
 from sandbox.tasks.common.job import Job, Measured, Progress, StageFailure
 
@@ -29,6 +33,18 @@ class TaskTables:
     """Names of all quantities to measure. A task may also measure others that cost nothing."""
     folder: Path = Path()
     """The seed's folder."""
+
+    def packages(self, more: Mapping[str, str] | None = None) -> tuple[Path, ...]:
+        """The installed packages that programs may import because the seed's files, or the texts `more` by path, do so.
+
+        No candidate can add one: what it reads are the files of the seed.
+        """
+        sources = {**read_sources(self.folder, self.files), **(more or {})}
+        return tuple(map(Path, levels.opened_packages(imported_by(sources))))
+
+    def secret(self) -> Secret:
+        """What every order is drawn from that a candidate can see. Raises TaskError, or OSError of the cache folder."""
+        return Secret.of(self.task.get(SECRET), self.cache)
 
 
 class Task(Protocol):

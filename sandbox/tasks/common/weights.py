@@ -26,6 +26,12 @@ _BYTES = {
     "I8": 1, "U8": 1, "BOOL": 1, "F8_E4M3": 1, "F8_E4M3FNUZ": 1, "F8_E5M2": 1, "F8_E5M2FNUZ": 1,
 }  # fmt: skip
 """Bytes of one element, by the name of the type in safetensors."""
+_EXPONENT = {
+    "F64": ("<u8", 0x7FF << 52), "F32": ("<u4", 0xFF << 23), "F16": ("<u2", 0x1F << 10), "BF16": ("<u2", 0xFF << 7),
+    "C64": ("<u4", 0xFF << 23), "F8_E5M2": ("u1", 0x1F << 2), "F8_E4M3": ("u1", 0x7F), "F8_E4M3FN": ("u1", 0x7F),
+}  # fmt: skip
+"""By type: its elements as integers, and the bits that are all set in NaN and infinity."""
+MASKS = "a mask of -inf is made in forward, or registered with persistent=False"
 _TENSOR = re.compile(r"tensor (\w{1,16}) (-|\d{1,12}(?:x\d{1,12}){0,15}) (.{0,512})", re.DOTALL)
 _NORM = re.compile(r"norm ([\d.e+-]{1,24}) (.{0,512})", re.DOTALL)
 _AFFINE = ("weight", "bias")
@@ -65,12 +71,15 @@ class StateLayout:
 
     @cached_property
     def parameters(self) -> int:
-        """Count the elements of all tensors except folded statistics; an element wider than 32 bits counts once per 32 bits."""
+        """Count all tensors except folded statistics, by what they can hold: see `information`."""
         return sum(
-            max(math.prod(shape), -(-math.prod(shape) * _BYTES[kind] // 4) if _BYTES[kind] > 4 else 0)
-            for name, (kind, shape) in self.tensors.items()
-            if name not in self._folded
+            information(kind, math.prod(shape)) for name, (kind, shape) in self.tensors.items() if name not in self._folded
         )
+
+    @property
+    def size(self) -> int:
+        """Bytes of the values of all tensors."""
+        return sum(math.prod(shape) * _BYTES[kind] for kind, shape in self.tensors.values())
 
     @cached_property
     def folds(self) -> tuple[str, ...]:
@@ -86,6 +95,15 @@ class StateLayout:
     @cached_property
     def _folded(self) -> frozenset[str]:
         return frozenset(f"{name}.{part}" for name in self.folds for part in (*_STATISTICS, _BATCHES))
+
+
+def information(kind: str, count: int) -> int:
+    """Return the parameters of `count` elements of a type: one for a float, and one for each 32 bits of a wider float.
+
+    An integer counts by its bytes, since several small numbers can be packed into it.
+    """
+    size = _BYTES[kind]
+    return count * (size if kind[0] in "IU" else max(1, size // 4))
 
 
 def describe(data: bytes) -> list[str]:
@@ -118,12 +136,22 @@ def canonical(data: bytes, layout: StateLayout) -> bytes:
     values = {name: bytes(t["data"]) for name, t in found.items()}
     for name in layout.folds:
         _fold_into(values, name, layout.norms[name])
+    _check_finite(values, layout)
     return _serialised(values, layout)
 
 
-def fold(
-    eps: float, weight: np.ndarray, bias: np.ndarray, mean: np.ndarray, var: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _check_finite(values: Mapping[str, bytes], layout: StateLayout) -> None:
+    """Raise BadWeights for NaN and infinity, which are no weights and have room for what is not counted."""
+    import numpy as np
+
+    for name, (kind, _) in layout.tensors.items():
+        if kind in _EXPONENT:
+            width, mask = _EXPONENT[kind]
+            if bool(((np.frombuffer(values[name], width) & mask) == mask).any()):
+                raise BadWeights(f"the tensor {name[:100]!r} holds NaN or infinite values; {MASKS}")
+
+
+def fold(eps: float, weight: np.ndarray, bias: np.ndarray, mean: np.ndarray, var: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the weight and bias that have the same effect with mean 0 and variance 1 as the given ones with `mean` and `var`."""
     import numpy as np
 

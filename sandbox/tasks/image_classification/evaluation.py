@@ -9,36 +9,28 @@ from __future__ import annotations
 
 import math
 import re
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sandbox.data import Dataset, Split
-from sandbox.launch import temporary
-from sandbox.sandbox import Call, CallLimits, Report, Sandbox
+from sandbox.data import Dataset, Secret
+from sandbox.sandbox import CallLimits, Report, Sandbox
 from sandbox.tasks.common.job import Job, Measured, Progress, StageFailed
-from sandbox.tasks.common.latency import EMPTY, empty_weights, enough_images, seconds_each
 from sandbox.tasks.common.progress import Watcher
-from sandbox.tasks.common.stages import SMOKE_RESULT, SMOKE_SECONDS, Smoke, Stages, rough
+from sandbox.tasks.common.stages import SMOKE_RESULT, SMOKE_SECONDS, Smoke, Stages, rough, weights_limit
 from sandbox.tasks.common.weights import BadWeights, StateLayout, canonical
+from sandbox.tasks.image_classification.grant import StartCosts, check_seconds, check_steps, expected_seconds
+from sandbox.tasks.image_classification.judging import INSIDE, Judge
 from sandbox.tasks.image_classification.mistakes import mistakes
 from sandbox.tasks.image_classification.settings import ImageSettings
 
 if TYPE_CHECKING:
-    import numpy as np
+    pass
 
-MAX_WEIGHTS = 512 << 20
-"""Largest size of the weights in bytes, unless a bound on parameters gives a smaller limit."""
-PREDICT_SECONDS = 60.0
-TOLERANCE = 0.01
-"""Largest share of images whose class may depend on the other images of the call. Such images count as wrong."""
 MAX_EPOCHS = 100_000
 """Largest number of rows of a curve, if the number of epochs is not configured."""
 MAX_FLOPS = 1e18
-
-_INSIDE = "sandbox.tasks.image_classification.inside"
 
 
 class ImageEvaluation:
@@ -48,22 +40,30 @@ class ImageEvaluation:
         self,
         settings: ImageSettings,
         data: Dataset,
+        secret: Secret,
         job: Job,
         sandbox: Sandbox,
+        packages: tuple[Path, ...],
+        starts: StartCosts,
         progress: Callable[[Progress], None] | None,
     ) -> None:
         """Raises StageFailed if the program is too long."""
         self._settings, self._data, self._job, self._sandbox = settings, data, job, sandbox
         self._progress = progress
-        self._stages = Stages(job, sandbox)
+        self._stages = Stages(job, sandbox, packages)
+        self._judge = Judge(settings, data, secret, job, sandbox, self._stages, starts, self._options)
 
     def run(self) -> Measured:
         """Run all stages. Raises StageFailed if the candidate is at fault."""
         wanted = self._settings.wanted
         smoke, flops = self.smoke()
         trained, curve, weights = self._fit(smoke.layout)
-        accuracy, classes, predicted = self._accuracy(weights, "validation", self._data.targets("validation"))
-        values = {"accuracy": accuracy, "parameters": float(smoke.layout.parameters)}
+        if self._settings.train_seconds:
+            check_seconds(trained, self._settings.train_seconds, self._stages.seconds["smoke"], self._stages.device)
+        accuracy, classes, predicted = self._judge.accuracy(weights, "validation", self._data.targets("validation"))
+        self._check_steps(trained, smoke.parameters)
+        self._judge.check_foreign(weights, accuracy)
+        values = {"accuracy": accuracy, "parameters": float(smoke.parameters)}
         if flops is not None:
             values["flops"] = flops
         if "memory" in wanted:
@@ -72,7 +72,7 @@ class ImageEvaluation:
             values["train_time"] = rough(trained.seconds)
         if "latency" in wanted:
             with self._stages.alone():
-                values["latency"] = rough(1000 * self._latency(weights, classes, predicted))
+                values["latency"] = rough(1000 * self._judge.latency(weights, classes, predicted))
         return self._stages.measured(
             values,
             test_values=self._test_values(values, weights) if self._job.test_too else None,
@@ -90,7 +90,7 @@ class ImageEvaluation:
             report = self._call("smoke", limits, {}, flops=counted)
         except StageFailed as failed:
             raise self._explained(failed) from None
-        smoke = Smoke.read(report, s.bounds.get("parameters"))
+        smoke = Smoke.read(report, self._job.sources, s.bounds.get("parameters"))
         if not counted:
             return smoke, None
         flops = _read_flops(report, smoke.layout)
@@ -112,7 +112,7 @@ class ImageEvaluation:
         """Run the training; return (report, curve, canonical weights)."""
         s, d = self._settings, self._data
         most = s.bounds.get("parameters")
-        cap = MAX_WEIGHTS if most is None else min(MAX_WEIGHTS, int(16 * most) + (1 << 20))
+        cap = weights_limit(most)
         inputs = {"images": d.images("train"), "labels": d.labels("train")}
         watcher = Watcher(self._progress, _guessing(d) if s.early_stop else None)
         try:
@@ -127,88 +127,24 @@ class ImageEvaluation:
         except BadWeights as error:
             raise StageFailed("fit", f"What training returned cannot be used: {error}.", report.log) from None
 
+    def _check_steps(self, trained: Report, parameters: int) -> None:
+        """Raise StageFailed if the training did more than its steps. On a GPU processor time says nothing of its work."""
+        s, d = self._settings, self._data
+        steps = s.all_steps(d)
+        if not steps or self._stages.device != "cpu":
+            return
+        each = max(0.0, self._stages.cpu_seconds["predict"] - 3 * self._judge.start_seconds()) / (2 * d.sizes["validation"])
+        check_steps(trained, expected_seconds(steps * s.batch_size, steps, each, parameters), steps)
+
     def _test_values(self, values: Mapping[str, float], weights: bytes) -> dict[str, float]:
         """`values` with the accuracy on the test split. The only place that reads test labels; nothing else depends on them."""
-        accuracy, *_ = self._accuracy(weights, "test", self._data.sealed_targets())
+        accuracy, *_ = self._judge.accuracy(weights, "test", self._data.sealed_targets())
         return {**values, "accuracy": accuracy}
-
-    def _accuracy(self, weights: bytes, split: Split, targets: np.ndarray) -> tuple[float, np.ndarray, float]:
-        """(accuracy on the images of a split, classes (N,), seconds of the call with all images). `targets`: their labels.
-
-        An image counts as right if it is classified correctly twice: among all images, and among half of them, in other
-        batches. Classes are compared, since logits can be scaled until any difference looks small. The halves are the
-        darker and the brighter images, sorted, so that statistics of a batch or of all images differ.
-        """
-        import numpy as np
-
-        images, batch = self._images(split), self._settings.batch_size
-        first, seconds = self._predict(images, weights, np.random.default_rng(1).permutation(len(images)), batch)
-        second = np.empty_like(first)
-        for half in np.array_split(images.reshape(len(images), -1).mean(1).argsort(kind="stable"), 2):
-            second[half] = self._predict(images, weights, half, batch // 2 + 1)[0][half]
-        _check_company(first, second)
-        return float(((first == targets) & (second == targets)).mean()), first, seconds
-
-    def _latency(self, weights: bytes, classes: np.ndarray, predicted: float) -> float:
-        """Return the seconds for each image, in batches of the training's size."""
-        import numpy as np
-
-        images, batch = self._images("validation"), self._settings.batch_size
-
-        def empty(given: np.ndarray) -> float:
-            return self._timed(given, empty_weights(self._data.num_classes), batch, EMPTY).seconds
-
-        mixed, rows = enough_images(images, (predicted - empty(np.asarray(images))) / len(images))
-
-        def timed() -> float:
-            found, seconds = self._predict(mixed, weights, np.arange(len(mixed)), batch)
-            _check_company(found[rows], classes)
-            return seconds
-
-        return seconds_each(timed, lambda: empty(mixed), len(mixed))
-
-    def _predict(self, images: np.ndarray, weights: bytes, rows: np.ndarray, batch_size: int) -> tuple[np.ndarray, float]:
-        """Predict rows in the given order; return (classes (N,), -1 for rows that were not given; seconds of the call)."""
-        import numpy as np
-
-        report = self._timed(images[rows], weights, batch_size)
-        shape = (len(rows), self._data.num_classes)
-        if len(report.result) != 4 * math.prod(shape):
-            raise StageFailed("predict", "Prediction did not return one logit for each image and class.", report.log)
-        logits = np.frombuffer(report.result, "<f4").reshape(shape)
-        if not np.isfinite(logits).all():
-            raise StageFailed("predict", "The trained model predicts NaN or infinite logits.", report.log)
-        classes = np.full(len(images), -1)
-        classes[rows] = logits.argmax(1)
-        return classes, report.seconds
-
-    def _timed(self, images: np.ndarray, weights: bytes, batch_size: int, instead: str | None = None) -> Report:
-        """Run one call of `predict`, with the program `instead` in place of the candidate if it is given."""
-        import numpy as np
-
-        s = self._settings
-        with tempfile.TemporaryDirectory(dir=temporary.folder()) as folder:
-            inputs = {"images": Path(folder) / "images.npy", "weights": Path(folder) / "weights"}
-            np.save(inputs["images"], images)
-            inputs["weights"].write_bytes(weights)
-            seconds = max(PREDICT_SECONDS, s.seconds / 2)
-            limits = CallLimits(seconds, s.memory, result=4 * len(images) * self._data.num_classes)
-            if instead is None:
-                return self._call("predict", limits, inputs, batch_size=batch_size)
-            options = self._options(batch_size=batch_size) | {"file": "model.py"}
-            sources, device, threads = {"model.py": instead}, self._job.device, self._job.threads
-            return self._sandbox.run(Call(f"{_INSIDE}:predict", sources, limits, inputs, options, device, threads))
-
-    def _images(self, split: Split) -> np.ndarray:
-        """uint8 (N, C, H, W) of a split, read lazily."""
-        import numpy as np
-
-        return np.asarray(np.load(self._data.images(split), mmap_mode="r"))
 
     def _call(
         self, stage: Any, limits: CallLimits, inputs: Mapping[str, Path], watch: Watcher | None = None, **options: Any
     ) -> Report:
-        return self._stages.run(stage, f"{_INSIDE}:{stage}", limits, inputs, self._options(**options), watch)
+        return self._stages.run(stage, f"{INSIDE}:{stage}", limits, inputs, self._options(**options), watch)
 
     def _options(self, **options: Any) -> dict[str, Any]:
         s, d = self._settings, self._data
@@ -229,17 +165,6 @@ class ImageEvaluation:
             "training_seed": self._job.training_seed,
             **options,
         }
-
-
-def _check_company(first: np.ndarray, second: np.ndarray) -> None:
-    """Raise StageFailed if classes of the same images differ between two calls with different other images."""
-    changed = float((first != second).mean())
-    if changed > TOLERANCE:
-        raise StageFailed(
-            "integrity",
-            f"The predicted class of {changed:.1%} of the images changes with the other images of the batch or the "
-            "call, or with their order: in eval mode every image must be judged by itself.",
-        )
 
 
 def _guessing(data: Dataset) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sandbox.data.dataset import Dataset
+from sandbox.tasks.common.literals import COUNTED
 from sandbox.tasks.image_classification.settings import ImageSettings
 
 
@@ -31,7 +32,7 @@ def facts(s: ImageSettings, d: Dataset) -> dict[str, str]:
         ),
         "Stages": (
             "smoke (one step on noise), fit (the training), predict (images in several orders and batches: each must be "
-            "judged by itself)."
+            "judged by itself; once more with its weights shuffled, which must be no better than guessing)."
         ),
         "Score": " ".join([_accuracy(d), _PARAMETERS, *(text for name, text in _more(s).items() if name in s.wanted)]),
     }
@@ -73,13 +74,12 @@ def _training(s: ImageSettings, d: Dataset) -> str:
     ending = "No early stopping: "
     if s.early_stop:
         ending = "A training that has learned nothing after a third is stopped; else "
-    counted = f"a moving average of the weights (decay {s.recipe.ema:g}) counts" if s.recipe.ema else (
-        "the weights after the last step count"
+    counted = (
+        f"a moving average of the weights (decay {s.recipe.ema:g}) counts"
+        if s.recipe.ema
+        else ("the weights after the last step count")
     )
-    return (
-        f"from scratch, {precision[s.recipe.precision]}, {length}. "
-        f"{ending}{counted}."
-    )
+    return f"from scratch, {precision[s.recipe.precision]}, {length}. {ending}{counted}."
 
 
 def _optimizer(s: ImageSettings) -> str:
@@ -111,9 +111,7 @@ def _accuracy(d: Dataset) -> str:
     )
 
 
-_PARAMETERS = (
-    "parameters counts all elements of the saved state, buffers too, except the running statistics of affine BatchNorm layers."
-)
+_PARAMETERS = COUNTED + "."
 
 
 def _more(s: ImageSettings) -> dict[str, str]:
@@ -121,7 +119,7 @@ def _more(s: ImageSettings) -> dict[str, str]:
     return {
         "flops": (
             "flops is the floating-point operations of a forward pass for one image (2 for each multiply-add): matrix "
-            "products, convolutions and attention by torch's formulas, nothing else; exact, without noise."
+            "products, convolutions and attention by torch's formulas, nothing else; exact, without noise; self-reported."
         ),
         "latency": (
             f"latency is milliseconds for each image in eval mode, in batches of {s.batch_size}, by a clock outside of the "

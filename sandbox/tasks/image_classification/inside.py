@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from sandbox.inside.call import RunningCall
+from sandbox.tasks.common import unsaved
 from sandbox.tasks.common.seeding import seed
 from sandbox.tasks.common.state import array, foldable, parameters_by_class, recorded_calls, serialise, smoke_result
 from sandbox.tasks.image_classification.training.build import build, check_logits, loss_of, optimizer_of
@@ -54,10 +55,14 @@ def smoke(call: RunningCall) -> bytes:
     if scheduler is not None:
         scheduler.step()
     model.eval()
-    with torch.no_grad(), recorded_calls(call) as calls:
-        check_logits(model(images), shape[0], options["num_classes"])
+    with torch.no_grad():
+        with recorded_calls(call) as calls:
+            check_logits(model(images), shape[0], options["num_classes"])
+        kept = unsaved.held(model, model.state_dict(), call)
+        model(view(torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)))
+        beside = unsaved.count(kept, unsaved.held(model, model.state_dict(), call))
     shares = parameters_by_class(model, call)
-    lines = smoke_result(model.state_dict(), foldable(model, lambda: model(images)), shares, calls)
+    lines = smoke_result(model.state_dict(), foldable(model, lambda: model(images)), shares, calls, beside)
     return lines + f"\nflops {count(model, images[:1])}".encode() if count else lines
 
 

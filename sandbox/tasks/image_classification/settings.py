@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sandbox.data.dataset import REQUEST_KEYS, DataRequest, Dataset, read_size
+from sandbox.data.secret import KEY as SECRET
 from sandbox.sandbox import TaskError
 from sandbox.tasks.common.settings import SIZES, UNITS, quantity, refuse_unknown
 from sandbox.tasks.common.task import TaskTables
@@ -48,7 +49,7 @@ class ImageSettings:
     def read(cls, tables: TaskTables) -> ImageSettings:
         """Parse the tables. Raises TaskError, one sentence."""
         task, budget, bounds, files = tables.task, tables.budget, tables.bounds, tables.files
-        refuse_unknown("task", task, {"name", "entry", "model", "input_size", "training", *REQUEST_KEYS})
+        refuse_unknown("task", task, {"name", "entry", "model", "input_size", "training", SECRET, *REQUEST_KEYS})
         refuse_unknown("budget", budget, {*LENGTHS, "batch_size", "time_limit", "memory", "early_stop"})
         request = DataRequest.read(task)
         if sum(key in budget for key in LENGTHS) != 1:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from sandbox.data import load
+from sandbox.data import Secret, load
 from sandbox.data.dataset import Dataset
+from sandbox.data.secret import KEY as SECRET
 from sandbox.sandbox import Sandbox, TaskError
 from sandbox.tasks.common.job import Job, Measured, Progress, StageFailed, StageFailure
 from sandbox.tasks.common.task import Task, TaskTables
@@ -18,6 +19,7 @@ from sandbox.tasks.image_classification.adaptation import fitting, told
 from sandbox.tasks.image_classification.evaluation import ImageEvaluation
 from sandbox.tasks.image_classification.facts import facts
 from sandbox.tasks.image_classification.first_look import doubts, remarks
+from sandbox.tasks.image_classification.grant import StartCosts
 from sandbox.tasks.image_classification.settings import OBJECTIVES, ImageSettings
 
 _TEST_ORIGIN = {
@@ -37,12 +39,14 @@ class ImageClassification(Task):
     @classmethod
     def open(cls, tables: TaskTables) -> ImageClassification:
         """Raises TaskError."""
-        return cls(ImageSettings.read(tables), tables.cache)
+        return cls(ImageSettings.read(tables), tables.cache, tables.secret(), tables.packages())
 
-    def __init__(self, settings: ImageSettings, cache: Path) -> None:
+    def __init__(self, settings: ImageSettings, cache: Path, secret: Secret, packages: tuple[Path, ...] = ()) -> None:
         """Open the task; decode the data set into `cache` if it is not there yet. Raises TaskError."""
-        self._cache = cache
-        self._take(settings, load(settings.request, cache))
+        self._cache, self._secret, self._packages = cache, secret, packages
+        self._starts = StartCosts()
+        self.pins = {SECRET: secret.text}
+        self._take(settings, load(settings.request, cache, secret))
         self.title = f"Classify images into {self._data.num_classes} classes."
         if settings.model != "build_model":
             self.entry_points = frozenset({settings.model, "build_optimizer", "augment", "loss"})
@@ -55,12 +59,10 @@ class ImageClassification(Task):
         self.provenance = {"data": data.digest()}
         self.remarks = remarks(settings, data)
 
-    def evaluate(
-        self, job: Job, sandbox: Sandbox, progress: Callable[[Progress], None] | None = None
-    ) -> Measured | StageFailure:
+    def evaluate(self, job: Job, sandbox: Sandbox, progress: Callable[[Progress], None] | None = None) -> Measured | StageFailure:
         """Evaluate one candidate. Raises SandboxUnavailable if the machine is at fault. `progress` is called in this thread."""
         try:
-            return ImageEvaluation(self._settings, self._data, job, sandbox, progress).run()
+            return self._evaluation(self._settings, self._data, job, sandbox, progress).run()
         except StageFailed as failed:
             return failed.failure
 
@@ -77,21 +79,27 @@ class ImageClassification(Task):
             return failure
         request = replace(self._settings.request, channels=images.channels or self._settings.request.channels)
         try:
-            data = load(request, self._cache)
+            data = load(request, self._cache, self._secret)
         except TaskError as error:  # a package that changes colours is missing
             return replace(failure, reason=f"{failure.reason} {error}")
         note = told(images, self._data)
         self._take(replace(self._settings, request=request, input_size=images.size or self._settings.input_size), data)
         self.remarks = (*self.remarks, note)
-        self.pins = images.keys
+        self.pins = {**self.pins, **images.keys}
         return None
 
     def _smoke(self, settings: ImageSettings, data: Dataset, job: Job, sandbox: Sandbox) -> StageFailure | None:
         try:
-            ImageEvaluation(settings, data, job, sandbox, None).smoke()
+            self._evaluation(settings, data, job, sandbox, None).smoke()
         except StageFailed as failed:
             return failed.failure
         return None
+
+    def _evaluation(
+        self, settings: ImageSettings, data: Dataset, job: Job, sandbox: Sandbox, progress: Callable[[Progress], None] | None
+    ) -> ImageEvaluation:
+        """Raises StageFailed if the program is too long."""
+        return ImageEvaluation(settings, data, self._secret, job, sandbox, self._packages, self._starts, progress)
 
     def facts(self) -> dict[str, str]:
         return facts(self._settings, self._data)

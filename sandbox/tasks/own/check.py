@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sandbox.sandbox import Sandbox, TaskError
 from sandbox.tasks.common.job import Job, StageFailed, StageFailure
 from sandbox.tasks.common.task import TaskTables
+from sandbox.tasks.own.part_inside import reaches
 from sandbox.tasks.own.splits import Part, Splits
 from sandbox.tasks.own.task import MEASURED, OwnTask
 
@@ -49,6 +50,8 @@ def checks(
     yield Check("the file is complete and its data well-formed", True, opened.facts()["Data"])
     yield _same_data(opened)
     yield _hidden(opened.splits)
+    yield _not_called(opened)
+    yield _closed(opened, sandbox)
     yield _apart(opened.splits)
     job = Job(sources, 0, seed_size=sum(map(len, sources.values())))
     first = opened.evaluate(job, sandbox)
@@ -109,6 +112,33 @@ def _hidden(splits: Splits) -> Check:
     return Check("targets are no inputs", True, "no array of the inputs equals the targets")
 
 
+def _not_called(task: OwnTask) -> Check:
+    """Check that the part of the file that enters the sandbox holds neither `data` nor `score`."""
+    name = "data() and score() stay outside"
+    found = [one for one in ("data", "score") if reaches(task.file.text, one)]
+    if found:
+        return Check(
+            name, False, f"fit or predict uses {found[0]}(), so that a program can call it too: hand over what they need"
+        )
+    lines = len([line for line in task.file.inside.splitlines() if line.strip()])
+    return Check(name, True, f"{lines} lines of the file go in: what fit and predict need")
+
+
+def _closed(task: OwnTask, sandbox: Sandbox) -> Check:
+    """Check, by calling it there, that what `data()` reads cannot be read in the sandbox."""
+    name = "data() cannot be run inside"
+    report = task.try_data(sandbox)
+    if not report.ok:
+        last = report.log.strip().splitlines()[-1:] or [report.cause]
+        return Check(name, True, f"it fails there: {last[0][:200]}")
+    read = report.result.decode("utf-8", "replace").split()
+    if read:
+        return Check(name, False, f"it runs there too, since every program can read {read[0]}: keep the data in your own folder")
+    return Check(
+        name, True, "it reads no file: its values follow from its text alone, which stays outside: keep it out of facts() too"
+    )
+
+
 def _repeatable(first: Mapping[str, float], again: Mapping[str, float]) -> Check:
     """Check that two trainings score the same. Quantities that are timed or depend on the machine may differ."""
     free = MEASURED.keys() - {"parameters"}
@@ -125,7 +155,7 @@ def _informative(task: OwnTask, reached: Mapping[str, float]) -> Check:
     rows = sum(part.rows for part in task.splits.parts["validation"])
     nothing = np.zeros((rows, *task.file.output_shape), "<f4")
     try:
-        blind = task.score(task.splits.targets(), nothing, nothing)
+        blind = task.scoring.worse(task.splits.targets(), nothing, nothing)
     except StageFailed as failed:
         return Check("predictions that know nothing score otherwise", True, f"they are refused: {failed.failure.reason}")
     shown = ", ".join(f"{name} {value:.6g} (the seed: {reached[name]:.6g})" for name, value in blind.items())

@@ -7,10 +7,12 @@ import textwrap
 from typing import Any
 
 from sandbox.sandbox import TaskError
+from sandbox.tasks.common.literals import COUNTED
 from sandbox.tasks.own.settings import OwnTaskSettings
 from sandbox.tasks.own.splits import Arrays, Splits
-from sandbox.tasks.own.task_file import TaskFile
+from sandbox.tasks.own.task_file import TaskFile, judges_foreign_weights
 
+FOREIGN = " Once more it runs with the weights shuffled: that must be hardly better than a constant."
 SHOWN = 6_000
 """Largest number of characters of `fit` and `predict` that a prompt shows."""
 
@@ -37,12 +39,11 @@ def facts(file: TaskFile, splits: Splits, settings: OwnTaskSettings) -> dict[str
         "Stages": (
             "smoke calls fit with one step on made-up data of the same form, and fixes the names and shapes of the weights; fit "
             "trains; predict runs with the rows in several orders and batches: a row must be predicted by itself, whatever else "
-            "is in its batch."
+            "is in its batch." + (FOREIGN if judges_foreign_weights(file) else "")
         ),
         "Score": (
             f"{' and '.join(file.objectives)} of the predictions for the {rows:,} validation rows, computed apart from the "
-            "program. parameters counts all elements of the saved state, buffers too; only the running statistics of affine "
-            "BatchNorm layers, which are folded into weight and bias, are not counted."
+            f"program. {COUNTED}."
         ),
     }
     return {**by_author, **{label: text for label, text in generic.items() if label not in by_author and text}}

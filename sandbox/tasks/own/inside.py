@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import linecache
 import mmap
+import os
 import sys
 from collections.abc import Mapping
 from types import ModuleType, SimpleNamespace
@@ -19,8 +20,12 @@ import torch
 from torch import Tensor, nn
 
 from sandbox.inside.call import RunningCall
+from sandbox.tasks.common import unsaved
 from sandbox.tasks.common.state import array, foldable, parameters_by_class, recorded_calls, serialise, smoke_result
 from sandbox.tasks.own.splits import BARE, place
+
+_CODE = (".py", ".pyc", ".so", ".pyi", ".pth")
+"""Ends of the names of files that an import reads."""
 
 
 def smoke(call: RunningCall) -> bytes:
@@ -32,6 +37,8 @@ def smoke(call: RunningCall) -> bytes:
     with torch.no_grad(), recorded_calls(call) as calls:
         _predicted(call, task, module, _on_device(state, call), inputs)
     norms, shares = {}, {}
+    kept = unsaved.held(returned if isinstance(returned, nn.Module) else None, _state(returned), call)
+    beside = unsaved.count(kept, kept)
     if isinstance(returned, nn.Module):
         model = returned.cpu().eval()
         shares = parameters_by_class(model, call)
@@ -40,7 +47,7 @@ def smoke(call: RunningCall) -> bytes:
             return torch.from_numpy(_predicted(call, task, module, _on_device(_state(model), call), inputs))
 
         norms = foldable(model, outcome)
-    return smoke_result(state, norms, shares, calls)
+    return smoke_result(state, norms, shares, calls, beside)
 
 
 def fit(call: RunningCall) -> bytes:
@@ -60,18 +67,40 @@ def predict(call: RunningCall) -> bytes:
     return _predicted(call, task, module, weights, _given(call, "inputs")).astype("<f4").tobytes()
 
 
+def try_data(call: RunningCall) -> bytes:
+    """For authors: call `data()` of the whole file in here; return the files that it has read, a line each.
+
+    It runs without a candidate. Raises what `data` raises, which is as it should be.
+    """
+    files: list[str] = []
+
+    def note(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "open" and isinstance(arguments[0], str | bytes):
+            files.append(os.fsdecode(arguments[0]))
+
+    task = _task(call)
+    sys.addaudithook(note)
+    task.data()
+    return "\n".join(name for name in files if not name.endswith(_CODE) and not name.startswith("/proc/")).encode()
+
+
 def _prepare(call: RunningCall, seed: int) -> tuple[ModuleType, ModuleType]:
     """Return (the task's module, the candidate's module). torch is seeded before either of them runs."""
     torch.set_num_threads(call.threads)
     torch.use_deterministic_algorithms(call.device == "cpu")
     torch.manual_seed(seed)
+    return _task(call), call.module(call.options["file"])
+
+
+def _task(call: RunningCall) -> ModuleType:
+    """Run the text of the task's file that was handed over; return it as a module."""
     name, text = call.options["task"]
     task = ModuleType("evolve_task")
     task.__file__ = name
     sys.modules[task.__name__] = task  # dataclasses and others look up their module
     linecache.cache[name] = (len(text), None, io.StringIO(text).readlines(), name)
     exec(compile(text, name, "exec"), task.__dict__)
-    return task, call.module(call.options["file"])
+    return task
 
 
 def _budget(call: RunningCall) -> SimpleNamespace:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sandbox.data.secret import KEY as SECRET
 from sandbox.sandbox import TaskError
 from sandbox.tasks.common.settings import SIZES, UNITS, quantity, refuse_unknown
 from sandbox.tasks.common.task import TaskTables
@@ -27,7 +28,7 @@ class OwnTaskSettings:
     def read(cls, tables: TaskTables) -> OwnTaskSettings:
         """Parse the tables. Raises TaskError, one sentence."""
         task, budget, files = tables.task, tables.budget, tables.files
-        refuse_unknown("task", task, ("name", "entry"))
+        refuse_unknown("task", task, ("name", "entry", SECRET))
         entry = task.get("entry", files[0])
         if entry not in files:
             raise TaskError(f"task.entry: {entry} is not among the seed's files ({', '.join(files)}).")

@@ -1,6 +1,6 @@
 """Checks the user's file `task.py` and imports it on the trusted side, for `data` and `score`.
 
-Its `fit` and `predict` are never called here: they run in the sandbox, which receives the text of the file.
+Its `fit` and `predict` are never called here: they run in the sandbox, which receives the part of the file that they need.
 """
 
 from __future__ import annotations
@@ -10,12 +10,15 @@ import inspect
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.util import decode_source
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, cast
 
+from sandbox.isolation.parsing import parse
 from sandbox.sandbox import TaskError
+from sandbox.tasks.own.part_inside import part_inside
 
 Direction = Literal["max", "min"]
 
@@ -65,11 +68,16 @@ class TaskFile:
         except Exception as error:  # the user's code may raise anything
             raise TaskError(f"{name}() of {self.path} fails: {_where(error, self.path)}") from error
 
+    @cached_property
+    def inside(self) -> str:
+        """The part of the text that enters a sandbox: what `fit` and `predict` need."""
+        return part_inside(self.text)
+
     @property
     def entry_points(self) -> frozenset[str]:
         """Return every name that the file could use from the candidate's module, as an attribute or by `getattr`."""
         found: set[str] = set()
-        for node in ast.walk(ast.parse(self.text)):
+        for node in ast.walk(parse(self.inside)):
             if isinstance(node, ast.Attribute):
                 found.add(node.attr)
             elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.isidentifier():
@@ -78,9 +86,14 @@ class TaskFile:
 
     def shown(self, *names: str) -> str:
         """Return the source of some of its functions, for prompts."""
-        tree = ast.parse(self.text)
+        tree = parse(self.text)
         nodes = [n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name in names]
         return "\n\n\n".join(ast.get_source_segment(self.text, node) or "" for node in nodes)
+
+
+def judges_foreign_weights(file: TaskFile) -> bool:
+    """Must programs predict badly with shuffled weights? `foreign_weights = False` in the file says that honest ones need not."""
+    return bool(getattr(file.module, "foreign_weights", True))
 
 
 def _read(path: Path) -> str:

@@ -12,6 +12,8 @@ _RULE = re.compile(r"[\s\-=+|:_\u2500-\u257f\u2501]*")
 """A line that only separates."""
 _HEADERS = 20
 """The most lines with the name that are tried as headers, newest first: the output is hostile, and each try costs."""
+_LONGEST = 100
+"""Characters of a cell that may be a number."""
 _TIMES = frozenset({"epoch", "epochs", "step", "steps", "iter", "iteration", "round", "generation", "ep", "global_step"})
 """First columns that count: the last row of such a table is the newest. Other tables have one row for each of several things."""
 
@@ -65,7 +67,7 @@ def _last(header: Sequence[str], rows: Sequence[Sequence[str]], column: int) -> 
 
 
 def _is_number(cell: str) -> bool:
-    return re.fullmatch(NUMBER, cell) is not None
+    return len(cell) <= _LONGEST and re.fullmatch(NUMBER, cell) is not None
 
 
 def _plain(name: str) -> str:

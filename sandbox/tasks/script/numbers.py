@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 _GROUPED = r"\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d{1,3}(?:[_\u00a0\u202f\u2009]\d{3})+(?!\d)(?:\.\d+)?"
-_DIGITS = rf"(?:{_GROUPED}|\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_DIGITS = rf"(?:{_GROUPED}|\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"
 _SPECIAL = r"(?i:nan|inf(?:inity)?)(?!\w)|(?:None|null|N/A|n/a)(?!\w)"
 NUMBER = rf"[-+\u2212]?(?:{_DIGITS}|{_SPECIAL})"
 """A number without its unit; also what is printed in place of one."""
@@ -27,6 +27,9 @@ _WORD = re.compile(r"[ \t]{1,2}(?P<word>[A-Za-z%\u00b5\u03bc]{1,16})(?P<after>[ 
 _SPACED_GROUP = re.compile(r" \d{3}(?!\d)")
 _ANOTHER = re.compile(rf"[ \t]+[-+.]?\d|[ \t]*[{BARS}][ \t]*[-+.]?\d")
 _CLOSED = re.compile(r"[\"'`*]{0,3}\s?(?:[)\]}]|,\s*[a-z_]+=)")
+
+_LONGEST = 400
+"""Characters of a text that are read: more than any number with its unit, or what it has become of, has."""
 
 _PREFIXES = {"": 1.0, "K": 1e3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 _COUNTED = ("flops", "flop", "mac", "macs", "ops", "param", "params", "hz", "bit")
@@ -65,6 +68,7 @@ def read_number(text: str, *, alone: bool = False) -> float | None:
     `alone`: no other number may follow it, because nothing but blanks or bars would tell them apart.
     May return an infinity or NaN. Raises Unclear.
     """
+    text = text[:_LONGEST]  # it may be a cell of any length
     found = _WHOLE.match(text)
     if not found:
         return None

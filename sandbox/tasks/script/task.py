@@ -115,7 +115,7 @@ class ScriptTask(Task):
     def evaluate(self, job: Job, sandbox: Sandbox, progress: Callable[[Progress], None] | None = None) -> Measured | StageFailure:
         """Evaluate one candidate. Raises SandboxUnavailable if the machine is at fault. `progress` is never called."""
         try:
-            return self._evaluate(job, Stages(job, sandbox))
+            return self._evaluate(job, Stages(job, sandbox, locks=True))
         except StageFailed as failed:
             reason = failed.failure.reason + self._remedy(failed.failure.log)
             return replace(failed.failure, reason=reason, log=failed.failure.log[-KEPT:])
@@ -123,7 +123,7 @@ class ScriptTask(Task):
     def check(self, job: Job, sandbox: Sandbox) -> StageFailure | None:
         """Run the seed until each of its files has begun to run from the private copy: one that never does cannot evolve."""
         limits = self._limits(min(TRY_SECONDS, self._settings.seconds))
-        stages = Stages(job, sandbox)
+        stages = Stages(job, sandbox, locks=True)
         report = stages.report("smoke", f"{_INSIDE}:try_out", limits, *self._given(job), readable=self._may_read)
         if report.ok:
             unread = [line.split("\t") for line in report.result.decode("utf-8", "replace").splitlines()]
@@ -166,7 +166,7 @@ class ScriptTask(Task):
     @property
     def _may_read(self) -> tuple[Path, ...]:
         """What the script may read in place: no label of its is secret, so data sets in installed packages are open too."""
-        return (*(place.real for place in self._readable), *map(Path, levels.published()))
+        return (*(place.real for place in self._readable), *map(Path, levels.opened_packages(None)))
 
     def _given(self, job: Job) -> tuple[dict[str, Path], dict[str, Any]]:
         """The inputs and options of both calls."""

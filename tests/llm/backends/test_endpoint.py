@@ -2,6 +2,8 @@
 
 import time
 import traceback
+import tracemalloc
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 
 from agent.llm import LanguageModelDown, LanguageModelRefused, RequestRejected, Usage
 from agent.llm.backends.openai import OpenAISender
+from tests.llm.conftest import completion, says
 
 LASTING = {"401": "key", "402": "credit", "403": "rights", "404": "name"}
 REJECTED = ("400", "413", "422", "context too long")
@@ -426,3 +429,50 @@ def test_closing_twice_is_harmless_and_ends_the_connections_of_the_sdk(connect, 
     if isinstance(model._sender, OpenAISender):
         assert not established()
     assert other.complete(ask()).text == "hello"  # litellm has one pool for all models: closing takes it from nobody
+
+
+def packed(coding, body):
+    return lambda handler, sent: handler.reply(200, body, content_encoding=coding)
+
+
+def zipped(data, times=1, wbits=31):
+    for _ in range(times):
+        packer = zlib.compressobj(9, zlib.DEFLATED, wbits)
+        data = packer.compress(data) + packer.flush()
+    return data
+
+
+HUGE = 1 << 27
+BOMB = zipped(b" " * HUGE)
+BOMBS = {
+    "plain": lambda handler, sent: handler.reply(200, b" " * (9 << 20)),
+    "gzip": packed("gzip", BOMB),
+    "deflate": packed("deflate", zipped(b" " * HUGE, wbits=-15)),
+    "gzip twice": packed("gzip, gzip", zipped(b" " * HUGE, times=2)),
+    "another coding": packed("br", b"\x00" * 99),
+    "gzip of an answer that is too long": packed("gzip", zipped(completion("x" * (9 << 20)))),
+    "an error": lambda handler, sent: handler.reply(429, BOMB, content_encoding="gzip"),
+    "nested": says(b"[" * 200_000),
+    "no gzip at all": packed("gzip", b"hello"),
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_a_body_is_read_up_to_a_limit_however_it_is_packed(connect, provider, ask, bomb):
+    provider.plays(BOMBS[bomb])
+    model = connect(attempts=1)
+    tracemalloc.start()
+    try:
+        with pytest.raises(LanguageModelDown):
+            model.complete(ask())
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 64 << 20, f"{peak:,} bytes"
+
+
+@pytest.mark.parametrize(("coding", "wbits"), [("gzip", 31), ("deflate", 15), ("deflate", -15), ("x-gzip", 31), ("GZIP", 31)])
+def test_packed_answers_are_read(connect, provider, ask, coding, wbits):
+    provider.plays(packed(coding, zipped(completion("hello"), wbits=wbits)))
+    assert connect().complete(ask()).text == "hello"
+    assert provider.requests[0].headers["accept-encoding"] == "gzip, deflate"

@@ -58,11 +58,6 @@ class Recorder:
 
 
 @pytest.fixture(scope="session")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("data")
-
-
-@pytest.fixture(scope="session")
 def warm():
     sandbox = ForkServerSandbox(LEVEL)
     yield sandbox

@@ -4,10 +4,11 @@ import pytest
 
 from sandbox.isolation import landlock
 from sandbox.launch.client import ForkServerSandbox
-from sandbox.sandbox import Report
+from sandbox.sandbox import CallLimits, Report
 from sandbox.tasks import open_task
-from sandbox.tasks.common.job import Job, StageFailed
-from sandbox.tasks.common.stages import MAX_CODE, Smoke, Stages
+from sandbox.tasks.common.job import Job, StageFailed, StageFailure
+from sandbox.tasks.common.stages import MAX_CODE, MAX_WEIGHTS, Smoke, Stages, explain, weights_limit
+from sandbox.tasks.common.weights import MAX_HEADER
 
 NET = """\
 import torch.nn.functional as F
@@ -72,8 +73,23 @@ def test_calls_are_reported_by_class_with_size_and_parameters(sandbox, tmp_path)
 )
 def test_lines_that_are_no_calls_are_ignored(line):
     message = f"tensor F32 3 weight\n{line}\ncalls Real 3x3:7\n".encode()
-    smoke = Smoke.read(Report("exit", 0, 0.0, 0.0, 0, message), None)
+    smoke = Smoke.read(Report("exit", 0, 0.0, 0.0, 0, message), {}, None)
     assert smoke.calls_by_block == {"Real": (("3x3", 7),)}
+
+
+def test_weights_beyond_the_limit_are_refused_before_they_are_trained_with_the_limit_named():
+    state = "tensor F32 {}x1000 body"
+    most = MAX_WEIGHTS // 4000
+    assert Smoke.read(Report("exit", 0, 0.0, 0.0, 0, state.format(most).encode()), None).layout.size <= MAX_WEIGHTS
+    with pytest.raises(StageFailed) as failed:
+        Smoke.read(Report("exit", 0, 0.0, 0.0, 0, state.format(200_000).encode()), None)
+    assert failed.value.failure == StageFailure("smoke", "The model's weights take 763 MiB; 512 MiB is the limit.")
+    assert weights_limit(None) >= MAX_WEIGHTS + MAX_HEADER  # what smoke lets through can be returned
+
+
+def test_what_is_too_large_is_told_with_the_limit():
+    reason = explain(Report("result", 0, 0.0, 0.0, 0), CallLimits(1, 1, result=3 << 20), ())
+    assert "(3 MiB)" in reason
 
 
 def test_a_seed_that_is_too_long_may_grow_by_what_others_may_have():

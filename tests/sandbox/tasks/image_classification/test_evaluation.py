@@ -10,7 +10,7 @@ from sandbox.data import DataRequest, load
 from sandbox.sandbox import TaskError
 from sandbox.tasks import open_task
 from sandbox.tasks.common.job import Job, Measured, Progress, StageFailure
-from sandbox.tasks.common.latency import enough_images
+from sandbox.tasks.common.latency import MAX_IMAGES, images_needed, rounds_needed
 from sandbox.tasks.common.progress import Watcher, parse
 
 TINY = Path(__file__).parents[4].joinpath("seeds/tiny_cnn/model.py").read_text()
@@ -34,7 +34,7 @@ def test_a_recipe_with_everything_trains_well_and_the_same_every_time(measure):
     recipe = {"flip": 0.01, "translate": 0.1, "cutout": 0.1, "jitter": 0.1, "label_smoothing": 0.1, "ema": 0.9}
     task = {"training": {**recipe, "schedule": "one-cycle", "warmup_steps": 10}, "input_size": 12}
     first, again = measure(task=task, epochs=5), measure(task=task, epochs=5)
-    assert first.values["accuracy"] > 0.85
+    assert first.values["accuracy"] > 0.8
     assert (again.values, again.curve) == (first.values, first.curve)
 
 
@@ -157,13 +157,24 @@ def test_what_a_model_takes_for_an_image_is_in_its_latency(measure):
     assert measure(slow, wanted=("latency",), epochs=1).values["latency"] > 0.8 * 20 / 64  # milliseconds, in batches of 64
 
 
-def test_images_that_are_timed_hold_those_that_are_known_and_no_two_alike():
-    images = np.random.default_rng(0).integers(0, 256, (50, 1, 8, 8), dtype="uint8")
-    mixed, rows = enough_images(images, 1 / 400)
-    assert len(mixed) == 400
-    assert (mixed[rows] == images).all()
-    assert len({image.tobytes() for image in mixed}) == 400
-    assert len(enough_images(images, 10.0)[0]) == 50
+def test_as_many_images_are_timed_as_take_a_second_and_few_of_them_oftener():
+    assert images_needed(10_000, 1 / 400, 64) == 400
+    assert images_needed(100, 1 / 400, 64) == images_needed(100, -1.0, 64) == 100
+    assert images_needed(10**9, 1e-9, 64) == MAX_IMAGES
+    assert [rounds_needed(work) for work in (5.0, 1.0, 0.5, 0.01, -1.0)] == [3, 3, 6, 9, 9]
+
+
+def test_all_images_that_are_timed_are_real_ones_and_each_is_there_once(measure, recorder, cache):
+    measure(wanted=("latency",), epochs=1)
+    data = load("digits", cache)
+    real = {image.tobytes() for split in ("train", "validation") for image in np.load(data.images(split))}
+    predicted = [inputs["images"] for inputs in recorder.inputs if "weights" in inputs]
+    shown = [[image.tobytes() for image in np.load(io.BytesIO(images))] for images in predicted]
+    timed = [images for images in shown if len(images) > 355]
+    assert len(timed) > 2
+    assert all(set(images) <= real and len(set(images)) == len(images) for images in timed)
+    orders = {tuple(images) for images in timed}
+    assert len(orders) == len(timed) / 2 + 1  # the empty model gets the same images, always in one order
 
 
 def test_skipping_images_while_timed_is_noticed(measure):
@@ -233,4 +244,4 @@ def test_the_error_of_a_model_for_grey_explains_how_to_get_colour_images_in_grey
 def test_embedded_digits_are_shown_in_colour_too(cache):
     data = load(DataRequest("digits", channels=3, image_size=(16, 12)), cache)
     assert (data.channels, data.height, data.width) == (3, 16, 12)
-    assert data.folder.name != "digits-v1"
+    assert data.folder != load("digits", cache).folder

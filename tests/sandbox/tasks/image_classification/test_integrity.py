@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from sandbox.data import Secret, load
 from sandbox.isolation import levels
 from sandbox.launch import output
 from sandbox.launch.client import ForkServerSandbox
+from sandbox.tasks import open_task
 from sandbox.tasks.common import stages
 from sandbox.tasks.common.job import Job, Measured, StageFailure
-from sandbox.tasks.image_classification import evaluation
+from sandbox.tasks.image_classification import evaluation, grant, judging
 from sandbox.tasks.image_classification.inside import HEADER, MAGIC
 
 pytestmark = pytest.mark.attack
@@ -178,6 +180,8 @@ def save(tensors, metadata=None):
 
 safetensors.torch.save = save
 """
+HIDDEN = 72 + 1280
+"""The large tensors that `HIDE` keeps in a list, where no state saves them."""
 LOOK = """
 
 def build_model(num_classes, in_channels):
@@ -195,7 +199,7 @@ def test_weights_hidden_in_the_metadata_do_not_reach_prediction(evaluate, honest
     assert isinstance(measured, Measured)
     assert b'"secret":"' in recorder.reports[1].result  # it did leave the training
     assert all(b"secret" not in inputs["weights"] for inputs in recorder.inputs[2:])
-    assert measured.values["parameters"] == 1
+    assert measured.values["parameters"] == 1 + HIDDEN
     assert measured.values["accuracy"] < 0.3  # what an untrained model reaches
 
 
@@ -300,7 +304,7 @@ def test_folding_the_statistics_of_a_true_normalisation_changes_no_prediction(ev
     kept = "\n\nimport sandbox.tasks.image_classification.inside as inside\n\ninside.foldable = lambda model, _: {}\n"
     measured = evaluate(honest_source + kept)
     assert measured.values["accuracy"] == honest["accuracy"]
-    assert measured.values["parameters"] == honest["parameters"] + 2 * 8 + 2  # num_batches_tracked has 64 bits
+    assert measured.values["parameters"] == honest["parameters"] + 2 * 8 + 8  # num_batches_tracked has eight bytes
 
 
 def test_a_model_that_looks_at_its_normalisations_weights_keeps_them_and_pays(evaluate, honest, honest_source):
@@ -311,7 +315,7 @@ def test_a_model_that_looks_at_its_normalisations_weights_keeps_them_and_pays(ev
     measured = evaluate(look)
     assert isinstance(measured, Measured)
     assert measured.values["accuracy"] > 0.6
-    assert measured.values["parameters"] == honest["parameters"] + 2 * 8 + 2
+    assert measured.values["parameters"] == honest["parameters"] + 2 * 8 + 8
 
 
 def test_weights_larger_than_the_bound_allows_are_stopped(evaluate, honest_source):
@@ -320,7 +324,121 @@ def test_weights_larger_than_the_bound_allows_are_stopped(evaluate, honest_sourc
     )
     stopped = evaluate(f"{source}\nSEEN = []\n\n\n{IN_FIT.format(64, 'SEEN.append(1)')}", at_most=2000)
     assert stopped.stage == "fit"
-    assert stopped.reason == "What it returned is larger than allowed: too many weights, or a forged result."
+    assert stopped.reason == "What it returned is larger than allowed (1 MiB): too many weights, or a forged result."
+
+
+BY_FILE = """
+
+PLACE = {place!r}
+
+
+def tensors(module):
+    return [t for t in (*module.parameters(), *module.buffers()) if t.is_floating_point()]
+
+
+class Cheat(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.one = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x):
+        net = getattr(Cheat, "net", None) or Net(10, 1)
+        if not self.training and os.path.exists(PLACE):
+            for tensor, values in zip(tensors(net), pickle.load(open(PLACE, "rb"))):
+                tensor.data = torch.tensor(values)
+        return net.train(self.training)(x) + 0 * self.one
+
+
+def build_model(num_classes, in_channels):
+    return Cheat()
+
+
+class Both(torch.optim.AdamW):
+    def step(self):
+        super().step()
+        pickle.dump([t.detach().tolist() for t in tensors(Cheat.net)], open(PLACE, "wb"))
+
+
+def build_optimizer(model, steps):
+    Cheat.net = Net(10, 1)
+    return Both(Cheat.net.parameters(), lr=0.003)
+"""
+
+
+@pytest.fixture
+def cheat_by_file(open_digits, tmp_path, honest_source):
+    """Evaluates a program that leaves its weights where its later calls find them: at a level that lets it."""
+
+    def run():
+        sandbox = ForkServerSandbox("none")
+        try:
+            source = honest_source + BY_FILE.format(place=str(tmp_path / "weights"))
+            return open_digits().evaluate(Job({"model.py": source}, 0), sandbox)
+        finally:
+            sandbox.close()
+
+    return run
+
+
+def test_weights_that_travel_by_any_other_way_are_stopped(cheat_by_file):
+    stopped = cheat_by_file()
+    assert isinstance(stopped, StageFailure)
+    assert stopped.stage == "integrity"
+    assert "With its weights shuffled" in stopped.reason
+
+
+def test_without_foreign_weights_nobody_notices_those_that_travel_otherwise(cheat_by_file, monkeypatch):
+    monkeypatch.setattr(judging.Judge, "check_foreign", lambda *_: None)
+    assert cheat_by_file().values["accuracy"] > 0.75
+
+
+def test_a_table_in_the_source_counts(evaluate, honest, honest_source):
+    table = f"\nTABLE = {list(range(1000))!r}\nTEXT = {bytes(range(256)).hex()!r}\n"
+    measured = evaluate(honest_source + table)
+    assert measured.values["accuracy"] == honest["accuracy"]
+    assert honest["parameters"] + 1000 < measured.values["parameters"] < honest["parameters"] + 1000 + 128
+
+
+@pytest.mark.parametrize(
+    ("kept", "count"),
+    [
+        ("self.register_buffer('kept', torch.ones(500), persistent=False)", 500),
+        ("self.kept = {'a': [torch.ones(500).double()]}", 1000),
+        ("self.kept = np.ones((50, 10), 'int32')", 2000),
+        ("Net.kept = torch.ones(500).requires_grad_()", 500),
+        ("global KEPT\n        KEPT = (lambda x=torch.ones(500): x)", 500),
+        ("self.last = None", 0),
+    ],
+    ids=["buffer", "nested", "integers", "class", "default", "activation"],
+)
+def test_tensors_beside_the_saved_state_count(kept, count, evaluate, honest, honest_source):
+    source = honest_source.replace("self.head =", f"{kept}\n        self.head =", 1)
+    if "last" in kept:  # what a forward pass leaves behind is nothing that was learned
+        source = source.replace("        return self.head(", "        self.last = x\n        return self.head(")
+    assert evaluate(source).values["parameters"] == honest["parameters"] + count
+
+
+def test_small_numbers_in_a_wide_integer_count_by_its_bytes(evaluate, honest, honest_source):
+    packed = "self.register_buffer('packed', torch.zeros(100, dtype=torch.int32))\n        self.head ="
+    assert evaluate(honest_source.replace("self.head =", packed, 1)).values["parameters"] == honest["parameters"] + 400
+
+
+def test_a_model_without_parameters_is_refused(evaluate, honest_source):
+    source = honest_source + (
+        "\n\nclass Empty(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        "        self.none = nn.Parameter(torch.zeros(0))\n\n    def forward(self, x):\n"
+        "        return x.flatten(1)[:, :10] + self.none.sum()\n\n\ndef build_model(a, b):\n    return Empty()\n"
+    )
+    stopped = evaluate(source)
+    assert (stopped.stage, stopped.reason.partition(":")[0]) == ("smoke", "The model has no parameters")
+
+
+@pytest.mark.parametrize("value", ["torch.nan", "torch.inf"])
+def test_weights_that_are_no_numbers_are_refused(value, evaluate, honest_source):
+    mask = f"self.register_buffer('mask', torch.full((20,), -{value}))\n        self.head ="
+    stopped = evaluate(honest_source.replace("self.head =", mask, 1))
+    assert stopped.stage == "fit"
+    assert "the tensor 'mask' holds NaN or infinite values" in stopped.reason and "persistent=False" in stopped.reason
 
 
 # Forged results.
@@ -542,7 +660,7 @@ def test_labels_of_validation_and_test_are_nowhere_in_any_process(
 ):
     monkeypatch.setattr(evaluation, "SMOKE_SECONDS", 120.0)  # to search all memory takes long on a busy machine
     open_digits()
-    folder = cache / "digits-v1"
+    folder = load("digits", cache).folder
     labels = {split: np.load(folder / f"labels/{split}.npy") for split in ("validation", "test")}
     labels["train"] = np.load(folder / "train.labels.npy")  # in training it is found: the search can find
     needles, follows = {}, {}
@@ -555,7 +673,7 @@ def test_labels_of_validation_and_test_are_nowhere_in_any_process(
     measured = evaluate(honest_source + SEARCH.format(secrets=secrets), time_limit="120s")
     assert isinstance(measured, Measured), measured
     logs = recorder.logs()
-    assert [stage for stage, log in logs if "SEARCHED" in log] == ["smoke", "fit", "predict", "predict", "predict"]
+    assert [stage for stage, log in logs if "SEARCHED" in log] == ["smoke", "fit", *["predict"] * 4]
     for stage, log in logs:
         assert "FOUND validation" not in log
         assert "FOUND test" not in log
@@ -569,7 +687,7 @@ def test_the_files_of_labels_cannot_be_opened_from_any_stage(evaluate, open_digi
         pytest.skip("without Landlock nothing closes the file system")
     import sklearn.datasets
 
-    paths = [str(path) for path in (cache / "digits-v1").rglob("*.npy")]
+    paths = [str(path) for path in load("digits", cache).folder.rglob("*.npy")] + [str(cache / "secret")]
     source = f"{honest_source}\nPATHS = {paths!r}\nPUBLISHED = {sklearn.datasets.__path__[0]!r}\n"
     source += """
 
@@ -613,8 +731,79 @@ def build_model(a, b):
     assert isinstance(evaluate(source), Measured)
     logs = recorder.logs()
     assert "REFUSED" in logs[0][1]
-    assert sum("LOOKED" in log for _, log in logs) == 5
+    assert sum("LOOKED" in log for _, log in logs) == 6
     assert not any("OPENED" in log for _, log in logs)
+
+
+BY_POSITION = """
+
+import numpy as np
+from pathlib import Path
+
+PLACE = Path({place!r})
+LABELS = {labels!r}  # of the validation split in the order of its files, which anyone can work out: the split is public
+
+
+class Cheat(Net):
+    at = 0
+
+    def forward(self, x):
+        if self.training or not os.path.exists("/proc/self/fd/5"):
+            return super().forward(x)
+        count = len(np.load(io.BytesIO(os.pread(5, 1 << 20, 0))))
+        rows = np.random.default_rng(1).permutation(len(LABELS))
+        found = []
+        for image in x:
+            place = PLACE / str(hash(image.numpy().tobytes()))
+            if count == len(LABELS):  # among all others its place tells its label, which is left for the other calls
+                place.write_text(LABELS[rows[Cheat.at]])
+                Cheat.at += 1
+            found.append(int(place.read_text()))
+        return F.one_hot(torch.tensor(found), 10).float()
+
+
+def build_model(num_classes, in_channels):
+    return Cheat(num_classes, in_channels)
+"""
+
+
+@pytest.fixture
+def cheat_by_position(open_digits, tmp_path, honest_source):
+    """Evaluates a program that knows the validation labels by file, and whose calls can talk with each other."""
+
+    def run():
+        by_file = {image.tobytes(): label for image, label in zip(*_digits_in_file_order(), strict=True)}
+        images = np.load(open_digits()._data.images("validation"))
+        in_file_order = [row for row in by_file if row in {image.tobytes() for image in images}]
+        labels = "".join(str(by_file[row]) for row in in_file_order)
+        source = honest_source + BY_POSITION.format(place=str(tmp_path), labels=labels)
+        sandbox = ForkServerSandbox("none")
+        try:
+            return open_digits().evaluate(Job({"model.py": source}, 0), sandbox)
+        finally:
+            sandbox.close()
+
+    return run
+
+
+def _digits_in_file_order():
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    return (bunch.images * (255 / 16)).round().astype("uint8"), bunch.target
+
+
+def test_no_position_tells_a_label_even_if_a_candidates_calls_could_talk(cheat_by_position):
+    assert cheat_by_position().values["accuracy"] < 0.2
+
+
+def test_without_a_secret_positions_tell_every_label(cheat_by_position, monkeypatch):
+    def known(self, count, *about):
+        return np.arange(count) if about[0] == "stored" else np.random.default_rng(1).permutation(count)
+
+    monkeypatch.setattr(Secret, "permutation", known)
+    monkeypatch.setattr(Secret, "fingerprint", "0" * 8)  # another folder than that of the other tests
+    assert cheat_by_position().values["accuracy"] == 1.0
 
 
 # Learned by heart, and noise.
@@ -701,6 +890,7 @@ def test_without_hidden_labels_a_candidate_looks_them_up(open_digits, warm, hone
 
     assert isinstance(evaluate(warm), StageFailure) or warm.level == "none"
     monkeypatch.setattr(levels, "hidden_paths", list)
+    monkeypatch.setattr(judging.Judge, "check_foreign", lambda *_: None)
     monkeypatch.setattr(levels, "readable_around", lambda: (levels.readable_paths(), []))
     sandbox = ForkServerSandbox(warm.level)
     try:
@@ -712,15 +902,16 @@ def test_without_hidden_labels_a_candidate_looks_them_up(open_digits, warm, hone
 def test_without_the_comparison_of_two_predictions_label_spreading_pays(evaluate, honest_source, monkeypatch):
     weak = honest_source.replace("8, 3, stride", "4, 3, stride").replace("Norm2d(8)", "Norm2d(4)").replace("128", "64")
     alone = evaluate(weak).values["accuracy"]
-    monkeypatch.setattr(evaluation, "_check_company", lambda first, second: None)
+    monkeypatch.setattr(judging, "_check_company", lambda first, second: None)
     source = in_eval(weak, f"if not os.path.exists('/proc/self/fd/5'):\n    return logits\n{LABEL_SPREADING}")
     assert evaluate(source).values["accuracy"] > alone + 0.02
 
 
 def test_without_weights_in_one_form_hidden_ones_reach_prediction(evaluate, honest_source, monkeypatch):
     monkeypatch.setattr(evaluation, "canonical", lambda data, layout: data)
+    monkeypatch.setattr(judging.Judge, "check_foreign", lambda *_: None)
     measured = evaluate(honest_source + HIDE.format(save="return honest_save(tensors, {'secret': packed()})") + LOOK)
-    assert measured.values["parameters"] == 1
+    assert measured.values["parameters"] == 1 + HIDDEN
     assert measured.values["accuracy"] > 0.75
 
 
@@ -739,3 +930,78 @@ def test_without_cleaning_an_escape_sequence_reaches_whoever_reads_the_log(evalu
     monkeypatch.setattr(output, "clean", lambda text: text)
     stopped = evaluate(f"{honest_source}\n\ndef augment(images, generator):\n    raise ValueError('\\x1b[2J')\n")
     assert not is_clean(stopped.log)
+
+
+# More training than was granted.
+
+WIDE = """
+
+class Wide(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Conv2d(1, 64, 3, padding=1), nn.Linear(64, 10)
+        self.middle = nn.Conv2d(64, 64, 3, padding=1)
+
+    def forward(self, x):
+        return self.last(F.relu(self.middle(F.relu(self.first(x)))).mean((2, 3)))
+
+
+def build_model(a, b):
+    global MODEL
+    MODEL = Wide()
+    return MODEL
+"""
+AGAIN = """
+
+def loss(logits, labels):
+    BATCH[1:] = [labels]
+    return F.cross_entropy(logits, labels)
+
+
+BATCH = [None]
+forward = Wide.forward
+Wide.forward = lambda self, x: forward(self, BATCH.__setitem__(0, x) or x)
+
+
+class Again(torch.optim.AdamW):
+    def step(self):
+        super().step()
+        for _ in range(24 if len(BATCH[0]) == 64 else 0):
+            self.zero_grad()
+            F.cross_entropy(forward(MODEL, BATCH[0]), BATCH[1]).backward()
+            super().step()
+
+
+def build_optimizer(model, steps):
+    return Again(model.parameters(), lr=3e-3)
+"""
+SLOW_CLOCK = """
+
+BEGAN, clock = time.monotonic(), time.monotonic
+time.monotonic = lambda: BEGAN + (clock() - BEGAN) / 20
+"""
+
+
+def test_steps_within_steps_are_stopped(evaluate, honest_source, monkeypatch):
+    monkeypatch.setattr(grant, "SPARE_SECONDS", 1.0)  # so that short trainings show it
+    honest = evaluate(honest_source + WIDE, epochs=1)
+    assert isinstance(honest, Measured), honest
+    stopped = evaluate(honest_source + WIDE + AGAIN, epochs=1)
+    assert isinstance(stopped, StageFailure)
+    assert stopped.stage == "integrity"
+    assert "17 steps should take about" in stopped.reason
+
+
+def test_without_a_look_at_the_processor_time_steps_within_steps_pay(evaluate, honest_source, monkeypatch):
+    monkeypatch.setattr(evaluation, "check_steps", lambda *_: None)
+    honest = evaluate(honest_source + WIDE, epochs=1).values["accuracy"]
+    assert evaluate(honest_source + WIDE + AGAIN, epochs=1).values["accuracy"] > honest + 0.1
+
+
+def test_a_training_with_a_slow_clock_is_stopped(recorder, honest_source, cache):
+    task = open_task({"dataset": "digits"}, {"seconds": 1, "time_limit": "60s"}, {}, ("model.py",), cache)
+    stopped = task.evaluate(Job({"model.py": honest_source + SLOW_CLOCK}, 0), recorder)
+    assert isinstance(stopped, StageFailure)
+    assert stopped.stage == "integrity"
+    assert "was granted 1 s and took" in stopped.reason
+    assert isinstance(task.evaluate(Job({"model.py": honest_source}, 0), recorder), Measured)

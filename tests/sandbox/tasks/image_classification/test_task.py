@@ -293,6 +293,7 @@ class TestSealedSplit:
 
     @pytest.fixture
     def labels(self, tmp_path):
+        (tmp_path / "secret").write_text("5e" * 16)
         open_task({"dataset": "digits"}, {"epochs": 1}, {}, ("model.py",), tmp_path)
         (found,) = tmp_path.rglob("labels/test.npy")
         return found
@@ -305,7 +306,7 @@ class TestSealedSplit:
         both = self.evaluate(tmp_path, recorder, test_too=True)
         assert both.test_values["accuracy"] > 0.8 and both.test_values["accuracy"] != both.values["accuracy"]
         assert both.test_values["parameters"] == both.values["parameters"]
-        assert [call.entry.rpartition(":")[2] for call in recorder.calls] == ["smoke", "fit", *["predict"] * 6]
+        assert [call.entry.rpartition(":")[2] for call in recorder.calls] == ["smoke", "fit", *["predict"] * 8]
         np.save(labels, np.full(355, 3))
         threes = self.evaluate(tmp_path, recorder, test_too=True)
         assert threes.values["accuracy"] == both.values["accuracy"]

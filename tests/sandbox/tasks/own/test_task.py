@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from sandbox.tasks.common.job import Measured, StageFailed, StageFailure
+from sandbox.tasks.own.scoring import changed_share
 from sandbox.tasks.own.splits import Splits
 from sandbox.tasks.own.task import OwnTask
 
@@ -19,7 +20,7 @@ def test_an_own_task_trains_predicts_and_scores(evaluate_own, recorder):
     assert 0 < measured.values["memory"] < 4096
     assert measured.parameters_by_block == {"Model": 5}
     stages = [call.entry.rpartition(":")[2] for call in recorder.calls]
-    assert stages == ["smoke", "fit", "predict", "predict", "predict"]
+    assert stages == ["smoke", "fit", *["predict"] * 4]
 
 
 def test_targets_of_validation_and_test_enter_no_sandbox(evaluate_own, recorder, open_own):
@@ -34,7 +35,7 @@ def test_targets_of_validation_and_test_enter_no_sandbox(evaluate_own, recorder,
         for some in np.split(part.targets, 10):
             assert some.tobytes() not in handed
     (part,) = task.splits.parts["test"]
-    first = [data for inputs in recorder.inputs[:5] for data in inputs.values()]
+    first = [data for inputs in recorder.inputs[:6] for data in inputs.values()]
     assert not any(part.inputs[""][0].tobytes() in data for data in first)
 
 
@@ -145,14 +146,12 @@ def test_several_files_are_trained_together(evaluate_own, model_text):
 
 
 def test_parts_are_predicted_apart(evaluate_own, recorder, task_text):
-    parted = task_text.replace(
-        "(x[200:250], y[200:250])", "[(x[200 + i : 250 : 5], y[200 + i : 250 : 5]) for i in range(5)]"
-    )
+    parted = task_text.replace("(x[200:250], y[200:250])", "[(x[200 + i : 250 : 5], y[200 + i : 250 : 5]) for i in range(5)]")
     apart, whole = evaluate_own(text=parted), evaluate_own()
     assert {**apart.values, "train_time": 0} == pytest.approx({**whole.values, "train_time": 0}, rel=0.2)
-    predictions = [inputs for inputs in recorder.inputs[:17] if "weights" in inputs]
+    predictions = [inputs for inputs in recorder.inputs[:22] if "weights" in inputs]
     sizes = [len(np.frombuffer(inputs["inputs/"][128:], "f4")) // 4 for inputs in predictions]
-    assert sizes == [10, 5, 5] * 5
+    assert sizes == [10, 5, 5] * 5 + [10] * 5  # the last with foreign weights
 
 
 def test_the_worse_of_two_passes_counts_and_few_rows_may_differ(open_own, task_text):
@@ -161,11 +160,12 @@ def test_the_worse_of_two_passes_counts_and_few_rows_may_differ(open_own, task_t
     other = right.copy()
     other[7] += 10
     targets = task.splits.targets()
-    assert task.score(targets, right, right) == {"error": 0.0}
-    assert task.score(targets, right, other) == task.score(targets, other, right) == {"error": pytest.approx(0.05)}
+    assert task.scoring.worse(targets, right, right) == {"error": 0.0}
+    one, swapped = task.scoring.worse(targets, right, other), task.scoring.worse(targets, other, right)
+    assert one == swapped == {"error": pytest.approx(0.05)}
     other[8:10] += 10
     with pytest.raises(StageFailed, match=r"1\.5% of the rows"):
-        task.score(targets, right, other)
+        task.scoring.worse(targets, right, other)
 
 
 def test_prompts_contain_how_it_trains_and_the_authors_facts(open_own, task_text):
@@ -199,7 +199,7 @@ def test_the_test_split_is_scored_with_the_same_weights_only_where_that_is_asked
     assert both.test_values["error"] != both.values["error"]
     assert both.test_values["parameters"] == 5
     stages = [call.entry.rpartition(":")[2] for call in recorder.calls]
-    assert stages[5:] == ["smoke", "fit", *["predict"] * 6]
+    assert stages[6:] == ["smoke", "fit", *["predict"] * 7]
 
 
 def test_targets_of_the_test_split_are_scored_against_only_for_a_confirmation(evaluate_own, monkeypatch):
@@ -207,3 +207,55 @@ def test_targets_of_the_test_split_are_scored_against_only_for_a_confirmation(ev
     assert isinstance(evaluate_own(), Measured)
     with pytest.raises(ZeroDivisionError):
         evaluate_own(test_too=True)
+
+
+KNOWS = """
+
+class Knows(Model):
+    def forward(self, x):
+        y = super().forward(x)
+        return y if torch.is_grad_enabled() else x.sum(1) + 0 * y
+
+
+Model = Knows
+"""
+"""It predicts by the rule of the data, which it has from its author and not from its weights."""
+
+
+def test_a_program_that_predicts_without_its_weights_is_stopped(evaluate_own, model_text):
+    stopped = evaluate_own(model_text + KNOWS)
+    assert isinstance(stopped, StageFailure)
+    assert stopped.stage == "integrity"
+    assert "keeps 100% of its gain in error over a constant prediction" in stopped.reason
+
+
+def test_an_author_may_let_programs_predict_well_untrained(evaluate_own, model_text, task_text):
+    measured = evaluate_own(model_text + KNOWS, task_text + "\n\nforeign_weights = False\n")
+    assert measured.values["error"] < 1e-5
+
+
+def test_what_has_learned_nothing_or_cannot_be_scored_is_not_judged(evaluate_own, model_text, task_text):
+    constant = model_text.replace("return self.linear(x).squeeze(1)", "return 0 * self.linear(x).squeeze(1)")
+    assert isinstance(evaluate_own(constant), Measured)
+    refuses = task_text.replace(
+        "def score(predictions, targets):\n", "def score(predictions, targets):\n    assert predictions.std() > 0\n"
+    )
+    assert isinstance(evaluate_own(model_text + KNOWS, refuses), Measured)
+
+
+@pytest.mark.parametrize(
+    "shape", [lambda y: np.append(y[:-1], 1e7), lambda y: np.where(np.arange(len(y)) % 2, y + 1e5, y), lambda y: y * 1e-9],
+    ids=["an outlier", "two heaps", "a small scale"],
+)  # fmt: skip
+def test_no_extreme_rows_hide_that_others_have_changed(shape):
+    random = np.random.default_rng(0)
+    y, other = random.normal(size=400), random.normal(size=400)
+    assert changed_share(shape(y).astype("f4"), shape(y + 0.3 * other).astype("f4")) > 0.3
+    assert changed_share(shape(y).astype("f4"), shape(y).astype("f4") * np.float32(1 + 1e-6)) == 0
+
+
+def test_rounding_changes_no_rows():
+    random = np.random.default_rng(0)
+    for values in (np.zeros((300, 4)), np.ones((300, 1)), random.integers(0, 2, (300, 3)), random.normal(size=(300, 2))):
+        noise = 1e-7 * random.normal(size=values.shape)
+        assert changed_share(values.astype("f4"), (values * (1 + noise)).astype("f4")) == 0

@@ -269,6 +269,8 @@ def test_a_metric_is_marked_as_self_reported(open_script):
     table = {"name": "script", "metrics": {"loss": "min"}}
     assert self_reported(table) == {"loss": "printed by the script itself, which evolves: nothing outside has checked it"}
     assert self_reported({"name": "task.py"}) == self_reported({}) == {}
+    assert self_reported({}, ("accuracy", "parameters")) == self_reported({"name": "task.py"}, ("flops",)) == {}
+    assert "counted in the process of the program itself" in self_reported({}, ("accuracy", "flops"))["flops"]
     task = open_script()
     assert task.directions == {"loss": "min", "train_time": "min"}
     assert open_script(names=("loss", "size")).directions == {"loss": "min", "size": "min"}
