@@ -80,7 +80,7 @@ READERS = {
     "explanation": lambda text: stages.explain(Report("exit", 1, 0, 0, 0, b"", text), LIMITS, FILES),
     "refusal": lambda text: refusals.refusal(text, FILES),
     "frame": lambda text: refusals.last_own_frame(text, FILES),
-    "smoke": failing(StageFailed)(lambda text: stages.Smoke.read(Report("exit", 0, 0, 0, 0, text.encode()), None)),
+    "smoke": failing(StageFailed)(lambda text: stages.Smoke.read(Report("exit", 0, 0, 0, 0, text.encode()), {}, None)),
     "progress": progress.parse,
     "device": gpus.failed,
     "metrics": failing(StageFailed)(lambda text: metrics.read(text, ("loss", "val_loss"))),

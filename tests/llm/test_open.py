@@ -38,7 +38,7 @@ def last_json_of(process):
 
 
 def test_every_backend_is_listed_and_has_both_functions():
-    helpers = {"__init__", "endpoint", "adaptation", "answers", "environment"}
+    helpers = {"__init__", "endpoint", "adaptation", "answers", "capped", "environment"}
     assert {path.stem for path in Path(backends.__file__).parent.glob("*.py")} - helpers == {*BACKENDS}
     for name in BACKENDS:
         module = import_module(f"agent.llm.backends.{name}")

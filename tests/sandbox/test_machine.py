@@ -75,10 +75,10 @@ def main(child):
             seen[name] = open(name).read() if os.path.isfile(name) else sorted(os.listdir(name))
         except OSError as error:
             seen[name] = None
-    import hello
+    import safetensors  # one of those that every program may import
     import encodings.idna
     import json
-    return json.dumps([seen, hello.WORD]).encode()
+    return json.dumps([seen, safetensors.WORD]).encode()
 """
 
 
@@ -100,7 +100,8 @@ def home(tmp_path_factory):
     (environment / "pyvenv.cfg").write_text(f"home = {prefix / 'bin'}\ninclude-system-site-packages = false\n")
     packages = environment / "lib" / version / "site-packages"
     packages.mkdir(parents=True)
-    (packages / "hello.py").write_text("WORD = 'hello'\n")
+    (packages / "safetensors").mkdir()
+    (packages / "safetensors" / "__init__.py").write_text("WORD = 'hello'\n")
     checkout = home / "src" / "guided-evolution"
     shutil.copytree(ROOT / "sandbox", checkout / "sandbox", ignore=shutil.ignore_patterns("__pycache__"))
     for name in SECRETS:

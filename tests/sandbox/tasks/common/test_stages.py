@@ -80,9 +80,9 @@ def test_lines_that_are_no_calls_are_ignored(line):
 def test_weights_beyond_the_limit_are_refused_before_they_are_trained_with_the_limit_named():
     state = "tensor F32 {}x1000 body"
     most = MAX_WEIGHTS // 4000
-    assert Smoke.read(Report("exit", 0, 0.0, 0.0, 0, state.format(most).encode()), None).layout.size <= MAX_WEIGHTS
+    assert Smoke.read(Report("exit", 0, 0.0, 0.0, 0, state.format(most).encode()), {}, None).layout.size <= MAX_WEIGHTS
     with pytest.raises(StageFailed) as failed:
-        Smoke.read(Report("exit", 0, 0.0, 0.0, 0, state.format(200_000).encode()), None)
+        Smoke.read(Report("exit", 0, 0.0, 0.0, 0, state.format(200_000).encode()), {}, None)
     assert failed.value.failure == StageFailure("smoke", "The model's weights take 763 MiB; 512 MiB is the limit.")
     assert weights_limit(None) >= MAX_WEIGHTS + MAX_HEADER  # what smoke lets through can be returned
 
