@@ -361,11 +361,12 @@ def read_lesson(data: Json) -> Lesson:
 
 
 def _write_evidence(evidence: Evidence) -> Json:
-    mappings = {name: dict(getattr(evidence, name)) for name in ("seconds", "parameters_by_block", "calls_by_block")}
+    names = ("seconds", "parameters_by_block", "calls_by_block", "parameters_by_part")
+    mappings = {name: dict(getattr(evidence, name)) for name in names}
     data = {**vars(evidence), **mappings}
     if evidence.load is None:  # as before it was measured
         del data["load"]
-    for name in ("mistakes", "printed"):
+    for name in ("mistakes", "printed", "parameters_by_part"):
         if not data[name]:  # as before it was known
             del data[name]
     return data

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from agent.core.noise import SAME, STEP
 from agent.core.objectives import Fitness, Objective
-from agent.core.text import format_number, format_sigma, in_sigmas
+from agent.core.text import format_number, format_sigma, in_sigmas, quote
 from agent.operators.context import Context
 from agent.population.candidate import SEED_ID, Evidence, Individual
 
@@ -84,6 +84,16 @@ def describe_parameters(evidence: Evidence) -> str:
     shown = [_block_parameters(block, count, total, evidence) for block, count in large]
     rest = total - sum(count for _, count in large)
     return "; ".join([*shown, f"all others {rest:,}"] if rest else shown)
+
+
+NAME_LIMIT = 40
+"""Characters of the name of a part, which is the candidate's own text."""
+
+
+def describe_parts(evidence: Evidence) -> str:
+    """By the names in the model's state: "`ladder` 2,432, `stem` 288"; empty where there is one part, or none is known."""
+    parts = evidence.parameters_by_part
+    return ", ".join(f"{quote(name, NAME_LIMIT)} {count:,}" for name, count in parts.items()) if len(parts) > 1 else ""
 
 
 def _block_parameters(block: str, count: int, total: int, evidence: Evidence) -> str:

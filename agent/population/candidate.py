@@ -132,6 +132,8 @@ class Evidence:
     """The machine's load average over a minute when a time that is an objective began to be measured; None if none is."""
     printed: tuple[str, ...] = ()
     """Some lines of what a script printed, its last one at the end; hostile text."""
+    parameters_by_part: Mapping[str, int] = field(default_factory=dict)
+    """Of the largest parts of the model, the largest first, by their names in its state: `stem`, `stages.0`."""
 
     @property
     def total(self) -> float:

@@ -21,6 +21,10 @@ _KINDS = ("drawn", "settled", "bred", "mended", "committed", "answered")
 """Kinds of events about a candidate."""
 
 
+_LATER: Facts = {"mistakes": [], "printed": [], "parameters_by_part": {}}
+"""Evidence that the journal leaves out where there is none."""
+
+
 def candidate_lines(journal: Journal) -> list[Facts]:
     """The facts of each candidate that fit in one line of a table, in the order of their proposal."""
     rows = _read(journal.candidate_outlines(), journal)
@@ -190,7 +194,7 @@ def _facts(rows: _Rows, tracker: Tracker, candidate: Candidate) -> Facts:
         "model": cost.model_for(last.model),
         "temperature": last.temperature,
         "intention": rows.bred.get(candidate.id, {}).get("intention", ""),
-        "evidence": {"mistakes": [], "printed": [], **settled["evidence"]} if settled.get("evidence") else None,
+        "evidence": {**_LATER, **settled["evidence"]} if settled.get("evidence") else None,
         "readings": [dict(one.values) for one in known.readings] if known else [],
         "log": settled.get("log", ""),
         "seconds": sum(settled.get("evidence", {}).get("seconds", {}).values()),

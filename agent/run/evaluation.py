@@ -177,6 +177,7 @@ class Evaluator:
             curve=result.curve,
             parameters_by_block=result.parameters_by_block,
             calls_by_block=result.calls_by_block,
+            parameters_by_part=result.parameters_by_part,
             mistakes=result.mistakes,
             printed=tuple(clean(line) for line in result.printed),
             isolation=result.level,

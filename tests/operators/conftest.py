@@ -167,6 +167,7 @@ def _half_way(prompts, brief, genome):
             curve=curve,
             parameters_by_block={**shares, "SELN": 2196},
             calls_by_block=maps,
+            parameters_by_part={"features.3": 409_536, "features.2": 98_112, "head": 1_210},
             mistakes=(("8 as 1", 5), ("9 as 5", 4), ("all", 18)),
         ),
         "let each gate see the spread of its channel, too.",

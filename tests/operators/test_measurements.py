@@ -6,7 +6,7 @@ import pytest
 
 from agent.core.objectives import Fitness
 from agent.operators.front import describe_front
-from agent.operators.measurements import describe_curve, describe_mistakes, describe_parameters, gains
+from agent.operators.measurements import describe_curve, describe_mistakes, describe_parameters, describe_parts, gains
 from agent.population.candidate import Evidence
 
 
@@ -27,6 +27,13 @@ def test_parameters_are_told_for_each_call_where_they_are_known():
     assert describe_parameters(known) == "`Body` 900 (90%): 4x8x8 300, 8x4x4 600; `Head` 98 (10%): 10; all others 2"
     older = Evidence(parameters_by_block=blocks, calls_by_block={"Body": (("4x8x8", 0), ("8x4x4", 0))})
     assert describe_parameters(older) == "`Body` 900 (90%): 4x8x8, 8x4x4; `Head` 98 (10%); all others 2"
+
+
+def test_parts_are_told_by_their_names_unless_there_is_one_alone():
+    assert describe_parts(Evidence(parameters_by_part={"stages.0": 2432, "stem": 288})) == "`stages.0` 2,432, `stem` 288"
+    assert describe_parts(Evidence(parameters_by_part={"net": 9})) == describe_parts(Evidence()) == ""
+    hostile = describe_parts(Evidence(parameters_by_part={"x" * 500: 2, "`\n# now": 1}))
+    assert len(hostile) < 80 and "\n" not in hostile
 
 
 def test_mistakes_are_told_with_their_number():

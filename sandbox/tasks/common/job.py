@@ -63,6 +63,8 @@ class Measured:
     calls_by_block: Mapping[str, tuple[tuple[str, int], ...]] = field(default_factory=dict)
     """The first calls of each block for one image: the size returned, such as 12x16x16, and the parameters of the instance
     that is called, 0 if it was called before; also the model's own report."""
+    parameters_by_part: Mapping[str, int] = field(default_factory=dict)
+    """Of the largest parts of the model, by the names in its state."""
     mistakes: tuple[tuple[str, int], ...] = ()
     """The commonest mistakes on the validation split, such as (`Shirt as Coat`, images), and (`all`, wrong images) at the end;
     empty where nothing is classified. Never part of a fitness."""

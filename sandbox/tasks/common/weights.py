@@ -46,6 +46,10 @@ class BadWeights(Exception):
     """The bytes are not safetensors, or not the tensors of the layout."""
 
 
+MOST_PARTS, MOST_SPLITS = 10, 4
+"""Parts of a model that are told at most, and how often the largest one is told by its own parts."""
+
+
 @dataclass(frozen=True)
 class StateLayout:
     """The tensors of a model's state, without their values."""
@@ -76,6 +80,23 @@ class StateLayout:
             information(kind, math.prod(shape)) for name, (kind, shape) in self.tensors.items() if name not in self._folded
         )
 
+    def parts(self) -> dict[str, int]:
+        """Return the parameters of each part of the model as it names them, the largest first: `stem`, `stages.0`, `head`.
+
+        A part is an attribute of the model; one that holds more than half of all is told by its own parts. Buffers count too.
+        """
+        counts = {
+            name: information(kind, math.prod(shape)) for name, (kind, shape) in self.tensors.items() if name not in self._folded
+        }
+        found = _grouped(counts, "")
+        for _ in range(MOST_SPLITS):
+            largest = max(found, key=lambda part: found[part], default="")
+            inner = _grouped(counts, f"{largest}.")
+            if len(inner) < 2 or found[largest] * 2 <= self.parameters:
+                break
+            found = {**{part: count for part, count in found.items() if part != largest}, **inner}
+        return dict(sorted(found.items(), key=lambda item: -item[1])[:MOST_PARTS])
+
     @property
     def size(self) -> int:
         """Bytes of the values of all tensors."""
@@ -95,6 +116,16 @@ class StateLayout:
     @cached_property
     def _folded(self) -> frozenset[str]:
         return frozenset(f"{name}.{part}" for name in self.folds for part in (*_STATISTICS, _BATCHES))
+
+
+def _grouped(counts: Mapping[str, int], prefix: str) -> dict[str, int]:
+    """The counts of the names that begin with the prefix, by what follows on it up to the next dot."""
+    found: dict[str, int] = {}
+    for name, count in counts.items():
+        if name.startswith(prefix):
+            part = prefix + name.removeprefix(prefix).partition(".")[0]
+            found[part] = found.get(part, 0) + count
+    return found
 
 
 def information(kind: str, count: int) -> int:

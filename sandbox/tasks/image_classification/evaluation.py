@@ -79,6 +79,7 @@ class ImageEvaluation:
             curve=curve,
             parameters_by_block=smoke.parameters_by_block,
             calls_by_block=smoke.calls_by_block,
+            parameters_by_part=smoke.layout.parts(),
             mistakes=mistakes(self._data.targets("validation"), classes, self._data.class_names),
         )
 

@@ -105,6 +105,7 @@ class OwnTask(Task):
             test_values=self._test_values(values, predict, weights) if job.test_too else None,
             parameters_by_block=smoke.parameters_by_block,
             calls_by_block=smoke.calls_by_block,
+            parameters_by_part=smoke.layout.parts(),
         )
 
     def _test_values(self, values: Mapping[str, float], predict: Run, weights: bytes) -> dict[str, float]:

@@ -319,3 +319,23 @@ def test_mutated_bytes_are_refused_or_give_the_announced_layout(data):
 def test_random_bytes_are_refused(data):
     with pytest.raises(BadWeights):
         canonical(data, StateLayout({"x": ("F32", (3,))}))
+
+
+@pytest.mark.parametrize(
+    ("shapes", "parts"),
+    [
+        ({"stem.weight": 30, "head.weight": 50, "head.bias": 20}, {"head.weight": 50, "stem": 30, "head.bias": 20}),
+        ({"net.0.weight": 60, "net.1.a.weight": 25, "net.1.b": 5, "scale": 10}, {"net.0": 60, "net.1": 30, "scale": 10}),
+        ({"net.weight": 90, "net.bias": 10}, {"net.weight": 90, "net.bias": 10}),
+        ({"only": 7}, {"only": 7}),
+        ({f"p{n:02}": n + 1 for n in range(20)}, {f"p{n:02}": n + 1 for n in range(19, 9, -1)}),
+    ],
+)
+def test_the_parts_of_a_model_are_told_the_largest_one_by_its_own_parts(shapes, parts):
+    layout = StateLayout({name: ("F32", (count,)) for name, count in shapes.items()})
+    assert list(layout.parts().items()) == list(parts.items())
+
+
+def test_parts_count_buffers_as_the_whole_count_does():
+    layout = StateLayout({"net.weight": ("F32", (10,)), "table": ("I64", (5,))})
+    assert layout.parts() == {"table": 40, "net": 10} and sum(layout.parts().values()) == layout.parameters
