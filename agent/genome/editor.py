@@ -16,7 +16,7 @@ from typing import IO, Any
 
 from agent.core.errors import MachineError
 from agent.core.paths import start_command
-from agent.core.text import HALF, is_hidden, valid_text, visible
+from agent.core.text import is_hidden, valid_text, visible
 from agent.genome.extraction import MAX_CHARACTERS, Limits, Violations, answer_too_long
 from agent.genome.genome import Block, Genome
 
@@ -104,7 +104,7 @@ def _hidden_characters(old: Genome, files: Mapping[str, str]) -> list[str]:
     known = {character for text in old.files.values() for character in set(text)}
     found = []
     for path, text in files.items():
-        strange = {c for c in set(text) - known if (is_hidden(c) and c != "\r") or c == HALF}
+        strange = {c for c in set(text) - known if is_hidden(c) and c != "\r"}
         for character in sorted(strange)[:_CHARACTERS]:
             line = 1 + text.count("\n", 0, text.index(character))
             name = unicodedata.name(character, "half a character, or bytes that are no text")

@@ -155,11 +155,11 @@ def test_an_unknown_variant_is_one_sentence(evolve, finished):
 
 
 @pytest.mark.slow
-def test_the_same_seed_gives_the_same_run_and_a_killed_one_ends_the_same(evolve, finished, project):
+def test_the_same_seed_gives_the_same_run_and_a_killed_one_ends_the_same(evolve, finished, project, cache):
     """kill -9 in the middle, resume: every draw, answer and fitness as in the unbroken run, and no call made twice."""
     run = project.parent / "killed"
     command = [sys.executable, "-m", "agent.cli", "run", "nets/tiny", "--llm", "offline", "--out", "../killed", *SMALL]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "EVOLVE_CACHE": str(cache)}  # which keeps the secret of all orders
     process = subprocess.Popen(command, cwd=project, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_until_settled(run, 3)
     process.kill()

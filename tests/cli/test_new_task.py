@@ -37,7 +37,7 @@ def test_the_template_is_written_passes_its_check_and_is_left_alone(evolve, tmp_
     checked = evolve("check-task", "mine", "--json", cwd=tmp_path)
     assert checked.returncode == 0, checked.stdout
     shown = json.loads(checked.stdout)
-    assert len(shown) == 7
+    assert len(shown) == 9
     assert all(check["passed"] for check in shown)
     with pytest.raises(UserError, match="is there already"):
         new_task.create(tmp_path / "mine")
