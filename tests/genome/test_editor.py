@@ -55,9 +55,8 @@ def test_characters_that_are_no_text_are_refused_with_the_reason(editor, strange
         assert all(character.isprintable() for reason in result.reasons for character in reason)
 
 
-@pytest.mark.parametrize("half", ["\ud83d", "\udc80"], ids=ascii)
-def test_half_a_character_stands_as_the_sign_for_it_and_the_answer_is_taken(editor, half):
-    code = f"def scale(x, factor=2.0):\n    # an emoji cut in two: {half}\n    return x + 1"
+def test_half_a_character_stands_as_the_sign_for_it_and_the_answer_is_taken(editor):
+    code = "def scale(x, factor=2.0):\n    # an emoji cut in two: \ud83d\n    return x + 1"
     assert "cut in two: \ufffd\n" in text(editor.apply(Genome({"model.py": GATE_MODEL}), ("scale",), fenced(code)))
 
 
