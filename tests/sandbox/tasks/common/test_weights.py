@@ -280,10 +280,15 @@ def test_whatever_is_announced_what_reaches_prediction_is_counted(state, norms, 
     free = {f"{name}.{part}" for name in layout.folds for part in STATISTICS} & kept.keys()
     assert 4 * layout.parameters >= sum(len(t["data"]) for name, t in kept.items() if name not in free)
     # What is free holds constants; with other values of the same layout all but the counted bytes are the same.
-    other = canonical(pack({name: (k, s, bytes(len(v))) for name, (k, s, v) in state.items()}), layout)
+    zeros = pack({name: (kind, shape, bytes(len(value))) for name, (kind, shape, value) in state.items()})
+    try:
+        other = canonical(zeros, layout)
+    except BadWeights:
+        assert layout.folds and eps < 1e-30  # folding divides by the variance, which is nothing here
+        return
     assert other[: len(out) - sum(len(t["data"]) for t in kept.values())] == out[: len(out) - sum(map(size_of, kept.values()))]
-    zeros = dict(safetensors.deserialize(other))
-    assert all(kept[name]["data"] == zeros[name]["data"] for name in free)
+    again = dict(safetensors.deserialize(other))
+    assert all(kept[name]["data"] == again[name]["data"] for name in free)
     affine = {f"{name}.{part}" for name in layout.folds for part in ("weight", "bias")}
     assert all(bytes(t["data"]) == state[name][2] for name, t in kept.items() if name not in free | affine)
 
