@@ -2,7 +2,6 @@
 
 import json
 import os
-import pty
 import re
 import subprocess
 import sys
@@ -37,6 +36,7 @@ from agent.journal.store import Journal
 from agent.llm import Completion, CoolDownStarted, Message, Usage
 from agent.memory import lesson_of
 from agent.population.candidate import SEED_ID, Candidate, Evidence, Failure, Individual, Recipe, Variant
+from tests import terminal
 
 ROOT = Path(__file__).resolve().parents[2]
 OBJECTIVES = (Objective("accuracy", "max"), Objective("parameters", "min"))
@@ -113,18 +113,8 @@ def test_no_command_writes_a_character_that_acts(run, where, command):
 
 
 def on_terminal(*arguments):
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.execve(sys.executable, command(arguments), {**os.environ, "TERM": "xterm", "PYTHONPATH": str(ROOT), "COLUMNS": "150"})
-    shown = b""
-    try:
-        while data := os.read(terminal, 1 << 16):
-            shown += data
-    except OSError:  # the command has ended
-        pass
-    os.close(terminal)
-    os.waitpid(pid, 0)
-    return re.sub(r"\x1b\[[0-9;]*m", "", shown.decode().replace("\r\n", "\n"))
+    shown, _ = terminal.on_terminal(*arguments, columns=150)
+    return re.sub(r"\x1b\[[0-9;]*m", "", shown.replace("\r\n", "\n"))
 
 
 def in_a_pipe(*arguments):

@@ -1,22 +1,17 @@
 """A finished run as a reviewer meets it: in the messages and diffs of git, in `show`, and after `prune`."""
 
-import fcntl
 import json
-import os
-import pty
 import re
 import shutil
 import sqlite3
-import struct
 import subprocess
-import sys
-import termios
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from agent.run.folder import locked
+from tests import terminal
 from tests.benchmarks.kill import copy_fast_seed
 from tests.repositories import assert_sound, git, refs
 
@@ -170,22 +165,9 @@ class TestShow:
 
 def on_terminal(*arguments):
     """What the command shows on a terminal, with its colours."""
-    pid, terminal = pty.fork()
-    if pid == 0:
-        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))
-        environment = {**os.environ, "TERM": "xterm", "PYTHONPATH": str(ROOT)}
-        for name in ("COLUMNS", "NO_COLOR"):
-            environment.pop(name, None)
-        os.execve(sys.executable, [sys.executable, "-m", "agent.cli", *map(str, arguments)], environment)
-    shown = b""
-    try:
-        while data := os.read(terminal, 1 << 16):
-            shown += data
-    except OSError:  # the command has ended
-        pass
-    os.close(terminal)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, shown
-    return shown.decode()
+    shown, code = terminal.on_terminal(*arguments, columns=120)
+    assert code == 0, shown
+    return shown
 
 
 def with_ancestors(ids, parents):

@@ -1,16 +1,12 @@
 """The commands on terminals of several widths: what a user of a split screen reads."""
 
-import fcntl
-import os
-import pty
 import re
 import shutil
-import struct
-import sys
-import termios
 from pathlib import Path
 
 import pytest
+
+from tests import terminal
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow
@@ -30,21 +26,9 @@ def run(evolve, tmp_path_factory):
 
 def on_terminal(columns, *arguments):
     """What the command shows on a terminal of so many columns, without colours."""
-    pid, terminal = pty.fork()
-    if pid == 0:
-        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-        environment = {**os.environ, "TERM": "xterm", "PYTHONPATH": str(ROOT)}
-        environment.pop("COLUMNS", None)
-        os.execve(sys.executable, [sys.executable, "-m", "agent.cli", *map(str, arguments)], environment)
-    shown = b""
-    try:
-        while data := os.read(terminal, 1 << 16):
-            shown += data
-    except OSError:  # the command has ended
-        pass
-    os.close(terminal)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, shown
-    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode()).replace("\r", "")
+    shown, code = terminal.on_terminal(*arguments, columns=columns)
+    assert code == 0, shown
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown).replace("\r", "")
 
 
 @pytest.mark.parametrize("columns", [80, 40])
