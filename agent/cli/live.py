@@ -231,7 +231,7 @@ class Live:
         match outcome:
             case Individual(fitness=fitness):
                 self._fitness[outcome.id] = fitness.values
-                self._readings[outcome.id] = [fitness]
+                self._readings[outcome.id] = list(outcome.readings) or [fitness]
                 self._counts["trained"] += outcome.id != SEED_ID
             case Failure(stage=stage):
                 self._counts["invalid" if stage in INVALID_STAGES else "failed"] += 1

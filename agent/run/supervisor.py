@@ -11,7 +11,7 @@ from agent.budget.forecast import forecast_text
 from agent.journal.events import Bred, Event, ForecastUpdated, Restored, Settled, StopRequested, Watch
 from agent.journal.replay import Replay
 from agent.llm import LanguageModel
-from agent.population.candidate import SEED_ID, Duplicate
+from agent.population.candidate import SEED_ID, Duplicate, Failure, Individual
 from agent.run.admission import Admission, FirstCandidate
 from agent.run.signals import asked_to_stop
 
@@ -33,7 +33,7 @@ class Supervisor:
     ) -> None:
         """`planned`: candidates that the schedule proposes if nothing stops it."""
         self._budget, self._models, self._end_evaluations = budget, models, end_evaluations
-        self._planned, self._watch, self._known = planned, watch, set(replay.outcomes)
+        self._planned, self._watch, self._known, self._readings = planned, watch, set(replay.outcomes), replay.readings
         # If a person answers, all prompts are written at once.
         first = None if replay.candidates or any(model.waits_for_person for model in models) else FirstCandidate()
         self._first_candidate = first
@@ -43,7 +43,7 @@ class Supervisor:
     def see(self, event: Event) -> None:
         """Pass on an event that was journaled and counted by the budget, and update the forecast."""
         if isinstance(event, Settled) and event.outcome.id in self._known and not isinstance(event.outcome, Duplicate):
-            self._watch(Restored(event.outcome))
+            self._watch(Restored(self._as_known(event.outcome)))
             return
         self._watch(event)
         if isinstance(event, Bred) or (isinstance(event, Settled) and event.outcome.id != SEED_ID):
@@ -52,6 +52,13 @@ class Supervisor:
                 self.update_forecast(announce=is_first)
             if self._first_candidate:
                 self._first_candidate.done()
+
+    def _as_known(self, outcome: Individual | Failure) -> Individual | Failure:
+        """With the trainings that an earlier process repeated: the view begins with the means."""
+        for (id, _), again in self._readings.items():
+            if isinstance(outcome, Individual) and id == outcome.id:
+                outcome = outcome.with_reading(again.fitness, again.reason)
+        return outcome
 
     def update_forecast(self, *, announce: bool = True) -> None:
         """Show a new forecast, once there is one."""

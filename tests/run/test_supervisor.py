@@ -9,7 +9,17 @@ from agent.budget import Budget, Clock, RunLimits
 from agent.core.errors import Halted
 from agent.core.objectives import Fitness
 from agent.genome import Genome
-from agent.journal.events import Answered, Bred, ForecastUpdated, Proposed, Restored, RunStarted, Settled, StopRequested
+from agent.journal.events import (
+    Answered,
+    Bred,
+    EliteRetrained,
+    ForecastUpdated,
+    Proposed,
+    Restored,
+    RunStarted,
+    Settled,
+    StopRequested,
+)
 from agent.journal.replay import Replay
 from agent.llm import Completion, LlmSettings, Message, Request, Usage, open_model
 from agent.population.candidate import SEED_ID, Candidate, Failure, Individual, Variant
@@ -116,6 +126,18 @@ def test_what_a_resume_replays_is_shown_as_restored(manual):
     supervisor, shown = supervise(manual, replay=Replay(outcomes={"0001": old}, candidates={"0001": old.candidate}))
     supervisor.record(Settled(old), trained("0002"))
     assert [type(one) for one in shown if not isinstance(one, ForecastUpdated)] == [RunStarted, Settled, Restored, Settled]
+
+
+def test_what_was_trained_again_is_restored_with_its_mean(manual):
+    old = trained("0001").outcome
+    more = Fitness({name: value + 1 for name, value in old.fitness.values.items()})
+    again = {(id, 7): EliteRetrained(id, 7, more, "", 1.0) for id in ("0001", "0002")}
+    replay = Replay(outcomes={"0001": old}, candidates={"0001": old.candidate}, readings=again)
+    supervisor, shown = supervise(manual, replay=replay)
+    supervisor.record(Settled(old))
+    (restored,) = [one.outcome for one in shown if isinstance(one, Restored)]
+    assert restored.trainings == 2
+    assert dict(restored.fitness.values) == {name: value + 0.5 for name, value in old.fitness.values.items()}
 
 
 def test_a_stop_ends_admission_closes_the_inbox_and_is_shown(manual, tmp_path):

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sandbox.data import Dataset, Secret
 from sandbox.sandbox import CallLimits, Report, Sandbox
@@ -24,9 +24,6 @@ from sandbox.tasks.image_classification.grant import StartCosts, check_seconds, 
 from sandbox.tasks.image_classification.judging import INSIDE, Judge
 from sandbox.tasks.image_classification.mistakes import mistakes
 from sandbox.tasks.image_classification.settings import ImageSettings
-
-if TYPE_CHECKING:
-    pass
 
 MAX_EPOCHS = 100_000
 """Largest number of rows of a curve, if the number of epochs is not configured."""
