@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from agent.core.errors import MachineError, UserError
 from agent.core.noise import Noise
@@ -21,10 +21,13 @@ _REASON = 300
 """Characters of a failure's reason."""
 
 
-def annotate(lineage: Lineage, journal: Journal, watch: Watch) -> None:
-    """Write the notes of a run anew. Nothing depends on them: what keeps git from writing them is only said."""
+def annotate(lineage: Callable[[], Lineage], journal: Journal, watch: Watch) -> None:
+    """Write the notes of a run anew. Nothing depends on them: what keeps git from writing them is only said.
+
+    `lineage`: opens the branches of the run.
+    """
     try:
-        lineage.annotate(notes_of(journal))
+        lineage().annotate(notes_of(journal))
     except (MachineError, UserError) as error:
         watch(Advised(f"The notes on the branches are not up to date: {error}"))
 

@@ -122,7 +122,7 @@ def confirm(folder: RunFolder, watch: Watch, request: Request, *, accept: bool =
         try:
             _confirm_alone(components, journal, records, request, watch, accept=accept)
         finally:
-            annotate(lineage_of(config, folder), journal, watch)
+            annotate(lambda: lineage_of(config, folder), journal, watch)
 
 
 def _confirm_alone(

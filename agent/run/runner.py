@@ -146,7 +146,7 @@ class Process:
         try:
             self._search(run, supervisor, record, budget)
         finally:
-            annotate(self.lineage, self.journal, self.watch)
+            annotate(lambda: self.lineage, self.journal, self.watch)
 
     def _event_bus(self, replay: Replay, tracker: Tracker, budget: Budget, supervisor: Supervisor) -> EventBus:
         messages = MessageWriter(self.journal, self.components.config.objective_list())
